@@ -1,0 +1,150 @@
+# Everything is started from here, on a laptop and in CI alike. `make` alone prints the targets.
+# Works with GNU make 3.81 (macOS) and newer. Stamps in .make/ make the second run quick.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+
+VENV := .venv
+PY := $(VENV)/bin/python
+STAMPS := .make
+export PYTHON
+
+# The scale factor, arguments, and places that a call may set: make demo SF=0.1
+SF ?= 1
+DEMO_ARGS ?=
+BENCH_ARGS ?=
+PYTEST_ARGS ?=
+DAFT_SOURCE ?=
+
+# --locked in CI: a lock file that does not fit is an error there, and is mended on a developer's machine.
+CARGO_FLAGS := $(if $(CI),--locked,)
+ifeq ($(shell uname -s),Darwin)
+BUILT := target/release/lib_native.dylib
+else
+BUILT := target/release/lib_native.so
+endif
+EXTENSION := daft_k8s/_native.abi3.so
+
+.PHONY: help
+help: ## List the targets
+	@echo "Targets of daft_k8s (make TARGET):"
+	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## /{printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo
+	@echo "Settings: PYTHON=/path/to/python3.x (for .venv)  SF=1 (demo, bench)  PYTEST_ARGS='-k name'  DEMO_ARGS  BENCH_ARGS"
+
+# ---------------------------------------------------------------------------------------------- seeing it work
+
+.PHONY: demo
+demo: build ## TPC-H on two local workers, every answer checked against DuckDB (SF=1)
+	@$(PY) -m benchmarks.demo --scale-factor $(SF) $(DEMO_ARGS)
+
+.PHONY: bench
+bench: build ## Side by side in one run: native Daft, daft_k8s and, where installed, Daft on Ray (SF=1)
+	@$(PY) -m benchmarks --scale-factor $(SF) $(BENCH_ARGS)
+
+# ---------------------------------------------------------------------------------------------- building
+
+.PHONY: build
+build: $(STAMPS)/venv ## Build the Rust extension (release) into daft_k8s/
+	@cargo build $(CARGO_FLAGS) --release -p daft_k8s_py
+	@cmp -s $(BUILT) $(EXTENSION) || { cp $(BUILT) $(EXTENSION).new && mv $(EXTENSION).new $(EXTENSION); }
+
+.PHONY: venv
+venv: $(STAMPS)/venv ## Make or update .venv from requirements/dev.txt
+
+$(STAMPS)/tools: scripts/check_tools.sh scripts/find_python.sh Cargo.toml
+	@./scripts/check_tools.sh
+	@mkdir -p $(STAMPS) && touch $@
+
+$(STAMPS)/venv: $(STAMPS)/tools requirements/dev.txt daft_k8s.data/purelib/daft_k8s.pth scripts/make_venv.sh scripts/link_checkout.py
+	@./scripts/make_venv.sh
+	@touch $@
+
+# A stamp without its environment is worth nothing.
+ifeq ($(wildcard $(PY)),)
+$(shell rm -f $(STAMPS)/venv)
+endif
+
+.PHONY: wheel
+wheel: $(STAMPS)/venv ## Build a wheel for this platform into dist/
+	@$(VENV)/bin/maturin build --release --out dist
+
+# ---------------------------------------------------------------------------------------------- checking
+
+# pytest comes last, so that its closing line is the run's; it prints what the other steps have skipped.
+.PHONY: test
+test: begin-skips lint-fast test-rust build ## Quick checks, then the Rust, unit and local tests
+	@DAFT_K8S_SKIPPED=$(STAMPS)/skipped $(PY) -m pytest $(wildcard tests/unit tests/local) $(PYTEST_ARGS)
+
+.PHONY: begin-skips
+begin-skips:
+	@mkdir -p $(STAMPS) && rm -f $(STAMPS)/skipped
+
+.PHONY: test-rust
+test-rust: $(STAMPS)/tools ## Tests of the Rust crates
+	@cargo test $(CARGO_FLAGS) --release --workspace --exclude daft_k8s_py --exclude daft_k8s_protogen
+
+.PHONY: test-unit
+test-unit: build ## Python tests without worker processes: seconds
+	@$(PY) -m pytest tests/unit $(PYTEST_ARGS)
+
+.PHONY: test-local
+test-local: build ## Python tests with local worker processes
+	@$(PY) -m pytest tests/local $(PYTEST_ARGS)
+
+.PHONY: test-integration
+test-integration: build ## Python tests on a Kubernetes cluster (tests/integration, where there are any)
+	@$(PY) -m pytest tests/integration $(PYTEST_ARGS)
+
+.PHONY: conformance
+conformance: build ## Daft's own tests on this runner (DAFT_SOURCE=path of a checkout of Daft)
+	@./scripts/conformance.sh "$(DAFT_SOURCE)" $(PYTEST_ARGS)
+
+.PHONY: versions
+versions: build ## Five queries on the oldest and newest Daft, with Python 3.10 and 3.13 (a few minutes)
+	@./scripts/versions.sh
+
+.PHONY: lint
+lint: build ## Every check: ruff, mypy, stubtest, layers, documents, rustfmt, clippy, generated code, licences
+	@./scripts/lint.sh full
+
+.PHONY: lint-fast
+lint-fast: $(STAMPS)/venv ## The checks that take seconds
+	@./scripts/lint.sh fast
+
+.PHONY: format
+format: $(STAMPS)/venv ## Format Python and Rust, and mend what can be mended
+	@$(VENV)/bin/ruff check --fix --quiet . || true
+	@$(VENV)/bin/ruff format .
+	@cargo fmt --all
+
+# ---------------------------------------------------------------------------------------------- upkeep
+
+.PHONY: protos
+protos: $(STAMPS)/tools ## Generate the Rust code of the control protocol from protos/
+	@./scripts/protos.sh
+
+.PHONY: protos-check
+protos-check: $(STAMPS)/tools ## Fail where the committed generated code is out of date
+	@./scripts/protos.sh check
+
+.PHONY: docs
+docs: $(STAMPS)/venv ## Write docs/configuration.md from the options, and check all documents
+	@$(PY) -m daft_k8s.config.markdown > docs/configuration.md.new && mv docs/configuration.md.new docs/configuration.md
+	@$(PY) scripts/check_docs.py
+
+.PHONY: lock
+lock: $(STAMPS)/venv ## Move requirements/*.txt to the newest versions that fit (needs uv)
+	@./scripts/lock.sh
+
+.PHONY: clean
+clean: ## Remove what was built, but not .venv and Rust's target/
+	@rm -rf $(STAMPS) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache $(EXTENSION)
+	@find daft_k8s tests benchmarks scripts -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
+
+.PHONY: clean-venv
+clean-venv: ## Remove .venv and .venvs, to begin anew
+	@rm -rf $(VENV) .venvs $(STAMPS)/venv

@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# Writes requirements/*.txt anew from pyproject.toml: the newest versions that fit, for every supported Python.
+# Needs uv (`pip install uv`).
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+uv="$(command -v uv || echo .venv/bin/uv)"
+[ -x "$uv" ] || { echo "uv is not installed: .venv/bin/pip install uv" >&2; exit 1; }
+
+compile() {
+    "$uv" pip compile pyproject.toml --quiet --universal --python-version 3.10 --upgrade \
+        --no-annotate --no-header --no-emit-index-url --no-emit-find-links "$@"
+}
+compile --group dev --output-file requirements/dev.txt
+compile --group dev --group conformance --output-file requirements/conformance.txt
