@@ -1,0 +1,128 @@
+//! What the pool is told: by the driver, by the allocator, by the connections, by the clock.
+
+use crate::ids::{Attempt, Incarnation, LaunchId, TaskId, WorkerId};
+
+/// News for the pool. News of an old launch or an old attempt is ignored (fenced).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// The driver wants workers `worker-0` to `worker-<n-1>`.
+    SetDesired(u32),
+    /// The allocator: the launched process listens at these `host:port` addresses.
+    Started {
+        /// The logical worker.
+        worker: WorkerId,
+        /// Which process of it.
+        launch: LaunchId,
+        /// Where its control server listens.
+        control: String,
+        /// Where its data server listens.
+        data: String,
+    },
+    /// The connection: the handshake went well, first or after a reconnect. A changed incarnation
+    /// under the same launch means that the process was restarted in place.
+    Connected {
+        /// The logical worker.
+        worker: WorkerId,
+        /// Which process of it.
+        launch: LaunchId,
+        /// The UUID that the process made at its start.
+        incarnation: Incarnation,
+    },
+    /// The connection: the handshake was refused (versions differ, wrong token). Starting the same
+    /// thing again would not help, so the worker is given up.
+    Refused {
+        /// The logical worker.
+        worker: WorkerId,
+        /// Which process of it.
+        launch: LaunchId,
+        /// Why, for people.
+        reason: String,
+    },
+    /// The allocator: the process is gone, or never came.
+    Exited {
+        /// The logical worker.
+        worker: WorkerId,
+        /// Which process of it.
+        launch: LaunchId,
+        /// Why, for people.
+        reason: String,
+        /// Whether another launch may go better (an OOM kill may, a bad image name may not).
+        restartable: bool,
+    },
+    /// The connection: the worker has not answered for longer than is tolerated.
+    Unreachable {
+        /// The logical worker.
+        worker: WorkerId,
+        /// Which process of it.
+        launch: LaunchId,
+        /// Why, for people.
+        reason: String,
+    },
+    /// The driver: run this task, on `prefer` if that has room. A task that is already here is not
+    /// taken twice.
+    Submit {
+        /// The new task.
+        task: TaskId,
+        /// The worker that Daft's scheduler chose; only a preference.
+        prefer: WorkerId,
+    },
+    /// A worker: the attempt finished and its outputs are published there.
+    Succeeded {
+        /// The task.
+        task: TaskId,
+        /// Who says so.
+        worker: WorkerId,
+        /// Which process of it.
+        launch: LaunchId,
+        /// Which send of the task.
+        attempt: Attempt,
+    },
+    /// A worker: the task's own code failed. Final, never tried again.
+    TaskFailed {
+        /// The task.
+        task: TaskId,
+        /// Who says so.
+        worker: WorkerId,
+        /// Which process of it.
+        launch: LaunchId,
+        /// Which send of the task.
+        attempt: Attempt,
+    },
+    /// A worker: the attempt was cancelled. If nobody asked for that, it counts as a lost attempt.
+    TaskCancelled {
+        /// The task.
+        task: TaskId,
+        /// Who says so.
+        worker: WorkerId,
+        /// Which process of it.
+        launch: LaunchId,
+        /// Which send of the task.
+        attempt: Attempt,
+    },
+    /// A worker did not take the attempt (memory nearly full, draining). It never ran.
+    Bounced {
+        /// The task.
+        task: TaskId,
+        /// Who says so.
+        worker: WorkerId,
+        /// Which process of it.
+        launch: LaunchId,
+        /// Which send of the task.
+        attempt: Attempt,
+        /// Why, for people.
+        reason: String,
+    },
+    /// An input of the task is gone, whoever found out. Final: the task fails as lost.
+    InputsLost {
+        /// The task whose input is gone.
+        task: TaskId,
+        /// Which input and why, for people.
+        reason: String,
+    },
+    /// The driver no longer wants the task's result.
+    CancelTask(TaskId),
+    /// Time passed; due at [`Pool::next_deadline`](super::Pool::next_deadline).
+    Tick,
+    /// The session ends.
+    Shutdown,
+}

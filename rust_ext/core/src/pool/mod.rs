@@ -1,0 +1,245 @@
+//! The pool of logical workers of one driver session: [`Pool::handle`] turns events into actions.
+//!
+//! The driver wants workers `worker-0` to `worker-<n-1>` and submits tasks; the pool starts the
+//! workers, starts them again, spreads the tasks over them and sends tasks again whose worker died.
+//! Daft never hears of a death: the logical worker stays, only the launch behind it changes.
+//!
+//! # Workers
+//!
+//! | state | entered by | left by |
+//! |---|---|---|
+//! | absent | not wanted | wanted: `Launch` → starting |
+//! | starting | `Launch` | `Started`: `Connect` → connecting; exit, start timeout → a loss |
+//! | connecting | `Started` | `Connected`: `WorkerReady` → ready; refusal, exit, unreachable, start timeout → a loss |
+//! | ready | `Connected` | exit, unreachable, refusal: `WorkerLost` → a loss; surplus → draining, or stopped if idle |
+//! | draining | surplus with tasks | last task over: `Stop`, `WorkerLost` → absent; wanted again: `WorkerReady` → ready |
+//! | restarting | a loss within the budget | back-off over: `Launch` → starting |
+//! | given up | a refusal, an exit that is not restartable, a loss beyond the budget | no longer wanted → absent |
+//!
+//! A loss of a worker that is not wanted ends in absent. A new incarnation under the same launch (the
+//! process was restarted in place) is a loss that leads straight to ready again. When every wanted
+//! worker is given up, the pool is broken: `PoolBroken` once, and all tasks that wait fail; wanting
+//! a worker that is not given up mends it. With no worker wanted, tasks wait.
+//!
+//! # Tasks
+//!
+//! | state | entered by | left by |
+//! |---|---|---|
+//! | waiting | `Submit`; a lost attempt below the cap; back-off over | room on a ready worker: `Send` → sent |
+//! | backing off | `Bounced` | back-off over → waiting |
+//! | sent | `Send` | its report: `Deliver`; `Bounced` → backing off; its worker lost → waiting, or `FailTask` at the cap |
+//! | cancelling | `CancelTask` while sent: `CancelOnWorker` | any news of the attempt, or its worker lost: `Cancelled` |
+//!
+//! A task that is not sent ends at once when cancelled, when its inputs are lost and when the pool
+//! is broken. Each task ends exactly once, in `Deliver`, `FailTask` or `Cancelled`, and is then
+//! forgotten. Waiting tasks are served in the order of submission; a task that was sent before was
+//! submitted before every task that never was, so tasks that are sent again come first.
+//!
+//! # Room
+//!
+//! A worker has room while it is ready, holds fewer tasks than `slots_per_worker + queue_ahead` and
+//! did not just refuse one. A task goes to the worker it prefers, else to the least loaded, else
+//! (if that is all there is) to the one that refused it last.
+
+mod action;
+mod config;
+mod event;
+mod lives;
+mod runs;
+mod task;
+mod view;
+mod worker;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::ids::{TaskId, WorkerId};
+use task::Task;
+use worker::{State, Worker};
+
+pub use action::{Action, FailKind};
+pub use config::PoolConfig;
+pub use event::Event;
+pub use task::TaskPhase;
+pub use view::{TaskView, WorkerView};
+pub use worker::WorkerPhase;
+
+/// What is due at a point in time. Each is checked against the state when it fires.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Timer {
+    /// A start takes too long, or a restart is due.
+    Worker(WorkerId),
+    /// A worker that refused a task is offered tasks again.
+    Cooling(WorkerId),
+    /// A task that was refused is tried again.
+    Task(TaskId),
+}
+
+/// The state machine of one session's workers and tasks. See the module for its rules.
+///
+/// It knows no clock: `now` is the time since the session's start and never goes back.
+#[derive(Debug)]
+pub struct Pool {
+    config: PoolConfig,
+    now: Duration,
+    desired: u32,
+    /// By worker index; grows with what is wanted, never shrinks, so that launch numbers go on.
+    workers: Vec<Worker>,
+    tasks: HashMap<TaskId, Task>,
+    /// Tasks that wait for room, by order of submission.
+    waiting: BTreeMap<u64, TaskId>,
+    /// Workers that have room, least loaded first.
+    open: BTreeSet<(usize, WorkerId)>,
+    timers: BTreeSet<(Duration, Timer)>,
+    submitted: u64,
+    broken: Option<Arc<str>>,
+    closed: bool,
+    /// What the event at hand has led to so far.
+    actions: Vec<Action>,
+}
+
+impl Pool {
+    /// A pool with no workers wanted.
+    #[must_use]
+    pub fn new(config: PoolConfig) -> Self {
+        Self {
+            config,
+            now: Duration::ZERO,
+            desired: 0,
+            workers: Vec::new(),
+            tasks: HashMap::new(),
+            waiting: BTreeMap::new(),
+            open: BTreeSet::new(),
+            timers: BTreeSet::new(),
+            submitted: 0,
+            broken: None,
+            closed: false,
+            actions: Vec::new(),
+        }
+    }
+
+    /// Takes news in and returns what is to be done about it, in order.
+    ///
+    /// Whatever is due by `now` happens as well, after the event, whichever event it is.
+    pub fn handle(&mut self, event: Event, now: Duration) -> Vec<Action> {
+        self.now = self.now.max(now);
+        if self.closed {
+            self.after_shutdown(&event);
+        } else {
+            self.take(event);
+            if !self.closed {
+                self.expire();
+                self.settle();
+            }
+        }
+        std::mem::take(&mut self.actions)
+    }
+
+    /// When a `Tick` is due (since session start); `None` while nothing waits for time to pass.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Duration> {
+        self.timers.first().map(|(due, _)| *due)
+    }
+
+    fn take(&mut self, event: Event) {
+        match event {
+            Event::SetDesired(count) => self.set_desired(count),
+            Event::Started { worker, launch, control, data } => self.started(worker, launch, &control, &data),
+            Event::Connected { worker, launch, incarnation } => self.connected(worker, launch, incarnation),
+            Event::Refused { worker, launch, reason } => self.refused(worker, launch, &reason),
+            Event::Exited { worker, launch, reason, restartable } => self.exited(worker, launch, reason, restartable),
+            Event::Unreachable { worker, launch, reason } => self.unreachable(worker, launch, &reason),
+            Event::Submit { task, prefer } => self.submit(task, prefer),
+            Event::Succeeded { task, worker, launch, attempt }
+            | Event::TaskFailed { task, worker, launch, attempt } => {
+                self.reported(task, worker, launch, attempt);
+            }
+            Event::TaskCancelled { task, worker, launch, attempt } => {
+                self.cancelled_by_worker(task, worker, launch, attempt);
+            }
+            Event::Bounced { task, worker, launch, attempt, reason } => {
+                self.bounced(task, worker, launch, attempt, reason);
+            }
+            Event::InputsLost { task, reason } => self.inputs_lost(task, &reason),
+            Event::CancelTask(task) => self.cancel(task),
+            Event::Tick => {}
+            Event::Shutdown => self.shut_down(),
+        }
+    }
+
+    /// Lets everything happen that is due. What that makes due at once waits for the next event, so
+    /// that no configuration can keep this loop going.
+    fn expire(&mut self) {
+        let mut due = Vec::new();
+        while let Some(first) = self.timers.pop_first() {
+            if first.0 > self.now {
+                self.timers.insert(first);
+                break;
+            }
+            due.push(first);
+        }
+        for (at, timer) in due {
+            match timer {
+                Timer::Worker(worker) => self.worker_due(worker, at),
+                Timer::Cooling(worker) => self.cooled_down(worker, at),
+                Timer::Task(task) => self.backed_off(task, at),
+            }
+        }
+    }
+
+    /// Serves the queue while there is room, or fails it when the pool is broken.
+    fn settle(&mut self) {
+        if let Some(message) = self.broken.clone() {
+            self.fail_all_unsent(&message);
+            return;
+        }
+        while !self.open.is_empty() {
+            let Some((_, task)) = self.waiting.pop_first() else {
+                break;
+            };
+            self.send(task);
+        }
+    }
+
+    /// Ends the session: every process is stopped and every task is over.
+    fn shut_down(&mut self) {
+        self.closed = true;
+        self.timers.clear();
+        self.open.clear();
+        self.waiting.clear();
+        let message: Arc<str> = "the session was shut down before the task ended".into();
+        let mut tasks: Vec<(TaskId, Task)> = self.tasks.drain().collect();
+        tasks.sort_unstable_by_key(|(_, task)| task.order);
+        for (task, record) in tasks {
+            self.actions.push(if record.is_cancelling() {
+                Action::Cancelled { task }
+            } else {
+                Action::FailTask { task, kind: FailKind::Shutdown, message: message.clone() }
+            });
+        }
+        let reason: Arc<str> = "the session was shut down".into();
+        for worker in &mut self.workers {
+            let state = std::mem::replace(&mut worker.state, State::Absent);
+            worker.forget_tasks();
+            let (worker, launch) = (worker.id, worker.launch);
+            if state.has_process() {
+                self.actions.push(Action::Stop { worker, launch, reason: reason.clone() });
+            }
+            if state.has_connection() {
+                self.actions.push(Action::Disconnect { worker, launch });
+            }
+        }
+    }
+
+    /// After the end nothing happens, but whoever still submits a task must hear of its end.
+    fn after_shutdown(&mut self, event: &Event) {
+        if let Event::Submit { task, .. } = event {
+            let message = "the session was shut down; start a new process to run more".into();
+            self.actions.push(Action::FailTask { task: *task, kind: FailKind::Shutdown, message });
+        }
+    }
+}

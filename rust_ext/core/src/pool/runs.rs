@@ -1,0 +1,239 @@
+//! How tasks are sent, end, are refused and are sent again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::task::{Task, TaskPhase};
+use super::{Action, FailKind, Pool, Timer};
+use crate::ids::{Attempt, LaunchId, TaskId, WorkerId};
+
+impl Pool {
+    pub(super) fn submit(&mut self, task: TaskId, prefer: WorkerId) {
+        if self.tasks.contains_key(&task) {
+            return;
+        }
+        let order = self.submitted;
+        self.submitted += 1;
+        self.tasks.insert(task, Task::new(order, prefer));
+        self.waiting.insert(order, task);
+    }
+
+    /// Sends a task that was taken from the queue to the worker that suits it best.
+    pub(super) fn send(&mut self, task: TaskId) {
+        let Some(record) = self.tasks.get(&task) else {
+            return;
+        };
+        let Some(worker) = self.place(record) else {
+            self.waiting.insert(record.order, task);
+            return;
+        };
+        let Some(record) = self.tasks.get_mut(&task) else {
+            return;
+        };
+        let target = &mut self.workers[worker.index()];
+        let launch = target.launch;
+        let attempt = record.begin(worker, launch);
+        target.tasks.insert(task);
+        self.actions.push(Action::Send { task, attempt, worker, launch });
+        self.relist(worker);
+    }
+
+    /// The worker with room that suits the task best.
+    fn place(&self, task: &Task) -> Option<WorkerId> {
+        let refused_by = task.refused_by();
+        let suits = |worker: &WorkerId| Some(*worker) != refused_by;
+        let has_room = |worker: &WorkerId| self.workers.get(worker.index()).is_some_and(|w| w.listed.is_some());
+        Some(task.prefer)
+            .filter(|worker| suits(worker) && has_room(worker))
+            .or_else(|| self.open.iter().map(|(_, worker)| *worker).find(suits))
+            .or_else(|| self.open.first().map(|(_, worker)| *worker))
+    }
+
+    /// Brings the worker's place among those with room up to date.
+    pub(super) fn relist(&mut self, id: WorkerId) {
+        let worker = &mut self.workers[id.index()];
+        if let Some(load) = worker.listed.take() {
+            self.open.remove(&(load, id));
+        }
+        if worker.has_room(self.config.worker_capacity()) {
+            let load = worker.tasks.len();
+            worker.listed = Some(load);
+            self.open.insert((load, id));
+        }
+    }
+
+    /// A worker's report of an attempt: the task's end, unless it is stale.
+    pub(super) fn reported(&mut self, task: TaskId, worker: WorkerId, launch: LaunchId, attempt: Attempt) {
+        let Some(record) = self.tasks.get(&task).filter(|record| record.is_at(worker, launch, attempt)) else {
+            return;
+        };
+        self.actions.push(if record.is_cancelling() {
+            Action::Cancelled { task }
+        } else {
+            Action::Deliver { task, attempt, worker, launch }
+        });
+        self.tasks.remove(&task);
+        self.workers[worker.index()].refusals = 0;
+        self.leave(worker, task);
+    }
+
+    pub(super) fn cancelled_by_worker(&mut self, task: TaskId, worker: WorkerId, launch: LaunchId, attempt: Attempt) {
+        if self.tasks.get(&task).is_some_and(|record| record.is_at(worker, launch, attempt)) {
+            self.lose_attempt(task, &"the worker cancelled it, though nobody asked for that".into());
+            self.leave(worker, task);
+        }
+    }
+
+    /// The attempt ended without a report, its worker's fault: try again, unless that is hopeless or unwanted.
+    pub(super) fn lose_attempt(&mut self, task: TaskId, reason: &Arc<str>) {
+        let Some(record) = self.tasks.get_mut(&task) else {
+            return;
+        };
+        if record.is_cancelling() {
+            self.actions.push(Action::Cancelled { task });
+        } else if record.lose(reason.clone(), &self.config) {
+            self.waiting.insert(record.order, task);
+            return;
+        } else {
+            let message = record.lost_message(task);
+            self.actions.push(Action::FailTask { task, kind: FailKind::Lost, message });
+        }
+        self.tasks.remove(&task);
+    }
+
+    pub(super) fn bounced(
+        &mut self,
+        task: TaskId,
+        worker: WorkerId,
+        launch: LaunchId,
+        attempt: Attempt,
+        reason: String,
+    ) {
+        let Some(record) = self.tasks.get_mut(&task).filter(|record| record.is_at(worker, launch, attempt)) else {
+            return;
+        };
+        let over = if record.is_cancelling() {
+            Some(Action::Cancelled { task })
+        } else if let Some(until) = record.refuse(worker, reason, self.now, &self.config) {
+            self.timers.insert((until, Timer::Task(task)));
+            None
+        } else {
+            Some(Action::FailTask { task, kind: FailKind::Lost, message: record.refused_message(task) })
+        };
+        if let Some(action) = over {
+            self.actions.push(action);
+            self.tasks.remove(&task);
+        }
+        self.cool_down(worker);
+        self.leave(worker, task);
+    }
+
+    /// Offers a worker that refused a task nothing for a while. The refusals of one burst count as one.
+    fn cool_down(&mut self, id: WorkerId) {
+        let worker = &mut self.workers[id.index()];
+        if worker.cooling.is_none() {
+            let until = self.now.saturating_add(self.config.bounce_backoff.delay(worker.refusals));
+            worker.refusals = worker.refusals.saturating_add(1);
+            worker.cooling = Some(until);
+            self.timers.insert((until, Timer::Cooling(id)));
+        }
+    }
+
+    pub(super) fn cooled_down(&mut self, id: WorkerId, at: Duration) {
+        let worker = &mut self.workers[id.index()];
+        if worker.cooling == Some(at) {
+            worker.cooling = None;
+            self.relist(id);
+        }
+    }
+
+    pub(super) fn backed_off(&mut self, task: TaskId, at: Duration) {
+        let Some(record) = self.tasks.get_mut(&task) else {
+            return;
+        };
+        if record.phase == (TaskPhase::BackingOff { until: at }) {
+            record.phase = TaskPhase::Waiting;
+            self.waiting.insert(record.order, task);
+        }
+    }
+
+    pub(super) fn inputs_lost(&mut self, task: TaskId, reason: &str) {
+        let Some(record) = self.tasks.get(&task) else {
+            return;
+        };
+        let cancelling = record.is_cancelling();
+        let place = self.unqueue(task);
+        if cancelling {
+            self.actions.push(Action::Cancelled { task });
+        } else {
+            if let Some((worker, launch, attempt)) = place {
+                self.actions.push(Action::CancelOnWorker { task, attempt, worker, launch });
+            }
+            let message = format!("an input of task {task} was lost: {reason}").into();
+            self.actions.push(Action::FailTask { task, kind: FailKind::Lost, message });
+        }
+        self.tasks.remove(&task);
+        if let Some((worker, ..)) = place {
+            self.leave(worker, task);
+        }
+    }
+
+    pub(super) fn cancel(&mut self, task: TaskId) {
+        let Some(record) = self.tasks.get_mut(&task) else {
+            return;
+        };
+        if let TaskPhase::Sent { worker, launch, attempt, cancelling } = &mut record.phase {
+            if !std::mem::replace(cancelling, true) {
+                let (worker, launch, attempt) = (*worker, *launch, *attempt);
+                self.actions.push(Action::CancelOnWorker { task, attempt, worker, launch });
+            }
+            return;
+        }
+        self.unqueue(task);
+        self.tasks.remove(&task);
+        self.actions.push(Action::Cancelled { task });
+    }
+
+    /// Takes a task out of the queue and off its timer; returns where it is, if it is at a worker.
+    fn unqueue(&mut self, task: TaskId) -> Option<(WorkerId, LaunchId, Attempt)> {
+        let record = self.tasks.get(&task)?;
+        match record.phase {
+            TaskPhase::Waiting => {
+                self.waiting.remove(&record.order);
+                None
+            }
+            TaskPhase::BackingOff { until } => {
+                self.timers.remove(&(until, Timer::Task(task)));
+                None
+            }
+            TaskPhase::Sent { worker, launch, attempt, .. } => Some((worker, launch, attempt)),
+        }
+    }
+
+    /// The task no longer is at the worker. Comes after the task's own end, because this may end the worker.
+    fn leave(&mut self, worker: WorkerId, task: TaskId) {
+        self.workers[worker.index()].tasks.remove(&task);
+        self.relist(worker);
+        self.retire_if_idle(worker);
+    }
+
+    /// Fails every task that waits or backs off.
+    pub(super) fn fail_all_unsent(&mut self, message: &Arc<str>) {
+        let due = self.timers.iter().filter_map(|(until, timer)| match timer {
+            Timer::Task(task) => Some((*until, *task)),
+            _ => None,
+        });
+        let backing_off: Vec<(Duration, TaskId)> = due.collect();
+        for (until, task) in backing_off {
+            self.timers.remove(&(until, Timer::Task(task)));
+            if let Some(record) = self.tasks.get(&task) {
+                self.waiting.insert(record.order, task);
+            }
+        }
+        for (_, task) in std::mem::take(&mut self.waiting) {
+            self.tasks.remove(&task);
+            let message = message.clone();
+            self.actions.push(Action::FailTask { task, kind: FailKind::NoWorkers, message });
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! What is covered: every rule of the pool's tables by a sentence (`lives`: workers, `runs`: tasks),
+//! and its invariants under random events (`properties`). What is not: anything that does I/O.
+
+mod lives;
+mod properties;
+mod runs;
+
+use std::time::Duration;
+
+use super::*;
+use crate::ids::{Attempt, Incarnation, LaunchId};
+
+const fn ms(count: u64) -> Duration {
+    Duration::from_millis(count)
+}
+
+const fn secs(count: u64) -> Duration {
+    Duration::from_secs(count)
+}
+
+const fn w(index: u32) -> WorkerId {
+    WorkerId(index)
+}
+
+const fn t(number: u64) -> TaskId {
+    TaskId(number)
+}
+
+fn small() -> PoolConfig {
+    PoolConfig {
+        slots_per_worker: 1,
+        queue_ahead: 1,
+        start_timeout: secs(60),
+        max_task_attempts: 3,
+        max_worker_restarts: 2,
+        ..PoolConfig::default()
+    }
+}
+
+/// A pool with a clock that stands still until it is told to go on.
+struct Stage {
+    pool: Pool,
+    now: Duration,
+}
+
+impl Stage {
+    fn new(config: PoolConfig) -> Self {
+        Self { pool: Pool::new(config), now: Duration::ZERO }
+    }
+
+    /// A pool of `small()` whose `count` workers are ready.
+    fn ready(count: u32) -> Self {
+        let mut stage = Self::new(small());
+        stage.tell(Event::SetDesired(count));
+        for index in 0..count {
+            stage.come_up(w(index));
+        }
+        stage
+    }
+
+    fn tell(&mut self, event: Event) -> Vec<Action> {
+        self.pool.handle(event, self.now)
+    }
+
+    /// Lets time pass to the next deadline, which must be there.
+    fn tick(&mut self) -> Vec<Action> {
+        self.now = self.pool.next_deadline().expect("something is due");
+        self.tell(Event::Tick)
+    }
+
+    fn launch(&self, worker: WorkerId) -> LaunchId {
+        self.pool.worker(worker).expect("a known worker").launch
+    }
+
+    fn phase(&self, worker: WorkerId) -> WorkerPhase {
+        self.pool.worker(worker).expect("a known worker").phase
+    }
+
+    fn start(&mut self, worker: WorkerId) -> Vec<Action> {
+        let launch = self.launch(worker);
+        let (control, data) = (format!("{worker}:7777"), format!("{worker}:7778"));
+        self.tell(Event::Started { worker, launch, control, data })
+    }
+
+    fn connect(&mut self, worker: WorkerId, incarnation: &str) -> Vec<Action> {
+        let launch = self.launch(worker);
+        self.tell(Event::Connected { worker, launch, incarnation: incarnation.into() })
+    }
+
+    fn come_up(&mut self, worker: WorkerId) -> Vec<Action> {
+        self.start(worker);
+        let incarnation = format!("{worker}/{}", self.launch(worker));
+        self.connect(worker, &incarnation)
+    }
+
+    fn exit(&mut self, worker: WorkerId, reason: &str) -> Vec<Action> {
+        let launch = self.launch(worker);
+        self.tell(Event::Exited { worker, launch, reason: reason.to_owned(), restartable: true })
+    }
+
+    fn submit(&mut self, task: u64, prefer: u32) -> Vec<Action> {
+        self.tell(Event::Submit { task: t(task), prefer: w(prefer) })
+    }
+
+    /// Where a task is; it must be at a worker.
+    fn place(&self, task: u64) -> (WorkerId, LaunchId, Attempt) {
+        match self.pool.task(t(task)).expect("a task that is not over").phase {
+            TaskPhase::Sent { worker, launch, attempt, .. } => (worker, launch, attempt),
+            other => panic!("task {task} is {other:?}"),
+        }
+    }
+
+    fn succeed(&mut self, task: u64) -> Vec<Action> {
+        let (worker, launch, attempt) = self.place(task);
+        self.tell(Event::Succeeded { task: t(task), worker, launch, attempt })
+    }
+
+    fn bounce(&mut self, task: u64) -> Vec<Action> {
+        let (worker, launch, attempt) = self.place(task);
+        let reason = "memory at 97 %".to_owned();
+        self.tell(Event::Bounced { task: t(task), worker, launch, attempt, reason })
+    }
+
+    fn worker_cancels(&mut self, task: u64) -> Vec<Action> {
+        let (worker, launch, attempt) = self.place(task);
+        self.tell(Event::TaskCancelled { task: t(task), worker, launch, attempt })
+    }
+}
+
+fn send(task: u64, attempt: u32, worker: u32, launch: u64) -> Action {
+    let (worker, launch) = (w(worker), LaunchId(launch));
+    Action::Send { task: t(task), attempt: Attempt(attempt), worker, launch }
+}
+
+fn launch(worker: u32, launch: u64) -> Action {
+    Action::Launch { worker: w(worker), launch: LaunchId(launch) }
+}
+
+fn stop(worker: u32, launch: u64, reason: &str) -> Action {
+    Action::Stop { worker: w(worker), launch: LaunchId(launch), reason: reason.into() }
+}
+
+fn disconnect(worker: u32, launch: u64) -> Action {
+    Action::Disconnect { worker: w(worker), launch: LaunchId(launch) }
+}
+
+fn lost(worker: u32, launch: u64, incarnation: &str, reason: &str) -> Action {
+    let incarnation = Incarnation::from(incarnation);
+    Action::WorkerLost { worker: w(worker), launch: LaunchId(launch), incarnation, reason: reason.into() }
+}
+
+fn ready(worker: u32, launch: u64, incarnation: &str) -> Action {
+    let incarnation = Incarnation::from(incarnation);
+    Action::WorkerReady { worker: w(worker), launch: LaunchId(launch), incarnation }
+}
+
+fn cancelled(task: u64) -> Action {
+    Action::Cancelled { task: t(task) }
+}
+
+/// The one failure among the actions.
+fn failure(actions: &[Action]) -> (TaskId, FailKind, String) {
+    let mut failures = actions.iter().filter_map(|action| match action {
+        Action::FailTask { task, kind, message } => Some((*task, *kind, message.to_string())),
+        _ => None,
+    });
+    let failure = failures.next().expect("a failed task");
+    assert_eq!(failures.next(), None, "only one failed task");
+    failure
+}

@@ -1,0 +1,395 @@
+//! Random events against an observer that keeps its own books from events and actions alone.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::prelude::*;
+
+use super::*;
+
+type Place = (WorkerId, LaunchId, Attempt);
+
+/// What the observer knows of one task.
+#[derive(Debug, Default)]
+struct Known {
+    ends: u32,
+    at: Option<Place>,
+    last: u32,
+    lost: u32,
+    cancelling: bool,
+}
+
+/// What the observer knows of one worker.
+#[derive(Debug, Default)]
+struct Seen {
+    launch: u64,
+    process: bool,
+    connected: bool,
+    incarnation: Option<Incarnation>,
+}
+
+struct Observer {
+    pool: Pool,
+    now: Duration,
+    desired: u32,
+    workers: BTreeMap<WorkerId, Seen>,
+    tasks: BTreeMap<TaskId, Known>,
+    mourned: BTreeSet<Incarnation>,
+    incarnations: u64,
+    broken: bool,
+    closed: bool,
+}
+
+fn config() -> PoolConfig {
+    PoolConfig { slots_per_worker: 2, queue_ahead: 1, bounce_limit: secs(5), ..small() }
+}
+
+impl Observer {
+    fn new() -> Self {
+        Self {
+            pool: Pool::new(config()),
+            now: Duration::ZERO,
+            desired: 0,
+            workers: BTreeMap::new(),
+            tasks: BTreeMap::new(),
+            mourned: BTreeSet::new(),
+            incarnations: 0,
+            broken: false,
+            closed: false,
+        }
+    }
+
+    fn load(&self, worker: WorkerId) -> usize {
+        self.tasks.values().filter(|task| task.at.is_some_and(|(at, ..)| at == worker)).count()
+    }
+
+    /// Books what an event means by itself, hands it to the pool and checks what the pool makes of it.
+    fn tell(&mut self, event: Event) {
+        let was_closed = self.closed;
+        if !was_closed {
+            self.book(&event);
+        }
+        let actions = self.pool.handle(event, self.now);
+        for action in &actions {
+            if was_closed {
+                assert!(matches!(action, Action::FailTask { kind: FailKind::Shutdown, .. }), "{action:?}");
+            }
+            self.check(action);
+        }
+        self.broken &= self.pool.broken().is_some();
+        self.check_rest();
+    }
+
+    fn book(&mut self, event: &Event) {
+        match event {
+            Event::SetDesired(count) => self.desired = *count,
+            Event::Exited { worker, launch, .. } => {
+                if let Some(seen) = self.workers.get_mut(worker).filter(|seen| seen.launch == launch.0) {
+                    seen.process = false;
+                }
+            }
+            Event::Bounced { task, worker, launch, attempt, .. } => {
+                self.leave(*task, (*worker, *launch, *attempt));
+            }
+            Event::TaskCancelled { task, worker, launch, attempt } => {
+                let left = self.leave(*task, (*worker, *launch, *attempt));
+                if let Some(known) = self.tasks.get_mut(task) {
+                    known.lost += u32::from(left);
+                }
+            }
+            Event::CancelTask(task) => {
+                if let Some(known) = self.tasks.get_mut(task) {
+                    known.cancelling = true;
+                }
+            }
+            Event::Shutdown => self.closed = true,
+            _ => {}
+        }
+    }
+
+    fn leave(&mut self, task: TaskId, place: Place) -> bool {
+        match self.tasks.get_mut(&task).filter(|known| known.at == Some(place)) {
+            Some(known) => known.at.take().is_some(),
+            None => false,
+        }
+    }
+
+    fn end(&mut self, task: TaskId) {
+        let known = self.tasks.get_mut(&task).expect("only submitted tasks end");
+        known.ends += 1;
+        known.at = None;
+        assert_eq!(known.ends, 1, "task {task} ended twice");
+    }
+
+    fn check(&mut self, action: &Action) {
+        let capacity = self.pool.config().worker_capacity();
+        match action {
+            Action::Launch { worker, launch } => {
+                let seen = self.workers.entry(*worker).or_default();
+                assert!(!seen.process && launch.0 == seen.launch + 1 && worker.0 < self.desired);
+                *seen = Seen { launch: launch.0, process: true, ..Seen::default() };
+            }
+            Action::Stop { worker, launch, .. } => {
+                let seen = self.present(*worker, *launch);
+                assert!(seen.process);
+                seen.process = false;
+            }
+            Action::Connect { worker, launch, .. } => {
+                let seen = self.present(*worker, *launch);
+                assert!(seen.process && !seen.connected);
+                seen.connected = true;
+            }
+            Action::Disconnect { worker, launch } => {
+                let seen = self.present(*worker, *launch);
+                assert!(seen.connected);
+                seen.connected = false;
+            }
+            Action::WorkerReady { worker, launch, incarnation } => {
+                let seen = self.present(*worker, *launch);
+                assert!(seen.process && seen.connected);
+                seen.incarnation = Some(incarnation.clone());
+                assert!(!self.mourned.contains(incarnation));
+            }
+            Action::WorkerLost { worker, launch, incarnation, .. } => {
+                let gone = self.present(*worker, *launch).incarnation.take();
+                assert_eq!(gone.as_ref(), Some(incarnation));
+                assert!(self.mourned.insert(incarnation.clone()), "lost twice");
+                for known in self.tasks.values_mut() {
+                    if known.at.is_some_and(|(at, ..)| at == *worker) {
+                        known.at = None;
+                        known.lost += 1;
+                    }
+                }
+            }
+            Action::Send { task, attempt, worker, launch } => {
+                assert!(!self.closed && self.load(*worker) < capacity && worker.0 < self.desired);
+                let seen = self.present(*worker, *launch);
+                assert!(seen.process && seen.connected && seen.incarnation.is_some());
+                let known = self.tasks.get_mut(task).expect("only submitted tasks are sent");
+                assert!(known.ends == 0 && known.at.is_none() && attempt.0 == known.last + 1);
+                assert!(!known.cancelling, "a cancelled task is not sent");
+                assert!(known.lost < 3, "sent although the cap is reached");
+                known.last = attempt.0;
+                known.at = Some((*worker, *launch, *attempt));
+            }
+            Action::CancelOnWorker { task, attempt, worker, launch } => {
+                assert_eq!(self.tasks[task].at, Some((*worker, *launch, *attempt)));
+            }
+            Action::Deliver { task, attempt, worker, launch } => {
+                assert_eq!(self.tasks[task].at, Some((*worker, *launch, *attempt)));
+                assert!(!self.tasks[task].cancelling);
+                self.end(*task);
+            }
+            Action::FailTask { task, kind, .. } => {
+                let reason_holds = match kind {
+                    FailKind::Lost => true,
+                    FailKind::NoWorkers => self.broken,
+                    FailKind::Shutdown => self.closed,
+                };
+                assert!(reason_holds, "{action:?}");
+                self.end(*task);
+            }
+            Action::Cancelled { task } => {
+                assert!(self.tasks[task].cancelling, "nobody asked for that");
+                self.end(*task);
+            }
+            Action::PoolBroken { .. } => {
+                assert!(!std::mem::replace(&mut self.broken, true), "broken twice");
+            }
+        }
+    }
+
+    fn present(&mut self, worker: WorkerId, launch: LaunchId) -> &mut Seen {
+        let seen = self.workers.get_mut(&worker).expect("a worker that was launched");
+        assert_eq!(seen.launch, launch.0, "an action for a stale launch");
+        seen
+    }
+
+    /// What holds after every event: the pool's view agrees with the books, and the queue is served.
+    fn check_rest(&self) {
+        let capacity = self.pool.config().worker_capacity();
+        for (task, known) in &self.tasks {
+            let view = self.pool.task(*task);
+            assert_eq!(view.is_none(), known.ends > 0, "task {task} is forgotten, or kept after its end");
+            let at = view.and_then(|view| match view.phase {
+                TaskPhase::Sent { worker, launch, attempt, .. } => Some((worker, launch, attempt)),
+                _ => None,
+            });
+            assert_eq!(at, known.at, "task {task}");
+        }
+        let waits = self.pool.waiting().next().is_some();
+        for view in self.pool.workers() {
+            let load = self.load(view.worker);
+            assert_eq!(load, view.tasks);
+            let open = view.phase == WorkerPhase::Ready && !view.cooling && load < capacity;
+            assert!(!(waits && open), "{} has room while tasks wait", view.worker);
+            assert!(view.phase != WorkerPhase::Draining || load > 0, "an idle worker drains");
+            let alive = self.workers.get(&view.worker).is_some_and(|seen| seen.process);
+            assert_eq!(alive, !matches!(view.phase, WorkerPhase::Restarting | WorkerPhase::GivenUp));
+        }
+        assert!(!waits || self.pool.broken().is_none(), "tasks wait for a broken pool");
+        assert!(self.pool.next_deadline().is_none_or(|due| due > self.now), "overdue");
+        let backing_off = self.pool.queued_count() - self.pool.waiting().count();
+        let timed = |view: &WorkerView<'_>| {
+            use WorkerPhase::{Connecting, Restarting, Starting};
+            usize::from(matches!(view.phase, Starting | Connecting | Restarting)) + usize::from(view.cooling)
+        };
+        let timers = backing_off + self.pool.workers().map(|view| timed(&view)).sum::<usize>();
+        assert!(self.closed || self.pool.timers.len() == timers, "each wait has one timer, no timer is left over");
+    }
+
+    // -- what the world may do next ------------------------------------------------------------
+
+    /// Lets a worker take its next good step.
+    fn step(&mut self, worker: WorkerId) {
+        let Some(view) = self.pool.worker(worker) else {
+            return;
+        };
+        let (launch, phase) = (view.launch, view.phase);
+        match phase {
+            WorkerPhase::Starting => {
+                let (control, data) = ("h:1".to_owned(), "h:2".to_owned());
+                self.tell(Event::Started { worker, launch, control, data });
+            }
+            WorkerPhase::Connecting => self.connect(worker, launch),
+            WorkerPhase::Ready | WorkerPhase::Draining => self.finish(worker),
+            _ => {}
+        }
+    }
+
+    fn connect(&mut self, worker: WorkerId, launch: LaunchId) {
+        self.incarnations += 1;
+        let incarnation = Incarnation::from(self.incarnations.to_string());
+        self.tell(Event::Connected { worker, launch, incarnation });
+    }
+
+    fn finish(&mut self, worker: WorkerId) {
+        let first = self.pool.tasks_at(worker).next();
+        if let Some((task, known)) = first.and_then(|task| self.tasks.get_key_value(&task)) {
+            let (task, cancelling) = (*task, known.cancelling);
+            let Some((worker, launch, attempt)) = known.at else {
+                return;
+            };
+            self.tell(if cancelling {
+                Event::TaskCancelled { task, worker, launch, attempt }
+            } else {
+                Event::Succeeded { task, worker, launch, attempt }
+            });
+        }
+    }
+
+    /// News of a task's attempt: of the present one, or of one that is or never was.
+    fn news(&mut self, kind: u8, task: TaskId, back: u32) {
+        let known = self.tasks.get(&task).and_then(|known| known.at);
+        let (worker, launch, attempt) = known.unwrap_or((w(0), LaunchId(1), Attempt(1)));
+        let attempt = Attempt(attempt.0.saturating_sub(back));
+        self.tell(match kind % 5 {
+            0 => Event::Succeeded { task, worker, launch, attempt },
+            1 => Event::TaskFailed { task, worker, launch, attempt },
+            2 => Event::TaskCancelled { task, worker, launch, attempt },
+            _ => Event::Bounced { task, worker, launch, attempt, reason: "full".to_owned() },
+        });
+    }
+
+    /// News of a process: of the present one, or of an old one.
+    fn blow(&mut self, kind: u8, worker: WorkerId, back: u64) {
+        let Some(view) = self.pool.worker(worker) else {
+            return;
+        };
+        let launch = LaunchId(view.launch.0.saturating_sub(back));
+        let reason = "a blow".to_owned();
+        match kind % 8 {
+            0 => self.tell(Event::Refused { worker, launch, reason }),
+            1 => self.tell(Event::Unreachable { worker, launch, reason }),
+            2 => self.tell(Event::Exited { worker, launch, reason, restartable: false }),
+            3 | 4 => self.connect(worker, launch),
+            _ => self.tell(Event::Exited { worker, launch, reason, restartable: true }),
+        }
+    }
+
+    /// Mostly a task that is not over, at times one that is, or that never was.
+    fn choose(&self, number: u8) -> TaskId {
+        let number = usize::from(number);
+        let alive: Vec<TaskId> =
+            self.tasks.iter().filter(|(_, known)| known.ends == 0).map(|(task, _)| *task).collect();
+        match alive.get(number % 16) {
+            Some(task) => *task,
+            None => t((number % (self.tasks.len() + 1)) as u64),
+        }
+    }
+
+    fn act(&mut self, (kind, a, b, wait): (u8, u8, u8, u16)) {
+        self.now += ms(u64::from(wait));
+        let (worker, task) = (w(u32::from(a % 4)), self.choose(b));
+        match kind % 32 {
+            0 => self.tell(Event::SetDesired(u32::from(a % 5))),
+            1..=8 => {
+                let task = t(self.tasks.len() as u64);
+                self.tasks.insert(task, Known::default());
+                self.tell(Event::Submit { task, prefer: worker });
+            }
+            9..=18 => self.step(worker),
+            19..=21 => self.news(a, task, u32::from(b % 8 == 7)),
+            22 | 23 => self.blow(b, worker, u64::from(kind > 200)),
+            24 => self.tell(Event::CancelTask(task)),
+            25 => self.tell(Event::InputsLost { task, reason: "dropped".to_owned() }),
+            26 if b > 250 => self.tell(Event::Shutdown),
+            _ => {
+                self.now = self.pool.next_deadline().unwrap_or(self.now).max(self.now);
+                self.tell(Event::Tick);
+            }
+        }
+    }
+
+    /// From now on all goes well, until nothing is left.
+    fn work_off(&mut self) {
+        self.tell(Event::SetDesired(0));
+        self.tell(Event::SetDesired(2));
+        for _ in 0..100_000 {
+            if self.tasks.values().all(|known| known.ends == 1) {
+                return;
+            }
+            for index in 0..5 {
+                self.step(w(index));
+            }
+            if let Some(due) = self.pool.next_deadline().filter(|_| self.pool.sent_count() == 0) {
+                self.now = due;
+                self.tell(Event::Tick);
+            }
+        }
+        panic!("tasks are left: {:?}", self.tasks);
+    }
+}
+
+fn steps() -> impl Strategy<Value = Vec<(u8, u8, u8, u16)>> {
+    prop::collection::vec((any::<u8>(), any::<u8>(), any::<u8>(), 0u16..400), 1..250)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_task_ends_exactly_once_when_all_goes_well_at_last(steps in steps(), desired in 0u32..5) {
+        let mut observer = Observer::new();
+        observer.tell(Event::SetDesired(desired));
+        for step in steps {
+            observer.act(step);
+        }
+        observer.work_off();
+    }
+
+    #[test]
+    fn every_task_ends_exactly_once_at_shutdown_and_no_process_is_left(steps in steps(), late in steps()) {
+        let mut observer = Observer::new();
+        observer.tell(Event::SetDesired(3));
+        for step in steps {
+            observer.act(step);
+        }
+        observer.tell(Event::Shutdown);
+        prop_assert!(observer.tasks.values().all(|known| known.ends == 1));
+        prop_assert!(observer.workers.values().all(|seen| !seen.process && !seen.connected));
+        for step in late {
+            observer.act(step);
+        }
+        prop_assert!(observer.tasks.values().all(|known| known.ends == 1));
+    }
+}

@@ -1,0 +1,184 @@
+//! The record of one logical worker.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::ids::{Incarnation, LaunchId, TaskId, WorkerId};
+
+/// Where a logical worker stands, for status; the transitions are in the [module](super)'s table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum WorkerPhase {
+    /// Not wanted; no process.
+    Absent,
+    /// Launched; not listening yet.
+    Starting,
+    /// Listening; the handshake is not done.
+    Connecting,
+    /// Takes tasks.
+    Ready,
+    /// No longer wanted; finishes the tasks that it has.
+    Draining,
+    /// Lost; waits to be launched again.
+    Restarting,
+    /// Lost for good.
+    GivenUp,
+}
+
+impl fmt::Display for WorkerPhase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Absent => "absent",
+            Self::Starting => "starting",
+            Self::Connecting => "connecting",
+            Self::Ready => "ready",
+            Self::Draining => "draining",
+            Self::Restarting => "restarting",
+            Self::GivenUp => "given up",
+        })
+    }
+}
+
+/// Where a process listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Addresses {
+    pub control: Arc<str>,
+    pub data: Arc<str>,
+}
+
+/// A process that shook hands.
+#[derive(Debug, Clone)]
+pub(super) struct Link {
+    pub incarnation: Incarnation,
+    pub addresses: Addresses,
+}
+
+/// The state with what belongs to it alone. Each `Duration` has a timer.
+#[derive(Debug)]
+pub(super) enum State {
+    Absent,
+    Starting { deadline: Duration },
+    Connecting { deadline: Duration, addresses: Addresses },
+    Ready(Link),
+    Draining(Link),
+    Restarting { until: Duration },
+    GivenUp,
+}
+
+impl State {
+    pub const fn phase(&self) -> WorkerPhase {
+        match self {
+            Self::Absent => WorkerPhase::Absent,
+            Self::Starting { .. } => WorkerPhase::Starting,
+            Self::Connecting { .. } => WorkerPhase::Connecting,
+            Self::Ready(_) => WorkerPhase::Ready,
+            Self::Draining(_) => WorkerPhase::Draining,
+            Self::Restarting { .. } => WorkerPhase::Restarting,
+            Self::GivenUp => WorkerPhase::GivenUp,
+        }
+    }
+
+    /// Whether the allocator was asked for a process that it was not told to stop.
+    pub const fn has_process(&self) -> bool {
+        matches!(self, Self::Starting { .. } | Self::Connecting { .. } | Self::Ready(_) | Self::Draining(_))
+    }
+
+    /// Whether `Connect` was asked for.
+    pub const fn has_connection(&self) -> bool {
+        matches!(self, Self::Connecting { .. } | Self::Ready(_) | Self::Draining(_))
+    }
+
+    /// The time at which this state ends by itself.
+    pub const fn due(&self) -> Option<Duration> {
+        match self {
+            Self::Starting { deadline } | Self::Connecting { deadline, .. } => Some(*deadline),
+            Self::Restarting { until } => Some(*until),
+            Self::Absent | Self::Ready(_) | Self::Draining(_) | Self::GivenUp => None,
+        }
+    }
+
+    /// The process that shook hands, if there is one.
+    pub const fn link(&self) -> Option<&Link> {
+        match self {
+            Self::Ready(link) | Self::Draining(link) => Some(link),
+            _ => None,
+        }
+    }
+
+    pub const fn addresses(&self) -> Option<&Addresses> {
+        match self {
+            Self::Connecting { addresses, .. } => Some(addresses),
+            Self::Ready(link) | Self::Draining(link) => Some(&link.addresses),
+            _ => None,
+        }
+    }
+}
+
+/// One logical worker, with the tasks that are at its present process.
+#[derive(Debug)]
+pub(super) struct Worker {
+    pub id: WorkerId,
+    /// The latest launch; 0 before the first.
+    pub launch: LaunchId,
+    pub state: State,
+    /// Sent and not yet over.
+    pub tasks: BTreeSet<TaskId>,
+    /// Until when it is offered no task because it refused one.
+    pub cooling: Option<Duration>,
+    /// Refusals in a row, a burst counted once.
+    pub refusals: u32,
+    /// The load under which it stands among the workers with room.
+    pub listed: Option<usize>,
+    /// Why the latest process that was lost was lost.
+    pub reason: Option<Arc<str>>,
+    /// When it was started again, within the window.
+    restarts: VecDeque<Duration>,
+}
+
+impl Worker {
+    pub fn new(id: WorkerId) -> Self {
+        Self {
+            id,
+            launch: LaunchId(0),
+            state: State::Absent,
+            tasks: BTreeSet::new(),
+            cooling: None,
+            refusals: 0,
+            listed: None,
+            reason: None,
+            restarts: VecDeque::new(),
+        }
+    }
+
+    /// Whether this worker is offered tasks now.
+    pub fn has_room(&self, capacity: usize) -> bool {
+        matches!(self.state, State::Ready(_)) && self.cooling.is_none() && self.tasks.len() < capacity
+    }
+
+    /// Takes one restart from the budget: how many there were in the window before, or `None` if it is spent.
+    pub fn take_restart(&mut self, now: Duration, window: Duration, max: u32) -> Option<u32> {
+        while self.restarts.front().is_some_and(|at| now.saturating_sub(*at) >= window) {
+            self.restarts.pop_front();
+        }
+        let earlier = u32::try_from(self.restarts.len()).unwrap_or(u32::MAX);
+        if earlier >= max {
+            return None;
+        }
+        self.restarts.push_back(now);
+        Some(earlier)
+    }
+
+    /// Restarts that count against the budget, as of the latest one.
+    pub fn recent_restarts(&self) -> usize {
+        self.restarts.len()
+    }
+
+    /// Drops what belongs to the present process; the caller sees to the tasks.
+    pub fn forget_tasks(&mut self) -> BTreeSet<TaskId> {
+        self.cooling = None;
+        self.refusals = 0;
+        self.listed = None;
+        std::mem::take(&mut self.tasks)
+    }
+}
