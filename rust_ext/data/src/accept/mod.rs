@@ -1,0 +1,160 @@
+//! An accept loop for HTTP/2 services that outlives whatever connects to it.
+//!
+//! Peers that never speak, that speak something else, that vanish, or that come by the thousand
+//! cost a file descriptor for a few seconds and nothing more. No limit of the process stops the
+//! loop: it waits and goes on.
+
+mod preface;
+
+use std::{future::Future, io, sync::Arc, time::Duration};
+
+use http_body::Body;
+use hyper::{body::Incoming, server::conn::http2, service::HttpService};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    task::JoinSet,
+};
+
+use crate::{error::BoxError, sys};
+
+/// How connections are treated.
+#[derive(Clone, Debug)]
+pub struct AcceptOptions {
+    /// How long a new peer may take to say that it speaks HTTP/2.
+    pub preface_timeout: Duration,
+    /// A peer that has been silent for so long is pinged.
+    pub keepalive_interval: Duration,
+    /// A peer that does not answer a ping for so long is given up.
+    pub keepalive_timeout: Duration,
+    /// Open connections; more wait in the listener's queue. `None`: three quarters of the files
+    /// that the process may open, which leaves the rest to itself.
+    pub max_connections: Option<usize>,
+    /// Calls at a time on one connection; more wait at the peer.
+    pub max_concurrent_streams: u32,
+    /// Flow-control window of a call and of a connection, in bytes.
+    pub window_bytes: u32,
+    /// How long calls may go on after the shutdown.
+    pub drain_timeout: Duration,
+}
+
+impl Default for AcceptOptions {
+    fn default() -> Self {
+        Self {
+            preface_timeout: Duration::from_secs(5),
+            keepalive_interval: Duration::from_secs(10),
+            keepalive_timeout: Duration::from_secs(10),
+            max_connections: None,
+            max_concurrent_streams: 256,
+            window_bytes: 1 << 30,
+            drain_timeout: Duration::from_secs(5),
+        }
+    }
+}
+
+/// The largest frames that we send and take.
+pub(crate) const MAX_FRAME_BYTES: u32 = 1 << 20;
+
+const LEAST_BACKOFF: Duration = Duration::from_millis(10);
+const MOST_BACKOFF: Duration = Duration::from_secs(1);
+
+/// Serves every connection that the listener accepts, until `shutdown` resolves and what was
+/// running then has ended or the drain time-out has passed.
+///
+/// Raises the process's soft limit of open files to the hard one. A tower service is passed as
+/// `hyper_util::service::TowerToHyperService::new(service)`.
+pub async fn serve_connections<S, B>(listener: TcpListener, service: S, options: AcceptOptions, shutdown: impl Future<Output = ()>)
+where
+    S: HttpService<Incoming, ResBody = B> + Clone + Send + 'static,
+    S::Future: Send + 'static,
+    S::Error: Into<BoxError>,
+    B: Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<BoxError>,
+{
+    let open_files = sys::raise_open_file_limit().and_then(|limit| usize::try_from(limit).ok()).unwrap_or(1024);
+    let permits = options.max_connections.unwrap_or(open_files / 4 * 3).clamp(1, Semaphore::MAX_PERMITS);
+    let permits = Arc::new(Semaphore::new(permits));
+    let (stopping, stopped) = watch::channel(false);
+    let mut connections = JoinSet::new();
+    let mut shutdown = std::pin::pin!(shutdown);
+    let mut backoff = LEAST_BACKOFF;
+    loop {
+        let accepted = tokio::select! {
+            () = &mut shutdown => break,
+            accepted = accept(&listener, &permits) => accepted,
+            Some(_) = connections.join_next() => continue,
+        };
+        match accepted {
+            Ok((stream, permit)) => {
+                backoff = LEAST_BACKOFF;
+                let (service, options, stopped) = (service.clone(), options.clone(), stopped.clone());
+                connections.spawn(async move {
+                    serve_connection(stream, service, &options, stopped).await;
+                    drop(permit);
+                });
+            }
+            Err(error) if concerns_one_peer(&error) => {}
+            // Out of files or memory: existing connections will end and free some.
+            Err(_) => {
+                tokio::select! {
+                    () = &mut shutdown => break,
+                    () = tokio::time::sleep(backoff) => backoff = (backoff * 2).min(MOST_BACKOFF),
+                }
+            }
+        }
+    }
+    drop(listener);
+    let _ = stopping.send(true);
+    let drained = async { while connections.join_next().await.is_some() {} };
+    let _ = tokio::time::timeout(options.drain_timeout, drained).await;
+    connections.shutdown().await;
+}
+
+async fn accept(listener: &TcpListener, permits: &Arc<Semaphore>) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
+    let permit = permits.clone().acquire_owned().await.map_err(io::Error::other)?;
+    let (stream, _) = listener.accept().await?;
+    Ok((stream, permit))
+}
+
+fn concerns_one_peer(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
+}
+
+async fn serve_connection<S, B>(stream: TcpStream, service: S, options: &AcceptOptions, mut stopped: watch::Receiver<bool>)
+where
+    S: HttpService<Incoming, ResBody = B> + Send + 'static,
+    S::Future: Send + 'static,
+    S::Error: Into<BoxError>,
+    B: Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<BoxError>,
+{
+    let _ = stream.set_nodelay(true);
+    let greeted = tokio::select! {
+        greeted = tokio::time::timeout(options.preface_timeout, preface::read(stream)) => greeted,
+        _ = stopped.wait_for(|stopped| *stopped) => return,
+    };
+    let Ok(Ok(stream)) = greeted else {
+        return;
+    };
+    let mut builder = http2::Builder::new(TokioExecutor::new());
+    builder
+        .timer(TokioTimer::new())
+        .initial_stream_window_size(options.window_bytes)
+        .initial_connection_window_size(options.window_bytes)
+        .max_frame_size(MAX_FRAME_BYTES)
+        .max_concurrent_streams(options.max_concurrent_streams)
+        .max_send_buf_size(4 << 20)
+        .keep_alive_interval(options.keepalive_interval)
+        .keep_alive_timeout(options.keepalive_timeout);
+    let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
+    tokio::select! {
+        _ = &mut connection => return,
+        _ = stopped.wait_for(|stopped| *stopped) => {}
+    }
+    connection.as_mut().graceful_shutdown();
+    let _ = connection.await;
+}

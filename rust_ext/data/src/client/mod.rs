@@ -1,0 +1,195 @@
+//! The Flight client with which workers and the driver fetch partitions from one another.
+
+mod call;
+mod pool;
+
+use std::{collections::HashSet, convert::Infallible, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use futures::stream;
+use http::HeaderValue;
+use http_body::Frame;
+use http_body_util::{BodyExt, Full, StreamBody};
+use prost::Message;
+
+use self::{
+    call::{Answer, ClientBody},
+    pool::Pool,
+};
+use crate::{
+    CodecError, FetchError, PartitionData, Ticket,
+    auth::header_value,
+    codec::{
+        HARD_MAX_BODY_BYTES, TicketHeader,
+        decode::AnswerDecoder,
+        encode::Encoder,
+        wire::{FlightReader, FlightWriter, framed},
+    },
+    grpc::{self, Code, DescriptorMessage, Status, TicketMessage},
+};
+
+/// How a client treats its peers.
+#[derive(Clone, Debug)]
+pub struct ClientConfig {
+    /// How long a connection may take to come up.
+    pub connect_timeout: Duration,
+    /// A peer that has been silent for so long is pinged.
+    pub keepalive_interval: Duration,
+    /// A peer that does not answer a ping for so long is given up.
+    pub keepalive_timeout: Duration,
+    /// How long a call may go without a single byte from the peer while the connection lives.
+    pub progress_timeout: Duration,
+    /// Connections to one peer; the second is opened when the first is busy. One connection is
+    /// read by one core.
+    pub connections_per_address: usize,
+    /// Tickets in one request; more are asked for in several.
+    pub tickets_per_request: usize,
+    /// Batches are put in messages of about this size; to be less than the peer's limit.
+    pub max_put_message_bytes: usize,
+}
+
+impl Default for ClientConfig {
+    fn default() -> Self {
+        Self {
+            connect_timeout: Duration::from_secs(5),
+            keepalive_interval: Duration::from_secs(5),
+            keepalive_timeout: Duration::from_secs(10),
+            progress_timeout: Duration::from_secs(60),
+            connections_per_address: 4,
+            tickets_per_request: 16_384,
+            max_put_message_bytes: 64 << 20,
+        }
+    }
+}
+
+/// Fetches and puts partitions. A clone shares the connections.
+#[derive(Clone)]
+pub struct DataClient {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    token: Option<HeaderValue>,
+    pool: Pool,
+    config: ClientConfig,
+}
+
+impl DataClient {
+    /// A client that presents this token. Opens nothing yet.
+    pub fn new(token: &str) -> Self {
+        Self::with_config(token, ClientConfig::default())
+    }
+
+    /// A client with other settings.
+    pub fn with_config(token: &str, config: ClientConfig) -> Self {
+        Self { inner: Arc::new(Inner { token: header_value(token), pool: Pool::new(config.clone()), config }) }
+    }
+
+    /// Fetches the partitions of these tickets, in their order, from the store at `address`
+    /// (`host:port`). All of them or none. Must run within a tokio runtime.
+    pub async fn fetch(&self, address: &str, tickets: &[Ticket]) -> Result<Vec<PartitionData>, FetchError> {
+        let mut partitions = Vec::with_capacity(tickets.len());
+        for part in tickets.chunks(self.inner.config.tickets_per_request.max(1)) {
+            partitions.extend(self.fetch_part(address, part).await?);
+        }
+        Ok(partitions)
+    }
+
+    async fn fetch_part(&self, address: &str, tickets: &[Ticket]) -> Result<Vec<PartitionData>, FetchError> {
+        let request = framed(&TicketMessage { ticket: Ticket::join(tickets).into() }.encode_to_vec());
+        let body = || Full::new(request.clone()).map_err(|never: Infallible| match never {}).boxed_unsync();
+        let mut answer = self.call(address, grpc::DO_GET, body).await?;
+        let mut reader = FlightReader::new(HARD_MAX_BODY_BYTES + (8 << 20));
+        let mut decoder = AnswerDecoder::new(tickets.len());
+        while let Some(chunk) = answer.next_chunk().await? {
+            reader.push(chunk);
+            while let Some(message) = reader.next_message().map_err(|error| protocol(address, &error))? {
+                decoder.add(message).map_err(|error| protocol(address, &error))?;
+            }
+        }
+        check(address, answer.status()?, tickets)?;
+        reader.finish().and_then(|()| decoder.finish()).map_err(|error| protocol(address, &error))
+    }
+
+    /// Puts a partition into the store at `address` (`host:port`), under this ticket.
+    pub async fn put(&self, address: &str, ticket: &Ticket, data: &PartitionData) -> Result<(), FetchError> {
+        let body = || put_body(ticket, data, self.inner.config.max_put_message_bytes);
+        let mut answer = self.call(address, grpc::DO_PUT, body).await?;
+        while answer.next_chunk().await?.is_some() {}
+        check(address, answer.status()?, std::slice::from_ref(ticket))
+    }
+
+    /// Closes the connections to a peer that is known to be gone; calls under way fail.
+    pub fn forget(&self, address: &str) {
+        self.inner.pool.forget(address);
+    }
+
+    /// Closes all connections except those to these addresses.
+    pub fn retain(&self, addresses: &HashSet<String>) {
+        self.inner.pool.retain(addresses);
+    }
+
+    async fn call(&self, address: &str, path: &str, body: impl Fn() -> ClientBody) -> Result<Answer, FetchError> {
+        let Some(token) = &self.inner.token else {
+            return Err(FetchError::Unauthenticated { address: address.into() });
+        };
+        call::start(&self.inner.pool, &self.inner.config, token, address, path, body).await
+    }
+}
+
+fn protocol(address: &str, error: &CodecError) -> FetchError {
+    FetchError::Protocol { address: address.into(), message: error.to_string() }
+}
+
+/// Makes an error of every status but OK.
+fn check(address: &str, status: Status, tickets: &[Ticket]) -> Result<(), FetchError> {
+    let Status { code, message, missing_ticket } = status;
+    let address = address.to_owned();
+    if code == Code::Ok as u32 {
+        Ok(())
+    } else if code == Code::Unauthenticated as u32 {
+        Err(FetchError::Unauthenticated { address })
+    } else if code == Code::NotFound as u32 {
+        let named = missing_ticket.and_then(|ticket| ticket.parse().ok());
+        match named.or_else(|| tickets.first().cloned()) {
+            Some(ticket) => Err(FetchError::NotFound(ticket)),
+            None => Err(FetchError::Refused { address, code, message }),
+        }
+    } else {
+        Err(FetchError::Refused { address, code, message })
+    }
+}
+
+/// The messages of a DoPut, encoded as they are sent.
+fn put_body(ticket: &Ticket, data: &PartitionData, max_body_bytes: usize) -> ClientBody {
+    let descriptor = DescriptorMessage { kind: 1, command: Bytes::new(), path: vec![ticket.to_string()] }.encode_to_vec();
+    let state = (Encoder::new(max_body_bytes), FlightWriter::default(), data.clone(), None, descriptor);
+    let frames = stream::try_unfold(state, |(mut encoder, mut writer, data, mut next, descriptor)| async move {
+        loop {
+            if let Some(chunk) = writer.next_chunk() {
+                return Ok::<_, crate::error::BoxError>(Some((Frame::data(chunk), (encoder, writer, data, next, descriptor))));
+            }
+            match next {
+                None => {
+                    let header = encoder.begin(&data.schema)?;
+                    writer.schema(&header, &TicketHeader::of(0, &data).to_bytes(), &descriptor);
+                    next = Some(0);
+                }
+                Some(at) => {
+                    let Some(batch) = data.batches.get(at) else {
+                        writer.flush();
+                        let Some(chunk) = writer.next_chunk() else {
+                            return Ok(None);
+                        };
+                        return Ok(Some((Frame::data(chunk), (encoder, writer, data, next, descriptor))));
+                    };
+                    for message in encoder.encode(batch)? {
+                        writer.data(message);
+                    }
+                    next = Some(at + 1);
+                }
+            }
+        }
+    });
+    StreamBody::new(frames).boxed_unsync()
+}

@@ -1,0 +1,77 @@
+//! Memory that a message's body is read into, aligned as Arrow likes it.
+
+use arrow_buffer::{Buffer, MutableBuffer};
+use bytes::Bytes;
+use memmap2::MmapMut;
+
+use crate::{CodecError, sys};
+
+/// From this size on the kernel is asked for memory directly, in huge pages: faulting in small
+/// pages would cost more than the copy, and the memory goes back as soon as it is dropped.
+const MAP_BYTES: usize = 1 << 20;
+
+/// A body of known length that is being filled.
+pub(crate) struct BodyBuffer {
+    memory: Memory,
+    filled: usize,
+    length: usize,
+}
+
+enum Memory {
+    Heap(MutableBuffer),
+    Mapped(MmapMut),
+}
+
+impl BodyBuffer {
+    pub(crate) fn new(length: usize) -> Result<Self, CodecError> {
+        let memory = if length >= MAP_BYTES {
+            Memory::Mapped(sys::map_memory(length).map_err(|error| CodecError::Malformed(format!("no memory for a body of {length} bytes: {error}")))?)
+        } else {
+            Memory::Heap(MutableBuffer::with_capacity(length))
+        };
+        Ok(Self { memory, filled: 0, length })
+    }
+
+    pub(crate) fn missing(&self) -> usize {
+        self.length - self.filled
+    }
+
+    /// Takes as much of `bytes` as is missing; the rest stays.
+    pub(crate) fn fill(&mut self, bytes: &mut Bytes) {
+        let taken = bytes.split_to(self.missing().min(bytes.len()));
+        match &mut self.memory {
+            Memory::Heap(buffer) => buffer.extend_from_slice(&taken),
+            Memory::Mapped(mapping) => mapping[self.filled..self.filled + taken.len()].copy_from_slice(&taken),
+        }
+        self.filled += taken.len();
+    }
+
+    pub(crate) fn finish(self) -> Buffer {
+        match self.memory {
+            Memory::Heap(buffer) => buffer.into(),
+            Memory::Mapped(mapping) => Buffer::from(Bytes::from_owner(mapping)),
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bodies_of_all_sizes_are_aligned_and_complete() {
+        for length in [0, 1, 63, 64, 4097, MAP_BYTES - 1, MAP_BYTES, 3 * MAP_BYTES + 5] {
+            let expected: Vec<u8> = (0..length + 3).map(|at| (at % 251) as u8).collect();
+            let mut bytes = Bytes::from(expected.clone());
+            let mut body = BodyBuffer::new(length).unwrap();
+            let mut first = bytes.split_to(length / 3);
+            body.fill(&mut first);
+            body.fill(&mut bytes);
+            assert_eq!((body.missing(), bytes.len()), (0, 3));
+            let buffer = body.finish();
+            assert_eq!(buffer.as_slice(), &expected[..length]);
+            assert_eq!(buffer.as_ptr() as usize % 64, 0);
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! What can go wrong, split by what the caller can do about it.
+
+use std::{io, path::PathBuf, time::Duration};
+
+use arrow_schema::ArrowError;
+
+use crate::Ticket;
+
+/// A boxed error of another library.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// The store could not answer.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// There is no such partition: it was never published here, or it was dropped.
+    #[error("partition {0} is not in this store")]
+    NotFound(Ticket),
+    /// A file operation on a spilled partition failed.
+    #[error("cannot {operation} spill file {}: {source}", path.display())]
+    SpillFile {
+        /// "write", "map" ...
+        operation: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A spilled partition could not be encoded or decoded.
+    #[error("spill file {}: {source}", path.display())]
+    Codec {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: CodecError,
+    },
+}
+
+/// Arrow data, or the messages that carry it, are not as they should be.
+#[derive(Debug, thiserror::Error)]
+pub enum CodecError {
+    /// The Arrow library refused it.
+    #[error("Arrow: {0}")]
+    Arrow(#[from] ArrowError),
+    /// The bytes do not form the messages that they should.
+    #[error("{0}")]
+    Malformed(String),
+    /// A message is larger than the receiver allows or the format can carry.
+    #[error("a message of {bytes} bytes is over the limit of {limit_bytes} bytes")]
+    TooLarge {
+        /// Its size.
+        bytes: u64,
+        /// The limit.
+        limit_bytes: u64,
+    },
+}
+
+/// A partition could not be fetched from, or put to, another process.
+#[derive(Debug, thiserror::Error)]
+pub enum FetchError {
+    /// The peer answers, but does not hold this partition: it was dropped, or its maker died.
+    #[error("partition {0} is not in the store of the worker that should hold it")]
+    NotFound(Ticket),
+    /// The peer does not accept our token: it belongs to another session.
+    #[error("{address} refused our token; is it a worker of another session?")]
+    Unauthenticated {
+        /// The peer, `host:port`.
+        address: String,
+    },
+    /// No connection, or it broke.
+    #[error("cannot reach {address}: {}", chain(&**source))]
+    Unreachable {
+        /// The peer, `host:port`.
+        address: String,
+        /// Why.
+        source: BoxError,
+    },
+    /// The peer answered with another error.
+    #[error("{address} answered with gRPC status {code}: {message}")]
+    Refused {
+        /// The peer, `host:port`.
+        address: String,
+        /// The gRPC status code.
+        code: u32,
+        /// The peer's words.
+        message: String,
+    },
+    /// What the peer sent makes no sense, or ended early.
+    #[error("protocol error with {address}: {message}")]
+    Protocol {
+        /// The peer, `host:port`.
+        address: String,
+        /// What was wrong.
+        message: String,
+    },
+    /// The connection lives, but no byte came for this long.
+    #[error("{address} sent nothing for {} s", after.as_secs_f64())]
+    TimedOut {
+        /// The peer, `host:port`.
+        address: String,
+        /// How long was waited.
+        after: Duration,
+    },
+}
+
+/// An error with its causes, as one line.
+pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        source = cause.source();
+    }
+    text
+}

@@ -1,0 +1,270 @@
+//! The Flight server: DoGet and DoPut from and to the store.
+
+use std::{convert::Infallible, future::Future, pin::Pin, time::Duration};
+
+use bytes::{Buf, Bytes, BytesMut};
+use futures::stream;
+use http::{Method, Request, Response, StatusCode, header::CONTENT_TYPE};
+use http_body::Frame;
+use http_body_util::{BodyExt, StreamBody, combinators::UnsyncBoxBody};
+use hyper::body::Incoming;
+use prost::Message;
+use tokio::net::TcpListener;
+
+use crate::{
+    Auth, CodecError, PartitionData, Store, StoreError, Ticket,
+    accept::{AcceptOptions, serve_connections},
+    codec::{
+        MAX_BODY_BYTES, TicketHeader,
+        decode::{PartitionDecoder, schema_of},
+        encode::Encoder,
+        wire::{FlightReader, FlightWriter, PREFIX_BYTES, framed},
+    },
+    grpc::{self, Code, DescriptorMessage, Status, TicketMessage},
+    store::Found,
+    trusted::Origin,
+};
+
+/// What a caller may ask of the server.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// The largest single message of a request, in bytes.
+    pub max_message_bytes: usize,
+    /// How long a request may send nothing.
+    pub request_idle_timeout: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { max_message_bytes: 1 << 30, request_idle_timeout: Duration::from_secs(60) }
+    }
+}
+
+/// Serves the store on the listener until `shutdown` resolves.
+///
+/// DoGet takes a ticket, or many separated by line feeds; each is answered with a schema message
+/// (its `app_metadata` names the ticket's index) and its batches. DoPut takes a path descriptor of
+/// one ticket. Every call must carry the session's token.
+pub async fn serve(listener: TcpListener, store: Store, auth: Auth, limits: Limits, shutdown: impl Future<Output = ()>) {
+    serve_connections(listener, FlightService { store, auth, limits }, AcceptOptions::default(), shutdown).await;
+}
+
+type ServerBody = UnsyncBoxBody<Bytes, Infallible>;
+
+#[derive(Clone)]
+struct FlightService {
+    store: Store,
+    auth: Auth,
+    limits: Limits,
+}
+
+impl hyper::service::Service<Request<Incoming>> for FlightService {
+    type Response = Response<ServerBody>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        let service = self.clone();
+        Box::pin(async move { Ok(service.answer(request).await.unwrap_or_else(|status| status.response())) })
+    }
+}
+
+impl FlightService {
+    async fn answer(self, request: Request<Incoming>) -> Result<Response<ServerBody>, Status> {
+        if !self.auth.accepts(request.headers()) {
+            return Err(Status::new(Code::Unauthenticated, "the session token is missing or wrong"));
+        }
+        let is_grpc = request.headers().get(CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"));
+        if request.method() != Method::POST || !is_grpc {
+            let mut response = Response::new(ServerBody::default());
+            *response.status_mut() = StatusCode::UNSUPPORTED_MEDIA_TYPE;
+            return Ok(response);
+        }
+        match request.uri().path() {
+            grpc::DO_GET => self.do_get(request.into_body()).await,
+            grpc::DO_PUT => self.do_put(request.into_body()).await,
+            path => {
+                let method = path.strip_prefix(grpc::SERVICE_PREFIX).unwrap_or(path);
+                Err(Status::new(Code::Unimplemented, format!("{method} is not implemented; DoGet and DoPut are")))
+            }
+        }
+    }
+
+    async fn do_get(self, mut body: Incoming) -> Result<Response<ServerBody>, Status> {
+        let message = self.single_message(&mut body).await?;
+        let request = TicketMessage::decode(message)
+            .map_err(|error| Status::new(Code::InvalidArgument, format!("not a Flight ticket: {error}")))?;
+        let tickets = Ticket::parse_many(&request.ticket).map_err(|error| Status::new(Code::InvalidArgument, error.to_string()))?;
+        let mut found = Vec::with_capacity(tickets.len());
+        for ticket in &tickets {
+            found.push(self.store.look_up(ticket).map_err(|error| store_status(&error))?);
+        }
+        let sender = Sender::new(found);
+        let frames = stream::unfold(sender, |mut sender| async move {
+            let frame = sender.next_frame().await?;
+            Some((Ok(frame), sender))
+        });
+        Ok(grpc::answer(StreamBody::new(frames).boxed_unsync()))
+    }
+
+    async fn do_put(self, mut body: Incoming) -> Result<Response<ServerBody>, Status> {
+        let mut reader = FlightReader::new(self.limits.max_message_bytes);
+        let mut put: Option<(Ticket, PartitionDecoder)> = None;
+        while let Some(chunk) = self.next_chunk(&mut body).await? {
+            reader.push(chunk);
+            while let Some(message) = reader.next_message()? {
+                match &mut put {
+                    Some((_, decoder)) => decoder.add(&message.header, &message.body)?,
+                    None => {
+                        let ticket = put_ticket(message.descriptor)?;
+                        let schema = schema_of(&message.header)?
+                            .ok_or_else(|| Status::new(Code::InvalidArgument, "a DoPut must begin with its schema"))?;
+                        put = Some((ticket, PartitionDecoder::new(Origin::Anybody, schema)));
+                    }
+                }
+            }
+        }
+        reader.finish()?;
+        let (ticket, decoder) = put.ok_or_else(|| Status::new(Code::InvalidArgument, "the DoPut is empty"))?;
+        let data = decoder.finish()?;
+        let store = self.store;
+        // Storing may wait for the disk.
+        tokio::task::spawn_blocking(move || store.put(&ticket, data))
+            .await
+            .map_err(|_| Status::new(Code::Internal, "the partition could not be stored"))?;
+        let frames = [Ok(Frame::data(framed(&[]))), Ok(Frame::trailers(Status::ok().trailers()))];
+        Ok(grpc::answer(StreamBody::new(stream::iter(frames)).boxed_unsync()))
+    }
+
+    /// The one message of a request, without its prefix.
+    async fn single_message(&self, body: &mut Incoming) -> Result<Bytes, Status> {
+        let mut bytes = BytesMut::new();
+        while let Some(chunk) = self.next_chunk(body).await? {
+            bytes.extend_from_slice(&chunk);
+            let announced = bytes.get(1..PREFIX_BYTES).map(|mut length| length.get_u32() as usize).unwrap_or(0);
+            let largest = announced.max(bytes.len().saturating_sub(PREFIX_BYTES));
+            if largest > self.limits.max_message_bytes {
+                let error = CodecError::TooLarge { bytes: largest as u64, limit_bytes: self.limits.max_message_bytes as u64 };
+                return Err(error.into());
+            }
+        }
+        let mut bytes = bytes.freeze();
+        if bytes.len() < PREFIX_BYTES {
+            return Err(Status::new(Code::InvalidArgument, "the request holds no message"));
+        }
+        if bytes.get_u8() != 0 {
+            return Err(Status::new(Code::Unimplemented, "compressed gRPC messages are not supported"));
+        }
+        if bytes.get_u32() as usize != bytes.len() {
+            return Err(Status::new(Code::InvalidArgument, "the request must hold exactly one message"));
+        }
+        Ok(bytes)
+    }
+
+    async fn next_chunk(&self, body: &mut Incoming) -> Result<Option<Bytes>, Status> {
+        loop {
+            let frame = tokio::time::timeout(self.limits.request_idle_timeout, body.frame())
+                .await
+                .map_err(|_| Status::new(Code::DeadlineExceeded, "the request stopped before its end"))?;
+            match frame {
+                None => return Ok(None),
+                Some(Ok(frame)) => {
+                    if let Ok(data) = frame.into_data() {
+                        return Ok(Some(data));
+                    }
+                }
+                Some(Err(error)) => return Err(Status::new(Code::InvalidArgument, format!("the request broke off: {error}"))),
+            }
+        }
+    }
+}
+
+fn put_ticket(descriptor: Bytes) -> Result<Ticket, Status> {
+    let invalid = |message: String| Status::new(Code::InvalidArgument, message);
+    let descriptor = DescriptorMessage::decode(descriptor).map_err(|error| invalid(format!("not a Flight descriptor: {error}")))?;
+    match descriptor.path.as_slice() {
+        [ticket] => ticket.parse().map_err(|error| invalid(format!("the descriptor's path: {error}"))),
+        _ => Err(invalid("a DoPut must name one ticket as its descriptor's path".into())),
+    }
+}
+
+fn store_status(error: &StoreError) -> Status {
+    match error {
+        StoreError::NotFound(ticket) => Status::not_found(ticket),
+        other => Status::new(Code::Internal, other.to_string()),
+    }
+}
+
+/// The body of an answer to DoGet: encodes a piece whenever the connection has room for it.
+struct Sender {
+    waiting: std::iter::Enumerate<std::vec::IntoIter<Found>>,
+    current: Option<(PartitionData, usize)>,
+    encoder: Encoder,
+    writer: FlightWriter,
+    /// How the call ends, once that is known.
+    status: Option<Status>,
+    is_over: bool,
+}
+
+impl Sender {
+    fn new(found: Vec<Found>) -> Self {
+        Self {
+            waiting: found.into_iter().enumerate(),
+            current: None,
+            encoder: Encoder::new(MAX_BODY_BYTES),
+            writer: FlightWriter::default(),
+            status: None,
+            is_over: false,
+        }
+    }
+
+    async fn next_frame(&mut self) -> Option<Frame<Bytes>> {
+        loop {
+            if let Some(chunk) = self.writer.next_chunk() {
+                return Some(Frame::data(chunk));
+            }
+            if let Some(status) = &self.status {
+                let trailers = (!self.is_over).then(|| Frame::trailers(status.trailers()));
+                self.is_over = true;
+                return trailers;
+            }
+            if let Err(status) = self.encode_some().await {
+                self.status = Some(status);
+            }
+        }
+    }
+
+    async fn encode_some(&mut self) -> Result<(), Status> {
+        let internal = |error: CodecError| Status::new(Code::Internal, format!("a partition cannot be sent: {error}"));
+        if let Some((data, next)) = &mut self.current {
+            if let Some(batch) = data.batches.get(*next) {
+                *next += 1;
+                for message in self.encoder.encode(batch).map_err(internal)? {
+                    self.writer.data(message);
+                }
+                return Ok(());
+            }
+            self.current = None;
+        }
+        let Some((index, found)) = self.waiting.next() else {
+            self.writer.flush();
+            self.status = Some(Status::ok());
+            return Ok(());
+        };
+        let data = load(found).await?;
+        let header = self.encoder.begin(&data.schema).map_err(internal)?;
+        let index = u32::try_from(index).map_err(|_| Status::new(Code::ResourceExhausted, "too many tickets"))?;
+        self.writer.schema(&header, &TicketHeader::of(index, &data).to_bytes(), &[]);
+        self.current = Some((data, 0));
+        Ok(())
+    }
+}
+
+/// Spilled partitions come from disk, which must not hold up other connections.
+async fn load(found: Found) -> Result<PartitionData, Status> {
+    let loaded = match found {
+        Found::Memory(data) => return Ok(data),
+        spilled => tokio::task::spawn_blocking(move || spilled.load()).await,
+    };
+    loaded.map_err(|_| Status::new(Code::Internal, "a spilled partition could not be read"))?.map_err(|error| store_status(&error))
+}

@@ -1,0 +1,52 @@
+//! Calls to the operating system, some of them `unsafe`.
+#![allow(unsafe_code)]
+
+use std::{fs::File, io};
+
+use memmap2::{Advice, Mmap, MmapMut};
+
+/// Maps a whole file for reading and asks the kernel to read it ahead.
+///
+/// The caller promises that nobody changes or truncates the file while it is mapped.
+pub(crate) fn map_own_file(file: &File) -> io::Result<Mmap> {
+    // SAFETY: spill files are created by this process under fresh names in a directory that only it
+    // writes to, are never written again once complete, and are only ever unlinked, which leaves a
+    // mapping intact.
+    let mapping = unsafe { Mmap::map(file) }?;
+    let _ = mapping.advise(Advice::WillNeed);
+    Ok(mapping)
+}
+
+/// Fresh zeroed memory of the kernel's, in huge pages where it likes; not yet resident.
+pub(crate) fn map_memory(bytes: usize) -> io::Result<MmapMut> {
+    let mapping = MmapMut::map_anon(bytes)?;
+    let _ = mapping.advise(Advice::HugePage);
+    Ok(mapping)
+}
+
+/// Gives memory that was freed back to the kernel, where the allocator can do so.
+pub(crate) fn trim_heap() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    // SAFETY: `malloc_trim` takes its own locks and may be called at any time from any thread.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
+/// Raises the soft limit of open files to the hard one. Returns what now holds.
+pub(crate) fn raise_open_file_limit() -> Option<u64> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: both calls only read or write the struct that is passed to them.
+    unsafe {
+        if libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) != 0 {
+            return None;
+        }
+        if limit.rlim_cur < limit.rlim_max {
+            let raised = libc::rlimit { rlim_cur: limit.rlim_max, rlim_max: limit.rlim_max };
+            if libc::setrlimit(libc::RLIMIT_NOFILE, &raised) == 0 {
+                limit = raised;
+            }
+        }
+    }
+    Some(limit.rlim_cur)
+}

@@ -1,0 +1,8 @@
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+//! The data plane as its users see it: real servers and clients on the loopback.
+
+mod endurance;
+mod fixture;
+mod refusals;
+mod round_trips;
+mod samples;
