@@ -1,0 +1,87 @@
+//! A driver's connection to the control server of one worker.
+
+use std::time::Duration;
+
+use thiserror::Error;
+use tonic::{
+    Status,
+    codegen::InterceptedService,
+    metadata::errors::InvalidMetadataValue,
+    transport::{Channel, Endpoint},
+};
+
+use crate::{
+    auth::Attach,
+    proto::{HandshakeReply, HandshakeRequest, worker_client::WorkerClient},
+};
+
+/// An authenticated client; clones share one connection.
+pub type Client = WorkerClient<InterceptedService<Channel, Attach>>;
+
+/// Messages to and from a worker may be as large as this; partitions do not travel here.
+const MAX_MESSAGE_BYTES: usize = 1 << 30;
+
+/// Why no connection to a worker came about.
+#[derive(Debug, Error)]
+pub enum ClientError {
+    /// The address is malformed.
+    #[error("{address:?} is not a valid address: {source}")]
+    Address {
+        /// What was given.
+        address: String,
+        /// What is wrong with it.
+        source: tonic::transport::Error,
+    },
+    /// The token cannot be sent as a header.
+    #[error("the session token is not made of visible ASCII characters")]
+    Token(#[from] InvalidMetadataValue),
+    /// The worker runs other versions, or belongs to another session.
+    #[error("{0}")]
+    Refused(String),
+    /// The call failed; trying again may help.
+    #[error("{0}")]
+    Call(String),
+}
+
+/// A client for `address` ("host:port") that connects at its first call.
+pub fn connect_lazily(address: &str, token: &str) -> Result<Client, ClientError> {
+    let endpoint = Endpoint::from_shared(format!("http://{address}"))
+        .map_err(|source| ClientError::Address { address: address.to_owned(), source })?
+        .connect_timeout(Duration::from_secs(5))
+        .tcp_nodelay(true)
+        .http2_keep_alive_interval(Duration::from_secs(5))
+        .keep_alive_timeout(Duration::from_secs(10))
+        .keep_alive_while_idle(true)
+        .initial_stream_window_size(16 << 20)
+        .initial_connection_window_size(64 << 20);
+    let channel = InterceptedService::new(endpoint.connect_lazy(), Attach::new(token)?);
+    Ok(WorkerClient::new(channel)
+        .max_decoding_message_size(MAX_MESSAGE_BYTES)
+        .max_encoding_message_size(MAX_MESSAGE_BYTES))
+}
+
+/// Compares versions with the worker; a refusal is told apart from a failed call.
+pub async fn handshake(client: &mut Client, request: HandshakeRequest) -> Result<HandshakeReply, ClientError> {
+    let mut call = tonic::Request::new(request);
+    call.set_timeout(Duration::from_secs(5));
+    client.handshake(call).await.map(tonic::Response::into_inner).map_err(|status| match status.code() {
+        tonic::Code::FailedPrecondition | tonic::Code::Unauthenticated => {
+            ClientError::Refused(status.message().to_owned())
+        }
+        _ => ClientError::Call(describe(&status)),
+    })
+}
+
+/// A status as one line for people, with the causes that tonic keeps in `source`.
+pub fn describe(status: &Status) -> String {
+    let mut text = format!("{}: {}", status.code(), status.message());
+    let mut cause = std::error::Error::source(status);
+    while let Some(error) = cause {
+        let line = error.to_string();
+        if !text.contains(&line) {
+            text = format!("{text}: {line}");
+        }
+        cause = error.source();
+    }
+    text
+}

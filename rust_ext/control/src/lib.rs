@@ -1,0 +1,18 @@
+//! The control protocol between a driver and its workers: generated messages, a server that refuses
+//! strangers, and a client. What the calls mean is decided by `daft_k8s_session`.
+
+pub mod auth;
+mod client;
+mod server;
+
+pub use client::{Client, ClientError, connect_lazily, describe, handshake};
+pub use server::{HealthSwitch, serve};
+
+/// The messages and stubs generated from `protos/daft_k8s/v1/worker.proto`.
+#[allow(missing_docs, clippy::all, clippy::pedantic)]
+pub mod proto {
+    include!("proto/daft_k8s.v1.rs");
+}
+
+/// Version of the control protocol; driver and worker must agree on it.
+pub const PROTOCOL_VERSION: u32 = 1;

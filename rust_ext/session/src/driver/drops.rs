@@ -1,0 +1,50 @@
+//! Frees partitions that nobody refers to any more, in batches.
+
+use std::{collections::HashMap, sync::Weak, time::Duration};
+
+use daft_k8s_core::{LaunchId, WorkerId};
+use tokio::sync::mpsc;
+
+use super::Inner;
+
+/// Drops are collected for this long, so that a query's thousands of partitions are a few calls.
+const GATHER: Duration = Duration::from_millis(20);
+
+/// A partition that is no longer referred to.
+#[derive(Debug)]
+pub(super) struct Dropped {
+    pub(super) ticket: String,
+    /// `None` for one that the driver owns, of which any worker may have been given a copy.
+    pub(super) holder: Option<(WorkerId, LaunchId)>,
+}
+
+pub(super) async fn run(inner: Weak<Inner>, mut dropped: mpsc::UnboundedReceiver<Dropped>) {
+    let mut batch = Vec::new();
+    while dropped.recv_many(&mut batch, usize::MAX).await > 0 {
+        tokio::time::sleep(GATHER).await;
+        while let Ok(more) = dropped.try_recv() {
+            batch.push(more);
+        }
+        let Some(inner) = inner.upgrade() else { return };
+        let mut by_holder: HashMap<(WorkerId, LaunchId), Vec<String>> = HashMap::new();
+        let state = inner.state.lock();
+        for Dropped { ticket, holder } in batch.drain(..) {
+            match holder {
+                Some(holder) => by_holder.entry(holder).or_default().push(ticket),
+                None => {
+                    for (worker, link) in &state.links {
+                        if link.forget_upload(&ticket) {
+                            by_holder.entry((*worker, link.launch)).or_default().push(ticket.clone());
+                        }
+                    }
+                }
+            }
+        }
+        for ((worker, launch), tickets) in by_holder {
+            // What a lost process held is gone already.
+            if let Some(link) = state.links.get(&worker).filter(|link| link.launch == launch) {
+                link.drop_partitions(tickets);
+            }
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! The connection to one process of a worker: handshake, submissions, the long poll, calls, drops.
+
+mod calls;
+mod poll;
+mod submit;
+
+use std::{
+    future::Future,
+    sync::Arc,
+    time::Duration,
+};
+
+use daft_k8s_control::{
+    Client, ClientError, PROTOCOL_VERSION,
+    proto::{CancelTaskRequest, DropPartitionsRequest, EndQueryRequest, HandshakeRequest},
+};
+use daft_k8s_core::{Event, Incarnation, LaunchId, WorkerId};
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinSet,
+};
+
+use self::submit::Uploads;
+use super::{Inner, task::Submission};
+use crate::Level;
+
+/// Between two tries of a call that failed.
+const RETRY: Duration = Duration::from_millis(100);
+/// A call that has no business to take long is given up after this.
+const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What may be asked of a link. Dropping it closes the connection.
+pub(super) struct Link {
+    pub(super) launch: LaunchId,
+    pub(super) data_address: Arc<str>,
+    submissions: mpsc::UnboundedSender<Submission>,
+    requests: mpsc::UnboundedSender<Request>,
+    uploads: Arc<Uploads>,
+    /// Never sent to: its end tells the tasks behind the link to stop.
+    _open: watch::Sender<()>,
+}
+
+/// Small calls whose outcome nobody waits for.
+enum Request {
+    Cancel(String),
+    Drop(Vec<String>),
+    EndQuery(String),
+}
+
+/// What the tasks behind a link share.
+#[derive(Clone)]
+struct Peer {
+    inner: Arc<Inner>,
+    worker: WorkerId,
+    launch: LaunchId,
+    client: Client,
+    data_address: Arc<str>,
+}
+
+impl Link {
+    pub(super) fn open(
+        inner: &Arc<Inner>,
+        worker: WorkerId,
+        launch: LaunchId,
+        control: &str,
+        data_address: Arc<str>,
+    ) -> Self {
+        let (submissions, to_submit) = mpsc::unbounded_channel();
+        let (requests, to_request) = mpsc::unbounded_channel();
+        let (open, closed) = watch::channel(());
+        let uploads = Arc::new(Uploads::default());
+        // The launcher's news come on a thread of its own; the channel is made for ours.
+        let _entered = inner.runtime.enter();
+        match daft_k8s_control::connect_lazily(control, &inner.config.token) {
+            Ok(client) => {
+                let peer = Peer { inner: inner.clone(), worker, launch, client, data_address: data_address.clone() };
+                let behind = peer.run(to_submit, submissions.downgrade(), to_request, uploads.clone());
+                inner.runtime.spawn(until_closed(closed, behind));
+            }
+            Err(error) => {
+                let (inner, reason) = (inner.clone(), error.to_string());
+                let runtime = inner.runtime.clone();
+                runtime.spawn(async move { inner.feed(Event::Refused { worker, launch, reason }) });
+            }
+        }
+        Self { launch, data_address, submissions, requests, uploads, _open: open }
+    }
+
+    // A send to a link that is closing is no loss: the pool sends the task elsewhere when it hears of it.
+
+    pub(super) fn submit(&self, submission: Submission) {
+        let _ = self.submissions.send(submission);
+    }
+
+    pub(super) fn cancel(&self, key: String) {
+        let _ = self.requests.send(Request::Cancel(key));
+    }
+
+    pub(super) fn drop_partitions(&self, tickets: Vec<String>) {
+        let _ = self.requests.send(Request::Drop(tickets));
+    }
+
+    pub(super) fn end_query(&self, query_id: &str) {
+        let _ = self.requests.send(Request::EndQuery(query_id.to_owned()));
+    }
+
+    /// Whether the worker was given this partition of the driver; it has to be told to drop it then.
+    pub(super) fn forget_upload(&self, ticket: &str) -> bool {
+        self.uploads.forget(ticket)
+    }
+}
+
+async fn until_closed(mut closed: watch::Receiver<()>, behind: impl Future<Output = ()>) {
+    tokio::select! {
+        _ = closed.changed() => {}
+        () = behind => {}
+    }
+}
+
+impl Peer {
+    async fn run(
+        mut self,
+        submissions: mpsc::UnboundedReceiver<Submission>,
+        resubmit: mpsc::WeakUnboundedSender<Submission>,
+        requests: mpsc::UnboundedReceiver<Request>,
+        uploads: Arc<Uploads>,
+    ) {
+        let Some(incarnation) = self.shake_hands().await else { return };
+        let (worker, launch) = (self.worker, self.launch);
+        self.inner.feed(Event::Connected { worker, launch, incarnation: Incarnation::from(incarnation.as_str()) });
+        let mut tasks = JoinSet::new();
+        tasks.spawn(self.clone().poll(incarnation));
+        tasks.spawn(self.clone().submit_all(submissions, resubmit, uploads));
+        tasks.spawn(self.clone().serve_calls());
+        tasks.spawn(self.request_all(requests));
+        // Ends when the link is closed, which drops this future and with it the tasks.
+        while tasks.join_next().await.is_some() {}
+    }
+
+    /// Tries until the process answers; the pool's start time-out ends this by closing the link.
+    async fn shake_hands(&mut self) -> Option<String> {
+        let config = &self.inner.config;
+        let request = HandshakeRequest {
+            protocol_version: PROTOCOL_VERSION,
+            session_id: config.session_id.clone(),
+            worker_id: self.worker.to_string(),
+            daft_version: config.daft_version.clone(),
+            python_version: config.python_version.clone(),
+        };
+        loop {
+            match daft_k8s_control::handshake(&mut self.client, request.clone()).await {
+                Ok(reply) => return Some(reply.instance_id),
+                Err(ClientError::Call(reason)) => {
+                    self.log(Level::Debug, &format!("handshake failed: {reason}"));
+                    tokio::time::sleep(RETRY).await;
+                }
+                Err(refused) => {
+                    let (worker, launch, reason) = (self.worker, self.launch, refused.to_string());
+                    self.inner.feed(Event::Refused { worker, launch, reason });
+                    return None;
+                }
+            }
+        }
+    }
+
+    async fn request_all(mut self, mut requests: mpsc::UnboundedReceiver<Request>) {
+        while let Some(request) = requests.recv().await {
+            let outcome = tokio::time::timeout(CALL_TIMEOUT, self.request(request)).await;
+            let problem = match outcome {
+                Ok(Ok(())) => continue,
+                Ok(Err(status)) => daft_k8s_control::describe(&status),
+                Err(_) => "no answer".to_owned(),
+            };
+            // Whether the worker is lost is for the long poll to find out.
+            self.log(Level::Debug, &problem);
+        }
+    }
+
+    async fn request(&mut self, request: Request) -> Result<(), tonic::Status> {
+        match request {
+            Request::Cancel(key) => {
+                self.client.cancel_task(CancelTaskRequest { keys: vec![key] }).await?;
+            }
+            Request::Drop(tickets) => {
+                self.client.drop_partitions(DropPartitionsRequest { tickets }).await?;
+            }
+            Request::EndQuery(query_id) => {
+                self.client.end_query(EndQueryRequest { query_id }).await?;
+            }
+        }
+        Ok(())
+    }
+
+    fn log(&self, level: Level, message: &str) {
+        self.inner.host.log(level, format!("{}: {message}", self.worker));
+    }
+}
+
+impl Inner {
+    /// Why that process was lost, if it was; news of a death may come a moment after the socket broke.
+    pub(super) async fn await_loss(&self, worker: WorkerId, launch: LaunchId) -> Option<Arc<str>> {
+        for _ in 0..20 {
+            {
+                let state = self.state.lock();
+                if let Some(reason) = state.losses.get(&(worker, launch)) {
+                    return Some(reason.clone());
+                }
+            }
+            tokio::time::sleep(RETRY).await;
+        }
+        None
+    }
+}

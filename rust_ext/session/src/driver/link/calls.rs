@@ -1,0 +1,98 @@
+//! Calls of the worker to its driver, on a stream that the driver opens, and opens again when it breaks.
+
+use std::collections::{HashMap, VecDeque};
+
+use daft_k8s_control::proto::{DriverReply, WorkerCall, driver_reply};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::UnboundedReceiverStream;
+
+use super::{Peer, RETRY};
+use crate::{Level, driver::Call};
+
+/// Answers that are kept to repeat them, should the stream break before the worker has read them.
+const REMEMBERED: usize = 1024;
+
+/// Calls that were taken, with their answers: a call that comes again is not made again.
+#[derive(Default)]
+struct Taken {
+    answers: HashMap<u64, Option<DriverReply>>,
+    order: VecDeque<u64>,
+}
+
+impl Taken {
+    /// False if the call was taken before.
+    fn take(&mut self, call_id: u64) -> bool {
+        if self.answers.contains_key(&call_id) {
+            return false;
+        }
+        self.answers.insert(call_id, None);
+        self.order.push_back(call_id);
+        while self.order.len() > REMEMBERED {
+            let oldest_is_answered =
+                self.order.front().is_some_and(|oldest| self.answers.get(oldest).is_some_and(Option::is_some));
+            if !oldest_is_answered {
+                break;
+            }
+            if let Some(oldest) = self.order.pop_front() {
+                self.answers.remove(&oldest);
+            }
+        }
+        true
+    }
+}
+
+impl Peer {
+    pub(super) async fn serve_calls(mut self) {
+        let mut taken = Taken::default();
+        let (answers, mut answered) = mpsc::unbounded_channel::<DriverReply>();
+        loop {
+            let (replies, to_send) = mpsc::unbounded_channel();
+            let opened = self.client.driver_calls(UnboundedReceiverStream::new(to_send)).await;
+            let mut calls = match opened {
+                Ok(response) => response.into_inner(),
+                Err(status) => {
+                    self.log(Level::Debug, &format!("no stream for calls: {}", status.message()));
+                    tokio::time::sleep(RETRY).await;
+                    continue;
+                }
+            };
+            loop {
+                tokio::select! {
+                    Some(answer) = answered.recv() => {
+                        taken.answers.insert(answer.call_id, Some(answer.clone()));
+                        // A broken stream is noticed below, and the answer repeated on the next one.
+                        let _ = replies.send(answer);
+                    }
+                    call = calls.message() => match call {
+                        Ok(Some(call)) => {
+                            if taken.take(call.call_id) {
+                                self.hand_over(call, answers.clone());
+                            } else if let Some(Some(answer)) = taken.answers.get(&call.call_id) {
+                                let _ = replies.send(answer.clone());
+                            }
+                        }
+                        Ok(None) => break,
+                        Err(status) => {
+                            self.log(Level::Debug, &format!("the stream for calls broke: {}", status.message()));
+                            break;
+                        }
+                    }
+                }
+            }
+            tokio::time::sleep(RETRY).await;
+        }
+    }
+
+    fn hand_over(&self, call: WorkerCall, answers: mpsc::UnboundedSender<DriverReply>) {
+        let call_id = call.call_id;
+        let answer = Box::new(move |result| {
+            let outcome = Some(match result {
+                Ok(payload) => driver_reply::Outcome::Payload(payload),
+                Err(message) => driver_reply::Outcome::Error(message),
+            });
+            // Nobody listens any more when the worker is lost.
+            let _ = answers.send(DriverReply { call_id, outcome });
+        });
+        self.inner.host.worker_call(Call { worker: self.worker, target: call.target, payload: call.payload, answer });
+    }
+}

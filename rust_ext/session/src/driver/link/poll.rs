@@ -1,0 +1,112 @@
+//! The long poll: what became of the tasks at this worker.
+
+use std::time::Instant;
+
+use daft_k8s_control::proto::{AwaitTaskRequest, TaskEnd, task_end};
+use daft_k8s_core::{Event, Incarnation, TaskId, TaskKey};
+
+use super::{CALL_TIMEOUT, Peer, RETRY};
+use crate::driver::{Partition, Place, task::{Report, loss_of_input}};
+
+impl Peer {
+    pub(super) async fn poll(mut self, mut incarnation: String) {
+        let (worker, launch) = (self.worker, self.launch);
+        let mut after_version = 0;
+        let mut last_answer = Instant::now();
+        loop {
+            let call = self.client.await_task(AwaitTaskRequest { after_version });
+            let problem = match tokio::time::timeout(CALL_TIMEOUT, call).await {
+                Ok(Ok(reply)) => {
+                    let reply = reply.into_inner();
+                    last_answer = Instant::now();
+                    if reply.instance_id != incarnation {
+                        incarnation = reply.instance_id;
+                        let changed = Incarnation::from(incarnation.as_str());
+                        self.inner.feed(Event::Connected { worker, launch, incarnation: changed });
+                        after_version = 0;
+                        continue;
+                    }
+                    after_version = reply.version;
+                    for end in reply.ended {
+                        self.ended(end);
+                    }
+                    continue;
+                }
+                Ok(Err(status)) => daft_k8s_control::describe(&status),
+                Err(_) => "no answer".to_owned(),
+            };
+            let silence = last_answer.elapsed();
+            if silence >= self.inner.config.unreachable_timeout {
+                let reason = format!("it has not answered for {:.0} s ({problem})", silence.as_secs_f64());
+                self.inner.note_loss(worker, launch, &reason);
+                self.inner.feed(Event::Unreachable { worker, launch, reason });
+                return;
+            }
+            tokio::time::sleep(RETRY).await;
+        }
+    }
+
+    fn ended(&self, end: TaskEnd) {
+        let (worker, launch) = (self.worker, self.launch);
+        let Ok(key) = end.key.parse::<TaskKey>() else { return };
+        let attempt = key.attempt;
+        let report = match end.outcome {
+            Some(task_end::Outcome::Succeeded(succeeded)) => {
+                Some((self.succeeded(&end.key, succeeded), true))
+            }
+            Some(task_end::Outcome::Failed(failed)) => {
+                Some((Report::Failed { error: failed.error, message: failed.message, worker }, false))
+            }
+            Some(task_end::Outcome::InputsLost(lost)) => {
+                let Some(task) = self.inner.task_of(&key) else { return };
+                let peer = self.clone();
+                let runtime = self.inner.runtime.clone();
+                runtime.spawn(async move { peer.inputs_lost(task, key, lost).await });
+                return;
+            }
+            Some(task_end::Outcome::Cancelled(_)) | None => None,
+        };
+        // A report of a task that has ended is stale; its partitions are freed as it goes out of scope.
+        let Some(task) = self.inner.task_of(&key) else { return };
+        match report {
+            Some((report, true)) => {
+                self.inner.feed_with(Event::Succeeded { task, worker, launch, attempt }, Some(report));
+            }
+            Some((report, false)) => {
+                self.inner.feed_with(Event::TaskFailed { task, worker, launch, attempt }, Some(report));
+            }
+            None => self.inner.feed(Event::TaskCancelled { task, worker, launch, attempt }),
+        }
+    }
+
+    fn succeeded(&self, key: &str, succeeded: task_end::Succeeded) -> Report {
+        let place = Place::Worker(self.worker, self.launch);
+        let outputs = succeeded.outputs.into_iter().enumerate();
+        let partitions = outputs.map(|(slot, output)| {
+            let ticket = format!("{key}:{slot}");
+            Partition::new(ticket, output.num_rows, output.size_bytes, place.clone(), self.inner.dropped.clone())
+        });
+        Report::Succeeded { partitions: partitions.collect(), stats: succeeded.stats, worker: self.worker }
+    }
+
+    /// Finds out whether the holder of the inputs is lost; if it lives, the task is tried again.
+    async fn inputs_lost(&self, task: TaskId, key: TaskKey, lost: task_end::InputsLost) {
+        let task_end::InputsLost { tickets, message, gone } = lost;
+        let holders = self.inner.holders_of(task, &tickets);
+        for (holder, of_launch) in holders {
+            if self.inner.await_loss(holder, of_launch).await.is_some() {
+                let reason = loss_of_input(&self.inner.state.lock(), holder, of_launch);
+                self.inner.feed(Event::InputsLost { task, reason });
+                return;
+            }
+        }
+        if gone {
+            let reason = format!("{} could not read its inputs: {message}; run the query again", self.worker);
+            self.inner.feed(Event::InputsLost { task, reason });
+        } else {
+            let reason = format!("it could not read inputs of the task: {message}");
+            let (worker, launch, attempt) = (self.worker, self.launch, key.attempt);
+            self.inner.feed(Event::Bounced { task, worker, launch, attempt, reason });
+        }
+    }
+}

@@ -1,0 +1,388 @@
+//! The driver's half of a session: the pool of workers and every connection to them.
+//!
+//! ```text
+//! submit ─▶ Pool (pure) ─ actions ─▶ Link of a worker: handshake, submit, long poll, calls, drops
+//!              ▲                          │
+//!              └──────── events ◀─────────┘◀── launcher: started, exited
+//! ```
+//!
+//! One lock guards the pool and what belongs to it. Nothing that is done under it blocks: links are told
+//! by channel, the host by callbacks that only enqueue.
+
+mod drops;
+mod link;
+mod partition;
+mod results;
+mod status;
+mod task;
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use daft_k8s_core::{Action, Event, FailKind, LaunchId, Pool, PoolConfig, TaskId, TaskKey, WorkerId};
+use daft_k8s_data::{DataClient, PartitionData};
+use parking_lot::Mutex;
+use tokio::{
+    runtime::Handle,
+    sync::{mpsc, watch},
+};
+
+pub use self::{
+    partition::Partition,
+    results::FetchFailure,
+    task::{Ended, Outcome, TaskSpec},
+};
+use self::{drops::Dropped, link::Link, partition::Place, task::{Report, Running}};
+use crate::Level;
+
+/// How often the pool is asked whether something is due.
+const TICK: Duration = Duration::from_millis(50);
+
+/// What a driver session is told at its start.
+#[derive(Debug, Clone)]
+pub struct DriverConfig {
+    /// Names the session; workers of another one are refused.
+    pub session_id: String,
+    /// The session's token; every call carries it.
+    pub token: String,
+    /// Version of Daft, compared in the handshake.
+    pub daft_version: String,
+    /// Python's major and minor version, compared in the handshake.
+    pub python_version: String,
+    /// A worker that has not answered for this long is lost.
+    pub unreachable_timeout: Duration,
+    /// The rules of the pool.
+    pub pool: PoolConfig,
+}
+
+/// Answers one call of a worker.
+pub type CallAnswer = Box<dyn FnOnce(Result<Bytes, String>) + Send>;
+
+/// A call of a worker to its driver.
+pub struct Call {
+    /// Who calls.
+    pub worker: WorkerId,
+    /// What is called, e.g. `limit/3`.
+    pub target: String,
+    /// The arguments.
+    pub payload: Bytes,
+    /// Takes the answer.
+    pub answer: CallAnswer,
+}
+
+/// The outside of a session. No method may block, or call back into the driver.
+pub trait DriverHost: Send + Sync + 'static {
+    /// Start a process for a worker; answered by `worker_started` or `worker_exited` of [`Driver`].
+    fn launch(&self, worker: WorkerId, launch: LaunchId);
+    /// Stop that process.
+    fn stop(&self, worker: WorkerId, launch: LaunchId, reason: &str);
+    /// A worker calls.
+    fn worker_call(&self, call: Call);
+    /// A line for the log.
+    fn log(&self, level: Level, message: String);
+}
+
+/// How far the pool has come up.
+#[derive(Debug, Clone, Default)]
+pub struct Readiness {
+    /// Workers that take tasks now.
+    pub ready: usize,
+    /// Set when no worker is ready and none can come up: why, for people.
+    pub broken: Option<String>,
+    /// The session was shut down.
+    pub closed: bool,
+}
+
+/// A driver session. Cheap to clone.
+#[derive(Clone)]
+pub struct Driver {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    config: DriverConfig,
+    host: Arc<dyn DriverHost>,
+    runtime: Handle,
+    started: Instant,
+    data: DataClient,
+    state: Mutex<State>,
+    readiness: watch::Sender<Readiness>,
+    dropped: mpsc::UnboundedSender<Dropped>,
+    next_task: AtomicU64,
+    next_partition: AtomicU64,
+}
+
+/// What the one lock guards.
+struct State {
+    pool: Pool,
+    tasks: HashMap<TaskId, Running>,
+    /// Unfinished tasks by (query, number), as workers name them.
+    by_key: HashMap<(String, u64), TaskId>,
+    links: HashMap<WorkerId, Link>,
+    ready: HashMap<WorkerId, LaunchId>,
+    /// Why processes were lost, so that a task that misses their partitions can say so.
+    losses: HashMap<(WorkerId, LaunchId), Arc<str>>,
+    desired: u32,
+    closed: bool,
+}
+
+impl Driver {
+    /// Starts a session without workers.
+    pub fn start(config: DriverConfig, host: Arc<dyn DriverHost>, runtime: &Handle) -> Self {
+        let (dropped, to_drop) = mpsc::unbounded_channel();
+        let state = State {
+            pool: Pool::new(config.pool.clone()),
+            tasks: HashMap::new(),
+            by_key: HashMap::new(),
+            links: HashMap::new(),
+            ready: HashMap::new(),
+            losses: HashMap::new(),
+            desired: 0,
+            closed: false,
+        };
+        let inner = Inner {
+            data: DataClient::new(&config.token),
+            config,
+            host,
+            runtime: runtime.clone(),
+            started: Instant::now(),
+            state: Mutex::new(state),
+            readiness: watch::Sender::new(Readiness::default()),
+            dropped,
+            next_task: AtomicU64::new(0),
+            next_partition: AtomicU64::new(0),
+        };
+        let driver = Self { inner: Arc::new(inner) };
+        runtime.spawn(drops::run(Arc::downgrade(&driver.inner), to_drop));
+        runtime.spawn(tick(Arc::downgrade(&driver.inner)));
+        driver
+    }
+
+    /// Asks for workers `worker-0` to `worker-<count-1>`.
+    pub fn set_desired_workers(&self, count: u32) {
+        self.inner.state.lock().desired = count;
+        self.inner.feed(Event::SetDesired(count));
+    }
+
+    /// How many workers are wanted.
+    pub fn desired_workers(&self) -> u32 {
+        self.inner.state.lock().desired
+    }
+
+    /// Follows how far the pool has come up.
+    pub fn readiness(&self) -> watch::Receiver<Readiness> {
+        self.inner.readiness.subscribe()
+    }
+
+    /// The launcher: a process listens at these `host:port` addresses.
+    pub fn worker_started(&self, worker: WorkerId, launch: LaunchId, control: String, data: String) {
+        self.inner.feed(Event::Started { worker, launch, control, data });
+    }
+
+    /// The launcher: a process is gone, or never came.
+    pub fn worker_exited(&self, worker: WorkerId, launch: LaunchId, reason: String, restartable: bool) {
+        self.inner.note_loss(worker, launch, &reason);
+        self.inner.feed(Event::Exited { worker, launch, reason, restartable });
+    }
+
+    /// Queues a task; `on_end` is called once, and must neither block nor call back into the driver.
+    pub fn submit(&self, prefer: WorkerId, spec: TaskSpec, on_end: Ended) -> TaskId {
+        let task = TaskId(self.inner.next_task.fetch_add(1, Ordering::Relaxed));
+        {
+            let mut state = self.inner.state.lock();
+            state.by_key.insert((spec.query_id.clone(), spec.task_id), task);
+            state.tasks.insert(task, Running { spec: Arc::new(spec), on_end });
+        }
+        self.inner.feed(Event::Submit { task, prefer });
+        task
+    }
+
+    /// The task is no longer wanted.
+    pub fn cancel(&self, task: TaskId) {
+        self.inner.feed(Event::CancelTask(task));
+    }
+
+    /// Cancels what still runs of a query and lets workers forget its plans.
+    pub fn end_query(&self, query_id: &str) {
+        let unfinished: Vec<TaskId> = {
+            let state = self.inner.state.lock();
+            for link in state.links.values() {
+                link.end_query(query_id);
+            }
+            let of_query = state.tasks.iter().filter(|(_, running)| running.spec.query_id == query_id);
+            of_query.map(|(task, _)| *task).collect()
+        };
+        for task in unfinished {
+            self.cancel(task);
+        }
+    }
+
+    /// Keeps a partition in the driver; a worker is given it when a task there needs it.
+    pub fn put(&self, data: PartitionData) -> Partition {
+        let number = self.inner.next_partition.fetch_add(1, Ordering::Relaxed);
+        let (rows, bytes) = (data.num_rows as u64, data.size_bytes);
+        let ticket = format!("driver/{number}.1:0");
+        Partition::new(ticket, rows, bytes, Place::Driver(data), self.inner.dropped.clone())
+    }
+
+    /// Stops every worker, fails what is in flight, closes all connections. Idempotent.
+    pub fn shutdown(&self) {
+        {
+            let mut state = self.inner.state.lock();
+            if std::mem::replace(&mut state.closed, true) {
+                return;
+            }
+        }
+        self.inner.feed(Event::Shutdown);
+        self.inner.state.lock().links.clear();
+        self.inner.readiness.send_modify(|readiness| readiness.closed = true);
+    }
+}
+
+impl State {
+    /// A task that has ended is forgotten.
+    fn take_task(&mut self, task: TaskId) -> Option<Running> {
+        let running = self.tasks.remove(&task)?;
+        let key = (running.spec.query_id.clone(), running.spec.task_id);
+        if self.by_key.get(&key) == Some(&task) {
+            self.by_key.remove(&key);
+        }
+        Some(running)
+    }
+}
+
+/// Lets the pool act on what is due.
+async fn tick(inner: std::sync::Weak<Inner>) {
+    loop {
+        tokio::time::sleep(TICK).await;
+        let Some(inner) = inner.upgrade() else { return };
+        let now = inner.started.elapsed();
+        let due = inner.state.lock().pool.next_deadline().is_some_and(|deadline| deadline <= now);
+        if due {
+            inner.feed(Event::Tick);
+        }
+    }
+}
+
+impl Inner {
+    /// Tells the pool and carries out what it decides, in order.
+    fn feed(self: &Arc<Self>, event: Event) {
+        self.feed_with(event, None);
+    }
+
+    /// As [`Self::feed`], with what a worker reported; a report that the pool finds stale is dropped.
+    fn feed_with(self: &Arc<Self>, event: Event, mut report: Option<Report>) {
+        let mut state = self.state.lock();
+        let actions = state.pool.handle(event, self.started.elapsed());
+        for action in actions {
+            self.perform(&mut state, action, &mut report);
+        }
+        drop(state);
+        // Partitions of a stale report are freed here, outside the lock.
+        drop(report);
+    }
+
+    fn task_of(&self, key: &TaskKey) -> Option<TaskId> {
+        self.state.lock().by_key.get(&(key.query.clone(), key.task)).copied()
+    }
+
+    /// The processes that hold (or held) these inputs of a task.
+    fn holders_of(&self, task: TaskId, tickets: &[String]) -> Vec<(WorkerId, LaunchId)> {
+        let state = self.state.lock();
+        let Some(running) = state.tasks.get(&task) else { return Vec::new() };
+        let inputs = running.spec.inputs.iter().flat_map(|(_, partitions)| partitions);
+        let mut holders: Vec<_> = inputs
+            .filter(|partition| tickets.iter().any(|ticket| ticket == partition.ticket()))
+            .filter_map(|partition| match partition.place() {
+                Place::Worker(worker, launch) => Some((*worker, *launch)),
+                Place::Driver(_) => None,
+            })
+            .collect();
+        holders.sort();
+        holders.dedup();
+        holders
+    }
+
+    fn note_loss(&self, worker: WorkerId, launch: LaunchId, reason: &str) {
+        self.state.lock().losses.entry((worker, launch)).or_insert_with(|| reason.into());
+    }
+
+    fn perform(self: &Arc<Self>, state: &mut State, action: Action, report: &mut Option<Report>) {
+        match action {
+            Action::Launch { worker, launch } => {
+                self.host.log(Level::Debug, format!("{worker}: launch {launch}"));
+                self.host.launch(worker, launch);
+            }
+            Action::Stop { worker, launch, reason } => {
+                self.host.log(Level::Debug, format!("{worker}: stop launch {launch}: {reason}"));
+                self.host.stop(worker, launch, &reason);
+            }
+            Action::Connect { worker, launch, control, data } => {
+                state.links.insert(worker, Link::open(self, worker, launch, &control, data));
+            }
+            Action::Disconnect { worker, launch } => {
+                if state.links.get(&worker).is_some_and(|link| link.launch == launch) {
+                    state.links.remove(&worker);
+                }
+            }
+            Action::Send { task, attempt, worker, launch } => task::send(self, state, task, attempt, worker, launch),
+            Action::CancelOnWorker { task, attempt, worker, launch } => {
+                let link = state.links.get(&worker).filter(|link| link.launch == launch);
+                if let (Some(link), Some(running)) = (link, state.tasks.get(&task)) {
+                    link.cancel(running.spec.key(attempt));
+                }
+            }
+            Action::Deliver { task, .. } => {
+                if let (Some(running), Some(report)) = (state.take_task(task), report.take()) {
+                    (running.on_end)(report.into_outcome());
+                }
+            }
+            Action::FailTask { task, kind, message } => {
+                if let Some(running) = state.take_task(task) {
+                    let message = explain(&running, kind, &message);
+                    (running.on_end)(Outcome::Lost { message });
+                }
+            }
+            Action::Cancelled { task } => {
+                if let Some(running) = state.take_task(task) {
+                    (running.on_end)(Outcome::Cancelled);
+                }
+            }
+            Action::WorkerReady { worker, launch, incarnation } => {
+                self.host.log(Level::Info, format!("{worker} is ready (incarnation {incarnation})"));
+                state.ready.insert(worker, launch);
+                self.readiness.send_modify(|readiness| {
+                    readiness.ready = state.ready.len();
+                    readiness.broken = None;
+                });
+            }
+            Action::WorkerLost { worker, launch, reason, .. } => {
+                self.host.log(Level::Warning, format!("{worker} was lost: {reason}"));
+                state.losses.entry((worker, launch)).or_insert(reason);
+                if state.ready.get(&worker) == Some(&launch) {
+                    state.ready.remove(&worker);
+                }
+                self.readiness.send_modify(|readiness| readiness.ready = state.ready.len());
+            }
+            Action::PoolBroken { message } => {
+                self.host.log(Level::Error, format!("no worker is left: {message}"));
+                self.readiness.send_modify(|readiness| readiness.broken = Some(message.to_string()));
+            }
+        }
+    }
+}
+
+fn explain(running: &Running, kind: FailKind, message: &str) -> String {
+    let spec = &running.spec;
+    match kind {
+        FailKind::Lost => format!("task {} ({}) of query {}: {message}", spec.task_id, spec.name, spec.query_id),
+        FailKind::NoWorkers | FailKind::Shutdown => message.to_owned(),
+    }
+}

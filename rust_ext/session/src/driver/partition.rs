@@ -1,0 +1,83 @@
+//! A partition as the driver refers to it; dropping the last reference frees it where it lives.
+
+use std::sync::Arc;
+
+use daft_k8s_core::{LaunchId, WorkerId};
+use daft_k8s_data::PartitionData;
+use tokio::sync::mpsc;
+
+use super::drops::Dropped;
+
+/// Where a partition lives.
+#[derive(Debug, Clone)]
+pub(super) enum Place {
+    /// In the driver itself.
+    Driver(PartitionData),
+    /// In the store of one process of a worker; another process of that worker does not have it.
+    Worker(WorkerId, LaunchId),
+}
+
+/// A reference to a partition. Clones share it; the last one to go frees the data.
+#[derive(Debug, Clone)]
+pub struct Partition {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    ticket: String,
+    num_rows: u64,
+    size_bytes: u64,
+    place: Place,
+    dropped: mpsc::UnboundedSender<Dropped>,
+}
+
+impl Partition {
+    pub(super) fn new(
+        ticket: String,
+        num_rows: u64,
+        size_bytes: u64,
+        place: Place,
+        dropped: mpsc::UnboundedSender<Dropped>,
+    ) -> Self {
+        Self { inner: Arc::new(Inner { ticket, num_rows, size_bytes, place, dropped }) }
+    }
+
+    /// `<task key>:<slot>`, unique in the session.
+    pub fn ticket(&self) -> &str {
+        &self.inner.ticket
+    }
+
+    /// Rows.
+    pub fn num_rows(&self) -> u64 {
+        self.inner.num_rows
+    }
+
+    /// Size in memory, in bytes.
+    pub fn size_bytes(&self) -> u64 {
+        self.inner.size_bytes
+    }
+
+    /// The worker that holds it; `None` if the driver does.
+    pub fn worker(&self) -> Option<WorkerId> {
+        match self.inner.place {
+            Place::Driver(_) => None,
+            Place::Worker(worker, _) => Some(worker),
+        }
+    }
+
+    pub(super) fn place(&self) -> &Place {
+        &self.inner.place
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        let holder = match self.place {
+            Place::Driver(_) => None,
+            Place::Worker(worker, launch) => Some((worker, launch)),
+        };
+        // Fails only when the session is over, and then everything is freed anyway.
+        let _ = self.dropped.send(Dropped { ticket: std::mem::take(&mut self.ticket), holder });
+    }
+}

@@ -1,0 +1,38 @@
+//! The state of a session as JSON, for people and tests.
+
+use daft_k8s_core::WorkerId;
+use serde_json::{Value, json};
+
+use super::Driver;
+
+impl Driver {
+    /// Workers with their phase, addresses and number of tasks; tasks that wait.
+    pub fn status(&self) -> Value {
+        let state = self.inner.state.lock();
+        let workers: Vec<Value> = state
+            .pool
+            .workers()
+            .map(|view| {
+                let id: WorkerId = view.worker;
+                json!({
+                    "worker_id": id.to_string(),
+                    "phase": format!("{:?}", view.phase),
+                    "launch": view.launch.0,
+                    "incarnation": view.incarnation.map(ToString::to_string),
+                    "control_address": view.control,
+                    "data_address": view.data,
+                    "tasks": view.tasks,
+                    "restarts": view.restarts,
+                    "last_loss": view.reason,
+                })
+            })
+            .collect();
+        json!({
+            "session_id": self.inner.config.session_id,
+            "desired_workers": state.desired,
+            "ready_workers": state.ready.len(),
+            "unfinished_tasks": state.tasks.len(),
+            "workers": workers,
+        })
+    }
+}

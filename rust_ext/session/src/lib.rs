@@ -1,0 +1,22 @@
+//! Both ends of a session, joined from the pure pool (`daft_k8s_core`), the control protocol
+//! (`daft_k8s_control`) and the data plane (`daft_k8s_data`).
+//!
+//! [`driver`] owns the pool and every connection to workers; [`worker`] takes tasks in, fetches their
+//! inputs and hands them to whoever runs them. Neither knows Python or Daft: plans, payloads,
+//! statistics and errors are bytes here.
+
+pub mod driver;
+pub mod worker;
+
+/// Severity of a line for the log, with the numbers of Python's `logging`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Level {
+    /// For developers.
+    Debug = 10,
+    /// What a user may want to know.
+    Info = 20,
+    /// Something went wrong and was handled.
+    Warning = 30,
+    /// Something went wrong and work was lost.
+    Error = 40,
+}

@@ -1,0 +1,274 @@
+//! The worker's half of a session.
+//!
+//! ```text
+//! SubmitTask ─▶ waiting ─▶ fetching inputs ─▶ waiting for a slot ─▶ running (Host) ─▶ ended ─▶ AwaitTask
+//!                  └────────────┴── cancel: ended at once ──┘          └─ cancel: asked of the Host
+//! ```
+//!
+//! A task's outputs are collected aside and published all at once when it ends well.
+
+mod calls;
+mod intake;
+mod plans;
+mod service;
+
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use daft_k8s_data::{DataClient, PartitionData, Store, StoreConfig};
+use parking_lot::Mutex;
+use tokio::{net::TcpListener, runtime::Handle, sync::watch};
+
+use self::{calls::Calls, intake::Intake};
+use crate::Level;
+
+/// What a worker process is told at its start.
+#[derive(Debug, Clone)]
+pub struct WorkerConfig {
+    /// The session that may use this worker.
+    pub session_id: String,
+    /// The logical worker that this process stands behind.
+    pub worker_id: String,
+    /// The session's token; every call must carry it.
+    pub token: String,
+    /// Address to listen on.
+    pub host: String,
+    /// Port of the control server; 0 takes any.
+    pub control_port: u16,
+    /// Port of the data server; 0 takes any.
+    pub data_port: u16,
+    /// Version of Daft, compared in the handshake.
+    pub daft_version: String,
+    /// Python's major and minor version, compared in the handshake.
+    pub python_version: String,
+    /// How many tasks run at once.
+    pub slots: usize,
+    /// Memory of the whole process.
+    pub memory_bytes: u64,
+    /// The part of it that the partition store may take.
+    pub store_memory_bytes: u64,
+    /// Private directory for spilled partitions.
+    pub spill_dir: std::path::PathBuf,
+    /// Largest control message that is accepted.
+    pub max_message_bytes: usize,
+    /// A worker that hears nothing of its driver for this long stops.
+    pub orphan_timeout: Duration,
+}
+
+/// A task whose inputs are here and for which a slot is free.
+#[derive(Debug)]
+pub struct Delivery {
+    /// `<query id>/<task id>.<attempt>`.
+    pub key: String,
+    /// Operator chain, for people.
+    pub name: String,
+    /// Hash of `plan`, as hexadecimal text.
+    pub plan_hash: String,
+    /// The pickled plan.
+    pub plan: Bytes,
+    /// Configuration, context and small inputs, pickled by the driver.
+    pub payload: Bytes,
+    /// Input partitions by source id, in order.
+    pub inputs: Vec<(u32, Vec<PartitionData>)>,
+}
+
+/// Whoever runs the tasks. No method may block.
+pub trait Host: Send + Sync + 'static {
+    /// Runs a task; the host answers with `finish`, `fail` or `cancelled` of [`Worker`].
+    fn run(&self, delivery: Delivery);
+    /// A running task is no longer wanted.
+    fn cancel(&self, key: &str);
+    /// The driver drains this worker, or is gone: finish and exit.
+    fn stop(&self, reason: &str);
+    /// The query is over; what is cached for it may be forgotten.
+    fn end_query(&self, query_id: &str);
+    /// A line for the log.
+    fn log(&self, level: Level, message: String);
+}
+
+/// Answer to a call of the driver: the reply or the reason why there is none.
+pub type CallReply = Box<dyn FnOnce(Result<Bytes, String>) + Send>;
+
+/// The servers, the partition store and the tasks of one worker process.
+pub struct Worker {
+    shared: Arc<Shared>,
+    control_address: SocketAddr,
+    data_address: SocketAddr,
+    health: daft_k8s_control::HealthSwitch,
+    shutdown: watch::Sender<bool>,
+    runtime: Handle,
+}
+
+/// What the servers, the intake and the host share.
+struct Shared {
+    config: WorkerConfig,
+    instance_id: String,
+    store: Store,
+    intake: Intake,
+    calls: Calls,
+    host: Arc<dyn Host>,
+    draining: AtomicBool,
+    last_call: Mutex<Instant>,
+}
+
+impl Worker {
+    /// Binds both ports and serves; Health answers NOT_SERVING until [`Worker::set_serving`].
+    pub fn start(config: WorkerConfig, host: Arc<dyn Host>, runtime: &Handle) -> io::Result<Self> {
+        runtime.block_on(Self::bind(config, host, runtime.clone()))
+    }
+
+    async fn bind(config: WorkerConfig, host: Arc<dyn Host>, runtime: Handle) -> io::Result<Self> {
+        let control = TcpListener::bind((config.host.as_str(), config.control_port)).await?;
+        let data = TcpListener::bind((config.host.as_str(), config.data_port)).await?;
+        let (control_address, data_address) = (control.local_addr()?, data.local_addr()?);
+        let log_host = host.clone();
+        let store_config = StoreConfig {
+            store_memory_bytes: config.store_memory_bytes,
+            worker_memory_bytes: config.memory_bytes,
+            spill_dir: config.spill_dir.clone(),
+        };
+        let log = Arc::new(move |level, message| log_host.log(level_of(level), message));
+        let store = Store::new(store_config, log)?;
+        let client = DataClient::new(&config.token);
+        let intake = Intake::new(config.slots, store.clone(), client, host.clone(), runtime.clone());
+        let shared = Arc::new(Shared {
+            instance_id: uuid::Uuid::new_v4().to_string(),
+            store: store.clone(),
+            intake,
+            calls: Calls::default(),
+            host,
+            draining: AtomicBool::new(false),
+            last_call: Mutex::new(Instant::now()),
+            config,
+        });
+        let (shutdown, stopping) = watch::channel(false);
+        let (health, serving) = daft_k8s_control::serve(
+            control,
+            service::Service::new(shared.clone()),
+            &shared.config.token,
+            shared.config.max_message_bytes,
+            stopped(stopping.clone()),
+        )
+        .await;
+        runtime.spawn(serving);
+        runtime.spawn(daft_k8s_data::serve(
+            data,
+            store,
+            daft_k8s_data::Auth::new(&shared.config.token),
+            daft_k8s_data::Limits::default(),
+            stopped(stopping.clone()),
+        ));
+        runtime.spawn(watch_for_driver(shared.clone(), stopping));
+        Ok(Self { shared, control_address, data_address, health, shutdown, runtime })
+    }
+
+    /// Identifies this process; a worker that is started again has another one.
+    pub fn instance_id(&self) -> &str {
+        &self.shared.instance_id
+    }
+
+    /// Where the control server listens.
+    pub fn control_address(&self) -> SocketAddr {
+        self.control_address
+    }
+
+    /// Where the data server listens.
+    pub fn data_address(&self) -> SocketAddr {
+        self.data_address
+    }
+
+    /// Health answers SERVING from now on.
+    pub fn set_serving(&self) {
+        self.runtime.block_on(self.health.set_serving(true));
+        *self.shared.last_call.lock() = Instant::now();
+    }
+
+    /// Keeps one output of a running task aside.
+    pub fn put_output(&self, key: &str, output: PartitionData) {
+        self.shared.intake.put_output(key, output);
+    }
+
+    /// A task ended well: its outputs are published and told to the driver.
+    pub fn finish(&self, key: &str, stats: Bytes) {
+        self.shared.intake.finish(key, stats);
+    }
+
+    /// A task failed; its outputs are discarded.
+    pub fn fail(&self, key: &str, error: Bytes, message: String) {
+        self.shared.intake.fail(key, error, message);
+    }
+
+    /// A task was cancelled; its outputs are discarded.
+    pub fn cancelled(&self, key: &str) {
+        self.shared.intake.cancelled(key);
+    }
+
+    /// Calls the driver over the stream that it opened.
+    pub fn call_driver(&self, target: String, payload: Bytes, reply: CallReply) {
+        self.shared.calls.call(target, payload, reply);
+    }
+
+    /// Refuses new tasks from now on.
+    pub fn begin_drain(&self) {
+        self.shared.draining.store(true, Ordering::Relaxed);
+        let health = self.health.clone();
+        self.runtime.spawn(async move { health.set_serving(false).await });
+    }
+
+    /// How many tasks have not ended yet.
+    pub fn unfinished_tasks(&self) -> usize {
+        self.shared.intake.unfinished()
+    }
+
+    /// The partition store.
+    pub fn store(&self) -> &Store {
+        &self.shared.store
+    }
+
+    /// Closes both servers and removes what was spilled.
+    pub fn shutdown(&self) {
+        self.shutdown.send_replace(true);
+        self.shared.store.clear();
+    }
+}
+
+fn level_of(level: daft_k8s_data::LogLevel) -> Level {
+    match level {
+        daft_k8s_data::LogLevel::Debug => Level::Debug,
+        daft_k8s_data::LogLevel::Info => Level::Info,
+        daft_k8s_data::LogLevel::Warning => Level::Warning,
+        daft_k8s_data::LogLevel::Error => Level::Error,
+    }
+}
+
+async fn stopped(mut stopping: watch::Receiver<bool>) {
+    // An error means that the sender is gone, which is a stop as well.
+    let _ = stopping.wait_for(|stop| *stop).await;
+}
+
+/// Stops the worker when its driver has not called for the orphan time-out.
+async fn watch_for_driver(shared: Arc<Shared>, mut stopping: watch::Receiver<bool>) {
+    let limit = shared.config.orphan_timeout;
+    let interval = (limit / 10).clamp(Duration::from_millis(50), Duration::from_secs(1));
+    loop {
+        tokio::select! {
+            _ = stopping.wait_for(|stop| *stop) => return,
+            () = tokio::time::sleep(interval) => {}
+        }
+        let silence = shared.last_call.lock().elapsed();
+        if silence >= limit {
+            let reason = format!("the driver has not called for {:.0} s", silence.as_secs_f64());
+            shared.host.log(Level::Warning, format!("{reason}; stopping"));
+            shared.host.stop(&reason);
+            return;
+        }
+    }
+}
