@@ -1,0 +1,257 @@
+"""What the Rust core offers to Python.
+
+The extension knows nothing of Daft: partitions cross this border as Arrow C streams, plans, task
+payloads, statistics and errors as bytes. Every call that may block releases the GIL. Callbacks are
+always delivered with `loop.call_soon_threadsafe`, so they run on the event loop that was given.
+"""
+
+from asyncio import AbstractEventLoop
+from collections.abc import Callable, Sequence
+from typing import Protocol, final
+
+PROTOCOL_VERSION: int
+
+class SupportsArrowStream(Protocol):
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object: ...
+
+@final
+class ArrowStream:
+    """One partition as an Arrow C stream. May be exported once; a second export raises ValueError."""
+
+    num_rows: int
+    size_bytes: int
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object: ...
+
+# ------------------------------------------------------------------------------------- driver
+
+@final
+class PartitionRef:
+    """A partition that lives in a worker's store, or in the driver's own memory.
+
+    When the last copy is garbage collected, the partition is dropped where it lives (batched).
+    """
+
+    num_rows: int
+    size_bytes: int
+    ticket: str  # "<task>:<slot>"; unique in the session
+    worker_id: str | None  # None: owned by the driver
+    def __hash__(self) -> int: ...
+    def __eq__(self, other: object, /) -> bool: ...
+
+@final
+class TaskOutcome:
+    """How a task ended.
+
+    `kind` is one of
+    - "success": `partitions` and `stats` are set;
+    - "failed": the task's own code raised; `error` is what the worker pickled (may be empty),
+      `message` its text with the worker's traceback;
+    - "lost": the infrastructure failed more often than the retry caps allow, or inputs were lost;
+      `message` says which worker, why, and how often it was tried;
+    - "cancelled".
+    """
+
+    kind: str
+    partitions: list[PartitionRef]
+    stats: bytes
+    error: bytes
+    message: str
+    worker_id: str
+
+@final
+class K8sTaskResultHandle:
+    def add_done_callback(self, callback: Callable[[TaskOutcome], None]) -> None:
+        """Calls `callback(outcome)` on the event loop once the task has ended (at once if it has)."""
+
+    def cancel(self) -> None:
+        """Best effort, never raises, never blocks; the outcome becomes "cancelled"."""
+
+@final
+class K8sWorker:
+    """A logical worker: its id outlives the processes (incarnations) that stand behind it."""
+
+    worker_id: str
+    def submit(
+        self,
+        *,
+        query_id: str,
+        task_id: int,
+        name: str,
+        plan: bytes,
+        payload: bytes,
+        inputs: Sequence[tuple[int, Sequence[PartitionRef]]],
+    ) -> K8sTaskResultHandle:
+        """Queues a task; returns at once and never raises for what a worker or network does.
+
+        The pool sends it to this worker if it is ready, else to another, else keeps it until one
+        is. `inputs` are (source id, partitions in order). Plans travel by content hash.
+        """
+
+@final
+class WorkerCall:
+    """A call of a worker to its driver, e.g. the LIMIT counter. Answer exactly once."""
+
+    worker_id: str
+    target: str
+    payload: bytes
+    def reply(self, payload: bytes) -> None: ...
+    def fail(self, message: str) -> None: ...
+
+class LauncherProtocol(Protocol):
+    """What the pool asks of an allocator. Called on the event loop; must not block.
+
+    The allocator answers with `worker_started`, `worker_exited` of the manager.
+    """
+
+    def launch(self, worker_id: str, launch_id: int) -> None: ...
+    def stop(self, worker_id: str, launch_id: int, reason: str) -> None: ...
+
+@final
+class K8sWorkerManager:
+    """The driver's end of a session: the pool of workers and every connection to them."""
+
+    def __init__(
+        self,
+        *,
+        session_id: str,
+        token: str,
+        daft_version: str,
+        python_version: str,
+        loop: AbstractEventLoop,
+        launcher: LauncherProtocol,
+        on_worker_call: Callable[[WorkerCall], None],
+        on_log: Callable[[int, str], None],
+        slots_per_worker: int,
+        queue_ahead: int,
+        start_timeout_seconds: float,
+        unreachable_timeout_seconds: float,
+        max_task_attempts: int,
+        max_worker_restarts: int,
+    ) -> None: ...
+    def set_desired_workers(self, count: int) -> None:
+        """Asks for workers `worker-0` .. `worker-<count-1>`; missing ones are launched at once."""
+
+    def workers(self) -> list[K8sWorker]:
+        """All logical workers that are wanted, ready or not."""
+
+    def wait_ready(self, count: int, timeout_seconds: float) -> int:
+        """Blocks (GIL released, signals checked) until `count` workers are ready; returns how many are.
+
+        Raises RuntimeError with the launcher's reasons once no further worker can come up.
+        """
+
+    def ready_count(self) -> int: ...
+    def worker_started(self, worker_id: str, launch_id: int, control_address: str, data_address: str) -> None:
+        """The allocator's news: a process listens at `host:port` (control) and `host:port` (data)."""
+
+    def worker_exited(self, worker_id: str, launch_id: int, reason: str, restartable: bool) -> None:
+        """The allocator's news: that process is gone, or never came; `reason` is for people."""
+
+    def put(self, data: SupportsArrowStream, num_rows: int, size_bytes: int) -> PartitionRef:
+        """Keeps a partition in the driver; workers are given it when a task needs it."""
+
+    def fetch(self, refs: Sequence[PartitionRef], timeout_seconds: float | None = None) -> list[ArrowStream]:
+        """Blocks (GIL released, signals checked) until the partitions are here, in order.
+
+        Raises LookupError if one was lost or dropped, ConnectionError, TimeoutError.
+        """
+
+    def fetch_async(
+        self, refs: Sequence[PartitionRef], callback: Callable[[list[ArrowStream] | None, Exception | None], None]
+    ) -> None: ...
+    def end_query(self, query_id: str) -> None:
+        """Cancels what still runs of a query and lets workers forget its plans. Never raises."""
+
+    def status(self) -> str:
+        """The pool as JSON: workers with state, incarnation, address, running tasks; queued tasks."""
+
+    def shutdown(self, timeout_seconds: float) -> None:
+        """Asks every worker to stop, fails what is in flight, closes all connections. Idempotent.
+
+        Afterwards the launcher still has to reap its processes.
+        """
+
+# ------------------------------------------------------------------------------------- worker
+
+@final
+class TaskCommand:
+    """A task whose inputs are here and for which a slot is free."""
+
+    key: str  # "<query id>/<task id>.<attempt>"
+    query_id: str
+    task_id: int
+    attempt: int
+    name: str
+    plan_hash: str
+    plan: bytes
+    payload: bytes
+    inputs: list[tuple[int, list[ArrowStream]]]
+
+@final
+class WorkerServer:
+    """The gRPC control server, the Flight data server and the partition store of one worker process."""
+
+    instance_id: str
+    control_address: str
+    data_address: str
+
+    def __init__(
+        self,
+        *,
+        session_id: str,
+        worker_id: str,
+        token: str,
+        host: str,
+        control_port: int,
+        data_port: int,
+        daft_version: str,
+        python_version: str,
+        slots: int,
+        memory_bytes: int,
+        store_memory_bytes: int,
+        spill_dir: str,
+        max_message_bytes: int,
+        orphan_timeout_seconds: float,
+        loop: AbstractEventLoop,
+        on_task: Callable[[TaskCommand], None],
+        on_cancel: Callable[[str], None],
+        on_stop: Callable[[str], None],
+        on_end_query: Callable[[str], None],
+        on_log: Callable[[int, str], None],
+    ) -> None:
+        """Binds both ports (0: any) and serves; raises OSError if it cannot.
+
+        Health answers NOT_SERVING until `set_serving`. `on_stop(reason)` comes on a drain call, and
+        when no driver has called for `orphan_timeout_seconds`.
+        """
+
+    def set_serving(self) -> None: ...
+    def put_output(self, key: str, pieces: Sequence[SupportsArrowStream], num_rows: int, size_bytes: int) -> None:
+        """Appends one output partition (its pieces are kept as they are, without a copy) to a running task.
+
+        Not visible to anyone until `finish_task`.
+        """
+
+    def finish_task(self, key: str, stats: bytes) -> None:
+        """Publishes all outputs of the task at once and frees its slot."""
+
+    def fail_task(self, key: str, error: bytes, message: str) -> None:
+        """Discards the task's outputs, reports it as failed and frees its slot."""
+
+    def cancelled_task(self, key: str) -> None:
+        """Discards the task's outputs, reports it as cancelled and frees its slot."""
+
+    def call_driver(
+        self, target: str, payload: bytes, callback: Callable[[bytes | None, str | None], None]
+    ) -> None:
+        """Calls the driver over the stream that it opened; `callback(payload, None)` or `callback(None, error)`."""
+
+    def begin_drain(self) -> None:
+        """Refuses new tasks from now on; Health turns NOT_SERVING."""
+
+    def running_tasks(self) -> int: ...
+    def memory_status(self) -> str:
+        """JSON: resident_bytes, memory_bytes, store_bytes, spilled_bytes, partitions, level."""
+
+    def shutdown(self) -> None:
+        """Closes both servers and removes the spill directory. Idempotent."""

@@ -1,0 +1,30 @@
+//! `daft_k8s._native`: thin PyO3 classes over `daft_k8s_session`. What they offer is documented in
+//! `daft_k8s/_native.pyi`; this crate only converts and never decides.
+#![warn(missing_docs)]
+
+mod arrow;
+mod driver;
+mod mailbox;
+mod outcome;
+mod runtime;
+mod worker;
+
+use pyo3::prelude::*;
+
+#[pymodule]
+mod _native {
+    use pyo3::{prelude::*, types::PyModule};
+
+    #[pymodule_export]
+    use crate::{
+        arrow::ArrowStream,
+        driver::{K8sTaskResultHandle, K8sWorker, K8sWorkerManager, PartitionRef, WorkerCall},
+        outcome::TaskOutcome,
+        worker::{TaskCommand, WorkerServer},
+    };
+
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        module.add("PROTOCOL_VERSION", daft_k8s_control::PROTOCOL_VERSION)
+    }
+}

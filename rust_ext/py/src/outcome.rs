@@ -1,0 +1,71 @@
+//! How a task ended, for Python.
+
+use daft_k8s_session::driver::Outcome;
+use pyo3::{prelude::*, types::PyBytes};
+
+use crate::driver::PartitionRef;
+
+/// How a task ended; `kind` says which of the fields count.
+#[pyclass(module = "daft_k8s._native", frozen)]
+pub(crate) struct TaskOutcome {
+    outcome: Outcome,
+}
+
+impl From<Outcome> for TaskOutcome {
+    fn from(outcome: Outcome) -> Self {
+        Self { outcome }
+    }
+}
+
+#[pymethods]
+impl TaskOutcome {
+    #[getter]
+    fn kind(&self) -> &'static str {
+        match self.outcome {
+            Outcome::Success { .. } => "success",
+            Outcome::Failed { .. } => "failed",
+            Outcome::Lost { .. } => "lost",
+            Outcome::Cancelled => "cancelled",
+        }
+    }
+
+    #[getter]
+    fn partitions(&self) -> Vec<PartitionRef> {
+        match &self.outcome {
+            Outcome::Success { partitions, .. } => partitions.iter().cloned().map(PartitionRef::from).collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    #[getter]
+    fn stats<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        match &self.outcome {
+            Outcome::Success { stats, .. } => PyBytes::new(py, stats),
+            _ => PyBytes::new(py, b""),
+        }
+    }
+
+    #[getter]
+    fn error<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        match &self.outcome {
+            Outcome::Failed { error, .. } => PyBytes::new(py, error),
+            _ => PyBytes::new(py, b""),
+        }
+    }
+
+    #[getter]
+    fn message(&self) -> &str {
+        match &self.outcome {
+            Outcome::Failed { message, .. } | Outcome::Lost { message } => message,
+            Outcome::Success { .. } | Outcome::Cancelled => "",
+        }
+    }
+
+    #[getter]
+    fn worker_id(&self) -> String {
+        match &self.outcome {
+            Outcome::Success { worker, .. } | Outcome::Failed { worker, .. } => worker.to_string(),
+            Outcome::Lost { .. } | Outcome::Cancelled => String::new(),
+        }
+    }
+}

@@ -1,0 +1,284 @@
+//! The worker's classes.
+
+use std::{path::PathBuf, sync::Arc};
+
+use bytes::Bytes;
+use daft_k8s_core::TaskKey;
+use daft_k8s_session::{
+    Level,
+    worker::{Delivery, Host, Worker, WorkerConfig},
+};
+use pyo3::{
+    exceptions::PyValueError,
+    prelude::*,
+    types::{PyBytes, PyList},
+};
+use serde_json::json;
+
+use crate::{
+    arrow::{self, ArrowStream},
+    driver::seconds,
+    mailbox::Mailbox,
+    runtime,
+};
+
+/// A task whose inputs are here and for which a slot is free.
+#[pyclass(module = "daft_k8s._native", frozen)]
+pub(crate) struct TaskCommand {
+    #[pyo3(get)]
+    key: String,
+    parsed: TaskKey,
+    #[pyo3(get)]
+    name: String,
+    #[pyo3(get)]
+    plan_hash: String,
+    plan: Bytes,
+    payload: Bytes,
+    #[pyo3(get)]
+    inputs: Py<PyList>,
+}
+
+impl TaskCommand {
+    fn new(py: Python<'_>, delivery: Delivery) -> PyResult<Self> {
+        let mut sources = Vec::with_capacity(delivery.inputs.len());
+        for (source_id, partitions) in delivery.inputs {
+            let streams = partitions.into_iter().map(|data| Bound::new(py, ArrowStream::from(data)));
+            sources.push((source_id, PyList::new(py, streams.collect::<PyResult<Vec<_>>>()?)?));
+        }
+        let parsed = delivery.key.parse();
+        Ok(Self {
+            parsed: parsed.map_err(|error: daft_k8s_core::IdError| PyValueError::new_err(error.to_string()))?,
+            key: delivery.key,
+            name: delivery.name,
+            plan_hash: delivery.plan_hash,
+            plan: delivery.plan,
+            payload: delivery.payload,
+            inputs: PyList::new(py, sources)?.unbind(),
+        })
+    }
+}
+
+#[pymethods]
+impl TaskCommand {
+    #[getter]
+    fn query_id(&self) -> &str {
+        &self.parsed.query
+    }
+
+    #[getter]
+    fn task_id(&self) -> u64 {
+        self.parsed.task
+    }
+
+    #[getter]
+    fn attempt(&self) -> u32 {
+        self.parsed.attempt.0
+    }
+
+    #[getter]
+    fn plan<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, &self.plan)
+    }
+
+    #[getter]
+    fn payload<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, &self.payload)
+    }
+}
+
+/// Passes what the session asks for on to Python.
+struct PythonHost {
+    mailbox: Mailbox,
+    callbacks: Arc<Callbacks>,
+}
+
+struct Callbacks {
+    on_task: Py<PyAny>,
+    on_cancel: Py<PyAny>,
+    on_stop: Py<PyAny>,
+    on_end_query: Py<PyAny>,
+    on_log: Py<PyAny>,
+}
+
+impl Host for PythonHost {
+    fn run(&self, delivery: Delivery) {
+        let callbacks = self.callbacks.clone();
+        self.mailbox.post(move |py| callbacks.on_task.call1(py, (TaskCommand::new(py, delivery)?,)).map(drop));
+    }
+
+    fn cancel(&self, key: &str) {
+        let (callbacks, key) = (self.callbacks.clone(), key.to_owned());
+        self.mailbox.post(move |py| callbacks.on_cancel.call1(py, (key,)).map(drop));
+    }
+
+    fn stop(&self, reason: &str) {
+        let (callbacks, reason) = (self.callbacks.clone(), reason.to_owned());
+        self.mailbox.post(move |py| callbacks.on_stop.call1(py, (reason,)).map(drop));
+    }
+
+    fn end_query(&self, query_id: &str) {
+        let (callbacks, query_id) = (self.callbacks.clone(), query_id.to_owned());
+        self.mailbox.post(move |py| callbacks.on_end_query.call1(py, (query_id,)).map(drop));
+    }
+
+    fn log(&self, level: Level, message: String) {
+        let callbacks = self.callbacks.clone();
+        self.mailbox.post(move |py| callbacks.on_log.call1(py, (level as i32, message)).map(drop));
+    }
+}
+
+/// The servers and the partition store of one worker process.
+#[pyclass(module = "daft_k8s._native", frozen)]
+pub(crate) struct WorkerServer {
+    worker: Worker,
+    mailbox: Mailbox,
+    memory_bytes: u64,
+}
+
+#[pymethods]
+impl WorkerServer {
+    #[allow(clippy::too_many_arguments)]
+    #[new]
+    #[pyo3(signature = (
+        *, session_id, worker_id, token, host, control_port, data_port, daft_version, python_version,
+        slots, memory_bytes, store_memory_bytes, spill_dir, max_message_bytes, orphan_timeout_seconds,
+        r#loop, on_task, on_cancel, on_stop, on_end_query, on_log,
+    ))]
+    fn new(
+        py: Python<'_>,
+        session_id: String,
+        worker_id: String,
+        token: String,
+        host: String,
+        control_port: u16,
+        data_port: u16,
+        daft_version: String,
+        python_version: String,
+        slots: usize,
+        memory_bytes: u64,
+        store_memory_bytes: u64,
+        spill_dir: PathBuf,
+        max_message_bytes: usize,
+        orphan_timeout_seconds: f64,
+        r#loop: Py<PyAny>,
+        on_task: Py<PyAny>,
+        on_cancel: Py<PyAny>,
+        on_stop: Py<PyAny>,
+        on_end_query: Py<PyAny>,
+        on_log: Py<PyAny>,
+    ) -> PyResult<Self> {
+        let mailbox = Mailbox::new(r#loop)?;
+        let callbacks = Arc::new(Callbacks { on_task, on_cancel, on_stop, on_end_query, on_log });
+        let python_host = Arc::new(PythonHost { mailbox: mailbox.clone(), callbacks });
+        let config = WorkerConfig {
+            session_id,
+            worker_id,
+            token,
+            host,
+            control_port,
+            data_port,
+            daft_version,
+            python_version,
+            slots,
+            memory_bytes,
+            store_memory_bytes,
+            spill_dir,
+            max_message_bytes,
+            orphan_timeout: seconds(orphan_timeout_seconds)?,
+        };
+        let runtime = runtime::handle()?;
+        // Released: binding runs on the I/O threads, which may want to log.
+        let worker = py.detach(|| Worker::start(config, python_host, runtime))?;
+        Ok(Self { worker, mailbox, memory_bytes })
+    }
+
+    #[getter]
+    fn instance_id(&self) -> &str {
+        self.worker.instance_id()
+    }
+
+    #[getter]
+    fn control_address(&self) -> String {
+        self.worker.control_address().to_string()
+    }
+
+    #[getter]
+    fn data_address(&self) -> String {
+        self.worker.data_address().to_string()
+    }
+
+    fn set_serving(&self, py: Python<'_>) {
+        // Released: as above.
+        py.detach(|| self.worker.set_serving());
+    }
+
+    #[pyo3(signature = (key, pieces, num_rows, size_bytes))]
+    fn put_output(
+        &self,
+        key: &str,
+        pieces: Vec<Bound<'_, PyAny>>,
+        num_rows: u64,
+        size_bytes: u64,
+    ) -> PyResult<()> {
+        let output = arrow::import(&pieces)?;
+        if output.num_rows as u64 != num_rows {
+            return Err(PyValueError::new_err(format!(
+                "an output of {key} has {} rows as Arrow and {num_rows} in Daft ({size_bytes} bytes)",
+                output.num_rows
+            )));
+        }
+        self.worker.put_output(key, output);
+        Ok(())
+    }
+
+    fn finish_task(&self, py: Python<'_>, key: &str, stats: &[u8]) {
+        let stats = Bytes::copy_from_slice(stats);
+        // Released: publishing may take locks of the store that a spill holds.
+        py.detach(|| self.worker.finish(key, stats));
+    }
+
+    fn fail_task(&self, key: &str, error: &[u8], message: String) {
+        self.worker.fail(key, Bytes::copy_from_slice(error), message);
+    }
+
+    fn cancelled_task(&self, key: &str) {
+        self.worker.cancelled(key);
+    }
+
+    fn call_driver(&self, target: String, payload: &[u8], callback: Py<PyAny>) {
+        let mailbox = self.mailbox.clone();
+        let reply = move |result: Result<Bytes, String>| {
+            mailbox.post(move |py| match result {
+                Ok(payload) => callback.call1(py, (PyBytes::new(py, &payload), py.None())).map(drop),
+                Err(message) => callback.call1(py, (py.None(), message)).map(drop),
+            });
+        };
+        self.worker.call_driver(target, Bytes::copy_from_slice(payload), Box::new(reply));
+    }
+
+    fn begin_drain(&self) {
+        self.worker.begin_drain();
+    }
+
+    fn running_tasks(&self) -> usize {
+        self.worker.unfinished_tasks()
+    }
+
+    fn memory_status(&self) -> String {
+        let stats = self.worker.store().stats();
+        json!({
+            "memory_bytes": self.memory_bytes,
+            "resident_bytes": stats.resident_bytes,
+            "store_bytes": stats.store_bytes,
+            "spilled_bytes": stats.spilled_bytes,
+            "partitions": stats.partitions,
+            "level": format!("{:?}", stats.level),
+        })
+        .to_string()
+    }
+
+    fn shutdown(&self, py: Python<'_>) {
+        // Released: removing files may take a while.
+        py.detach(|| self.worker.shutdown());
+    }
+}
