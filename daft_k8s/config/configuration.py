@@ -1,0 +1,243 @@
+"""The configuration of a session: one immutable object."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Literal
+
+from daft_k8s.config import machine, options, sizing, validation
+from daft_k8s.config.frozen import FrozenMap, freeze
+from daft_k8s.config.options import choice, chosen_option, option
+from daft_k8s.config.origin import Origin
+
+POOL = "The pool of workers"
+SIZE = "The size of a worker"
+WAITS = "Waiting and giving up"
+DATA = "Data"
+LOGS = "Logs"
+PODS = "Pods"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Configuration:
+    """Everything that can be set. Made by `load`; `Configuration()` is a small local pool.
+
+    Immutable, hashable and picklable. Two are equal if all settings are, wherever those came from.
+    Sizes that are not given are chosen when the object is made, so readers always see numbers. Presets are
+    applied by `load` alone.
+    """
+
+    preset: Literal["development", "production", "high-performance"] = option(
+        choice("development", "production", "high-performance"), "development", topic=POOL
+    )
+    """The set of defaults to start from. Every option can still be set by itself. `development` unless
+    asked otherwise, because it works everywhere: it needs no cluster."""
+
+    allocation: Literal["local", "pod", "statefulset"] = option(
+        choice("local", "pod", "statefulset"), "local", topic=POOL
+    )
+    """What workers are: processes of this machine (`local`), bare Pods (`pod`), or the Pods of a
+    StatefulSet with stable names (`statefulset`). `local` in the preset `development`, `pod` in the
+    others. It is never guessed from a kubeconfig that happens to lie around: a script would start Pods
+    in whichever cluster was used last."""
+
+    num_workers: int = chosen_option(options.WORKERS, topic=POOL)
+    """How many workers the pool starts with, and keeps unless it is elastic (`max_workers`). None: on this
+    machine one for each CPU, at most 4, since further ones only share its memory; as Pods `min_workers` of
+    an elastic pool, 2 of a fixed one."""
+
+    min_workers: int | None = option(options.WORKERS_OR_NONE, None, topic=POOL, pods_only=True)
+    """The size below which an elastic pool never shrinks; 0 lets it vanish while nothing runs.
+    None: 1 if `max_workers` is given, so that the next query finds a warm worker."""
+
+    max_workers: int | None = option(options.WORKERS, None, topic=POOL, pods_only=True)
+    """The size above which the pool never grows. None: the pool has a fixed size, `num_workers`."""
+
+    worker_cpu: float = chosen_option(options.CPU, topic=SIZE)
+    """CPU cores of one worker. It runs as many tasks at once as it has whole cores, and one if it has
+    less. Local workers run whole threads, so a fraction is rounded up for them. None: 1 for a Pod; on this
+    machine its CPUs divided between the workers."""
+
+    worker_memory_bytes: int = chosen_option(options.WORKER_MEMORY, topic=SIZE, name="worker_memory")
+    """Memory of one worker; a plain number is bytes. Request and limit of a Pod; local workers keep to it
+    by spilling. At least 128Mi, as Python with Daft takes most of that by itself. None: for a Pod 4Gi for
+    each CPU (at least 1Gi), the ratio of most clouds' machines; on this machine three quarters of its memory
+    (or of the control group's limit) divided between the workers, which leaves room for the driver."""
+
+    worker_gpu: float = option(options.GPU, 0.0, topic=SIZE)
+    """GPUs of one worker. Whole for Pods, because Kubernetes hands out nothing smaller. 0: none."""
+
+    gpu_resource_name: str = option(options.RESOURCE_NAME, "nvidia.com/gpu", topic=SIZE, pods_only=True)
+    """The extended resource under which nodes offer their GPUs; MIG and time-slicing have names of their
+    own, such as `nvidia.com/mig-1g.5gb`."""
+
+    start_timeout_seconds: float = option(options.SECONDS, 120.0, topic=WAITS)
+    """How long a worker may take to start, and how long a query waits for its first worker before it fails
+    with the reasons, in seconds. 120 is enough for an image to be pulled onto a node that is there; a node
+    that must be made takes longer, so `production` and `high-performance` wait 600."""
+
+    orphan_timeout_seconds: float = option(options.SECONDS, 120.0, topic=WAITS)
+    """How long a worker hears nothing from its driver before it cleans up and exits, in seconds. 120 outlives
+    a restart of the API server or a laptop's change of network."""
+
+    unreachable_timeout_seconds: float = option(options.SECONDS, 30.0, topic=WAITS)
+    """How long a worker may answer nothing before its tasks go elsewhere, in seconds. Workers answer from a
+    thread of their own, busy or not, so 30 is longer than any pause but a lost node or network. A process
+    that exits is noticed at once."""
+
+    drain_timeout_seconds: float = option(options.SHORT_SECONDS, 30.0, topic=WAITS)
+    """How long a worker that must go may finish its tasks, in seconds. 30 is the grace period that
+    Kubernetes gives by default. 0: tasks are cut off at once."""
+
+    idle_timeout_seconds: float = option(options.SECONDS, 120.0, topic=WAITS, pods_only=True)
+    """How long a worker of an elastic pool is idle before it is removed, in seconds. 120 bridges the pause
+    between two queries of a notebook. Never while it holds data that is still referenced."""
+
+    max_task_attempts: int = option(options.ATTEMPTS, 4, topic=WAITS)
+    """How often a task is tried in all when workers are lost under it. 4, as in Spark: a task that took
+    four workers with it is the likely cause. Errors of the user's own code are never retried."""
+
+    max_worker_restarts: int = option(options.RESTARTS, 3, topic=WAITS)
+    """How often within ten minutes the process behind one worker is replaced after it died. One that died
+    more often is given up: its image, its memory or its node does not fit. 3 survives a lost node and what
+    follows from it. 0: never replaced."""
+
+    queue_ahead: int = option(options.QUEUE, 2, topic=DATA)
+    """Tasks that a worker is given beyond those it can run, so that their inputs arrive while it is busy.
+    2 hides a round trip; more makes the work less even at the end of a query. 0: none."""
+
+    shuffle_partitions: int | None = option(options.PARTITIONS, None, topic=DATA)
+    """Partitions that a shuffle makes. None: chosen from the number of tasks that the pool can run at once,
+    as Daft's fixed 200 is slow on a small pool and too few on a large one. What a query or
+    `daft.set_execution_config` says goes first."""
+
+    store_memory_share: float = option(options.SHARE, 0.5, topic=DATA)
+    """The share of a worker's memory that partitions kept for others may take before they spill to disk. The
+    rest is for running tasks; a half suits joins, whose tables are about as large as their inputs."""
+
+    spill_dir: str | None = option(options.PATH, None, topic=DATA)
+    """The folder in which workers make their private spill folders. None: the system's folder for temporary
+    files; in a Pod a volume of its own."""
+
+    spill_size_limit_bytes: int | None = option(
+        options.SPILL_BYTES, None, topic=DATA, name="spill_size_limit", pods_only=True
+    )
+    """The size of a Pod's spill volume; Kubernetes evicts a Pod that goes above it. None: what the node
+    has."""
+
+    max_message_bytes: int = option(options.MESSAGE_BYTES, 64 * 2**20, topic=DATA)
+    """The largest control message (a plan with its constants, a result's statistics) that a worker takes;
+    larger ones are refused before they are read. Partitions are not messages and have no such limit. 64Mi is
+    far above any plan seen, and little beside a worker's memory."""
+
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = option(
+        choice("DEBUG", "INFO", "WARNING", "ERROR"), "INFO", topic=LOGS
+    )
+    """The least important line that workers log."""
+
+    log_format: Literal["text", "json"] = option(choice("text", "json"), "text", topic=LOGS)
+    """How workers log: lines for people, or JSON with session, query, task and worker for a log store
+    (`production` and `high-performance`)."""
+
+    env: FrozenMap[str] = option(options.ENVIRONMENT, FrozenMap(), topic=PODS, secret=True)
+    """Environment variables of workers, local ones included. Their values are never shown or logged, but in
+    a Pod's spec they can be read by all who may read Pods: credentials belong in a Secret that the
+    `pod_template` refers to."""
+
+    namespace: str | None = option(options.NAMESPACE, None, topic=PODS, pods_only=True)
+    """The namespace for workers. None: the driver Pod's own, or the one of the kubeconfig's context."""
+
+    image: str | None = option(options.IMAGE, None, topic=PODS, pods_only=True)
+    """The image of workers; its Daft and its Python minor version must be the driver's. None: the driver
+    Pod's own image, which always fits."""
+
+    image_pull_policy: Literal["IfNotPresent", "Always", "Never"] = option(
+        choice("IfNotPresent", "Always", "Never"), "IfNotPresent", topic=PODS, pods_only=True
+    )
+    """When nodes pull the image. `IfNotPresent`, as a start then needs no registry."""
+
+    image_pull_secrets: tuple[str, ...] = option(options.OBJECT_NAMES, (), topic=PODS, pods_only=True)
+    """Names of the Secrets with which the image is pulled."""
+
+    service_account: str | None = option(options.OBJECT_NAME, None, topic=PODS, pods_only=True)
+    """The service account of workers, for access to a cloud's storage. They never get a token for
+    Kubernetes itself. None: the namespace's `default`."""
+
+    node_selector: FrozenMap[str] = option(options.NODE_SELECTOR, FrozenMap(), topic=PODS, pods_only=True)
+    """Labels that a node must have to run a worker."""
+
+    tolerations: tuple[FrozenMap[object], ...] = option(options.TOLERATIONS, (), topic=PODS, pods_only=True)
+    """Taints of nodes that workers put up with, as in a Pod's manifest."""
+
+    priority_class: str | None = option(options.OBJECT_NAME, None, topic=PODS, pods_only=True)
+    """The PriorityClass of workers. None: the cluster's default."""
+
+    labels: FrozenMap[str] = option(options.LABELS, FrozenMap(), topic=PODS, pods_only=True)
+    """Further labels of worker Pods."""
+
+    annotations: FrozenMap[str] = option(options.ANNOTATIONS, FrozenMap(), topic=PODS, pods_only=True)
+    """Further annotations of worker Pods."""
+
+    pod_template: FrozenMap[object] | None = option(options.POD_TEMPLATE, None, topic=PODS, pods_only=True, secret=True)
+    """Metadata and spec that are merged over the Pod that the runner makes, for whatever has no option of its
+    own: volumes, sidecars, affinity. None: nothing is merged."""
+
+    origins: FrozenMap[Origin] = dataclasses.field(default=FrozenMap(), compare=False, repr=False)
+    """Where each option's value came from, by the option's name; empty if the object was made by hand."""
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            object.__setattr__(self, field.name, freeze(getattr(self, field.name)))
+        if not validation.sizes_are_sound(self):
+            return  # Nothing can be chosen from them; `validate` says what is wrong.
+        if self.allocation != "local" and self.max_workers is not None and self.min_workers is None:
+            object.__setattr__(self, "min_workers", 1)
+        size = self._size()
+        for field in dataclasses.fields(size):
+            object.__setattr__(self, field.name, getattr(size, field.name))
+
+    def validate(self) -> None:
+        """Checks every field and every rule between fields.
+
+        Raises:
+            daft_k8s.errors.ConfigurationError: Something is wrong; the message lists all mistakes, each with
+                the accepted values and where the value came from.
+        """
+        validation.validate(self)
+
+    def ignored(self) -> tuple[str, ...]:
+        """Options that somebody set but that have no effect on local workers, to warn about."""
+        return validation.ignored_options(self)
+
+    @property
+    def elastic(self) -> bool:
+        """Whether the pool grows and shrinks with the work."""
+        return self.allocation != "local" and self.max_workers is not None
+
+    @property
+    def slots_per_worker(self) -> int:
+        """Tasks that one worker runs at once: its whole cores, at least one."""
+        return max(1, int(self.worker_cpu))
+
+    @property
+    def store_memory_bytes(self) -> int:
+        """What partitions kept for others may take of a worker's memory."""
+        return int(self.worker_memory_bytes * self.store_memory_share)
+
+    def _size(self) -> sizing.Size:
+        if self.allocation == "local":
+            return sizing.local_size(
+                num_workers=self.num_workers,
+                worker_cpu=self.worker_cpu,
+                worker_memory_bytes=self.worker_memory_bytes,
+                cpus=machine.available_cpus(),
+                memory_bytes=machine.available_memory_bytes(),
+            )
+        return sizing.pod_size(
+            num_workers=self.num_workers,
+            min_workers=self.min_workers,
+            max_workers=self.max_workers,
+            worker_cpu=self.worker_cpu,
+            worker_memory_bytes=self.worker_memory_bytes,
+        )

@@ -1,0 +1,87 @@
+"""A configuration for people: every option, its value, and where the value came from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from daft_k8s.config.configuration import Configuration
+from daft_k8s.config.fields import FIELDS, Field
+from daft_k8s.config.frozen import thaw
+from daft_k8s.config.origin import DEFAULT, Origin
+from daft_k8s.config.quantities import format_cpu, format_memory
+from daft_k8s.config.validation import HIDDEN
+
+
+@dataclass(frozen=True)
+class Row:
+    """One option of a configuration; the value is plain JSON, and hidden where it may hold a secret."""
+
+    name: str
+    value: object
+    origin: str
+    topic: str
+
+
+def rows(configuration: Configuration) -> list[Row]:
+    """Every option, in the order of the documentation."""
+    return [_row(configuration, field) for field in FIELDS.values()]
+
+
+def as_dict(configuration: Configuration) -> dict[str, object]:
+    """The values by option, as JSON can hold them; secrets are hidden."""
+    return {row.name: row.value for row in rows(configuration)}
+
+
+def as_table(configuration: Configuration) -> str:
+    """A table for a terminal: option, value, source."""
+    lines = [("option", "value", "source")]
+    lines += [(row.name, _text(row.value), row.origin) for row in rows(configuration)]
+    widths = [max(len(line[column]) for line in lines) for column in range(2)]
+    return "\n".join(f"{name:<{widths[0]}}  {value:<{widths[1]}}  {origin}".rstrip() for name, value, origin in lines)
+
+
+def ignored_message(configuration: Configuration) -> str | None:
+    """A warning that names the options without effect, or None."""
+    names = configuration.ignored()
+    if not names:
+        return None
+    return (
+        f'Ignored, because workers are local processes (allocation="local"): {", ".join(names)}. '
+        'Set allocation="pod" to run workers on Kubernetes.'
+    )
+
+
+def _row(configuration: Configuration, field: Field) -> Row:
+    value = getattr(configuration, field.attribute)
+    origin = configuration.origins.get(field.name)
+    if origin is None:
+        origin = DEFAULT if value == field.default else Origin("argument", field.attribute)
+    text = str(origin)
+    if field.option.chosen and origin == DEFAULT:
+        text = "chosen"
+    return Row(field.name, _plain(field, value), text, field.topic)
+
+
+def _plain(field: Field, value: object) -> object:
+    if field.option.secret:
+        return _redacted(value)
+    if isinstance(value, int) and field.attribute.endswith("_bytes"):
+        return format_memory(value)
+    if isinstance(value, float) and field.name == "worker_cpu":
+        return format_cpu(value)
+    return thaw(value)
+
+
+def _redacted(value: object) -> object:
+    """Keeps the names of a map of text, so that one sees what is set; hides everything else."""
+    if isinstance(value, Mapping) and all(isinstance(item, str) for item in value.values()):
+        return dict.fromkeys(value, HIDDEN)
+    return None if value is None else HIDDEN
+
+
+def _text(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:g}"
+    return value if isinstance(value, str) else json.dumps(value)

@@ -1,0 +1,207 @@
+"""What an option accepts, and how text, TOML and Python values become its value.
+
+A kind's `read` takes what a person wrote (from the environment: always text) and also what it has
+itself returned, so that it can check a `Configuration` that was made by hand.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from daft_k8s.config.quantities import format_cpu, format_memory, parse_cpu, parse_memory
+
+
+class Kind(ABC):
+    """The accepted values of an option."""
+
+    @property
+    @abstractmethod
+    def accepts(self) -> str:
+        """The accepted values in words, to complete the sentence "Accepted: ..."."""
+
+    @abstractmethod
+    def read(self, value: object, base: Path) -> object:
+        """The option's value, immutable.
+
+        Args:
+            value: What was given.
+            base: Where relative paths start.
+
+        Raises:
+            ValueError: It is not accepted; the message says why.
+        """
+
+
+@dataclass(frozen=True)
+class Choice(Kind):
+    """One of a few words; case does not count."""
+
+    choices: tuple[str, ...]
+
+    @property
+    def accepts(self) -> str:
+        return ", ".join(self.choices)
+
+    def read(self, value: object, base: Path) -> str:
+        if isinstance(value, str):
+            for choice in self.choices:
+                if value.strip().lower() == choice.lower():
+                    return choice
+        raise ValueError("not one of the accepted values")
+
+
+@dataclass(frozen=True)
+class Number(Kind):
+    """A whole or decimal number between two bounds."""
+
+    minimum: float
+    maximum: float
+    whole: bool
+    unit: str = ""
+
+    @property
+    def accepts(self) -> str:
+        noun = "a whole number" if self.whole else "a number"
+        unit = f" of {self.unit}" if self.unit else ""
+        return f"{noun}{unit} from {self.minimum:g} to {_plain(self.maximum)}"
+
+    def read(self, value: object, base: Path) -> float:
+        number = self._number(value)
+        if isinstance(number, float) and not math.isfinite(number):
+            raise ValueError("not a finite number")
+        if self.whole and number != int(number):
+            raise ValueError("not a whole number")
+        if number < self.minimum:
+            raise ValueError("too small")
+        if number > self.maximum:
+            raise ValueError("too large")
+        return int(number) if self.whole else float(number)
+
+    def _number(self, value: object) -> float:
+        if isinstance(value, str):
+            try:
+                return int(value) if self.whole else float(value)
+            except ValueError:
+                raise ValueError("not a number" if not self.whole else "not a whole number") from None
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise ValueError(f"not a number but {type_name(value)}")
+        return value
+
+
+@dataclass(frozen=True)
+class Cpu(Kind):
+    """CPU cores as a Kubernetes quantity."""
+
+    minimum: float
+
+    @property
+    def accepts(self) -> str:
+        return (
+            f'cores as a number or a Kubernetes quantity such as 2, 1.5 or "500m", at least {format_cpu(self.minimum)}'
+        )
+
+    def read(self, value: object, base: Path) -> float:
+        cores = parse_cpu(value)
+        if cores < self.minimum:
+            raise ValueError("too small")
+        return cores
+
+
+@dataclass(frozen=True)
+class Memory(Kind):
+    """Bytes as a Kubernetes quantity."""
+
+    minimum_bytes: int
+    maximum_bytes: int | None = None
+
+    @property
+    def accepts(self) -> str:
+        bounds = f"at least {format_memory(self.minimum_bytes)}"
+        if self.maximum_bytes is not None:
+            bounds = f"from {format_memory(self.minimum_bytes)} to {format_memory(self.maximum_bytes)}"
+        return f'a Kubernetes quantity such as "512Mi", "4Gi" or "1.5G", or a number of bytes, {bounds}'
+
+    def read(self, value: object, base: Path) -> int:
+        size = parse_memory(value)
+        if size < self.minimum_bytes:
+            small = str(value).strip()
+            unit = f'; a plain number is bytes, perhaps "{small}Gi" was meant' if size < 2**16 and size > 0 else ""
+            raise ValueError(f"too small{unit}")
+        if self.maximum_bytes is not None and size > self.maximum_bytes:
+            raise ValueError("too large")
+        return size
+
+
+@dataclass(frozen=True)
+class Text(Kind):
+    """A word that matches a pattern."""
+
+    pattern: str
+    words: str
+    max_length: int = 253
+
+    @property
+    def accepts(self) -> str:
+        return self.words
+
+    def read(self, value: object, base: Path) -> str:
+        if not isinstance(value, str):
+            raise ValueError(f"not text but {type_name(value)}")
+        text = value.strip()
+        if not text:
+            raise ValueError("empty")
+        if len(text) > self.max_length:
+            raise ValueError(f"longer than {self.max_length} characters")
+        if not re.fullmatch(self.pattern, text):
+            raise ValueError("not of the accepted form")
+        return text
+
+
+@dataclass(frozen=True)
+class AbsolutePath(Kind):
+    """A folder, absolute so that it means the same in every process."""
+
+    @property
+    def accepts(self) -> str:
+        return "an absolute path"
+
+    def read(self, value: object, base: Path) -> str:
+        if isinstance(value, Path):
+            value = str(value)
+        if not isinstance(value, str):
+            raise ValueError(f"not a path but {type_name(value)}")
+        if not value.startswith("/") and not Path(value).is_absolute():
+            raise ValueError("not absolute")
+        if "\0" in value:
+            raise ValueError("holds a null byte")
+        return value
+
+
+def _plain(number: float) -> str:
+    return str(int(number)) if number == int(number) else f"{number:g}"
+
+
+_TYPE_WORDS = {
+    "str": "text",
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "NoneType": "nothing",
+}
+
+
+def type_words(expected: type) -> str:
+    return _TYPE_WORDS.get(expected.__name__, expected.__name__)
+
+
+def type_name(value: object) -> str:
+    if isinstance(value, Mapping):
+        return "a map"
+    if isinstance(value, (list, tuple)):
+        return "a list"
+    return type_words(type(value))
