@@ -1,0 +1,42 @@
+"""What the end of a worker process means, in words for people."""
+
+from __future__ import annotations
+
+import signal
+
+WORKER_START_FAILED = 70
+WORKER_BAD_SETTINGS = 78
+"""The codes of the worker process (`daft_k8s.worker.exit_codes`)."""
+
+_MEANINGS = {
+    0: "it stopped by request",
+    1: "an uncaught error, or code of a UDF ended the process",
+    WORKER_START_FAILED: "it could not start",
+    WORKER_BAD_SETTINGS: "its settings are wrong",
+    128 + signal.SIGTERM: "it was told to stop twice",
+}
+_FATAL_SIGNALS = {
+    signal.SIGKILL: "often the kernel's out-of-memory killer",
+    signal.SIGSEGV: "a crash in native code",
+    signal.SIGBUS: "a crash in native code, or a full disk under mapped memory",
+    signal.SIGABRT: "native code gave up",
+    signal.SIGILL: "a CPU without the instructions that Daft's wheel needs; daft-lts has none of them",
+}
+
+
+def describe_exit(returncode: int) -> str:
+    """Says how a process ended, from `Popen.returncode`."""
+    if returncode < 0:
+        try:
+            number = signal.Signals(-returncode)
+        except ValueError:
+            return f"was killed by signal {-returncode}"
+        hint = _FATAL_SIGNALS.get(number)
+        return f"was killed by signal {-returncode} ({number.name}{', ' + hint if hint else ''})"
+    meaning = _MEANINGS.get(returncode)
+    return f"exited with code {returncode}" + (f" ({meaning})" if meaning else "")
+
+
+def is_restartable(returncode: int) -> bool:
+    """Whether another process with the same settings may do better."""
+    return returncode not in (WORKER_BAD_SETTINGS, WORKER_START_FAILED)

@@ -1,0 +1,165 @@
+"""Workers as processes of this machine."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Protocol
+
+from daft_k8s.allocation.local_environment import worker_environment
+from daft_k8s.allocation.local_process import COMMAND, LocalProcess, Ready
+from daft_k8s.allocation.session_dir import SessionDir, sweep_dead_sessions
+from daft_k8s.errors import WorkerStartError
+
+if TYPE_CHECKING:
+    from daft_k8s.config import Configuration
+
+logger = logging.getLogger(__name__)
+
+_STOP_MARGIN_SECONDS = 2.0
+"""What a worker gets beyond its drain time-out to close its servers and remove its files."""
+_REAP_SECONDS = 5.0
+"""How long the end of a killed process may take: the kernel frees its memory first."""
+
+
+class PoolNews(Protocol):
+    """The part of `K8sWorkerManager` that is told about processes."""
+
+    def worker_started(self, worker_id: str, launch_id: int, control_address: str, data_address: str) -> None: ...
+    def worker_exited(self, worker_id: str, launch_id: int, reason: str, restartable: bool) -> None: ...
+
+
+class LocalLauncher:
+    """Starts, watches and ends worker processes. Thread-safe; `launch` and `stop` do not block.
+
+    What workers write, UDFs' prints included, goes to this process's stderr, each line with its
+    worker's name.
+
+    Args:
+        configuration: Sizes, limits and time-outs of a worker.
+        session_id: The session.
+        token: The session's secret.
+        manager_getter: Gives the pool, which is made after its launcher; None once it is gone.
+        command: What to run; tests run something else.
+
+    Raises:
+        WorkerStartError: The session's directory cannot be made.
+    """
+
+    def __init__(
+        self,
+        configuration: Configuration,
+        *,
+        session_id: str,
+        token: str,
+        manager_getter: Callable[[], PoolNews | None],
+        command: Sequence[str] = COMMAND,
+    ) -> None:
+        self._configuration = configuration
+        self._session_id = session_id
+        self._token = token
+        self._manager_getter = manager_getter
+        self._command = command
+        self._lock = threading.Lock()
+        self._processes: dict[tuple[str, int], LocalProcess] = {}
+        self._closed = False
+        try:
+            sweep_dead_sessions(configuration.spill_dir)
+            self._directory = SessionDir(session_id, base=configuration.spill_dir)
+        except OSError as error:
+            raise WorkerStartError(
+                f"the directory in which workers spill cannot be made: {error}; set spill_dir to a directory that "
+                "this user can write to"
+            ) from error
+
+    @property
+    def directory(self) -> str:
+        """The session's directory; each worker has its own below it."""
+        return self._directory.path
+
+    def launch(self, worker_id: str, launch_id: int) -> None:
+        """Starts a process; `worker_started` or `worker_exited` of the pool follow."""
+        spill_dir = self._directory.worker_dir(worker_id, launch_id)
+        with self._lock:
+            if self._closed:
+                return
+            self._processes[worker_id, launch_id] = LocalProcess(
+                worker_id=worker_id,
+                launch_id=launch_id,
+                environment=functools.partial(self._environment, worker_id, launch_id, spill_dir),
+                spill_dir=spill_dir,
+                start_timeout_seconds=self._configuration.start_timeout_seconds,
+                events=self,
+                command=self._command,
+            )
+
+    def stop(self, worker_id: str, launch_id: int, reason: str) -> None:
+        """Ends a process: it may drain, and is killed if that takes too long."""
+        with self._lock:
+            process = self._processes.get((worker_id, launch_id))
+        if process is not None:
+            process.stop(reason, self._configuration.drain_timeout_seconds + _STOP_MARGIN_SECONDS)
+
+    def shutdown(self, timeout_seconds: float) -> None:
+        """Ends and reaps all processes and removes all their files. Blocks for about the time-out at most. Idempotent.
+
+        Workers get the time-out to stop by themselves, then they are killed.
+        """
+        with self._lock:
+            self._closed = True
+            processes = list(self._processes.values())
+        end = time.monotonic() + timeout_seconds
+        for process in processes:
+            process.stop("the session ends", timeout_seconds)
+        for process in processes:
+            process.join(end - time.monotonic())
+        for process in processes:
+            process.kill()
+        end = time.monotonic() + _REAP_SECONDS
+        left = [process for process in processes if not process.join(end - time.monotonic())]
+        for process in left:
+            logger.error("%s (pid %s) does not end, although it was killed", process.worker_id, process.pid)
+        self._directory.remove()
+
+    def on_ready(self, process: LocalProcess, ready: Ready) -> None:
+        """A process serves. Called on its thread."""
+        manager = self._manager_getter()
+        if manager is not None:
+            manager.worker_started(process.worker_id, process.launch_id, ready.control, ready.data)
+
+    def on_exit(self, process: LocalProcess, reason: str, restartable: bool) -> None:
+        """A process is gone, or never came. Called on its thread."""
+        with self._lock:
+            self._processes.pop((process.worker_id, process.launch_id), None)
+            closed = self._closed
+        manager = self._manager_getter()
+        if manager is not None and not closed:
+            manager.worker_exited(process.worker_id, process.launch_id, reason, restartable)
+
+    def on_output(self, process: LocalProcess, line: str) -> None:
+        """A process wrote a line. Called on a thread of its own."""
+        if sys.stderr is None:  # under some services
+            return
+        # A JSON line names its worker itself, and must stay JSON.
+        prefix = "" if self._configuration.log_format == "json" and line.startswith("{") else f"({process.worker_id}) "
+        sys.stderr.write(f"{prefix}{line}\n")
+
+    def _environment(
+        self, worker_id: str, launch_id: int, spill_dir: str, ready_fd: int, lifeline_fd: int
+    ) -> dict[str, str]:
+        return worker_environment(
+            self._configuration,
+            session_id=self._session_id,
+            token=self._token,
+            worker_id=worker_id,
+            launch_id=launch_id,
+            spill_dir=spill_dir,
+            ready_fd=ready_fd,
+            lifeline_fd=lifeline_fd,
+            inherited=os.environ,
+        )

@@ -1,0 +1,109 @@
+"""The environment of a local worker process: the driver's own, made fit for a worker."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from daft_k8s.config import Configuration
+
+HOST = "127.0.0.1"
+"""Local workers listen on the loopback only."""
+
+_NOT_INHERITED = ("DAFT_RUNNER", "RAY_ADDRESS", "RAY_JOB_ID")
+
+
+def worker_environment(
+    configuration: Configuration,
+    *,
+    session_id: str,
+    token: str,
+    worker_id: str,
+    launch_id: int,
+    spill_dir: str,
+    ready_fd: int,
+    lifeline_fd: int,
+    inherited: Mapping[str, str] | None = None,
+    search_path: Sequence[str] | None = None,
+) -> dict[str, str]:
+    """All variables of one worker; the names are those of `daft_k8s.worker.settings`.
+
+    Args:
+        configuration: Sizes, limits and the user's own variables.
+        session_id: The session.
+        token: The session's secret.
+        worker_id: The logical worker.
+        launch_id: Which process of that worker.
+        spill_dir: Its private directory.
+        ready_fd: The pipe for its ready line.
+        lifeline_fd: The pipe whose end tells it that the driver is gone.
+        inherited: The driver's environment; None: this process's.
+        search_path: Where the driver imports from; None: this process's `sys.path`.
+    """
+    base = os.environ if inherited is None else inherited
+    environment = {
+        name: value
+        for name, value in base.items()
+        if name not in _NOT_INHERITED and not name.startswith("DAFT_K8S_")  # the driver's own configuration
+    }
+    environment["PYTHONPATH"] = python_path(sys.path if search_path is None else search_path)
+    environment["PYTHONSAFEPATH"] = "1"  # or `python -m` would look into the current folder first
+    environment["PYTHONUNBUFFERED"] = "1"  # what a UDF printed before a crash must not be lost
+    environment.update(configuration.env)
+    gpus = visible_gpus(configuration.worker_gpu, worker_id, environment.get("CUDA_VISIBLE_DEVICES"))
+    if gpus is not None:
+        environment["CUDA_VISIBLE_DEVICES"] = gpus
+    settings: dict[str, object] = {
+        "SESSION_ID": session_id,
+        "WORKER_ID": worker_id,
+        "LAUNCH_ID": launch_id,
+        "HOST": HOST,
+        "CONTROL_PORT": 0,
+        "DATA_PORT": 0,
+        "CPUS": configuration.worker_cpu,
+        "GPUS": configuration.worker_gpu,
+        "MEMORY_BYTES": configuration.worker_memory_bytes,
+        "STORE_MEMORY_SHARE": configuration.store_memory_share,
+        "SPILL_DIR": spill_dir,
+        "ORPHAN_TIMEOUT_SECONDS": configuration.orphan_timeout_seconds,
+        "DRAIN_TIMEOUT_SECONDS": configuration.drain_timeout_seconds,
+        "MAX_MESSAGE_BYTES": configuration.max_message_bytes,
+        "LOG_FORMAT": configuration.log_format,
+        "LOG_LEVEL": configuration.log_level,
+    }
+    environment.update({f"DAFT_K8S_WORKER_{name}": str(value) for name, value in settings.items()})
+    environment["DAFT_K8S_TOKEN"] = token
+    environment["DAFT_K8S_READY_FD"] = str(ready_fd)
+    environment["DAFT_K8S_LIFELINE_FD"] = str(lifeline_fd)
+    return environment
+
+
+def python_path(search_path: Sequence[str]) -> str:
+    """The `PYTHONPATH` with which a worker imports whatever the driver can, its script's folder included."""
+    folders = [os.path.abspath(entry or os.curdir) for entry in search_path]
+    return os.pathsep.join(dict.fromkeys(folder for folder in folders if os.pathsep not in folder))
+
+
+def visible_gpus(gpus: float, worker_id: str, available: str | None) -> str | None:
+    """The value of `CUDA_VISIBLE_DEVICES`; None: leave it as it is.
+
+    Workers get neighbouring devices in the order of their numbers. With a fraction of a GPU each,
+    neighbouring workers share one.
+
+    Args:
+        gpus: GPUs of one worker.
+        worker_id: E.g. "worker-3".
+        available: The driver's own `CUDA_VISIBLE_DEVICES`.
+    """
+    number = worker_id.rpartition("-")[2]
+    if gpus <= 0 or not number.isdigit():
+        return None
+    first = int(int(number) * gpus)
+    wanted = range(first, first + max(1, int(gpus)))
+    if available is None:
+        return ",".join(str(device) for device in wanted)
+    devices = [device for device in available.split(",") if device.strip()]
+    return ",".join(devices[device] for device in wanted if device < len(devices))

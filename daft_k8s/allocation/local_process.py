@@ -1,0 +1,245 @@
+"""One local worker process, watched from its start to its end by a thread of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol
+
+from daft_k8s.allocation.exit_reasons import describe_exit, is_restartable
+
+logger = logging.getLogger(__name__)
+
+KEPT_LINES = 50
+"""How much of a worker's output an error can quote."""
+QUOTED_LINES = 10
+"""How much of it an error does quote."""
+MAX_LINE_BYTES = 64 << 10
+"""Longer lines are cut in pieces."""
+
+_LAST_OUTPUT_SECONDS = 1.0
+"""How long the output of a process that has ended may still be read: children may hold its pipe open."""
+
+COMMAND = (sys.executable, "-m", "daft_k8s.worker")
+
+
+class Ready(NamedTuple):
+    """The ready line of a worker."""
+
+    control: str
+    data: str
+
+
+class ProcessEvents(Protocol):
+    """Who wants to know. Called on the process's thread."""
+
+    def on_ready(self, process: LocalProcess, ready: Ready) -> None: ...
+    def on_exit(self, process: LocalProcess, reason: str, restartable: bool) -> None: ...
+    def on_output(self, process: LocalProcess, line: str) -> None: ...
+
+
+class LocalProcess:
+    """Starts at once, without blocking the caller; `on_exit` comes exactly once, also if it never started.
+
+    Args:
+        worker_id: The logical worker.
+        launch_id: Which process of that worker.
+        environment: Makes the environment, given the numbers of the ready pipe and of the lifeline.
+        spill_dir: Removed when the process has ended, however that was.
+        start_timeout_seconds: How long the ready line may take.
+        events: Who is told.
+        command: What to run.
+    """
+
+    def __init__(
+        self,
+        *,
+        worker_id: str,
+        launch_id: int,
+        environment: Callable[[int, int], dict[str, str]],
+        spill_dir: str,
+        start_timeout_seconds: float,
+        events: ProcessEvents,
+        command: Sequence[str] = COMMAND,
+    ) -> None:
+        self.worker_id = worker_id
+        self.launch_id = launch_id
+        self.pid: int | None = None
+        self._environment = environment
+        self._spill_dir = spill_dir
+        self._start_timeout_seconds = start_timeout_seconds
+        self._events = events
+        self._command = list(command)
+        self._lines: deque[str] = deque(maxlen=KEPT_LINES)
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._stop_reason: str | None = None
+        self._kill_timer: threading.Timer | None = None
+        self._thread = threading.Thread(target=self._run, name=f"{worker_id}-{launch_id}", daemon=True)
+        self._thread.start()
+
+    def stop(self, reason: str, grace_seconds: float) -> None:
+        """Asks the process to end, and kills it and its children after the grace. Does not block. Idempotent."""
+        with self._lock:
+            first = self._stop_reason is None
+            self._stop_reason = self._stop_reason or reason
+            if first and self._process is not None and self._process.poll() is None:
+                self._signal(signal.SIGTERM, group=False)
+                self._kill_timer = threading.Timer(grace_seconds, self.kill)
+                self._kill_timer.daemon = True
+                self._kill_timer.start()
+
+    def kill(self) -> None:
+        """Kills the process and its children. Does not block."""
+        with self._lock:
+            self._stop_reason = self._stop_reason or "it was killed"
+            self._signal(signal.SIGKILL, group=True)
+
+    def join(self, timeout_seconds: float) -> bool:
+        """Waits for the end, `on_exit` included; tells whether it came."""
+        self._thread.join(max(0.0, timeout_seconds))
+        return not self._thread.is_alive()
+
+    def _signal(self, number: signal.Signals, *, group: bool) -> None:
+        """Only ever reaches the process itself or its group: an unreaped process keeps its number."""
+        if self._process is None or self._process.returncode is not None:
+            return
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            if group:
+                os.killpg(self._process.pid, number)
+            else:
+                os.kill(self._process.pid, number)
+
+    def _run(self) -> None:
+        reason, restartable = "", True
+        try:
+            reason, restartable = self._live()
+        except Exception as error:
+            logger.exception("watching %s failed", self.worker_id)
+            reason = f"{self.worker_id} could not be watched: {error}"
+        finally:
+            if self._kill_timer is not None:
+                self._kill_timer.cancel()
+            shutil.rmtree(self._spill_dir, ignore_errors=True)
+            self._events.on_exit(self, reason, restartable)
+
+    def _live(self) -> tuple[str, bool]:
+        ready_read, ready_write = os.pipe()
+        lifeline_read, lifeline_write = os.pipe()
+        try:
+            try:
+                process = self._start(ready_write, lifeline_read)
+            except OSError as error:
+                return f"{self.worker_id} could not be started: {error}", True
+            finally:
+                os.close(ready_write)
+                os.close(lifeline_read)
+            if process is None:
+                return f"{self.worker_id} was not started: {self._stop_reason}", True
+            output = threading.Thread(
+                target=self._read_output, args=(process,), name=f"{self.worker_id}-output", daemon=True
+            )
+            output.start()
+            problem = self._wait_ready(ready_read)
+            self._wait_exit(process)
+            output.join(_LAST_OUTPUT_SECONDS)
+            return self._reason(process, problem), is_restartable(process.returncode)
+        finally:
+            os.close(ready_read)
+            os.close(lifeline_write)
+
+    def _start(self, ready_fd: int, lifeline_fd: int) -> subprocess.Popen[bytes] | None:
+        environment = self._environment(ready_fd, lifeline_fd)
+        with self._lock:
+            if self._stop_reason is not None:
+                return None
+            self._process = subprocess.Popen(
+                self._command,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                pass_fds=(ready_fd, lifeline_fd),
+                start_new_session=True,  # Ctrl-C in the terminal is for the driver
+            )
+            self.pid = self._process.pid
+            return self._process
+
+    def _wait_ready(self, fd: int) -> str | None:
+        """Waits for the ready line, and kills a process that does not write one; returns what went wrong."""
+        line = _read_line(fd, self._start_timeout_seconds)
+        if line is None:
+            self.kill()
+            return f"was not ready after {self._start_timeout_seconds:g} s and was killed"
+        if line == b"":
+            return None  # it ended, or will: how is what there is to tell
+        try:
+            content = json.loads(line)
+            ready = Ready(str(content["control"]), str(content["data"]))
+        except (ValueError, KeyError, TypeError):
+            self.kill()
+            return f"wrote a ready line that is none, and was killed: {line[:200]!r}"
+        self._events.on_ready(self, ready)
+        return None
+
+    def _wait_exit(self, process: subprocess.Popen[bytes]) -> None:
+        """Waits for the end, and lets nothing that the worker has started outlive it."""
+        if hasattr(os, "waitid"):
+            # Not reaped yet, so its number, which is also its group's, cannot belong to another meanwhile.
+            with contextlib.suppress(ChildProcessError):
+                os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        else:
+            process.wait()
+        with self._lock:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+    def _read_output(self, process: subprocess.Popen[bytes]) -> None:
+        if process.stdout is None:
+            return
+        with process.stdout as stream:
+            while raw := stream.readline(MAX_LINE_BYTES):
+                line = raw.decode(errors="replace").rstrip("\r\n")
+                self._lines.append(line)
+                with contextlib.suppress(
+                    Exception
+                ):  # whoever shows it fails; a pipe that nobody reads blocks the worker
+                    self._events.on_output(self, line)
+
+    def _reason(self, process: subprocess.Popen[bytes], problem: str | None) -> str:
+        text = f"{self.worker_id} (pid {process.pid}) {problem or describe_exit(process.returncode)}"
+        if self._stop_reason is not None and problem is None:
+            text += f"; it was told to stop: {self._stop_reason}"
+        lines = list(self._lines)[-QUOTED_LINES:]
+        if not lines:
+            return f"{text}; it logged nothing"
+        return f"{text}; last log lines:\n" + "\n".join(f"  {line}" for line in lines)
+
+
+def _read_line(fd: int, timeout_seconds: float) -> bytes | None:
+    """Reads up to a line's end; b"": the writer is gone; None: it took too long."""
+    end = time.monotonic() + timeout_seconds
+    poll = select.poll()  # select() knows no file descriptors above 1023
+    poll.register(fd, select.POLLIN | select.POLLHUP)
+    line = b""
+    while not line.endswith(b"\n"):
+        left = end - time.monotonic()
+        if left <= 0 or not poll.poll(left * 1000):
+            return None
+        read = os.read(fd, 4096)
+        if not read:
+            return b""
+        line += read
+    return line

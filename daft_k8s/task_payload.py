@@ -1,0 +1,120 @@
+"""The form in which a task travels: a contract between the driver's seam and the worker process.
+
+Two byte strings: the plan, which many tasks share and which travels by content hash, and the
+payload, which belongs to one task. Partitions never travel here. Daft's objects pickle themselves
+(with Daft's own cloudpickle for the Python in them), so the plain pickler is enough and fast.
+"""
+
+from __future__ import annotations
+
+import itertools
+import pickle
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from daft_k8s.errors import TaskError
+
+if TYPE_CHECKING:
+    from daft.daft import Input, LocalPhysicalPlan, PyDaftExecutionConfig, RaySwordfishTask
+
+_PICKLE_PROTOCOL = 5
+
+
+class TaskPayload(NamedTuple):
+    """What a task needs besides its plan and its partitions."""
+
+    config: PyDaftExecutionConfig
+    context: dict[str, str]
+    inputs: dict[int, Input]
+    """Inputs that are not partitions, e.g. files to scan, by source id."""
+
+
+def encode_task(task: RaySwordfishTask) -> tuple[bytes, bytes]:
+    """Encodes a task of Daft's scheduler.
+
+    Returns:
+        The plan (equal plans give equal bytes) and the payload.
+    """
+    return encode_plan(task), encode_payload(task)
+
+
+def encode_plan(task: RaySwordfishTask) -> bytes:
+    """The plan of a task; equal plans give equal bytes."""
+    return pickle.dumps(task.plan(), _PICKLE_PROTOCOL)
+
+
+def encode_payload(task: RaySwordfishTask) -> bytes:
+    """Everything else of a task."""
+    return pickle.dumps((task.config(), task.context(), task.inputs()), _PICKLE_PROTOCOL)
+
+
+def decode_plan(plan: bytes) -> LocalPhysicalPlan:
+    """The inverse of `encode_plan`, for the worker."""
+    decoded: LocalPhysicalPlan = pickle.loads(plan)
+    return decoded
+
+
+def decode_payload(payload: bytes) -> TaskPayload:
+    """The inverse of `encode_payload`, for the worker."""
+    return TaskPayload(*pickle.loads(payload))
+
+
+def encode_error(error: BaseException) -> bytes:
+    """Encodes what a task raised, so that unpickling gives the exception itself, cause included.
+
+    An exception that does not survive pickling (many do pickle, but not back) becomes a `TaskError`
+    with its type and text; so does each link in its chain of causes.
+    """
+    from daft.pickle import dumps
+
+    chain = [_portable(link) for link in _causes(error)]
+    encoded: bytes = dumps(chain[0]) if len(chain) == 1 else dumps(_Chain(chain))
+    return encoded
+
+
+def decode_error(error: bytes, message: str) -> BaseException:
+    """The inverse of `encode_error`; a `TaskError` with `message` if there is nothing to decode."""
+    if not error:
+        return TaskError(message)
+    from daft.pickle import loads
+
+    try:
+        decoded: Any = loads(error)
+    except Exception:
+        return TaskError(message)
+    return decoded if isinstance(decoded, BaseException) else TaskError(message)
+
+
+class _Chain:
+    """Pickles exceptions with their causes, which pickle itself would drop; unpickles as the first one."""
+
+    def __init__(self, links: list[BaseException]) -> None:
+        self.links = links
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild_chain, (self.links,)
+
+
+def _rebuild_chain(links: list[BaseException]) -> BaseException:
+    for error, cause in itertools.pairwise(links):
+        error.__cause__ = cause
+    return links[0]
+
+
+def _causes(error: BaseException) -> list[BaseException]:
+    chain: list[BaseException] = []
+    link: BaseException | None = error
+    while link is not None and link not in chain:
+        chain.append(link)
+        link = link.__cause__
+    return chain
+
+
+def _portable(error: BaseException) -> BaseException:
+    from daft.pickle import dumps, loads
+
+    try:
+        if type(loads(dumps(error))).__qualname__ == type(error).__qualname__:
+            return error
+    except Exception:
+        pass  # whatever a foreign __reduce__ or __init__ raises: the text below is what can be carried
+    return TaskError(f"{type(error).__module__}.{type(error).__qualname__}: {error}")

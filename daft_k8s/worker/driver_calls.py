@@ -1,0 +1,76 @@
+"""Calls of a worker to its driver, e.g. the LIMIT counter.
+
+They ride on a stream that the driver opened. Code that travels inside plans imports this module.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Protocol
+
+from daft_k8s.errors import DaftK8sError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class DriverCaller(Protocol):
+    """The part of `WorkerServer` that is needed here."""
+
+    def call_driver(
+        self, target: str, payload: bytes, callback: Callable[[bytes | None, str | None], None]
+    ) -> None: ...
+
+
+class DriverCallError(DaftK8sError):
+    """The driver could not be asked, or its answer was an error; the message says which."""
+
+
+_current: DriverCaller | None = None
+
+
+def set_current_worker(caller: DriverCaller | None) -> None:
+    """Names the server that `call_driver` uses; there is one worker in a process."""
+    global _current
+    _current = caller
+
+
+async def call_driver(target: str, payload: bytes) -> bytes:
+    """Asks the driver and waits for its answer.
+
+    Raises:
+        DriverCallError: Not in a worker process, the driver is gone, or it answered with an error.
+    """
+    caller = _current
+    if caller is None:
+        raise DriverCallError(f"{target!r} can be called in a daft_k8s worker process only, and this is none")
+    loop = asyncio.get_running_loop()
+    answer: asyncio.Future[bytes] = loop.create_future()
+
+    def settle(payload: bytes | None, error: str | None) -> None:
+        if answer.done():
+            return
+        if error is not None or payload is None:
+            answer.set_exception(DriverCallError(f"calling {target!r} of the driver failed: {error}"))
+        else:
+            answer.set_result(payload)
+
+    # The server answers on its own event loop, which need not be the caller's.
+    caller.call_driver(target, payload, lambda data, error: _on_loop(loop, settle, data, error))
+    return await answer
+
+
+def _on_loop(
+    loop: asyncio.AbstractEventLoop,
+    settle: Callable[[bytes | None, str | None], None],
+    payload: bytes | None,
+    error: str | None,
+) -> None:
+    try:
+        same_loop = asyncio.get_running_loop() is loop
+    except RuntimeError:
+        same_loop = False
+    if same_loop:
+        settle(payload, error)
+    elif not loop.is_closed():
+        loop.call_soon_threadsafe(settle, payload, error)

@@ -1,0 +1,92 @@
+"""Daft's native executor, as the worker uses it. The only module of this room that runs Daft's private classes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+from collections.abc import Awaitable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import daft
+from daft.daft import NativeExecutor, PyDaftContext, set_compute_runtime_num_worker_threads
+from daft.event_loop import set_event_loop
+
+if TYPE_CHECKING:
+    from daft.daft import Input, LocalPhysicalPlan, PyDaftExecutionConfig, PyMicroPartition
+
+    from daft_k8s.worker.pipeline_group import ResultStream
+
+logger = logging.getLogger(__name__)
+
+_PROBE_INPUT_ID = 2**32 - 1
+"""No task has it: Daft counts tasks from 0."""
+
+
+@dataclass(frozen=True)
+class RunRequest:
+    """One task, ready to run."""
+
+    plan: LocalPhysicalPlan
+    config: PyDaftExecutionConfig
+    context: dict[str, str]
+    task_id: int
+    inputs: dict[int, Input | list[PyMicroPartition]]
+
+
+class DaftExecutor:
+    """Runs plans on Daft's threads. One in a process, made on the event loop that async UDFs will use."""
+
+    def __init__(self, *, threads: int, host: str) -> None:
+        set_compute_runtime_num_worker_threads(threads)
+        set_event_loop(asyncio.get_running_loop())
+        _load_extensions()
+        self._executor = NativeExecutor(is_flotilla_worker=True, ip=host)
+
+    def start(self, request: RunRequest, pipeline_id: int) -> Awaitable[ResultStream]:
+        """Gives a task to the pipeline `pipeline_id`, which is built if there is none."""
+        context = {**request.context, "plan_fingerprint": str(pipeline_id)}
+        return self._run(request, request.task_id, request.inputs, context)
+
+    async def probe(self, request: RunRequest, pipeline_id: int) -> None:
+        """Returns only if the pipeline's loop has taken an input since this call began; raises if it is dead.
+
+        The loop's queue holds one message. So once a second message is in, the first has been taken.
+        Messages without inputs start no work. Without a task id in the context there are no task events.
+        """
+        context = {"query_id": request.context.get("query_id", ""), "plan_fingerprint": str(pipeline_id)}
+        await self._run(request, _PROBE_INPUT_ID, {}, context)
+        stream = await self._run(request, _PROBE_INPUT_ID, {}, context)
+        await stream.try_finish()
+
+    def cancel(self, pipeline_id: int) -> None:
+        """Kills the pipeline, if it is there."""
+        self._executor.cancel_plan(pipeline_id)
+
+    def _run(
+        self, request: RunRequest, input_id: int, inputs: dict[int, Any], context: dict[str, str]
+    ) -> Awaitable[ResultStream]:
+        # Daft's context is one global object, so nothing may run between setting and using it.
+        daft_context = PyDaftContext()
+        daft_context._daft_execution_config = request.config
+        result: Awaitable[Any] = self._executor.run(request.plan, daft_context, input_id, inputs, context, False)
+        return result
+
+
+def _load_extensions() -> None:
+    """Loads the Daft extensions whose paths the driver has put into the environment, as a JSON list."""
+    listed = os.environ.get("DAFT_EXTENSION_PATHS")
+    if not listed:
+        return
+    try:
+        paths = json.loads(listed)
+    except ValueError:
+        logger.warning("DAFT_EXTENSION_PATHS is not a JSON list: %r", listed)
+        return
+    for path in paths:
+        try:
+            daft.load_extension(path)
+        except Exception:
+            logger.warning("the Daft extension %s cannot be loaded", path, exc_info=True)

@@ -1,0 +1,55 @@
+"""Logging of the worker process: text or JSON lines on stderr, with the ids of session, worker, query and task."""
+
+from __future__ import annotations
+
+import contextvars
+import json
+import logging
+import sys
+import time
+
+query_id_var: contextvars.ContextVar[str] = contextvars.ContextVar("query_id", default="")
+task_key_var: contextvars.ContextVar[str] = contextvars.ContextVar("task_key", default="")
+
+
+class _Formatter(logging.Formatter):
+    """Adds the ids to a line; what runs on Daft's own threads has no task id."""
+
+    def __init__(self, *, session_id: str, worker_id: str, as_json: bool) -> None:
+        super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
+        self._session_id = session_id
+        self._worker_id = worker_id
+        self._as_json = as_json
+
+    def format(self, record: logging.LogRecord) -> str:
+        if not self._as_json:
+            task = task_key_var.get()
+            text = super().format(record)
+            return f"{text} [task {task}]" if task else text
+        entry = {
+            "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{int(record.msecs):03d}Z",
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+            "session": self._session_id,
+            "worker": self._worker_id,
+            "query": query_id_var.get(),
+            "task": task_key_var.get(),
+        }
+        if record.exc_info:
+            entry["traceback"] = self.formatException(record.exc_info)
+        return json.dumps({key: value for key, value in entry.items() if value}, default=str)
+
+
+def configure_logging(*, session_id: str, worker_id: str, log_format: str, log_level: str) -> None:
+    """Sends all logging of the process to stderr, other libraries' only from WARNING on.
+
+    Daft's engine logs every step of every operator at INFO, each through the interpreter: that costs more
+    than a small task. `log_level` DEBUG shows it all.
+    """
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Formatter(session_id=session_id, worker_id=worker_id, as_json=log_format == "json"))
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(log_level if log_level == "DEBUG" else max(logging.WARNING, logging.getLevelName(log_level)))
+    logging.getLogger("daft_k8s").setLevel(log_level)

@@ -1,0 +1,256 @@
+"""The life of a worker process: start, serve, drain, stop.
+
+Nothing here may import Daft before `prepare_environment` has run: Daft reads its environment once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import platform
+import shutil
+import signal
+import stat
+import sys
+import threading
+import time
+from collections.abc import Callable, MutableMapping
+from typing import TYPE_CHECKING, NoReturn
+
+from daft_k8s.errors import ConfigurationError, DaftK8sError, WorkerStartError
+from daft_k8s.worker import exit_codes
+from daft_k8s.worker.driver_calls import set_current_worker
+from daft_k8s.worker.logs import configure_logging
+from daft_k8s.worker.settings import WorkerSettings, variable
+
+if TYPE_CHECKING:
+    from daft_k8s._native import WorkerServer
+    from daft_k8s.worker.task_runner import TaskRunner
+
+logger = logging.getLogger(__name__)
+
+_DRAIN_POLL_SECONDS = 0.02
+_EXIT_SECONDS = 5.0
+"""How long threads of UDFs may delay the exit of a worker that has stopped."""
+
+_DRIVER_ONLY = ("DAFT_RUNNER", "RAY_ADDRESS", "RAY_JOB_ID", "DAFT_DASHBOARD_ENABLED")
+
+
+def main() -> int:
+    """Runs one worker process to its end; returns the exit code."""
+    try:
+        settings = WorkerSettings.from_environment(os.environ)
+    except ConfigurationError as error:
+        print(f"daft_k8s worker: {error}", file=sys.stderr)
+        return exit_codes.BAD_SETTINGS
+    # Daft's executor would take SIGINT for itself and cancel everything. Blocked before any thread
+    # starts, it reaches none: Ctrl-C is for the driver, which then tells its workers.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    configure_logging(
+        session_id=settings.session_id,
+        worker_id=settings.worker_id,
+        log_format=settings.log_format,
+        log_level=settings.log_level,
+    )
+    prepare_environment(settings, os.environ)
+    try:
+        asyncio.run(_serve(settings))
+    except DaftK8sError as error:
+        logger.error("%s", error)
+        return exit_codes.START_FAILED
+    except Exception:
+        logger.exception("the worker failed")
+        return exit_codes.START_FAILED
+    return exit_codes.STOPPED
+
+
+async def _serve(settings: WorkerSettings) -> None:
+    await WorkerProcess(settings).run()
+    # From here on, threads of UDFs are all that can be waited for, and that must have an end.
+    _exit_soon(exit_codes.STOPPED)
+
+
+def prepare_environment(settings: WorkerSettings, environment: MutableMapping[str, str]) -> None:
+    """Sets what Daft reads at import, and removes what is the driver's alone."""
+    for name in (*_DRIVER_ONLY, variable("token"), variable("ready_fd"), variable("lifeline_fd")):
+        environment.pop(name, None)
+    environment["DAFT_RUNNER"] = "native"
+    environment["DAFT_FLOTILLA_WORKER"] = "1"
+    environment["DAFT_PROGRESS_BAR"] = "0"
+    environment["DAFT_MEMORY_LIMIT"] = str(settings.memory_bytes)
+
+
+class WorkerProcess:
+    """One worker process."""
+
+    def __init__(self, settings: WorkerSettings) -> None:
+        self._settings = settings
+        self._stop = asyncio.Event()
+
+    async def run(self) -> None:
+        """Serves until somebody wants the worker to stop, then drains.
+
+        Raises:
+            WorkerStartError: The worker cannot start; the message says why.
+        """
+        settings = self._settings
+        loop = asyncio.get_running_loop()
+        # Before anything that takes time: a request to stop during the start must not kill half-way.
+        loop.add_signal_handler(signal.SIGTERM, self._on_sigterm)
+        make_private_directory(settings.spill_dir)
+        try:
+            runner, server = self._build(loop)
+            try:
+                self._announce(server)
+                await self._stop.wait()
+                await self._drain(server, runner)
+            finally:
+                set_current_worker(None)
+                server.shutdown()
+        finally:
+            shutil.rmtree(settings.spill_dir, ignore_errors=True)
+
+    def _build(self, loop: asyncio.AbstractEventLoop) -> tuple[TaskRunner, WorkerServer]:
+        settings = self._settings
+        server_class = _import_server()
+        try:
+            import daft
+
+            from daft_k8s.worker.executor import DaftExecutor
+            from daft_k8s.worker.task_runner import TaskRunner
+        except ImportError as error:
+            raise WorkerStartError(f"Daft cannot be imported in the worker: {error}") from error
+        executor = DaftExecutor(threads=settings.slots, host=settings.host)
+        runner = TaskRunner(executor=executor, worker_id=settings.worker_id)
+        try:
+            server = server_class(
+                session_id=settings.session_id,
+                worker_id=settings.worker_id,
+                token=settings.token,
+                host=settings.host,
+                control_port=settings.control_port,
+                data_port=settings.data_port,
+                daft_version=daft.__version__,
+                python_version=platform.python_version(),
+                slots=settings.slots,
+                memory_bytes=settings.memory_bytes,
+                store_memory_bytes=settings.store_memory_bytes,
+                spill_dir=settings.spill_dir,
+                max_message_bytes=settings.max_message_bytes,
+                orphan_timeout_seconds=settings.orphan_timeout_seconds,
+                loop=loop,
+                on_task=runner.on_task,
+                on_cancel=runner.on_cancel,
+                on_stop=self.stop,
+                on_end_query=runner.on_end_query,
+                on_log=logging.getLogger("daft_k8s.worker.native").log,
+            )
+        except OSError as error:
+            ports = f"{settings.control_port} and {settings.data_port}"
+            raise WorkerStartError(f"cannot listen on {settings.host}, ports {ports}: {error}") from error
+        runner.bind(server)
+        set_current_worker(server)
+        return runner, server
+
+    def _announce(self, server: WorkerServer) -> None:
+        settings = self._settings
+        server.set_serving()
+        if settings.lifeline_fd >= 0:
+            watch_lifeline(settings.lifeline_fd, self.stop)
+        if settings.ready_fd >= 0:
+            line = {
+                "control": server.control_address,
+                "data": server.data_address,
+                "instance_id": server.instance_id,
+            }
+            with contextlib.suppress(BrokenPipeError):  # nobody is waiting any more; the lifeline will tell
+                os.write(settings.ready_fd, json.dumps(line).encode() + b"\n")
+            os.close(settings.ready_fd)
+        logger.info(
+            "%s serves at %s (control), %s (data)", settings.worker_id, server.control_address, server.data_address
+        )
+
+    def stop(self, reason: str) -> None:
+        """Begins to drain. Called on the event loop."""
+        if not self._stop.is_set():
+            logger.info("%s stops: %s", self._settings.worker_id, reason)
+            self._stop.set()
+
+    def _on_sigterm(self) -> None:
+        if not self._stop.is_set():
+            self.stop("SIGTERM")
+            return
+        logger.warning("second SIGTERM: exiting at once")
+        shutil.rmtree(self._settings.spill_dir, ignore_errors=True)
+        _exit_now(128 + signal.SIGTERM)
+
+    async def _drain(self, server: WorkerServer, runner: TaskRunner) -> None:
+        server.begin_drain()
+        end = time.monotonic() + self._settings.drain_timeout_seconds
+        while (left := max(server.running_tasks(), runner.running)) and time.monotonic() < end:
+            await asyncio.sleep(_DRAIN_POLL_SECONDS)
+        if left:
+            seconds = self._settings.drain_timeout_seconds
+            logger.warning("%d tasks were still running after %g s of draining; they are given up", left, seconds)
+
+
+def make_private_directory(path: str) -> None:
+    """Makes a directory that only this user can enter.
+
+    Raises:
+        WorkerStartError: It cannot be made, or it is there and belongs to somebody else.
+    """
+    try:
+        os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(path, mode=0o700)
+        found = os.lstat(path)
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
+            raise WorkerStartError(f"the spill directory {path} is not a directory of this user")
+        os.chmod(path, 0o700)
+    except OSError as error:
+        raise WorkerStartError(f"the spill directory {path} cannot be made: {error}") from error
+
+
+def watch_lifeline(fd: int, stop: Callable[[str], None]) -> None:
+    """Calls `stop` on the running event loop when the other end of a pipe is closed, i.e. its owner is gone."""
+    loop = asyncio.get_running_loop()
+
+    def on_readable() -> None:
+        if os.read(fd, 1) == b"":
+            loop.remove_reader(fd)
+            os.close(fd)
+            stop("the process that started it is gone")
+
+    loop.add_reader(fd, on_readable)
+
+
+def _import_server() -> type[WorkerServer]:
+    try:
+        from daft_k8s._native import WorkerServer
+    except ImportError as error:
+        raise WorkerStartError(
+            f"the extension daft_k8s._native cannot be imported ({error}); install daft_k8s from a wheel for this "
+            "platform, or build it with maturin"
+        ) from error
+    return WorkerServer
+
+
+def _exit_soon(code: int) -> None:
+    """Lets the interpreter exit in its own way, but not wait for UDFs' threads for ever."""
+
+    def exit_late() -> None:
+        time.sleep(_EXIT_SECONDS)
+        _exit_now(code)
+
+    threading.Thread(target=exit_late, name="exit", daemon=True).start()
+
+
+def _exit_now(code: int) -> NoReturn:
+    with contextlib.suppress(Exception):
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(code)

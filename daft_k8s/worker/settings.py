@@ -1,0 +1,138 @@
+"""Settings of a worker process; they arrive as environment variables.
+
+Each field is read from `DAFT_K8S_WORKER_<FIELD>`, except the token (`DAFT_K8S_TOKEN`, so that a
+Secret can be mapped) and the two pipes of a local worker (`DAFT_K8S_READY_FD`, `DAFT_K8S_LIFELINE_FD`).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from daft_k8s.errors import ConfigurationError
+
+PREFIX = "DAFT_K8S_WORKER_"
+_OTHER_NAMES = {
+    "token": "DAFT_K8S_TOKEN",
+    "ready_fd": "DAFT_K8S_READY_FD",
+    "lifeline_fd": "DAFT_K8S_LIFELINE_FD",
+}
+_CHOICES = {
+    "log_format": ("text", "json"),
+    "log_level": ("DEBUG", "INFO", "WARNING", "ERROR"),
+}
+
+
+@dataclass(frozen=True)
+class WorkerSettings:
+    """What one worker process needs to know."""
+
+    session_id: str
+    """The driver session that this process serves; it serves no other."""
+    worker_id: str
+    """The logical worker, e.g. "worker-0"."""
+    token: str = field(repr=False)
+    """The session's secret; calls without it are refused."""
+    host: str
+    """The address that both servers bind and that Daft's own shuffle server advertises: the Pod's IP."""
+    spill_dir: str
+    """A directory of this process alone; made with mode 0700 and removed at exit."""
+    memory_bytes: int
+    """Memory of this worker, shared by Daft and the partition store."""
+    launch_id: int = 0
+    """Counts the processes behind one worker id."""
+    control_port: int = 7777
+    """gRPC control; 0: any free port."""
+    data_port: int = 7778
+    """Arrow Flight; 0: any free port."""
+    cpus: float = 1.0
+    """CPUs of this worker; Daft gets as many threads, rounded down, and there are as many task slots."""
+    gpus: float = 0.0
+    """GPUs that this worker sees."""
+    store_memory_share: float = 0.5
+    """Share of `memory_bytes` that partitions may fill before they spill to disk."""
+    orphan_timeout_seconds: float = 120.0
+    """The worker stops when no driver has called for this long."""
+    drain_timeout_seconds: float = 30.0
+    """How long running tasks may go on after a request to stop."""
+    max_message_bytes: int = 64 << 20
+    """Largest gRPC message that is accepted."""
+    log_format: str = "text"
+    """"text" or "json" (one object a line)."""
+    log_level: str = "INFO"
+    """DEBUG, INFO, WARNING or ERROR."""
+    ready_fd: int = -1
+    """Where the ready line is written; -1: nowhere (in a Pod, readiness is a gRPC probe)."""
+    lifeline_fd: int = -1
+    """A pipe held open by the process that started this one: its end is ours; -1: none."""
+
+    @property
+    def slots(self) -> int:
+        """How many tasks run at once."""
+        return max(1, int(self.cpus))
+
+    @property
+    def store_memory_bytes(self) -> int:
+        """What partitions may fill before they spill."""
+        return int(self.memory_bytes * self.store_memory_share)
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> WorkerSettings:
+        """Reads and checks all settings.
+
+        Raises:
+            ConfigurationError: Lists every variable that is missing or wrong.
+        """
+        problems: list[str] = []
+        values: dict[str, str | int | float] = {}
+        for item in dataclasses.fields(cls):
+            name = variable(item.name)
+            text = environment.get(name, "")
+            if text == "":
+                if item.default is dataclasses.MISSING:
+                    problems.append(f"{name} is not set")
+                continue
+            try:
+                values[item.name] = _parse(item.name, str(item.type), text)
+            except ValueError as error:
+                shown = "" if item.name == "token" else f"={text!r}"
+                problems.append(f"{name}{shown} {error}")
+        if problems:
+            raise ConfigurationError("the worker's environment is wrong: " + "; ".join(problems))
+        return cls(**values)  # type: ignore[arg-type]
+
+
+def variable(field_name: str) -> str:
+    """The environment variable of a field."""
+    return _OTHER_NAMES.get(field_name, PREFIX + field_name.upper())
+
+
+def _parse(name: str, kind: str, text: str) -> str | int | float:
+    if name in _CHOICES:
+        choice = text.upper() if name == "log_level" else text.lower()
+        if choice not in _CHOICES[name]:
+            raise ValueError(f"must be one of {', '.join(_CHOICES[name])}")
+        return choice
+    if kind == "str":
+        return text
+    try:
+        number = int(text) if kind == "int" else float(text)
+    except ValueError:
+        raise ValueError("must be a whole number" if kind == "int" else "must be a number") from None
+    low, high = _bounds(name)
+    if not low <= number <= high:
+        raise ValueError(f"must be between {low:g} and {high:g}")
+    return number
+
+
+def _bounds(name: str) -> tuple[float, float]:
+    if name in ("control_port", "data_port"):
+        return 0, 65535
+    if name in ("ready_fd", "lifeline_fd"):
+        return -1, 2**31
+    if name == "store_memory_share":
+        return 0, 1
+    if name in ("memory_bytes", "max_message_bytes"):
+        return 1, 2**62
+    return 0, 2**31

@@ -1,0 +1,105 @@
+"""From what the executor yields to partitions in the worker's store."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+from daft.daft import FlightPartitionRef, PyMicroPartition
+from daft.datatype import DataType
+from daft.pickle import dumps
+from daft.recordbatch.micropartition import MicroPartition
+
+from daft_k8s.errors import TaskError, UnsupportedError
+
+if TYPE_CHECKING:
+    from daft_k8s._native import SupportsArrowStream
+
+COALESCE_BYTES = 64 << 20
+"""Small outputs are kept as one partition up to this size, as Daft's own workers do: fewer references."""
+
+
+class OutputStore(Protocol):
+    """The part of `WorkerServer` that is needed here."""
+
+    def put_output(self, key: str, pieces: Sequence[SupportsArrowStream], num_rows: int, size_bytes: int) -> None: ...
+
+
+class TaskOutputs:
+    """Collects the outputs of one task.
+
+    Args:
+        store: Where partitions go; nobody sees them before the task is finished.
+        key: The task's key.
+        partitioned: Number and order of the outputs are part of their meaning, so none are merged.
+    """
+
+    def __init__(self, store: OutputStore, key: str, *, partitioned: bool) -> None:
+        self._store = store
+        self._key = key
+        self._target_bytes = 0 if partitioned else COALESCE_BYTES
+        self._pieces: list[MicroPartition] = []
+        self._pieces_bytes = 0
+        self._python_columns: list[str] | None = None
+
+    async def add(self, part: Any) -> None:
+        """Takes one item of the executor's stream.
+
+        Raises:
+            UnsupportedError: It lies in Daft's own shuffle server instead of being data.
+            TaskError: It holds Python objects that cannot be pickled.
+        """
+        if isinstance(part, FlightPartitionRef):
+            raise UnsupportedError(
+                "shuffle_algorithm='flight_shuffle' is not supported by daft_k8s yet; leave shuffle_algorithm at "
+                "'auto' or set it to 'map_reduce': exchanges then go through the workers' own partition stores"
+            )
+        if not isinstance(part, PyMicroPartition):
+            raise UnsupportedError(f"Daft's executor gave out a {type(part).__name__}, which daft_k8s does not know")
+        piece = MicroPartition._from_pymicropartition(part)
+        size_bytes = piece.size_bytes()
+        self._pieces.append(piece)
+        # A piece of unknown size is not waited upon.
+        self._pieces_bytes += size_bytes or 0
+        if size_bytes is None or self._pieces_bytes >= self._target_bytes:
+            await self.flush()
+
+    async def flush(self) -> None:
+        """Stores what has been collected as one partition."""
+        pieces, size_bytes = self._pieces, self._pieces_bytes
+        if not pieces:
+            return
+        self._pieces, self._pieces_bytes = [], 0
+        if self._python_columns is None:
+            python = DataType.python()
+            self._python_columns = [field.name for field in pieces[0].schema() if field.dtype == python]
+        streams: list[SupportsArrowStream] = [piece._micropartition for piece in pieces]
+        num_rows = sum(len(piece) for piece in pieces)
+        try:
+            if self._python_columns:
+                # Python objects are pickled on export, which may take long.
+                await asyncio.to_thread(self._store.put_output, self._key, streams, num_rows, size_bytes)
+            else:
+                self._store.put_output(self._key, streams, num_rows, size_bytes)
+        except Exception as error:
+            culprit = await asyncio.to_thread(_unpicklable, pieces, self._python_columns)
+            if culprit is None:
+                raise
+            raise TaskError(
+                f"column {culprit[0]!r} of the task's result holds Python objects that cannot be pickled "
+                f"({culprit[1]}), so it cannot leave the process that made it; "
+                "return plain values or picklable objects from the UDF"
+            ) from error
+
+
+def _unpicklable(pieces: Sequence[MicroPartition], columns: Sequence[str]) -> tuple[str, str] | None:
+    """Finds the first column with an object that cannot be pickled, and the pickler's words."""
+    for name in columns:
+        for piece in pieces:
+            for value in piece.get_column_by_name(name).to_pylist():
+                try:
+                    dumps(value)
+                except Exception as error:
+                    return name, f"{type(error).__name__}: {error}"
+    return None

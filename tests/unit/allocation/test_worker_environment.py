@@ -1,0 +1,92 @@
+"""The environment of a local worker, and that launcher and worker agree on names and exit codes."""
+
+from __future__ import annotations
+
+import os
+
+from daft_k8s.allocation import exit_reasons
+from daft_k8s.allocation.local_environment import python_path, visible_gpus, worker_environment
+from daft_k8s.config import Configuration
+from daft_k8s.config.frozen import FrozenMap
+from daft_k8s.worker import exit_codes
+from daft_k8s.worker.settings import WorkerSettings
+
+CONFIGURATION = Configuration(
+    num_workers=2,
+    worker_cpu=2,
+    worker_memory_bytes=512 * 2**20,
+    drain_timeout_seconds=7,
+    log_format="json",
+    env=FrozenMap({"USERS_OWN": "1"}),
+)
+
+
+def environment(**inherited: str) -> dict[str, str]:
+    return worker_environment(
+        CONFIGURATION,
+        session_id="session-1",
+        token="secret-token",
+        worker_id="worker-1",
+        launch_id=4,
+        spill_dir="/spill",
+        ready_fd=5,
+        lifeline_fd=6,
+        inherited=inherited,
+        search_path=["/script", "", "/site-packages", "/script"],
+    )
+
+
+def test_the_worker_reads_what_the_launcher_writes() -> None:
+    settings = WorkerSettings.from_environment(environment())
+    assert (settings.session_id, settings.token, settings.worker_id, settings.launch_id) == (
+        "session-1",
+        "secret-token",
+        "worker-1",
+        4,
+    )
+    assert (settings.control_port, settings.data_port, settings.ready_fd, settings.lifeline_fd) == (0, 0, 5, 6)
+    assert (settings.slots, settings.memory_bytes) == (CONFIGURATION.slots_per_worker, 512 * 2**20)
+    assert settings.store_memory_bytes == CONFIGURATION.store_memory_bytes
+    assert (settings.drain_timeout_seconds, settings.log_format, settings.spill_dir) == (7.0, "json", "/spill")
+    assert settings.max_message_bytes == CONFIGURATION.max_message_bytes
+
+
+def test_every_setting_of_a_worker_is_given() -> None:
+    written = environment()
+    assert not [name for name in WorkerSettings.__dataclass_fields__ if not _has(written, name)]
+
+
+def _has(written: dict[str, str], field: str) -> bool:
+    return f"DAFT_K8S_WORKER_{field.upper()}" in written or f"DAFT_K8S_{field.upper()}" in written
+
+
+def test_the_drivers_runner_is_not_inherited_and_the_rest_is() -> None:
+    written = environment(DAFT_RUNNER="ray", RAY_ADDRESS="auto", DAFT_K8S_NUM_WORKERS="9", AWS_REGION="eu-1")
+    assert "DAFT_RUNNER" not in written
+    assert "RAY_ADDRESS" not in written
+    assert "DAFT_K8S_NUM_WORKERS" not in written
+    assert (written["AWS_REGION"], written["USERS_OWN"]) == ("eu-1", "1")
+
+
+def test_the_worker_imports_from_where_the_driver_does() -> None:
+    assert environment()["PYTHONPATH"] == os.pathsep.join(["/script", os.getcwd(), "/site-packages"])
+    assert python_path([]) == ""
+
+
+def test_workers_share_the_gpus_out() -> None:
+    assert visible_gpus(0, "worker-0", None) is None
+    assert visible_gpus(2, "worker-1", None) == "2,3"
+    assert visible_gpus(1, "worker-1", "4,7") == "7"
+    assert [visible_gpus(0.5, f"worker-{number}", None) for number in range(4)] == ["0", "0", "1", "1"]
+
+
+def test_launcher_and_worker_mean_the_same_by_an_exit_code() -> None:
+    assert exit_reasons.WORKER_START_FAILED == exit_codes.START_FAILED
+    assert exit_reasons.WORKER_BAD_SETTINGS == exit_codes.BAD_SETTINGS
+    assert exit_reasons.is_restartable(exit_codes.STOPPED)
+
+
+def test_exits_are_said_in_words() -> None:
+    assert exit_reasons.describe_exit(-9).startswith("was killed by signal 9 (SIGKILL")
+    assert exit_reasons.describe_exit(-200) == "was killed by signal 200"
+    assert exit_reasons.describe_exit(42) == "exited with code 42"

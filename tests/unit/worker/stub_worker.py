@@ -1,0 +1,41 @@
+"""The worker process with a stub of the extension; what the stub's "driver" does is given by the first argument."""
+
+from __future__ import annotations
+
+import sys
+import types
+from typing import Any
+
+
+class WorkerServer:
+    """Serves nobody."""
+
+    instance_id = "instance"
+    control_address = "127.0.0.1:1"
+    data_address = "127.0.0.1:2"
+
+    def __init__(self, **arguments: Any) -> None:
+        self._arguments = arguments
+
+    def set_serving(self) -> None:
+        if sys.argv[1] == "drains":
+            self._arguments["loop"].call_soon_threadsafe(self._arguments["on_stop"], "the driver asked")
+
+    def begin_drain(self) -> None:
+        print("draining", flush=True)
+
+    def running_tasks(self) -> int:
+        return 1 if sys.argv[1] == "is-busy" else 0
+
+    def shutdown(self) -> None:
+        print("shut down", flush=True)
+
+
+if __name__ == "__main__":
+    native: Any = types.ModuleType("daft_k8s._native")
+    if sys.argv[1] != "has-no-extension":
+        native.WorkerServer = WorkerServer
+    sys.modules["daft_k8s._native"] = native
+    from daft_k8s.worker.process import main
+
+    sys.exit(main())
