@@ -1,0 +1,13 @@
+"""Daft's distributed plans on Kubernetes or local worker processes, without Ray.
+
+Here is the public API and nothing else; `docs/architecture.md` draws the rooms behind it. Importing
+this package is cheap and does not import Daft. Once Daft is imported, `daft.set_runner_k8s` is the
+same function as `daft_k8s.set_runner_k8s`.
+"""
+
+from daft_k8s._after_import import after_import
+from daft_k8s.api import offer_in_daft, set_runner_k8s, shutdown
+
+__all__ = ["set_runner_k8s", "shutdown"]
+
+after_import("daft", offer_in_daft)

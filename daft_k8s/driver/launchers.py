@@ -1,0 +1,43 @@
+"""Which allocator starts the workers of a session."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
+
+from daft_k8s.errors import UnsupportedError
+
+if TYPE_CHECKING:
+    from daft_k8s._native import K8sWorkerManager
+    from daft_k8s.config import Configuration
+
+
+class Launcher(Protocol):
+    """An allocator: what the pool asks of it, and the end."""
+
+    def launch(self, worker_id: str, launch_id: int) -> None: ...
+    def stop(self, worker_id: str, launch_id: int, reason: str) -> None: ...
+    def shutdown(self, timeout_seconds: float) -> None:
+        """Ends and reaps whatever it has started; blocks at most about `timeout_seconds`."""
+
+
+def make_launcher(
+    configuration: Configuration,
+    *,
+    session_id: str,
+    token: str,
+    manager_getter: Callable[[], K8sWorkerManager | None],
+) -> Launcher:
+    """The allocator that the configuration names.
+
+    Raises:
+        UnsupportedError: If that allocation is not there yet.
+    """
+    if configuration.allocation != "local":
+        raise UnsupportedError(
+            f'allocation="{configuration.allocation}" is not supported by daft_k8s yet; it comes with the next '
+            'release. Use allocation="local" to run workers as processes of this machine'
+        )
+    from daft_k8s.allocation.local import LocalLauncher
+
+    return LocalLauncher(configuration, session_id=session_id, token=token, manager_getter=manager_getter)

@@ -1,0 +1,277 @@
+"""One session: the workers of one driver process, from their launch to their end."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import platform
+import secrets
+import threading
+import uuid
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Protocol
+
+from daft_k8s.driver.launchers import make_launcher
+from daft_k8s.driver.termination import exit_on_sigterm
+from daft_k8s.errors import SessionClosedError, WorkerStartError
+
+if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
+    from types import TracebackType
+
+    from typing_extensions import Self
+
+    from daft_k8s._native import K8sWorkerManager, WorkerCall
+    from daft_k8s.config import Configuration
+    from daft_k8s.driver.launchers import Launcher
+
+logger = logging.getLogger("daft_k8s")
+
+SHUTDOWN_TIMEOUT_SECONDS = 5.0
+"""How long workers may take to stop by themselves before their allocator ends them."""
+
+CallHandler = Callable[[str, str, bytes], bytes]
+"""Answers a worker's call: (worker id, target, payload) -> reply. Runs on the event loop."""
+
+
+class ManagerFactory(Protocol):
+    """Makes the native manager; tests put another in its place."""
+
+    def __call__(self, **arguments: Any) -> K8sWorkerManager: ...
+
+
+class Session:
+    """Owns the workers of this process. Thread-safe; usable in `with`.
+
+    Made by `daft_k8s.set_runner_k8s`. Leaving the `with` block, `shutdown()`, or the end of the
+    process ends every worker.
+    """
+
+    def __init__(
+        self,
+        configuration: Configuration,
+        *,
+        loop: AbstractEventLoop,
+        daft_version: str,
+        manager_factory: ManagerFactory | None = None,
+    ) -> None:
+        self.configuration = configuration
+        self.session_id = uuid.uuid4().hex[:12]
+        self.attachments: dict[str, object] = {}
+        """What the seam keeps for as long as the session lives."""
+        self._loop = loop
+        self._daft_version = daft_version
+        self._manager_factory = manager_factory
+        self._handlers: dict[str, CallHandler] = {}
+        self._closers: list[Callable[[], None]] = []
+        self._lock = threading.RLock()
+        self._pid = os.getpid()
+        self._manager: K8sWorkerManager | None = None
+        self._launcher: Launcher | None = None
+        self._closed = False
+
+    @property
+    def advertised_cpus(self) -> float:
+        """CPUs that Daft's scheduler believes a worker to have: its slots, and the tasks queued ahead."""
+        return float(self.configuration.slots_per_worker + self.configuration.queue_ahead)
+
+    @property
+    def slots(self) -> int:
+        """Tasks that all workers together run at once."""
+        return self.configuration.num_workers * self.configuration.slots_per_worker
+
+    @property
+    def loop(self) -> AbstractEventLoop:
+        """The event loop on which all callbacks arrive."""
+        return self._loop
+
+    @property
+    def closed(self) -> bool:
+        """Whether the session is over, or belongs to the process that this one was forked from."""
+        return self._closed or os.getpid() != self._pid
+
+    @property
+    def manager(self) -> K8sWorkerManager:
+        """The native pool; starts the session if it has not been.
+
+        Raises:
+            SessionClosedError: If the session was shut down, or this process was forked from its own.
+        """
+        self.ensure_open()
+        if self._manager is None:
+            self.start()
+        if self._manager is None:
+            raise SessionClosedError("the session was shut down while it started")
+        return self._manager
+
+    def ensure_open(self) -> None:
+        """Raises SessionClosedError if nothing can be run any more."""
+        if os.getpid() != self._pid:
+            raise SessionClosedError(
+                f"the session belongs to process {self._pid}, from which this one was forked; "
+                "a forked process cannot use its parent's workers: start it with the 'spawn' method instead"
+            )
+        if self._closed:
+            raise SessionClosedError("the session was shut down; call set_runner_k8s again to start a new one")
+
+    def start(self) -> Self:
+        """Asks for all workers and returns at once. Idempotent."""
+        with self._lock:
+            self.ensure_open()
+            if self._manager is not None:
+                return self
+            factory = self._manager_factory or _native_manager
+            token = secrets.token_urlsafe(32)
+            configuration = self.configuration
+            launcher = make_launcher(
+                configuration, session_id=self.session_id, token=token, manager_getter=lambda: self._manager
+            )
+            try:
+                self._manager = factory(
+                    session_id=self.session_id,
+                    token=token,
+                    daft_version=self._daft_version,
+                    python_version=platform.python_version(),
+                    loop=self._loop,
+                    launcher=launcher,
+                    on_worker_call=self._on_worker_call,
+                    on_log=_on_log,
+                    slots_per_worker=configuration.slots_per_worker,
+                    queue_ahead=configuration.queue_ahead,
+                    start_timeout_seconds=configuration.start_timeout_seconds,
+                    unreachable_timeout_seconds=configuration.unreachable_timeout_seconds,
+                    max_task_attempts=configuration.max_task_attempts,
+                    max_worker_restarts=configuration.max_worker_restarts,
+                )
+                self._launcher = launcher
+                atexit.register(self.shutdown)
+                exit_on_sigterm()
+                self._manager.set_desired_workers(configuration.num_workers)
+            except BaseException:
+                self._launcher = launcher
+                self.shutdown()
+                raise
+            logger.info("session %s asks for %d workers", self.session_id, configuration.num_workers)
+            return self
+
+    def wait_for_worker(self) -> None:
+        """Blocks until at least one worker is ready. Ctrl-C ends the wait.
+
+        Raises:
+            WorkerStartError: With the reason of each worker, if none came up in time.
+        """
+        manager = self.manager
+        if manager.ready_count() > 0:
+            return
+        timeout_seconds = self.configuration.start_timeout_seconds
+        try:
+            ready = manager.wait_ready(1, timeout_seconds)
+        except RuntimeError as error:
+            self.ensure_open()
+            raise WorkerStartError(f"no worker could be started: {error}") from error
+        if ready < 1:
+            self.ensure_open()
+            raise WorkerStartError(
+                f"no worker was ready after {timeout_seconds:g} s; the pool's state: {manager.status()}; "
+                "if workers are only slow to start, raise start_timeout_seconds"
+            )
+
+    def add_call_handler(self, prefix: str, handler: CallHandler) -> None:
+        """Routes workers' calls whose target begins with `prefix/` to `handler`."""
+        self._handlers[prefix] = handler
+
+    def add_closer(self, closer: Callable[[], None]) -> None:
+        """Calls `closer` when the session is shut down, after its connections are closed."""
+        self._closers.append(closer)
+
+    def _on_worker_call(self, call: WorkerCall) -> None:
+        handler = self._handlers.get(call.target.partition("/")[0])
+        try:
+            if handler is None:
+                raise LookupError(f"this driver answers no calls to {call.target!r}")
+            reply = handler(call.worker_id, call.target, call.payload)
+        except Exception as error:
+            call.fail(f"{type(error).__name__}: {error}")
+        else:
+            call.reply(reply)
+
+    def status(self) -> str:
+        """The pool as JSON: workers with their states, and queued tasks."""
+        return self.manager.status()
+
+    def shutdown(self) -> None:
+        """Ends all workers. Idempotent, thread-safe, never raises; does nothing in a forked child."""
+        if os.getpid() != self._pid:
+            return
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            manager, self._manager = self._manager, None
+            launcher, self._launcher = self._launcher, None
+        steps: list[Callable[[], object]] = []
+        if manager is not None:
+            steps.append(lambda: manager.shutdown(SHUTDOWN_TIMEOUT_SECONDS))
+        if launcher is not None:
+            steps.append(lambda: launcher.shutdown(SHUTDOWN_TIMEOUT_SECONDS))
+        for step in [*steps, *self._closers]:
+            try:
+                step()
+            except Exception:
+                logger.exception("session %s did not end properly", self.session_id)
+        atexit.unregister(self.shutdown)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exception_type: type[BaseException] | None,
+        exception: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.shutdown()
+
+    def __repr__(self) -> str:
+        state = "closed" if self.closed else "open" if self._manager is not None else "not started"
+        return f"<daft_k8s session {self.session_id}, {self.configuration.num_workers} workers, {state}>"
+
+
+def _native_manager(**arguments: Any) -> K8sWorkerManager:
+    from daft_k8s._native import K8sWorkerManager
+
+    return K8sWorkerManager(**arguments)
+
+
+def _on_log(level: int, message: str) -> None:
+    logger.log(level, "%s", message)
+
+
+_current: Session | None = None
+_current_lock = threading.Lock()
+
+
+def set_current_session(session: Session | None) -> None:
+    """Makes a session the one that Daft's hooks use."""
+    global _current
+    with _current_lock:
+        _current = session
+
+
+def find_current_session() -> Session | None:
+    """The session of this process, open or not, if there was ever one."""
+    return _current
+
+
+def current_session() -> Session:
+    """The open session of this process.
+
+    Raises:
+        SessionClosedError: If there is none.
+    """
+    session = _current
+    if session is None:
+        raise SessionClosedError("there is no session; call daft_k8s.set_runner_k8s() first")
+    session.ensure_open()
+    return session

@@ -1,0 +1,39 @@
+"""Every error that daft_k8s raises on purpose.
+
+The tree is split by what the catcher does: change the configuration, fix the cluster, fix the
+query's own code, run the query again. All are picklable; a library's exception never leaves its room.
+"""
+
+from __future__ import annotations
+
+
+class DaftK8sError(Exception):
+    """Base of all errors of daft_k8s."""
+
+
+class ConfigurationError(DaftK8sError, ValueError):
+    """The configuration is wrong; the message lists every mistake with the accepted values."""
+
+
+class UnsupportedError(DaftK8sError, NotImplementedError):
+    """The feature is not supported (yet); the message names it and says what to do instead."""
+
+
+class VersionMismatchError(DaftK8sError):
+    """Daft, Python or protocol versions of driver and worker do not fit; both sides are named."""
+
+
+class WorkerStartError(DaftK8sError):
+    """Workers could not be started; the message carries the reason of each."""
+
+
+class WorkerLostError(DaftK8sError):
+    """A worker was lost and with it something that could not be run again; run the query again."""
+
+
+class TaskError(DaftK8sError):
+    """A task failed on a worker; the message names task and worker and carries the worker's traceback."""
+
+
+class SessionClosedError(DaftK8sError):
+    """The session was shut down; start a new process to use the runner again."""

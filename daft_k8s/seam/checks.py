@@ -1,0 +1,129 @@
+"""The start-up check: is this a Daft whose private hooks we know?"""
+
+from __future__ import annotations
+
+import importlib
+import re
+
+from daft_k8s.errors import VersionMismatchError
+
+OLDEST_DAFT = (0, 7, 16)
+FIRST_UNKNOWN_DAFT = (0, 8)
+SUPPORTED_RANGE = "daft>=0.7.16,<0.8"
+
+HOOKS: dict[str, tuple[str, ...]] = {
+    "daft.daft": (
+        "DistributedPhysicalPlan.from_logical_plan_builder",
+        "DistributedPhysicalPlan.repr_ascii",
+        "DistributedPhysicalPlan.repr_json",
+        "DistributedPhysicalPlanRunner.run_plan",
+        "PyDaftExecutionConfig.with_config_values",
+        "PyDaftExecutionConfig.shuffle_algorithm",
+        "PyDaftExecutionConfig.shuffle_aggregation_default_partitions",
+        "PyExecutionStats",
+        "PyMicroPartition.__arrow_c_stream__",
+        "PyMicroPartition.from_arrow_stream",
+        "PyQueryMetadata",
+        "PyQueryResult",
+        "QueryEndState.Canceled",
+        "QueryEndState.Failed",
+        "QueryEndState.Finished",
+        "RayPartitionRef",
+        "RaySwordfishTask.config",
+        "RaySwordfishTask.context",
+        "RaySwordfishTask.id",
+        "RaySwordfishTask.inputs",
+        "RaySwordfishTask.name",
+        "RaySwordfishTask.plan",
+        "RaySwordfishTask.psets",
+        "RaySwordfishWorker",
+        "RayTaskResult.success_ray",
+        "get_runner",
+        "set_runner_ray",
+    ),
+    "daft.context": (
+        "DaftContext._notify_exec_end",
+        "DaftContext._notify_exec_start",
+        "DaftContext._notify_optimization_end",
+        "DaftContext._notify_optimization_start",
+        "DaftContext._notify_query_end",
+        "DaftContext._notify_query_start",
+        "get_context",
+    ),
+    "daft.ai.utils": ("get_gpu_udf_options",),
+    "daft.errors": ("UDFException",),
+    "daft.event_loop": ("get_or_init_event_loop",),
+    "daft.execution.metadata": ("ExecutionMetadata._from_runner_output",),
+    "daft.execution.vllm": ("LLMActors",),
+    "daft.expressions": ("ExpressionsProjection.to_column_expressions",),
+    "daft.filesystem": ("glob_path_with_stats",),
+    "daft.naming": ("generate_query_name",),
+    "daft.pickle": ("loads",),
+    "daft.recordbatch": (
+        "MicroPartition._from_pymicropartition",
+        "MicroPartition.concat_or_empty",
+        "MicroPartition.quantiles",
+    ),
+    "daft.runners.heartbeat": ("Heartbeat.start", "Heartbeat.stop"),
+    "daft.runners.partitioning": (
+        "LocalPartitionSet",
+        "MaterializedResult",
+        "PartitionCacheEntry",
+        "PartitionMetadata",
+        "PartitionSet",
+        "PartitionSetCache.get_all_partition_sets",
+        "PartitionSetCache.put_partition_set",
+    ),
+    "daft.runners.progress_bar": ("ProgressBar", "get_tqdm"),
+    "daft.runners.query_id": ("emit_query_id",),
+    "daft.runners.runner": ("Runner",),
+    "daft.runners.runner_io": ("RunnerIO",),
+}
+"""Every private name of Daft that the seam uses, by module."""
+
+
+def check_version(version: str) -> None:
+    """Refuses a Daft outside the supported range.
+
+    Raises:
+        VersionMismatchError: Naming the version that was found and those that are supported.
+    """
+    match = re.match(r"(\d+)\.(\d+)(?:\.(\d+))?", version)
+    found = tuple(int(part or 0) for part in match.groups()) if match else ()
+    if not found or found < OLDEST_DAFT or found >= FIRST_UNKNOWN_DAFT:
+        raise VersionMismatchError(
+            f"daft {version} is installed, but daft_k8s supports {SUPPORTED_RANGE}; install a Daft of that range"
+        )
+
+
+def find_missing_hooks(hooks: dict[str, tuple[str, ...]] = HOOKS) -> list[str]:
+    """The names in `hooks` that the installed Daft lacks."""
+    missing = []
+    for module_name, names in hooks.items():
+        try:
+            module = importlib.import_module(module_name)
+        except ImportError:
+            missing.append(module_name)
+            continue
+        for name in names:
+            found: object | None = module
+            for attribute in name.split("."):
+                found = getattr(found, attribute, None)
+            if found is None:
+                missing.append(f"{module_name}.{name}")
+    return missing
+
+
+def check_daft(version: str) -> None:
+    """Refuses a Daft that this seam does not fit.
+
+    Raises:
+        VersionMismatchError: Naming both versions, or every hook that is missing.
+    """
+    check_version(version)
+    missing = find_missing_hooks()
+    if missing:
+        raise VersionMismatchError(
+            f"daft {version} lacks what daft_k8s relies on: {', '.join(missing)}; "
+            f"install another Daft of the supported range {SUPPORTED_RANGE}"
+        )

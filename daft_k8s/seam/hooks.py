@@ -1,0 +1,151 @@
+"""The functions that Daft's scheduler calls, answered from the session instead of from Ray.
+
+The synchronous ones run on Daft's one scheduler thread: they must neither block nor, unless a query
+shall fail, raise.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any
+
+from daft.daft import RaySwordfishWorker
+
+from daft_k8s.driver.session import Session, current_session
+from daft_k8s.errors import ConfigurationError
+from daft_k8s.seam.limit import LimitCounters, collect_pickled_counters
+from daft_k8s.seam.partitions import fetch_micropartitions
+from daft_k8s.seam.task_handle import FailedTaskHandle, SubmittedTaskHandle, TaskHandle
+from daft_k8s.task_payload import encode_payload, encode_plan
+
+if TYPE_CHECKING:
+    from daft.daft import PyExpr, PyMicroPartition, RaySwordfishTask
+
+    from daft_k8s._native import K8sWorker, PartitionRef
+    from daft_k8s.seam.limit import DriverLimitHandle
+
+logger = logging.getLogger("daft_k8s")
+
+
+class WorkerHandle:
+    """What Daft's scheduler holds of a worker."""
+
+    def __init__(self, session: Session, worker: K8sWorker) -> None:
+        self._session = session
+        self._worker = worker
+
+    def submit_task(self, task: RaySwordfishTask) -> TaskHandle:
+        """Hands a task to the pool. Never raises: an error becomes that task's result."""
+        try:
+            return self._submit(task)
+        except Exception as error:
+            return FailedTaskHandle(error)
+
+    def _submit(self, task: RaySwordfishTask) -> SubmittedTaskHandle:
+        self._session.ensure_open()
+        query_id = task.context()["query_id"]
+        with collect_pickled_counters() as counters:
+            plan = encode_plan(task)
+        limit_counters(self._session).bind(query_id, counters)
+        task_id, name = task.id(), task.name()
+        handle = self._worker.submit(
+            query_id=query_id,
+            task_id=task_id,
+            name=name,
+            plan=plan,
+            payload=encode_payload(task),
+            inputs=[(source, [ref.object_ref for ref in refs]) for source, refs in task.psets().items()],
+        )
+        return SubmittedTaskHandle(handle, query_id=query_id, task_id=task_id, name=name, counters=counters)
+
+    def shutdown(self) -> None:
+        """Daft retires idle Ray workers so. Ours belong to the pool, which scales by its own policy."""
+
+
+def start_ray_workers(existing_worker_ids: list[str], worker_startup_timeout: int = 0) -> list[RaySwordfishWorker]:
+    """All logical workers that Daft does not know yet, ready or not.
+
+    The pool keeps tasks of a worker that is not up yet and sends them elsewhere if it must, so there
+    is nothing to wait for here.
+    """
+    session = current_session()
+    existing = set(existing_worker_ids)
+    configuration = session.configuration
+    # Daft's stubs know only Ray's handle here, and whole numbers of CPUs.
+    make_worker: Any = RaySwordfishWorker
+    return [
+        make_worker(
+            worker.worker_id,
+            WorkerHandle(session, worker),
+            session.advertised_cpus,
+            float(configuration.worker_gpu),
+            configuration.worker_memory_bytes,
+            worker.worker_id,
+        )
+        for worker in session.manager.workers()
+        if worker.worker_id not in existing
+    ]
+
+
+def try_autoscale(bundles: list[dict[str, int]]) -> None:
+    """Daft's wish for more workers. The number of workers is fixed: nothing to do."""
+
+
+def clear_autoscaling_requests() -> None:
+    """Nothing is ever requested."""
+
+
+def get_head_node_id() -> str | None:
+    """There is no head node."""
+    return None
+
+
+async def clear_flight_shuffle_dirs_on_all_nodes(shuffle_dirs: list[str]) -> None:
+    """Daft's own shuffle files: refused before a query starts, so there are none."""
+
+
+async def get_boundaries(
+    samples: list[PartitionRef],
+    sort_by: list[PyExpr],
+    descending: list[bool],
+    nulls_first: list[bool] | None,
+    num_quantiles: int,
+) -> PyMicroPartition:
+    """The boundaries of a distributed sort, from samples of its input.
+
+    Runs in a thread: fetching blocks, and sorting would hold up the event loop.
+    """
+    session = current_session()
+    return await asyncio.to_thread(_boundaries, session, list(samples), sort_by, descending, nulls_first, num_quantiles)
+
+
+def _boundaries(
+    session: Session,
+    samples: list[PartitionRef],
+    sort_by: list[Any],
+    descending: list[bool],
+    nulls_first: list[bool] | None,
+    num_quantiles: int,
+) -> PyMicroPartition:
+    from daft.expressions import ExpressionsProjection
+    from daft.recordbatch import MicroPartition
+
+    merged = MicroPartition.concat(fetch_micropartitions(session, samples))
+    columns = ExpressionsProjection(sort_by).to_column_expressions()
+    nulls = descending if nulls_first is None else nulls_first
+    merged = merged.sort(columns, descending=descending, nulls_first=nulls)
+    return merged.quantiles(num_quantiles)._micropartition
+
+
+async def start_limit_counter_actor(limit: int, offset: int, timeout: int) -> DriverLimitHandle:
+    """The counter of one LIMIT; it lives in this process."""
+    return limit_counters(current_session()).create(limit, offset)
+
+
+def limit_counters(session: Session) -> LimitCounters:
+    """The session's LIMIT counters."""
+    counters = session.attachments.get("limit")
+    if not isinstance(counters, LimitCounters):
+        raise ConfigurationError("the session was not started through daft_k8s.set_runner_k8s")
+    return counters

@@ -1,0 +1,232 @@
+"""Puts our modules in the place of Daft's Ray modules, and makes the runner."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import sys
+import threading
+import types
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from daft_k8s.errors import ConfigurationError
+from daft_k8s.seam import checks
+
+if TYPE_CHECKING:
+    from daft_k8s.config import Configuration
+    from daft_k8s.driver.session import Session
+    from daft_k8s.seam.runner import K8sRunner
+
+logger = logging.getLogger("daft_k8s")
+
+_lock = threading.RLock()
+_installed = False
+_next_session: Session | None = None
+_configuration_source: Callable[[], Configuration] | None = None
+
+
+def install() -> None:
+    """Replaces the modules. Idempotent; touches nothing if the installed Daft does not fit.
+
+    Raises:
+        VersionMismatchError: If this Daft is not supported.
+    """
+    global _installed
+    with _lock:
+        if _installed:
+            return
+        import daft
+
+        checks.check_daft(daft.__version__)
+        from daft_k8s.seam import progress
+
+        for name, attributes in _replacements().items():
+            _replace_module(name, attributes)
+        vllm = importlib.import_module("daft.execution.vllm")
+        vllm.LLMActors = unsupported_llm_actors()  # type: ignore[attr-defined]
+        ai_utils = importlib.import_module("daft.ai.utils")
+        ai_utils.get_gpu_udf_options = get_gpu_udf_options  # type: ignore[attr-defined]
+        progress.install()
+        _installed = True
+
+
+def unsupported_llm_actors() -> type:
+    """What stands in for Daft's vLLM engines."""
+    from daft_k8s.seam import unsupported
+
+    return unsupported.UnsupportedLLMActors
+
+
+def _replacements() -> dict[str, dict[str, Any]]:
+    from daft_k8s.seam import hooks, partitions, unsupported
+
+    return {
+        "daft.runners.flotilla": {
+            "start_ray_workers": hooks.start_ray_workers,
+            "try_autoscale": hooks.try_autoscale,
+            "clear_autoscaling_requests": hooks.clear_autoscaling_requests,
+            "get_head_node_id": hooks.get_head_node_id,
+            "clear_flight_shuffle_dirs_on_all_nodes": hooks.clear_flight_shuffle_dirs_on_all_nodes,
+            "get_boundaries": hooks.get_boundaries,
+        },
+        "daft.runners.ray_runner": {
+            "RayRunner": make_runner,
+            "RayPartitionSet": partitions.K8sPartitionSet,
+            "RayMaterializedResult": partitions.K8sMaterializedResult,
+            "RayRunnerIO": partitions.K8sRunnerIO,
+        },
+        "daft.execution.ray_distributed_limit": {"start_limit_counter_actor": hooks.start_limit_counter_actor},
+        "daft.execution.ray_actor_pool_udf": {
+            "start_udf_actors": unsupported.start_udf_actors,
+            "get_ready_actors_by_location": unsupported.get_ready_actors_by_location,
+        },
+        "daft.execution.key_filtering_join.bridge": {
+            "create_key_filter": unsupported.create_key_filter,
+            "teardown_key_filter": unsupported.teardown_key_filter,
+        },
+        "daft.subscribers.event_log_sink": {
+            "create_or_get_sink": unsupported.create_or_get_sink,
+            "get_sink": unsupported.get_sink,
+            "teardown_sink": unsupported.teardown_sink,
+        },
+    }
+
+
+def _replace_module(name: str, attributes: dict[str, Any]) -> None:
+    module = types.ModuleType(name, "Replaced by daft_k8s.")
+    vars(module).update(attributes)
+    parent_name, _, child = name.rpartition(".")
+    sys.modules[name] = module
+    setattr(importlib.import_module(parent_name), child, module)
+
+
+def make_runner(
+    address: str | None = None, force_client_mode: bool = False, worker_startup_timeout: int | None = None
+) -> K8sRunner:
+    """What Daft calls for a runner named "ray". Ray's arguments are not used.
+
+    Raises:
+        ConfigurationError: If Daft was told to use Ray although daft_k8s has taken its place.
+    """
+    from daft_k8s.seam.runner import K8sRunner
+
+    session = _next_session
+    if session is None:
+        if _configuration_source is None:
+            raise ConfigurationError(
+                "daft_k8s has taken the place of Daft's Ray runner in this process; "
+                "call set_runner_k8s() instead of set_runner_ray()"
+            )
+        session = open_session(_configuration_source())
+    return K8sRunner(session)
+
+
+def use_configuration_source(source: Callable[[], Configuration]) -> None:
+    """Lets Daft's first query make a session by itself, with the configuration that `source` returns."""
+    global _configuration_source
+    _configuration_source = source
+
+
+def open_session(configuration: Configuration, **session_arguments: Any) -> Session:
+    """Starts a session with everything attached that the hooks need, and makes it the current one."""
+    import daft
+    from daft.event_loop import get_or_init_event_loop
+
+    from daft_k8s.driver.session import Session, set_current_session
+    from daft_k8s.seam.limit import TARGET_PREFIX, LimitCounters
+
+    session = Session(
+        configuration, loop=get_or_init_event_loop().loop, daft_version=daft.__version__, **session_arguments
+    )
+    counters = LimitCounters()
+    session.attachments["limit"] = counters
+    session.add_call_handler(TARGET_PREFIX, counters.answer)
+    session.add_closer(counters.close)
+    session.start()
+    set_current_session(session)
+    return session
+
+
+def activate(configuration: Configuration, **session_arguments: Any) -> Session:
+    """Makes this process use the runner, with a new session or the open one of the same configuration.
+
+    Raises:
+        ConfigurationError: If the process already uses another runner or other settings.
+        VersionMismatchError: If this Daft is not supported.
+    """
+    global _next_session
+    with _lock:
+        install()
+        ignored = configuration.ignored()
+        if ignored:
+            logger.warning("options without effect on local workers: %s", ", ".join(ignored))
+        runner = _runner_in_use()
+        if runner is not None:
+            open_one = runner.session
+            if not open_one.closed:
+                if open_one.configuration == configuration:
+                    return open_one
+                raise ConfigurationError(
+                    "set_runner_k8s was called before with other settings: "
+                    f"{_difference(open_one.configuration, configuration)}. Shut that session down first"
+                )
+            session = open_session(configuration, **session_arguments)
+            runner.use_session(session)
+            return session
+        session = open_session(configuration, **session_arguments)
+        _next_session = session
+        try:
+            if os.environ.get("DAFT_RUNNER", "").lower() == "k8s":
+                os.environ["DAFT_RUNNER"] = "ray"
+            from daft.daft import set_runner_ray
+
+            set_runner_ray()
+        except BaseException:
+            session.shutdown()
+            raise
+        finally:
+            _next_session = None
+        return session
+
+
+def _runner_in_use() -> K8sRunner | None:
+    from daft.daft import get_runner
+
+    from daft_k8s.seam.runner import K8sRunner
+
+    runner: Any = get_runner()
+    if runner is None or isinstance(runner, K8sRunner):
+        return runner
+    raise ConfigurationError(
+        f"this process already uses Daft's {runner.name} runner, which cannot be changed any more; "
+        "call set_runner_k8s before the first DataFrame is made"
+    )
+
+
+def _difference(first: Configuration, second: Configuration) -> str:
+    import dataclasses
+
+    different = []
+    for field in dataclasses.fields(first):
+        if field.compare and getattr(first, field.name) != getattr(second, field.name):
+            option = field.metadata.get("option")
+            if option is not None and option.secret:
+                different.append(field.name)
+            else:
+                different.append(
+                    f"{field.name} was {getattr(first, field.name)!r}, now {getattr(second, field.name)!r}"
+                )
+    return "; ".join(different)
+
+
+def get_gpu_udf_options() -> Any:
+    """Daft's question how many GPUs an AI provider can use: those of all workers."""
+    from daft.ai.typing import UDFOptions
+
+    from daft_k8s.driver.session import find_current_session
+
+    session = find_current_session()
+    gpus = 0 if session is None else int(session.configuration.num_workers * session.configuration.worker_gpu)
+    return UDFOptions(concurrency=gpus, num_gpus=1) if gpus else UDFOptions(concurrency=None, num_gpus=None)

@@ -1,0 +1,161 @@
+"""The LIMIT counter's handle, which travels inside plans, and the driver's end of it.
+
+Workers import this module to unpickle the handle, so it imports neither Daft nor the driver.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import threading
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from daft_k8s.seam.limit_counter import LimitCounter
+
+TARGET_PREFIX = "limit"
+
+_collector = threading.local()
+
+
+@contextlib.contextmanager
+def collect_pickled_counters() -> Iterator[list[DriverLimitHandle]]:
+    """Lists the counters whose handles this thread pickles meanwhile, i.e. those that a plan uses."""
+    outer = getattr(_collector, "handles", None)
+    handles: list[DriverLimitHandle] = []
+    _collector.handles = handles
+    try:
+        yield handles
+    finally:
+        _collector.handles = outer
+
+
+class LimitCounterHandle:
+    """A worker's handle of a counter; asks the driver over the stream that the driver opened."""
+
+    def __init__(self, counter_id: str) -> None:
+        self.counter_id = counter_id
+        self._epochs: dict[str, int] = {}
+
+    def __reduce__(self) -> tuple[Callable[..., LimitCounterHandle], tuple[str]]:
+        return LimitCounterHandle, (self.counter_id,)
+
+    async def start_task(self, input_id: str) -> None:
+        """Daft calls this when the first rows of a task reach its LIMIT."""
+        self._epochs[input_id] = int(await self._call({"call": "start", "input": input_id}))
+
+    async def claim(self, input_id: str, num_rows: int) -> tuple[int, int, bool]:
+        """Daft calls this for each piece of rows; see `LimitCounter.claim`."""
+        epoch = self._epochs.get(input_id, 0)
+        skip, take, done = await self._call({"call": "claim", "input": input_id, "epoch": epoch, "rows": num_rows})
+        return int(skip), int(take), bool(done)
+
+    async def _call(self, request: dict[str, Any]) -> Any:
+        from daft_k8s.worker.driver_calls import call_driver
+
+        return json.loads(await call_driver(f"{TARGET_PREFIX}/{self.counter_id}", json.dumps(request).encode()))
+
+
+class DriverLimitHandle(LimitCounterHandle):
+    """The handle that Daft's scheduler holds: the counter itself lives in it, on the event loop."""
+
+    def __init__(self, counter_id: str, counter: LimitCounter, on_teardown: Callable[[str], None]) -> None:
+        super().__init__(counter_id)
+        self.counter = counter
+        self._on_teardown = on_teardown
+        self._loop = asyncio.get_running_loop()
+        self._completed = asyncio.Event()
+        self.refresh()
+
+    def __reduce__(self) -> tuple[Callable[..., LimitCounterHandle], tuple[str]]:
+        handles = getattr(_collector, "handles", None)
+        if handles is not None and self not in handles:
+            handles.append(self)
+        return super().__reduce__()
+
+    def refresh(self) -> None:
+        """Wakes `await_limit_completion` once the limit is reached."""
+        if self.counter.is_done():
+            self._completed.set()
+
+    async def await_limit_completion(self) -> list[str]:
+        """Stays pending until the limit is reached; returns the ids of the tasks that keep rows."""
+        await self._completed.wait()
+        return self.counter.contributors()
+
+    def release(self) -> None:
+        """Ends a wait that nobody is interested in any more; asyncio would complain of it later."""
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._completed.set)
+
+    def teardown(self) -> None:
+        """Daft is done with the counter. It is kept until its query ends: a task may still run again."""
+        self.release()
+        self._on_teardown(self.counter_id)
+
+
+class LimitCounters:
+    """All counters of a session. Workers' calls come on the event loop, the others on any thread."""
+
+    def __init__(self) -> None:
+        self._live: dict[str, DriverLimitHandle] = {}
+        self._of_query: dict[str, set[str]] = {}
+        self._bound: set[str] = set()
+        self._lock = threading.Lock()
+
+    def create(self, limit: int, offset: int) -> DriverLimitHandle:
+        """Makes a counter, on the event loop. It lives until its query ends, or Daft is done with it unused."""
+        handle = DriverLimitHandle(uuid.uuid4().hex, LimitCounter(limit, offset), self._drop_if_unused)
+        with self._lock:
+            self._live[handle.counter_id] = handle
+        return handle
+
+    def bind(self, query_id: str, handles: Sequence[DriverLimitHandle]) -> None:
+        """Keeps counters until `end_query`, because tasks of that query use them."""
+        if handles:
+            ids = {handle.counter_id for handle in handles}
+            with self._lock:
+                self._of_query.setdefault(query_id, set()).update(ids)
+                self._bound |= ids
+
+    def end_query(self, query_id: str) -> None:
+        """Forgets the counters of a query."""
+        with self._lock:
+            ids = self._of_query.pop(query_id, set())
+            self._bound -= ids
+            ended = [handle for handle in (self._live.pop(counter_id, None) for counter_id in ids) if handle]
+        for handle in ended:
+            handle.release()
+
+    def close(self) -> None:
+        """Forgets all counters."""
+        with self._lock:
+            ended = list(self._live.values())
+            self._live.clear()
+            self._of_query.clear()
+            self._bound.clear()
+        for handle in ended:
+            handle.release()
+
+    def __len__(self) -> int:
+        return len(self._live)
+
+    def _drop_if_unused(self, counter_id: str) -> None:
+        with self._lock:
+            if counter_id not in self._bound:
+                self._live.pop(counter_id, None)
+
+    def answer(self, worker_id: str, target: str, payload: bytes) -> bytes:
+        """Answers one call of a worker; what it raises is sent back to the worker as text."""
+        with self._lock:
+            handle = self._live.get(target.partition("/")[2])
+        if handle is None:
+            raise LookupError("the query of this LIMIT has ended")
+        request = json.loads(payload)
+        if request["call"] == "start":
+            return json.dumps(handle.counter.start(request["input"], worker_id)).encode()
+        granted = handle.counter.claim(request["input"], request["epoch"], request["rows"])
+        handle.refresh()
+        return json.dumps(granted).encode()

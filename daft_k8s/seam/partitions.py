@@ -1,0 +1,232 @@
+"""Results and partition sets whose data lives on workers."""
+
+from __future__ import annotations
+
+import logging
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any
+
+from daft.daft import PyMicroPartition, RayPartitionRef
+from daft.recordbatch import MicroPartition
+from daft.runners.partitioning import MaterializedResult, PartitionMetadata, PartitionSet
+from daft.runners.runner_io import RunnerIO
+
+from daft_k8s.errors import WorkerLostError
+from daft_k8s.seam.unsupported import refuse_ray_bridge
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from daft.daft import FileFormatConfig, FileInfos, IOConfig
+    from daft.runners.partitioning import LocalPartitionSet, PartID
+    from daft.schema import Schema
+
+    from daft_k8s._native import ArrowStream, PartitionRef
+    from daft_k8s.driver.session import Session
+
+logger = logging.getLogger("daft_k8s")
+
+
+def to_micropartition(stream: ArrowStream) -> MicroPartition:
+    """Takes over the buffers of an Arrow stream without a copy."""
+    return MicroPartition._from_pymicropartition(PyMicroPartition.from_arrow_stream(stream))
+
+
+def fetch_micropartitions(session: Session, refs: Sequence[PartitionRef]) -> list[MicroPartition]:
+    """Brings partitions here, all in one request per worker.
+
+    Raises:
+        WorkerLostError: If one was lost, or its worker cannot be reached.
+    """
+    if not refs:
+        return []
+    try:
+        streams = session.manager.fetch(refs)
+    except (LookupError, ConnectionError, TimeoutError) as error:
+        raise _lost(error) from error
+    return [to_micropartition(stream) for stream in streams]
+
+
+def _lost(error: Exception) -> WorkerLostError:
+    return WorkerLostError(f"a result could not be fetched: {error}; run the query again")
+
+
+class K8sMaterializedResult(MaterializedResult[Any]):
+    """One partition of a result: a reference, and its data once somebody has asked for it ahead."""
+
+    def __init__(self, session: Session, reference: PartitionRef, local: MicroPartition | None = None) -> None:
+        self._session = session
+        self.reference = reference
+        self._local = local
+        self._fetched: Future[MicroPartition] | None = None
+
+    @property
+    def session(self) -> Session:
+        """The session whose workers hold the data."""
+        return self._session
+
+    @property
+    def local(self) -> MicroPartition | None:
+        """The data, if it is in this process anyway because the user made it here."""
+        return self._local
+
+    def start_fetch(self) -> None:
+        """Asks for the data now; `micropartition` then only waits for it. Does not block."""
+        fetched: Future[MicroPartition] = Future()
+
+        def on_fetched(streams: list[ArrowStream] | None, error: Exception | None) -> None:
+            if fetched.done():
+                return
+            if error is not None or not streams:
+                fetched.set_exception(_lost(error or LookupError("nothing was received")))
+                return
+            try:
+                fetched.set_result(to_micropartition(streams[0]))
+            except BaseException as conversion_error:
+                fetched.set_exception(conversion_error)
+
+        self._fetched = fetched
+        self._session.manager.fetch_async([self.reference], on_fetched)
+
+    def partition(self) -> MicroPartition:
+        """The data: `DataFrame.iter_partitions` hands this to the user."""
+        return self.micropartition()
+
+    def micropartition(self) -> MicroPartition:
+        if self._local is not None:
+            return self._local
+        if self._fetched is not None:
+            return self._fetched.result()
+        return fetch_micropartitions(self._session, [self.reference])[0]
+
+    def metadata(self) -> PartitionMetadata:
+        return PartitionMetadata(self.reference.num_rows, self.reference.size_bytes)
+
+    def cancel(self) -> None:
+        """The task of a result has ended; there is nothing to cancel."""
+
+    def _noop(self, _: Any) -> None:
+        return None
+
+
+class K8sPartitionSet(PartitionSet[Any]):
+    """The partitions of one DataFrame, in order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._results: dict[PartID, K8sMaterializedResult] = {}
+
+    @classmethod
+    def from_local(cls, session: Session, local: LocalPartitionSet) -> K8sPartitionSet:
+        """Makes data of this process known to the pool; workers are sent it when a task needs it."""
+        partition_set = cls()
+        for partition_id, result in local.items():
+            data = result.micropartition()
+            reference = session.manager.put(data._micropartition, len(data), data.size_bytes() or 0)
+            partition_set.set_partition(partition_id, K8sMaterializedResult(session, reference, data))
+        return partition_set
+
+    def references(self) -> list[RayPartitionRef]:
+        """The partitions as Daft's planner wants them."""
+        refs = [result.reference for _, result in sorted(self._results.items())]
+        return [RayPartitionRef(ref, ref.num_rows, ref.size_bytes) for ref in refs]
+
+    def belongs_to(self, session: Session) -> bool:
+        """Whether the data is held by the workers of `session` and not of an earlier one."""
+        return all(result.session is session for result in self._results.values())
+
+    def items(self) -> list[tuple[PartID, MaterializedResult[Any]]]:
+        return [(partition_id, result) for partition_id, result in sorted(self._results.items())]
+
+    def _get_merged_micropartition(self, schema: Schema) -> MicroPartition:
+        results = [result for _, result in sorted(self._results.items())]
+        return MicroPartition.concat_or_empty(self._fetch(results), schema)
+
+    def _get_preview_micropartitions(self, num_rows: int) -> list[MicroPartition]:
+        needed: list[K8sMaterializedResult] = []
+        found = 0
+        for _, result in sorted(self._results.items()):
+            if needed and found >= num_rows:
+                break
+            # The first one is taken even if it is empty: it carries the schema.
+            if not needed or result.reference.num_rows:
+                needed.append(result)
+                found += result.reference.num_rows
+        parts = self._fetch(needed)
+        if parts and found > num_rows:
+            keep = len(parts[-1]) - (found - num_rows)
+            parts[-1] = parts[-1].slice(0, keep)
+        return parts
+
+    @staticmethod
+    def _fetch(results: list[K8sMaterializedResult]) -> list[MicroPartition]:
+        remote = [result for result in results if result.local is None]
+        references = [result.reference for result in remote]
+        fetched = iter(fetch_micropartitions(remote[0].session, references) if remote else ())
+        return [result.local if result.local is not None else next(fetched) for result in results]
+
+    def get_partition(self, idx: PartID) -> K8sMaterializedResult:
+        return self._results[idx]
+
+    def set_partition(self, idx: PartID, part: MaterializedResult[Any]) -> None:
+        if not isinstance(part, K8sMaterializedResult):
+            raise TypeError(f"expected a result of this runner, got {type(part).__name__}")
+        self._results[idx] = part
+
+    def delete_partition(self, idx: PartID) -> None:
+        del self._results[idx]
+
+    def has_partition(self, idx: PartID) -> bool:
+        return idx in self._results
+
+    def __len__(self) -> int:
+        return sum(result.reference.num_rows for result in self._results.values())
+
+    def size_bytes(self) -> int | None:
+        return sum(result.reference.size_bytes for result in self._results.values())
+
+    def num_partitions(self) -> int:
+        return len(self._results)
+
+    def wait(self) -> None:
+        """Results exist only once their tasks have ended."""
+
+    def to_ray_dataset(self) -> Any:
+        """Daft's bridge to Ray Data."""
+        refuse_ray_bridge("DataFrame.to_ray_dataset()")
+
+    def to_dask_dataframe(self, meta: Any = None) -> Any:
+        """Daft's bridge to Dask on Ray."""
+        refuse_ray_bridge("DataFrame.to_dask_dataframe()")
+
+
+class K8sRunnerIO(RunnerIO):
+    """Listing of files, which the driver does itself."""
+
+    def glob_paths_details(
+        self,
+        source_paths: list[str],
+        file_format_config: FileFormatConfig | None = None,
+        io_config: IOConfig | None = None,
+    ) -> FileInfos:
+        from daft.daft import FileInfos
+        from daft.filesystem import glob_path_with_stats
+
+        file_format = file_format_config.file_format() if file_format_config is not None else None
+        found = FileInfos()
+        for path in set(source_paths):
+            try:
+                found.merge(glob_path_with_stats(path, file_format, io_config))
+            except FileNotFoundError:
+                logger.debug("%s is not found", path)
+        if len(found) == 0:
+            raise FileNotFoundError(f"No files found at {','.join(source_paths)}")
+        return found
+
+    def partition_set_from_ray_dataset(self, ds: Any) -> Any:
+        """Daft's bridge from Ray Data."""
+        refuse_ray_bridge("daft.from_ray_dataset()")
+
+    def partition_set_from_dask_dataframe(self, ddf: Any) -> Any:
+        """Daft's bridge from Dask on Ray."""
+        refuse_ray_bridge("daft.from_dask_dataframe()")

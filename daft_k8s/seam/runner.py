@@ -1,0 +1,187 @@
+"""The runner object that Daft calls for every query."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from typing import TYPE_CHECKING, Any
+
+import daft
+from daft.context import get_context
+from daft.daft import (
+    DistributedPhysicalPlan,
+    DistributedPhysicalPlanRunner,
+    PyDaftExecutionConfig,
+    RayPartitionRef,
+)
+from daft.errors import UDFException
+from daft.execution.metadata import ExecutionMetadata
+from daft.naming import generate_query_name
+from daft.runners.partitioning import LocalPartitionSet, PartitionSetCache
+from daft.runners.query_id import emit_query_id
+from daft.runners.runner import Runner
+
+from daft_k8s.driver.session import Session
+from daft_k8s.seam.execution_config import fit_to_cluster
+from daft_k8s.seam.hooks import limit_counters
+from daft_k8s.seam.notifications import QueryNotifications
+from daft_k8s.seam.partitions import K8sMaterializedResult, K8sPartitionSet, K8sRunnerIO
+from daft_k8s.seam.plan_check import refuse_impossible_requests, refuse_unsupported_nodes
+from daft_k8s.seam.stream import ResultStream
+
+if TYPE_CHECKING:
+    from daft.daft import PyExecutionStats
+    from daft.logical.builder import LogicalPlanBuilder
+    from daft.recordbatch import MicroPartition
+    from daft.runners.partitioning import PartitionCacheEntry, PartitionSet
+
+REFERENCES_AHEAD = 64
+"""Results pulled ahead when only their references are wanted; they hold no data here."""
+
+DATA_AHEAD = 4
+"""Results whose data is fetched ahead, at most: each may be as large as a partition."""
+
+
+class K8sRunner(Runner[Any]):
+    """Runs Daft's distributed plans on the workers of a session. Several queries may run at once."""
+
+    # Daft knows two kinds of runner by name, and "ray" is its name for a distributed one.
+    name = "ray"
+
+    def __init__(self, session: Session) -> None:
+        super().__init__()
+        self._session = session
+        self._plan_runner = DistributedPhysicalPlanRunner()
+
+    @property
+    def session(self) -> Session:
+        """The session whose workers run the queries."""
+        return self._session
+
+    def use_session(self, session: Session) -> None:
+        """Goes on with the workers of another session, after the first was shut down."""
+        # Daft remembers workers in its plan runner, and those were the old session's.
+        self._plan_runner = DistributedPhysicalPlanRunner()
+        self._session = session
+
+    def initialize_partition_set_cache(self) -> PartitionSetCache:
+        return PartitionSetCache()
+
+    def runner_io(self) -> K8sRunnerIO:
+        return K8sRunnerIO()
+
+    def run_iter(
+        self, builder: LogicalPlanBuilder, results_buffer_size: int | None = None
+    ) -> Generator[K8sMaterializedResult, None, ExecutionMetadata]:
+        """Runs a query and yields references to its partitions as they come."""
+        if results_buffer_size is None:
+            return self._run(builder, ahead=REFERENCES_AHEAD, fetch=False)
+        return self._run(builder, ahead=min(results_buffer_size, DATA_AHEAD), fetch=True)
+
+    def run_iter_tables(
+        self, builder: LogicalPlanBuilder, results_buffer_size: int | None = None
+    ) -> Iterator[MicroPartition]:
+        """Runs a query and yields its data, a few partitions of which are fetched ahead."""
+        ahead = DATA_AHEAD if results_buffer_size is None else min(results_buffer_size, DATA_AHEAD)
+        results = self._run(builder, ahead=ahead, fetch=True)
+        try:
+            for result in results:
+                data = result.micropartition()
+                del result
+                yield data
+        finally:
+            results.close()
+
+    def run(self, builder: LogicalPlanBuilder) -> tuple[PartitionCacheEntry, ExecutionMetadata | None]:
+        """Runs a query to its end; its data stays on the workers."""
+        results = self.run_iter(builder)
+        collected = K8sPartitionSet()
+        while True:
+            try:
+                result = next(results)
+            except StopIteration as end:
+                return self._part_set_cache.put_partition_set(collected), end.value
+            collected.set_partition(collected.num_partitions(), result)
+
+    def put_partition_set_into_cache(self, pset: PartitionSet[Any]) -> PartitionCacheEntry:
+        if isinstance(pset, LocalPartitionSet):
+            pset = K8sPartitionSet.from_local(self._session, pset)
+        return self._part_set_cache.put_partition_set(pset)
+
+    def _cached_references(self, session: Session) -> dict[str, list[RayPartitionRef]]:
+        return {
+            key: partition_set.references()
+            for key, partition_set in self._part_set_cache.get_all_partition_sets().items()
+            if isinstance(partition_set, K8sPartitionSet) and partition_set.belongs_to(session)
+        }
+
+    def _run(
+        self, builder: LogicalPlanBuilder, *, ahead: int, fetch: bool
+    ) -> Generator[K8sMaterializedResult, None, ExecutionMetadata]:
+        session = self._session
+        session.ensure_open()
+        context = get_context()
+        query_id = generate_query_name()
+        emit_query_id(query_id)
+        config = context.daft_execution_config
+        notifications = QueryNotifications(context, query_id, daft.__version__)
+        stream: ResultStream | None = None
+        stats: PyExecutionStats | None = None
+
+        def make_result(reference: RayPartitionRef) -> K8sMaterializedResult:
+            result = K8sMaterializedResult(session, reference.object_ref)
+            if fetch:
+                result.start_fetch()
+            return result
+
+        try:
+            optimized = builder.optimize(config)
+            plan = DistributedPhysicalPlan.from_logical_plan_builder(
+                optimized._builder,
+                query_id,
+                fit_to_cluster(
+                    config,
+                    PyDaftExecutionConfig(),
+                    slots=session.slots,
+                    shuffle_partitions=session.configuration.shuffle_partitions,
+                ),
+            )
+            refuse_impossible_requests(plan.repr_ascii(False), session.configuration)
+            references = self._cached_references(session)
+            # With the partition sets, else Daft numbers nodes in another way than when it runs the plan.
+            physical_plan = plan.repr_json(references)
+            refuse_unsupported_nodes(physical_plan)
+            notifications.started(builder.schema()._schema, builder.repr_json(), optimized, physical_plan)
+            session.wait_for_worker()
+            partitions = self._plan_runner.run_plan(plan, references)
+            stream = ResultStream(session.loop, partitions, make_result, ahead=ahead)
+            del partitions, references
+            yield from stream
+            stats = stream.close()
+            notifications.finished()
+        except GeneratorExit:
+            # The consumer has enough, e.g. show(): for subscribers that is an ordinary end.
+            notifications.finished(executed=False)
+            raise
+        except KeyboardInterrupt:
+            notifications.cancelled()
+            raise
+        except UDFException as error:
+            notifications.failed(f"UDF failed with exception: {error.original_exception}")
+            raise
+        except BaseException as error:
+            notifications.failed(f"General Exception raised: {error}")
+            raise
+        finally:
+            if stream is not None:
+                stream.close()
+            _end_query(session, query_id)
+            notifications.stop()
+        if stats is None:
+            raise RuntimeError(f"Daft returned no statistics for query {query_id}")
+        return ExecutionMetadata._from_runner_output(stats, query_id, physical_plan)
+
+
+def _end_query(session: Session, query_id: str) -> None:
+    limit_counters(session).end_query(query_id)
+    if not session.closed:
+        session.manager.end_query(query_id)

@@ -1,0 +1,114 @@
+"""The results of one running plan, pulled on the event loop a few ahead of whoever consumes them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import queue
+from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError, Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from daft.daft import PyExecutionStats
+
+    from daft_k8s.seam.partitions import K8sMaterializedResult
+
+logger = logging.getLogger("daft_k8s")
+
+CLOSE_TIMEOUT_SECONDS = 5.0
+"""How long closing waits for the event loop to let go of the plan."""
+
+
+class _Failure:
+    """What the plan raised, on its way to the consumer's thread."""
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+
+_END = object()
+
+
+class ResultStream:
+    """Iterates over the results of one plan in the consumer's thread.
+
+    Args:
+        loop: Daft's event loop; the plan's own stream works on no other.
+        partitions: What `DistributedPhysicalPlanRunner.run_plan` returned.
+        make_result: Turns one reference of the plan into a result. Runs on the event loop.
+        ahead: How many results are pulled before they are asked for.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        partitions: Any,
+        make_result: Callable[[Any], K8sMaterializedResult],
+        *,
+        ahead: int,
+    ) -> None:
+        self._loop = loop
+        self._partitions = partitions
+        self._make_result = make_result
+        self._results: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._room = asyncio.Semaphore(ahead)
+        self._pump: Future[None] = asyncio.run_coroutine_threadsafe(self._pull(), loop)
+
+    async def _pull(self) -> None:
+        try:
+            while True:
+                await self._room.acquire()
+                try:
+                    reference = await self._partitions.__anext__()
+                except StopAsyncIteration:
+                    reference = None
+                if reference is None:
+                    break
+                self._results.put(self._make_result(reference))
+        except BaseException as error:
+            self._results.put(_Failure(error))
+            if isinstance(error, asyncio.CancelledError):
+                raise
+        else:
+            self._results.put(_END)
+
+    def __iter__(self) -> Iterator[K8sMaterializedResult]:
+        while True:
+            result = self._results.get()
+            if result is _END:
+                return
+            if isinstance(result, _Failure):
+                raise result.error
+            self._loop.call_soon_threadsafe(self._room.release)
+            yield result
+            # The consumer may drop the result before the next one is there, and with it the data.
+            del result
+
+    def close(self) -> PyExecutionStats | None:
+        """Stops the plan if it still runs, and returns Daft's statistics. Never raises, safe to repeat."""
+        try:
+            self._pump.cancel()
+            if self._loop.is_running() and not self._is_on_loop():
+                settled: Future[None] = asyncio.run_coroutine_threadsafe(asyncio.sleep(0), self._loop)
+                settled.result(CLOSE_TIMEOUT_SECONDS)
+        except (CancelledError, FutureTimeoutError, RuntimeError):
+            logger.debug("the event loop did not let go of a plan", exc_info=True)
+        partitions, self._partitions = self._partitions, None
+        if partitions is None:
+            return None
+        try:
+            # Also after a failure: it tells subscribers about operators that never came to their end.
+            stats: PyExecutionStats = partitions.finish()
+        except Exception:
+            logger.warning("Daft's statistics of a query could not be collected", exc_info=True)
+            return None
+        return stats
+
+    def _is_on_loop(self) -> bool:
+        # The garbage collector may close a forgotten generator on any thread, also on the loop's.
+        try:
+            return asyncio.get_running_loop() is self._loop
+        except RuntimeError:
+            return False

@@ -1,0 +1,126 @@
+"""What Daft's scheduler holds of a submitted task, and how outcomes become Daft's results."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+from typing import TYPE_CHECKING, Protocol
+
+from daft.daft import RayPartitionRef, RayTaskResult
+
+from daft_k8s.errors import TaskError, WorkerLostError
+from daft_k8s.task_payload import decode_error
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from daft_k8s._native import K8sTaskResultHandle, TaskOutcome
+    from daft_k8s.seam.limit import DriverLimitHandle
+
+logger = logging.getLogger("daft_k8s")
+
+
+class TaskHandle(Protocol):
+    """What Daft asks of a task handle."""
+
+    async def get_result(self) -> RayTaskResult: ...
+    def cancel(self) -> None: ...
+
+
+class FailedTaskHandle:
+    """A task that could not even be submitted: Daft learns it where it learns all failures."""
+
+    def __init__(self, error: BaseException) -> None:
+        self._error = error
+
+    async def get_result(self) -> RayTaskResult:
+        raise self._error
+
+    def cancel(self) -> None:
+        """Nothing runs."""
+
+
+class SubmittedTaskHandle:
+    """A task in the pool's hands."""
+
+    def __init__(
+        self,
+        handle: K8sTaskResultHandle,
+        *,
+        query_id: str,
+        task_id: int,
+        name: str,
+        counters: Sequence[DriverLimitHandle] = (),
+    ) -> None:
+        self._handle = handle
+        self._label = f"task {task_id} ({name}) of query {query_id}"
+        self._input_id = str(task_id)
+        self._counters = counters
+        self._cancelled = False
+
+    async def get_result(self) -> RayTaskResult:
+        """Waits, on the event loop, for the end of the task.
+
+        Raises:
+            Exception: What the task's own code raised, e.g. Daft's UDFException.
+            TaskError: If the task failed and what it raised could not be pickled.
+            WorkerLostError: If workers were lost more often than the pool tries again.
+        """
+        ended: asyncio.Future[TaskOutcome] = asyncio.get_running_loop().create_future()
+
+        def on_end(outcome: TaskOutcome) -> None:
+            if not ended.done():
+                ended.set_result(outcome)
+
+        self._handle.add_done_callback(on_end)
+        outcome = await ended
+        if outcome.kind == "success":
+            self._check_limits(outcome.worker_id)
+            partitions = [RayPartitionRef(ref, ref.num_rows, ref.size_bytes) for ref in outcome.partitions]
+            return RayTaskResult.success_ray(partitions, outcome.stats)
+        if outcome.kind == "cancelled" and self._cancelled:
+            raise asyncio.CancelledError(f"{self._label} was cancelled")
+        raise error_of(outcome, self._label)
+
+    def cancel(self) -> None:
+        """Asks the pool to stop the task; never raises, because Daft would abort the process' query thread."""
+        self._cancelled = True
+        try:
+            self._handle.cancel()
+        except Exception:
+            logger.exception("could not cancel %s", self._label)
+
+    def _check_limits(self, worker_id: str) -> None:
+        for handle in self._counters:
+            missing = handle.counter.missing_rows(self._input_id, worker_id)
+            if missing:
+                raise WorkerLostError(
+                    f"{self._label} ran again after a worker was lost and found {missing} rows fewer than before, "
+                    "so its LIMIT would be short; run the query again"
+                )
+
+
+def error_of(outcome: TaskOutcome, label: str) -> BaseException:
+    """The exception for a task that did not succeed."""
+    where = f"{label} on worker {outcome.worker_id}" if outcome.worker_id else label
+    if outcome.kind == "lost":
+        return WorkerLostError(f"{where} was lost: {outcome.message}")
+    if outcome.kind == "cancelled":
+        return TaskError(f"{where} was cancelled: {outcome.message or 'its session or query has ended'}")
+    # The bytes are our own worker's: it proved to know the session's token.
+    original = decode_error(outcome.error, f"{where} failed: {outcome.message}")
+    if not isinstance(original, Exception):
+        # A task that raised SystemExit or the like must not end the driver.
+        return TaskError(f"{where} failed: {outcome.message}")
+    if not isinstance(original, TaskError):
+        _add_note(original, f"raised in {where}\n{outcome.message}".rstrip())
+    return original
+
+
+def _add_note(error: BaseException, note: str) -> None:
+    if sys.version_info >= (3, 11):
+        error.add_note(note)
+    else:
+        vars(error)["__notes__"] = [*getattr(error, "__notes__", ()), note]
+        logger.error("%s: %s", type(error).__name__, note)

@@ -1,0 +1,63 @@
+"""What Daft offers on Ray and this runner does not: refused by name, never a wrong answer."""
+
+from __future__ import annotations
+
+from typing import Any, NoReturn
+
+from daft_k8s.errors import UnsupportedError
+
+
+def refuse(feature: str, instead: str) -> NoReturn:
+    """Raises the error that names a feature and what to use instead."""
+    raise UnsupportedError(f"{feature} is not supported by daft_k8s yet; {instead}")
+
+
+def refuse_actor_udfs() -> NoReturn:
+    refuse(
+        "a UDF with its own actors (@daft.cls(max_concurrency=...) or .with_concurrency(n))",
+        "leave the concurrency out, or use a plain @daft.func or @daft.func.batch",
+    )
+
+
+async def start_udf_actors(*_args: Any, **_kwargs: Any) -> list[Any]:
+    """Daft's hook for UDFs with actors."""
+    refuse_actor_udfs()
+
+
+def get_ready_actors_by_location(*_args: Any, **_kwargs: Any) -> tuple[list[Any], list[Any]]:
+    """Daft's hook on workers for UDFs with actors."""
+    refuse_actor_udfs()
+
+
+async def create_key_filter(*_args: Any, **_kwargs: Any) -> list[Any]:
+    """Daft's hook for the key filter, which checkpointed reads use."""
+    refuse("the key filter (checkpoint=... and skip_existing)", "filter with an anti join instead")
+
+
+def teardown_key_filter(*_args: Any, **_kwargs: Any) -> None:
+    """Daft's hook for the end of a key filter; there is never one."""
+
+
+class UnsupportedLLMActors:
+    """Stands in for Daft's vLLM engines."""
+
+    def __init__(self, *_args: Any, **_kwargs: Any) -> None:
+        refuse("the vLLM provider", "call an OpenAI-compatible endpoint with the openai provider instead")
+
+
+def create_or_get_sink(*_args: Any, **_kwargs: Any) -> NoReturn:
+    """Daft's hook for an event log that collects from all workers."""
+    refuse("the event log that collects from workers", "use daft.subscribers.event_log.enable_event_log() instead")
+
+
+def get_sink(*_args: Any, **_kwargs: Any) -> None:
+    """Daft's look-up of that event log: there is none."""
+
+
+def teardown_sink(*_args: Any, **_kwargs: Any) -> None:
+    """Daft's hook for the end of that event log."""
+
+
+def refuse_ray_bridge(bridge: str) -> NoReturn:
+    """Refuses a conversion that needs Ray's object store."""
+    refuse(f"{bridge}, which needs Ray's object store,", "go through Arrow, pandas or Parquet instead")

@@ -1,0 +1,197 @@
+"""A pool that runs tasks inside the driver's own process, to test the seam without workers.
+
+Daft allows it if the process' first plan is a distributed one. Not for pytest's process, where an
+earlier test may have run a native plan: `in_process_queries.py` is run as a process of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import traceback
+from dataclasses import dataclass, field
+from typing import Any
+
+from daft.daft import NativeExecutor, PyDaftContext, PyMicroPartition
+
+from daft_k8s.task_payload import decode_payload, decode_plan, encode_error
+
+
+@dataclass(eq=False)
+class FakeRef:
+    ticket: str
+    num_rows: int
+    size_bytes: int
+    worker_id: str | None = None
+    __hash__ = object.__hash__
+
+
+@dataclass
+class FakeOutcome:
+    kind: str
+    partitions: list[FakeRef] = field(default_factory=list)
+    stats: bytes = b""
+    error: bytes = b""
+    message: str = ""
+    worker_id: str = ""
+
+
+class FakeTaskHandle:
+    def __init__(self, future: Any) -> None:
+        self.future = future
+
+    def add_done_callback(self, callback: Any) -> None:
+        loop = asyncio.get_running_loop()
+
+        def done(future: Any) -> None:
+            outcome = FakeOutcome("cancelled") if future.cancelled() else future.result()
+            loop.call_soon_threadsafe(callback, outcome)
+
+        self.future.add_done_callback(done)
+
+    def cancel(self) -> None:
+        self.future.cancel()
+
+
+class FakeCall:
+    def __init__(self, worker_id: str, target: str, payload: bytes) -> None:
+        self.worker_id, self.target, self.payload = worker_id, target, payload
+        self.answer: bytes | None = None
+        self.error: str | None = None
+
+    def reply(self, payload: bytes) -> None:
+        self.answer = payload
+
+    def fail(self, message: str) -> None:
+        self.error = message
+
+
+class FakeWorker:
+    def __init__(self, manager: FakeManager, worker_id: str) -> None:
+        self.manager, self.worker_id = manager, worker_id
+
+    def submit(self, **task: Any) -> FakeTaskHandle:
+        self.manager.submitted.append({"worker_id": self.worker_id, **task})
+        if self.manager.outcome_of is not None:
+            outcome = self.manager.outcome_of(task)
+            if outcome is not None:
+                ended: Any = asyncio.run_coroutine_threadsafe(_constant(outcome), self.manager.loop)
+                return FakeTaskHandle(ended)
+        running = asyncio.run_coroutine_threadsafe(self.manager.run(self.worker_id, **task), self.manager.loop)
+        return FakeTaskHandle(running)
+
+
+async def _constant(outcome: FakeOutcome) -> FakeOutcome:
+    return outcome
+
+
+class FakeManager:
+    """In the place of `K8sWorkerManager`."""
+
+    def __init__(self, *, loop: Any, on_worker_call: Any, **_arguments: Any) -> None:
+        self.loop, self.on_worker_call = loop, on_worker_call
+        self.store: dict[str, PyMicroPartition] = {}
+        self.submitted: list[dict[str, Any]] = []
+        self.ended_queries: list[str] = []
+        self.fetched: list[int] = []
+        self.outcome_of: Any = None
+        self.closed = False
+        self._workers: list[FakeWorker] = []
+        self._executor = NativeExecutor(is_flotilla_worker=True, ip="127.0.0.1")
+        self._tickets = 0
+        self._fingerprints = 1 << 40
+        self._lock = threading.Lock()
+
+    def set_desired_workers(self, count: int) -> None:
+        self._workers = [FakeWorker(self, f"worker-{index}") for index in range(count)]
+
+    def workers(self) -> list[FakeWorker]:
+        return list(self._workers)
+
+    def ready_count(self) -> int:
+        return len(self._workers)
+
+    def wait_ready(self, count: int, timeout_seconds: float) -> int:
+        return len(self._workers)
+
+    def _keep(self, data: PyMicroPartition, worker_id: str | None) -> FakeRef:
+        from daft.recordbatch import MicroPartition
+
+        wrapped = MicroPartition._from_pymicropartition(data)
+        with self._lock:
+            self._tickets += 1
+            ticket = f"t:{self._tickets}"
+        self.store[ticket] = data
+        return FakeRef(ticket, len(wrapped), wrapped.size_bytes() or 0, worker_id)
+
+    def put(self, data: Any, num_rows: int, size_bytes: int) -> FakeRef:
+        return self._keep(PyMicroPartition.from_arrow_stream(data), None)
+
+    def fetch(self, refs: Any, timeout_seconds: float | None = None) -> list[Any]:
+        self.fetched.append(len(refs))
+        return [self.store[ref.ticket] for ref in refs]
+
+    def fetch_async(self, refs: Any, callback: Any) -> None:
+        self.loop.call_soon_threadsafe(lambda: callback(self.fetch(refs), None))
+
+    def end_query(self, query_id: str) -> None:
+        self.ended_queries.append(query_id)
+
+    def status(self) -> str:
+        return "{}"
+
+    def shutdown(self, timeout_seconds: float) -> None:
+        self.closed = True
+
+    async def run(
+        self, worker_id: str, *, query_id: str, task_id: int, name: str, plan: bytes, payload: bytes, inputs: Any
+    ) -> FakeOutcome:
+        """What a worker does with a task."""
+        from daft_k8s.worker import driver_calls
+
+        # One process stands for all workers, so they can have but one identity here.
+        worker_id = "worker-0"
+        driver_calls.set_current_worker(_Caller(self, worker_id))
+        rest = decode_payload(payload)
+        sources: dict[int, Any] = dict(rest.inputs)
+        sources.update({source: [self.store[ref.ticket] for ref in refs] for source, refs in inputs})
+        context = dict(rest.context)
+        self._fingerprints += 1
+        context["plan_fingerprint"] = str(self._fingerprints)
+        process_context = PyDaftContext()
+        previous = process_context._daft_execution_config
+        try:
+            decoded = decode_plan(plan)
+            process_context._daft_execution_config = rest.config
+            started = self._executor.run(decoded, process_context, task_id, sources, context, False)
+            process_context._daft_execution_config = previous
+            stream = await started
+            outputs = []
+            async for partition in stream:
+                if not isinstance(partition, PyMicroPartition):
+                    break
+                outputs.append(self._keep(partition, worker_id))
+            stats = await stream.try_finish()
+        except Exception as error:
+            return FakeOutcome("failed", error=encode_error(error), message=traceback.format_exc(), worker_id=worker_id)
+        return FakeOutcome("success", outputs, stats.encode(), worker_id=worker_id)
+
+
+class _Caller:
+    def __init__(self, manager: FakeManager, worker_id: str) -> None:
+        self.manager, self.worker_id = manager, worker_id
+
+    def call_driver(self, target: str, payload: bytes, callback: Any) -> None:
+        call = FakeCall(self.worker_id, target, payload)
+
+        def ask() -> None:
+            self.manager.on_worker_call(call)
+            callback(call.answer, call.error)
+
+        self.manager.loop.call_soon_threadsafe(ask)
+
+
+class FakeLauncher:
+    def launch(self, worker_id: str, launch_id: int) -> None: ...
+    def stop(self, worker_id: str, launch_id: int, reason: str) -> None: ...
+    def shutdown(self, timeout_seconds: float) -> None: ...

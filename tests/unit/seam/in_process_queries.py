@@ -1,0 +1,149 @@
+"""Runs queries through the whole seam on `fake_pool`, and prints one JSON object of findings.
+
+`test_seam_queries.py` runs this as a process of its own and asserts on the findings.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import daft
+from daft import col
+from fake_pool import FakeLauncher, FakeManager, FakeOutcome
+
+import daft_k8s
+import daft_k8s.driver.session
+from daft_k8s.config import load
+from daft_k8s.seam.hooks import limit_counters
+from daft_k8s.seam.install import activate
+
+OPTIONS = {"num_workers": 2, "worker_cpu": 1, "worker_memory": "1Gi"}
+
+
+def frame() -> daft.DataFrame:
+    return daft.from_pydict({"a": list(range(1000)), "b": [i % 7 for i in range(1000)]}).into_partitions(4).collect()
+
+
+def outcome_of(action: Callable[[], Any]) -> str:
+    try:
+        return f"returned {action()!r}"
+    except Exception as error:
+        notes = " | ".join(getattr(error, "__notes__", ()))
+        return f"{type(error).__name__}: {error} [{notes}]"
+
+
+@daft.func.batch(return_dtype=daft.DataType.int64())
+def boom(values: daft.Series) -> Any:
+    raise ValueError("the user's own words")
+
+
+@daft.cls(max_concurrency=2)
+class Pooled:
+    @daft.method(return_dtype=daft.DataType.int64())
+    def __call__(self, value: int) -> int:
+        return value
+
+
+@daft.func.batch(return_dtype=daft.DataType.int64())
+def same(values: daft.Series) -> Any:
+    return values
+
+
+def run(manager: FakeManager, session: Any) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    df = frame()
+    found["filter_sort"] = df.where(col("a") > 996).sort("a", desc=True).to_pydict()
+    found["group"] = df.groupby("b").agg(col("a").sum()).sort("b").to_pydict()
+    found["join"] = df.join(df.select((col("a") * 2).alias("a"), col("b").alias("c")), on="a").count_rows()
+    found["limits"] = [
+        df.where(col("a") >= 0).limit(10).count_rows(),
+        df.where(col("a") >= 0).offset(5).limit(7).count_rows(),
+        df.where(col("a") >= 0).limit(5000).count_rows(),
+        df.where(col("a") >= 0).limit(0).count_rows(),
+    ]
+    found["sorted_limit"] = df.sort("a").limit(3).to_pydict()
+    found["rows"] = sum(row["a"] for row in df.where(col("a") >= 0).iter_rows())
+    found["partitions"] = [len(part) for part in df.where(col("a") >= 0).iter_partitions()]
+    found["empty"] = df.where(col("a") > 5000).to_pydict()
+    found["counters_left"] = len(limit_counters(session))
+    found["queries_ended"] = len(manager.ended_queries) == len(set(manager.ended_queries)) > 0
+
+    collected = df.where(col("a") >= 0).collect(num_preview_rows=3)
+    manager.fetched.clear()
+    again = collected.to_pydict()
+    found["one_fetch_for_all"] = list(manager.fetched)
+    found["collected_rows"] = len(again["a"])
+    manager.fetched.clear()
+    found["preview_rows"] = sum(len(part) for part in collected._result._get_preview_micropartitions(3))
+    found["preview_fetch"] = list(manager.fetched)
+
+    rows = df.where(col("a") >= 0).iter_rows()
+    next(rows)
+    rows.close()
+    del rows
+    gc.collect()
+    found["after_early_end"] = df.where(col("a") < 5).count_rows()
+
+    found["udf"] = df.with_column("c", same(col("a"))).select(col("c").sum()).to_pydict()
+    found["udf_error"] = outcome_of(lambda: df.with_column("c", boom(col("a"))).collect())
+    found["actor_udf"] = outcome_of(lambda: df.with_column("c", Pooled()(col("a"))).collect())
+    scattered = daft.from_pydict({"a": [1, 2, 3]}).into_partitions(2).limit(2)
+    found["limited_into_partitions"] = outcome_of(scattered.collect)
+    found["ray_bridge"] = outcome_of(df.to_ray_dataset)
+    found["dask_bridge"] = outcome_of(df.to_dask_dataframe)
+    with daft.execution_config_ctx(shuffle_algorithm="flight_shuffle"):
+        found["flight"] = outcome_of(lambda: df.groupby("b").agg(col("a").sum()).collect())
+
+    manager.outcome_of = lambda task: FakeOutcome("lost", message="gone four times", worker_id="worker-1")
+    found["lost"] = outcome_of(lambda: df.where(col("a") > 1).collect())
+    manager.outcome_of = lambda task: FakeOutcome("cancelled")
+    found["cancelled"] = outcome_of(lambda: df.where(col("a") > 1).collect())
+    manager.outcome_of = None
+    found["after_failures"] = df.where(col("a") < 5).count_rows()
+
+    sums: list[int] = []
+
+    def query() -> None:
+        sums.append(df.where(col("b") == len(threading.enumerate()) * 0).select(col("a").sum()).to_pydict()["a"][0])
+
+    threads = [threading.Thread(target=query) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    found["threads"] = sums
+
+    found["same_settings"] = activate(load(OPTIONS)) is session
+    found["other_settings"] = outcome_of(lambda: activate(load({**OPTIONS, "num_workers": 3})))
+    child = os.fork()
+    if child == 0:
+        session.shutdown()
+        os._exit(0 if "forked" in outcome_of(lambda: session.manager) else 1)
+    found["forked_child"] = os.waitpid(child, 0)[1]
+    found["open_after_fork"] = not session.closed and not manager.closed
+
+    collected = df.where(col("a") >= 0).collect()
+    session.shutdown()
+    session.shutdown()
+    found["shut_down"] = manager.closed
+    found["after_shutdown"] = outcome_of(collected.to_pydict)
+    found["query_after_shutdown"] = outcome_of(lambda: df.where(col("a") < 5).collect())
+    renewed = activate(load(OPTIONS), manager_factory=FakeManager)
+    found["new_session"] = renewed is not session and frame().where(col("a") < 5).count_rows() == 5
+    daft_k8s.shutdown()
+    found["module_shutdown"] = renewed.closed
+    return found
+
+
+def main() -> None:
+    daft_k8s.driver.session.make_launcher = lambda *args, **kwargs: FakeLauncher()
+    session = activate(load(OPTIONS), manager_factory=FakeManager)
+    print(json.dumps(run(session.manager, session)))
+
+
+main()

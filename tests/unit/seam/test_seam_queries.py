@@ -1,0 +1,178 @@
+"""Whole queries through the seam, with a fake pool that runs tasks inside the driver's process.
+
+The queries run in a process of their own (see `fake_pool`). Not covered: real workers (tests/local).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[2]
+
+
+def run_python(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("DAFT_", "PYTEST_"))}
+    environment |= {"PYTHONPATH": f"{ROOT}{os.pathsep}{HERE}", "DAFT_PROGRESS_BAR": "0", **variables}
+    return subprocess.run(
+        [sys.executable, "-W", "ignore", *arguments], capture_output=True, text=True, timeout=90, env=environment
+    )
+
+
+@pytest.fixture(scope="module")
+def found() -> dict[str, Any]:
+    process = run_python(str(HERE / "in_process_queries.py"))
+    assert process.returncode == 0, process.stderr[-5000:]
+    assert "Task was destroyed" not in process.stderr
+    results: dict[str, Any] = json.loads(process.stdout.splitlines()[0])
+    return results
+
+
+def test_filter_sort_group_and_join_give_right_answers(found: dict[str, Any]) -> None:
+    assert found["filter_sort"] == {"a": [999, 998, 997], "b": [999 % 7, 998 % 7, 997 % 7]}
+    assert found["group"] == {"b": list(range(7)), "a": [sum(range(rest, 1000, 7)) for rest in range(7)]}
+    assert found["join"] == 500
+
+
+def test_limits_and_offsets_are_exact_and_leave_no_counter_behind(found: dict[str, Any]) -> None:
+    assert found["limits"] == [10, 7, 1000, 0]
+    assert found["sorted_limit"] == {"a": [0, 1, 2], "b": [0, 1, 2]}
+    assert found["counters_left"] == 0
+
+
+def test_iteration_yields_data(found: dict[str, Any]) -> None:
+    assert found["rows"] == sum(range(1000))
+    assert sum(found["partitions"]) == 1000
+    assert found["empty"] == {"a": [], "b": []}
+
+
+def test_every_query_is_ended_once(found: dict[str, Any]) -> None:
+    assert found["queries_ended"]
+
+
+def test_a_result_is_fetched_at_once_and_a_preview_only_in_part(found: dict[str, Any]) -> None:
+    assert found["collected_rows"] == 1000
+    assert found["one_fetch_for_all"] == [4]
+    assert found["preview_rows"] == 3
+    assert found["preview_fetch"] == [1]
+
+
+def test_other_queries_run_after_one_was_abandoned_or_failed(found: dict[str, Any]) -> None:
+    assert found["after_early_end"] == 5
+    assert found["after_failures"] == 5
+
+
+def test_a_udf_runs_and_its_error_arrives_with_the_users_traceback(found: dict[str, Any]) -> None:
+    assert found["udf"] == {"c": [sum(range(1000))]}
+    assert found["udf_error"].startswith("ValueError: the user's own words")
+    assert "in boom" in found["udf_error"]
+    assert "task 0" in found["udf_error"]
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("actor_udf", "UnsupportedError: a UDF with its own actors"),
+        ("limited_into_partitions", "UnsupportedError: into_partitions() of a limited DataFrame"),
+        ("ray_bridge", "UnsupportedError: DataFrame.to_ray_dataset()"),
+        ("dask_bridge", "UnsupportedError: DataFrame.to_dask_dataframe()"),
+        ("flight", 'UnsupportedError: shuffle_algorithm="flight_shuffle"'),
+        ("lost", "WorkerLostError: task 0"),
+        ("cancelled", "TaskError: task 0"),
+        ("other_settings", "ConfigurationError: set_runner_k8s was called before with other settings: num_workers"),
+        ("after_shutdown", "SessionClosedError"),
+        ("query_after_shutdown", "SessionClosedError"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_by_name(found: dict[str, Any], name: str, words: str) -> None:
+    assert found[name].startswith(words)
+
+
+def test_queries_of_several_threads_run_at_once(found: dict[str, Any]) -> None:
+    assert found["threads"] == [sum(range(0, 1000, 7))] * 3
+
+
+def test_a_session_is_shared_by_equal_settings_and_can_be_replaced_after_its_end(found: dict[str, Any]) -> None:
+    assert found["same_settings"]
+    assert found["shut_down"]
+    assert found["new_session"]
+    assert found["module_shutdown"]
+
+
+def test_a_forked_child_neither_uses_nor_ends_its_parents_workers(found: dict[str, Any]) -> None:
+    assert found["forked_child"] == 0
+    assert found["open_after_fork"]
+
+
+UNCHANGED_SCRIPT = "import daft; print(daft.from_pydict({'a': [3, 1, 2]}).sort('a').to_pydict())"
+FAKE_WORKERS = """
+import daft_k8s._autostart
+import daft_k8s._after_import
+def fake(daft):
+    import daft_k8s.driver.session as session
+    from fake_pool import FakeLauncher, FakeManager
+    session.make_launcher = lambda *args, **kwargs: FakeLauncher()
+    session._native_manager = FakeManager
+daft_k8s._after_import.after_import("daft", fake)
+"""
+
+
+def test_a_script_that_never_mentions_daft_k8s_uses_it_when_the_environment_says_so() -> None:
+    script = FAKE_WORKERS + UNCHANGED_SCRIPT + "\nprint(type(daft.runners.get_or_create_runner()).__name__)"
+    script += "\nimport daft_k8s; print(daft.set_runner_k8s is daft_k8s.set_runner_k8s)"
+    process = run_python("-c", script, DAFT_RUNNER="k8s", DAFT_K8S_NUM_WORKERS="2")
+    assert process.stdout.split("\n")[:3] == ["{'a': [1, 2, 3]}", "K8sRunner", "True"], process.stderr[-3000:]
+    assert process.returncode == 0
+
+
+def test_a_wrong_environment_is_refused_with_the_option_that_is_wrong() -> None:
+    process = run_python("-c", FAKE_WORKERS + UNCHANGED_SCRIPT, DAFT_RUNNER="k8s", DAFT_K8S_NUM_WORKERS="-1")
+    assert process.returncode != 0
+    assert "num_workers" in process.stderr.lower()
+
+
+def test_importing_daft_k8s_does_not_import_daft() -> None:
+    process = run_python("-c", "import sys, daft_k8s; print([name for name in sys.modules if name == 'daft'])")
+    assert process.stdout == "[]\n"
+
+
+@pytest.mark.parametrize("imports", ["import daft, daft_k8s", "import daft_k8s, daft"])
+def test_the_function_is_offered_in_daft_whatever_is_imported_first(imports: str) -> None:
+    process = run_python("-c", f"{imports}; print(daft.set_runner_k8s is daft_k8s.set_runner_k8s)")
+    assert process.stdout == "True\n", process.stderr
+
+
+def test_after_a_native_query_the_runner_is_refused_and_nothing_starts() -> None:
+    script = """
+import daft, daft_k8s
+daft.from_pydict({"a": [1]}).collect()
+from daft_k8s.driver.session import find_current_session
+try:
+    daft_k8s.set_runner_k8s(num_workers=2)
+except daft_k8s.errors.ConfigurationError as error:
+    print(error, find_current_session())
+"""
+    process = run_python("-c", script)
+    assert "already uses Daft's native runner" in process.stdout, process.stderr
+    assert process.stdout.endswith("None\n")
+
+
+def test_wrong_options_and_missing_allocations_are_refused_before_anything_starts() -> None:
+    script = """
+import daft_k8s
+from daft_k8s.driver.session import find_current_session
+for options in ({"num_workers": 0}, {"worker_memory": "8 apples"}, {"wrokers": 2}, {"allocation": "pod"}):
+    try:
+        daft_k8s.set_runner_k8s(**options)
+    except daft_k8s.errors.DaftK8sError as error:
+        print(type(error).__name__, find_current_session())
+"""
+    process = run_python("-c", script)
+    assert process.stdout.splitlines() == ["ConfigurationError None"] * 3 + ["UnsupportedError None"], process.stderr

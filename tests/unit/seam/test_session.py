@@ -1,0 +1,220 @@
+"""The session's own duties: starting, waiting, routing calls, ending. The pool and allocator are fakes."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from daft_k8s.config import Configuration, load
+from daft_k8s.driver import session as session_module
+from daft_k8s.driver.session import Session
+from daft_k8s.errors import SessionClosedError, UnsupportedError, WorkerStartError
+
+ROOT = Path(__file__).parents[3]
+
+
+@dataclass
+class Pool:
+    ready: int = 1
+    fail_start: Exception | None = None
+    fail_wait: Exception | None = None
+    fail_shutdown: Exception | None = None
+    arguments: dict[str, Any] = field(default_factory=dict)
+    events: list[str] = field(default_factory=list)
+
+    def __call__(self, **arguments: Any) -> Any:
+        self.arguments = arguments
+        return self
+
+    def set_desired_workers(self, count: int) -> None:
+        self.events.append(f"{count} workers")
+        if self.fail_start is not None:
+            raise self.fail_start
+
+    def ready_count(self) -> int:
+        return 0
+
+    def wait_ready(self, count: int, timeout_seconds: float) -> int:
+        if self.fail_wait is not None:
+            raise self.fail_wait
+        return self.ready
+
+    def status(self) -> str:
+        return '{"workers": "still starting"}'
+
+    def shutdown(self, timeout_seconds: float) -> None:
+        self.events.append("pool closed")
+        if self.fail_shutdown is not None:
+            raise self.fail_shutdown
+
+
+class Allocator:
+    def __init__(self, events: list[str]) -> None:
+        self.events = events
+
+    def shutdown(self, timeout_seconds: float) -> None:
+        self.events.append("allocator closed")
+
+
+@pytest.fixture
+def pool(monkeypatch: pytest.MonkeyPatch) -> Pool:
+    pool = Pool()
+    monkeypatch.setattr(session_module, "make_launcher", lambda *_, **__: Allocator(pool.events))
+    monkeypatch.setattr(session_module, "exit_on_sigterm", lambda: None)
+    return pool
+
+
+def configuration(**options: object) -> Configuration:
+    return load({"num_workers": 3, "worker_cpu": 2, "worker_memory": "1Gi", **options}, environ={})
+
+
+def session_with(pool: Pool, **options: object) -> Session:
+    loop: Any = asyncio.new_event_loop()
+    loop.close()
+    return Session(configuration(**options), loop=loop, daft_version="0.7.26", manager_factory=pool)
+
+
+def test_starting_asks_for_all_workers_once_and_does_not_wait(pool: Pool) -> None:
+    session = session_with(pool)
+    assert session.start() is session.start()
+    assert pool.events == ["3 workers"]
+    assert pool.arguments["slots_per_worker"] == 2
+    assert len(pool.arguments["token"]) >= 32
+    session.shutdown()
+
+
+def test_sessions_have_different_names_and_tokens(pool: Pool) -> None:
+    tokens = set()
+    for _ in range(2):
+        with session_with(pool).start() as session:
+            tokens |= {session.session_id, pool.arguments["token"]}
+    assert len(tokens) == 4
+
+
+def test_leaving_the_block_ends_pool_then_allocator_once(pool: Pool) -> None:
+    closed: list[str] = []
+    with session_with(pool).start() as session:
+        session.add_closer(lambda: closed.append("closer"))
+    session.shutdown()
+    assert pool.events == ["3 workers", "pool closed", "allocator closed"]
+    assert closed == ["closer"]
+    with pytest.raises(SessionClosedError):
+        session.start()
+
+
+def test_a_pool_that_does_not_close_does_not_keep_the_allocator_from_ending_its_workers(pool: Pool) -> None:
+    pool.fail_shutdown = RuntimeError("stuck")
+    session_with(pool).start().shutdown()
+    assert pool.events[-1] == "allocator closed"
+
+
+def test_a_start_that_fails_leaves_nothing_behind(pool: Pool) -> None:
+    pool.fail_start = OSError("no more processes")
+    session = session_with(pool)
+    with pytest.raises(OSError, match="no more processes"):
+        session.start()
+    assert pool.events == ["3 workers", "pool closed", "allocator closed"]
+    assert session.closed
+
+
+def test_workers_that_cannot_start_are_an_error_with_their_reasons(pool: Pool) -> None:
+    pool.fail_wait = RuntimeError("worker-0: exit status 1: no module named daft")
+    with session_with(pool).start() as session, pytest.raises(WorkerStartError, match="no module named daft"):
+        session.wait_for_worker()
+
+
+def test_workers_that_are_slow_to_start_are_an_error_with_the_pools_state(pool: Pool) -> None:
+    pool.ready = 0
+    words = r"after 7 s.*still starting.*start_timeout_seconds"
+    with session_with(pool, start_timeout_seconds=7).start() as session, pytest.raises(WorkerStartError, match=words):
+        session.wait_for_worker()
+
+
+def test_an_allocation_that_is_not_there_is_refused_by_name() -> None:
+    loop: Any = asyncio.new_event_loop()
+    loop.close()
+    with pytest.raises(UnsupportedError, match='allocation="pod"'):
+        Session(configuration(allocation="pod"), loop=loop, daft_version="0.7.26").start()
+
+
+@dataclass
+class Call:
+    target: str
+    worker_id: str = "worker-1"
+    payload: bytes = b"?"
+    answers: list[object] = field(default_factory=list)
+
+    def reply(self, payload: bytes) -> None:
+        self.answers.append(payload)
+
+    def fail(self, message: str) -> None:
+        self.answers.append(message)
+
+
+def test_calls_of_workers_go_to_the_handler_of_their_prefix_and_are_answered_once(pool: Pool) -> None:
+    def broken(*_: object) -> bytes:
+        raise KeyError("lost")
+
+    session = session_with(pool).start()
+    session.add_call_handler("limit", lambda worker, target, payload: f"{worker} {target}".encode() + payload)
+    session.add_call_handler("broken", broken)
+    calls = [Call("limit/x"), Call("broken/x"), Call("unknown/x")]
+    for call in calls:
+        pool.arguments["on_worker_call"](call)
+    assert calls[0].answers == [b"worker-1 limit/x?"]
+    assert calls[1].answers == ["KeyError: 'lost'"]
+    assert calls[2].answers == ["LookupError: this driver answers no calls to 'unknown/x'"]
+    session.shutdown()
+
+
+def run(script: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=30, cwd=ROOT, check=False
+    )
+
+
+TERMINATION = """
+import atexit, os, signal, sys
+atexit.register(lambda: print("cleaned up", flush=True))
+from daft_k8s.driver.termination import exit_on_sigterm
+"""
+
+
+def test_sigterm_ends_the_driver_through_its_clean_up() -> None:
+    process = run(TERMINATION + "exit_on_sigterm()\nos.kill(os.getpid(), signal.SIGTERM)\nsignal.pause()")
+    assert (process.stdout, process.returncode) == ("cleaned up\n", 143), process.stderr
+
+
+def test_the_users_own_handler_of_sigterm_is_kept() -> None:
+    process = run(
+        TERMINATION
+        + "signal.signal(signal.SIGTERM, lambda *_: print('mine'))\nexit_on_sigterm()\n"
+        + "os.kill(os.getpid(), signal.SIGTERM)"
+    )
+    assert process.stdout == "mine\ncleaned up\n", process.stderr
+
+
+FORKED_CHILD = """
+exit_on_sigterm()
+readable, writable = os.pipe()
+child = os.fork()
+if child == 0:
+    os.write(writable, b"!")
+    while True:
+        signal.pause()
+os.read(readable, 1)
+os.kill(child, signal.SIGTERM)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+def test_a_forked_child_ends_by_sigterm_as_it_would_have_without_us() -> None:
+    process = run(TERMINATION + FORKED_CHILD)
+    assert process.stdout == f"{-signal.SIGTERM}\ncleaned up\n", process.stderr

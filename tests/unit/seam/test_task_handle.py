@@ -1,0 +1,128 @@
+"""How the pool's outcomes become what Daft's scheduler is told."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from daft.daft import RayTaskResult
+from daft.errors import UDFException
+
+from daft_k8s.errors import TaskError, WorkerLostError
+from daft_k8s.seam.limit import LimitCounters
+from daft_k8s.seam.task_handle import FailedTaskHandle, SubmittedTaskHandle
+from daft_k8s.task_payload import encode_error
+
+
+@dataclass
+class Ref:
+    num_rows: int = 3
+    size_bytes: int = 24
+
+
+@dataclass
+class Outcome:
+    kind: str
+    partitions: list[Ref] = field(default_factory=list)
+    stats: bytes = b""
+    error: bytes = b""
+    message: str = ""
+    worker_id: str = "worker-1"
+
+
+class EndedTask:
+    def __init__(self, outcome: Outcome) -> None:
+        self.outcome = outcome
+        self.cancel_error: Exception | None = None
+
+    def add_done_callback(self, callback: Callable[[Any], None]) -> None:
+        callback(self.outcome)
+        callback(self.outcome)
+
+    def cancel(self) -> None:
+        if self.cancel_error is not None:
+            raise self.cancel_error
+
+
+def handle_of(outcome: Outcome, **arguments: Any) -> SubmittedTaskHandle:
+    native: Any = EndedTask(outcome)
+    return SubmittedTaskHandle(native, query_id="q", task_id=7, name="Scan->Filter", **arguments)
+
+
+def result_of(outcome: Outcome) -> RayTaskResult:
+    return asyncio.run(handle_of(outcome).get_result())
+
+
+def test_success_hands_on_the_references_with_rows_and_bytes() -> None:
+    result: Any = result_of(Outcome("success", [Ref(), Ref(0, 0)], b"stats"))
+    assert [(part.num_rows, part.size_bytes) for part in result._0] == [(3, 24), (0, 0)]
+    assert bytes(result._1) == b"stats"
+
+
+def test_the_users_exception_arrives_with_its_type_and_a_note_on_where() -> None:
+    with pytest.raises(ZeroDivisionError, match="by the user") as caught:
+        result_of(Outcome("failed", error=encode_error(ZeroDivisionError("by the user")), message="line 3 of udf.py"))
+    notes = " ".join(caught.value.__notes__)
+    for part in ("task 7", "Scan->Filter", "query q", "worker-1", "line 3 of udf.py"):
+        assert part in notes
+
+
+def test_a_udf_exception_stays_one_and_keeps_its_cause() -> None:
+    error = UDFException("the UDF failed")
+    error.__cause__ = KeyError("the user's")
+    with pytest.raises(UDFException) as caught:
+        result_of(Outcome("failed", error=encode_error(error)))
+    assert isinstance(caught.value.original_exception, KeyError)
+
+
+@pytest.mark.parametrize("error", [b"", b"garbage", encode_error(SystemExit(3))])
+def test_an_error_that_cannot_be_raised_here_becomes_a_task_error(error: bytes) -> None:
+    with pytest.raises(TaskError, match=r"task 7 .* on worker worker-1 failed: .*the text"):
+        result_of(Outcome("failed", error=error, message="the text"))
+
+
+def test_lost_workers_are_named() -> None:
+    with pytest.raises(WorkerLostError, match="worker-1 was lost: killed four times"):
+        result_of(Outcome("lost", message="killed four times"))
+
+
+def test_a_task_that_daft_cancelled_ends_as_cancelled() -> None:
+    async def scenario() -> None:
+        handle = handle_of(Outcome("cancelled"))
+        handle.cancel()
+        await handle.get_result()
+
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(scenario())
+
+
+def test_a_task_that_somebody_else_cancelled_is_an_error() -> None:
+    with pytest.raises(TaskError, match="was cancelled: the session ends"):
+        result_of(Outcome("cancelled", message="the session ends"))
+
+
+def test_cancelling_never_raises() -> None:
+    native: Any = EndedTask(Outcome("cancelled"))
+    native.cancel_error = RuntimeError("the pool is gone")
+    SubmittedTaskHandle(native, query_id="q", task_id=1, name="Scan").cancel()
+
+
+def test_a_task_that_could_not_be_submitted_fails_where_daft_looks() -> None:
+    handle = FailedTaskHandle(ValueError("cannot be pickled"))
+    handle.cancel()
+    with pytest.raises(ValueError, match="cannot be pickled"):
+        asyncio.run(handle.get_result())
+
+
+def test_a_second_run_that_leaves_a_limit_short_is_an_error() -> None:
+    async def scenario() -> None:
+        counter = LimitCounters().create(10, 0)
+        for rows in (6, 4):
+            counter.counter.claim("7", counter.counter.start("7", "worker-1"), rows)
+        await handle_of(Outcome("success"), counters=[counter]).get_result()
+
+    with pytest.raises(WorkerLostError, match="found 2 rows fewer"):
+        asyncio.run(scenario())
