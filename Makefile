@@ -124,11 +124,11 @@ format: $(STAMPS)/venv ## Format Python and Rust, and mend what can be mended
 # ---------------------------------------------------------------------------------------------- upkeep
 
 .PHONY: protos
-protos: $(STAMPS)/tools ## Generate the Rust code of the control protocol from protos/
+protos: $(STAMPS)/venv ## Generate the code of the control protocol from protos/: Rust, and Python for the tests
 	@./scripts/protos.sh
 
 .PHONY: protos-check
-protos-check: $(STAMPS)/tools ## Fail where the committed generated code is out of date
+protos-check: $(STAMPS)/venv ## Fail where the committed generated code is out of date
 	@./scripts/protos.sh check
 
 .PHONY: docs

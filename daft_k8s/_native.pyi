@@ -9,6 +9,21 @@ from asyncio import AbstractEventLoop
 from collections.abc import Callable, Sequence
 from typing import Protocol, final
 
+from typing_extensions import Self
+
+__all__ = [
+    "PROTOCOL_VERSION",
+    "ArrowStream",
+    "K8sTaskResultHandle",
+    "K8sWorker",
+    "K8sWorkerManager",
+    "PartitionRef",
+    "TaskCommand",
+    "TaskOutcome",
+    "WorkerCall",
+    "WorkerServer",
+]
+
 PROTOCOL_VERSION: int
 
 class SupportsArrowStream(Protocol):
@@ -110,8 +125,8 @@ class LauncherProtocol(Protocol):
 class K8sWorkerManager:
     """The driver's end of a session: the pool of workers and every connection to them."""
 
-    def __init__(
-        self,
+    def __new__(
+        cls,
         *,
         session_id: str,
         token: str,
@@ -127,7 +142,7 @@ class K8sWorkerManager:
         unreachable_timeout_seconds: float,
         max_task_attempts: int,
         max_worker_restarts: int,
-    ) -> None: ...
+    ) -> Self: ...
     def set_desired_workers(self, count: int) -> None:
         """Asks for workers `worker-0` .. `worker-<count-1>`; missing ones are launched at once."""
 
@@ -195,8 +210,8 @@ class WorkerServer:
     control_address: str
     data_address: str
 
-    def __init__(
-        self,
+    def __new__(
+        cls,
         *,
         session_id: str,
         worker_id: str,
@@ -218,7 +233,7 @@ class WorkerServer:
         on_stop: Callable[[str], None],
         on_end_query: Callable[[str], None],
         on_log: Callable[[int, str], None],
-    ) -> None:
+    ) -> Self:
         """Binds both ports (0: any) and serves; raises OSError if it cannot.
 
         Health answers NOT_SERVING until `set_serving`. `on_stop(reason)` comes on a drain call, and
@@ -241,9 +256,7 @@ class WorkerServer:
     def cancelled_task(self, key: str) -> None:
         """Discards the task's outputs, reports it as cancelled and frees its slot."""
 
-    def call_driver(
-        self, target: str, payload: bytes, callback: Callable[[bytes | None, str | None], None]
-    ) -> None:
+    def call_driver(self, target: str, payload: bytes, callback: Callable[[bytes | None, str | None], None]) -> None:
         """Calls the driver over the stream that it opened; `callback(payload, None)` or `callback(None, error)`."""
 
     def begin_drain(self) -> None:

@@ -5,44 +5,6 @@ Not here: Daft, the connections to workers, and any decision about how many ther
 on them: that is the pool's (`daft_k8s._native`). Only the driver's rooms import this one.
 """
 
-from __future__ import annotations
+from daft_k8s.allocation.launchers import Launcher, make_launcher
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
-
-from daft_k8s.errors import UnsupportedError
-
-if TYPE_CHECKING:
-    from daft_k8s.allocation.local import PoolNews
-    from daft_k8s.config import Configuration
-
-
-class Launcher(Protocol):
-    """An allocator: what the pool asks of it, and the end."""
-
-    def launch(self, worker_id: str, launch_id: int) -> None: ...
-    def stop(self, worker_id: str, launch_id: int, reason: str) -> None: ...
-    def shutdown(self, timeout_seconds: float) -> None:
-        """Ends and reaps whatever it has started; blocks at most about `timeout_seconds`."""
-
-
-def make_launcher(
-    configuration: Configuration,
-    *,
-    session_id: str,
-    token: str,
-    manager_getter: Callable[[], PoolNews | None],
-) -> Launcher:
-    """The launcher that the configuration names.
-
-    Raises:
-        UnsupportedError: That allocation is not there yet.
-    """
-    if configuration.allocation != "local":
-        raise UnsupportedError(
-            f'allocation="{configuration.allocation}" is not supported by daft_k8s yet: workers as Pods come with '
-            'the Kubernetes backend. allocation="local" works now: workers are processes of this machine'
-        )
-    from daft_k8s.allocation.local import LocalLauncher
-
-    return LocalLauncher(configuration, session_id=session_id, token=token, manager_getter=manager_getter)
+__all__ = ["Launcher", "make_launcher"]

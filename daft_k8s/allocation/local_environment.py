@@ -37,7 +37,7 @@ def worker_environment(
         token: The session's secret.
         worker_id: The logical worker.
         launch_id: Which process of that worker.
-        spill_dir: Its private directory.
+        spill_dir: Its private directory; the session's is the one around it.
         ready_fd: The pipe for its ready line.
         lifeline_fd: The pipe whose end tells it that the driver is gone.
         inherited: The driver's environment; None: this process's.
@@ -68,6 +68,7 @@ def worker_environment(
         "MEMORY_BYTES": configuration.worker_memory_bytes,
         "STORE_MEMORY_SHARE": configuration.store_memory_share,
         "SPILL_DIR": spill_dir,
+        "SESSION_DIR": os.path.dirname(spill_dir),
         "ORPHAN_TIMEOUT_SECONDS": configuration.orphan_timeout_seconds,
         "DRAIN_TIMEOUT_SECONDS": configuration.drain_timeout_seconds,
         "MAX_MESSAGE_BYTES": configuration.max_message_bytes,

@@ -5,14 +5,14 @@ from __future__ import annotations
 import atexit
 import logging
 import os
-import platform
 import secrets
+import sys
 import threading
 import uuid
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
-from daft_k8s.driver.launchers import make_launcher
+from daft_k8s.allocation import make_launcher
 from daft_k8s.driver.termination import exit_on_sigterm
 from daft_k8s.errors import SessionClosedError, WorkerStartError
 
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from daft_k8s._native import K8sWorkerManager, WorkerCall
+    from daft_k8s.allocation import Launcher
     from daft_k8s.config import Configuration
-    from daft_k8s.driver.launchers import Launcher
 
 logger = logging.getLogger("daft_k8s")
 
@@ -132,7 +132,7 @@ class Session:
                     session_id=self.session_id,
                     token=token,
                     daft_version=self._daft_version,
-                    python_version=platform.python_version(),
+                    python_version=f"{sys.version_info.major}.{sys.version_info.minor}",
                     loop=self._loop,
                     launcher=launcher,
                     on_worker_call=self._on_worker_call,

@@ -11,6 +11,7 @@ import types
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from daft_k8s.config.describe import ignored_message
 from daft_k8s.errors import ConfigurationError
 from daft_k8s.seam import checks
 
@@ -159,9 +160,9 @@ def activate(configuration: Configuration, **session_arguments: Any) -> Session:
     global _next_session
     with _lock:
         install()
-        ignored = configuration.ignored()
-        if ignored:
-            logger.warning("options without effect on local workers: %s", ", ".join(ignored))
+        ignored = ignored_message(configuration)
+        if ignored is not None:
+            logger.warning("%s", ignored)
         runner = _runner_in_use()
         if runner is not None:
             open_one = runner.session

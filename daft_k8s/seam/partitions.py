@@ -6,11 +6,12 @@ import logging
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
-from daft.daft import PyMicroPartition, RayPartitionRef
+from daft.daft import RayPartitionRef
 from daft.recordbatch import MicroPartition
 from daft.runners.partitioning import MaterializedResult, PartitionMetadata, PartitionSet
 from daft.runners.runner_io import RunnerIO
 
+from daft_k8s.arrow_partitions import from_arrow, to_arrow
 from daft_k8s.errors import WorkerLostError
 from daft_k8s.seam.unsupported import refuse_ray_bridge
 
@@ -29,7 +30,7 @@ logger = logging.getLogger("daft_k8s")
 
 def to_micropartition(stream: ArrowStream) -> MicroPartition:
     """Takes over the buffers of an Arrow stream without a copy."""
-    return MicroPartition._from_pymicropartition(PyMicroPartition.from_arrow_stream(stream))
+    return MicroPartition._from_pymicropartition(from_arrow(stream))
 
 
 def fetch_micropartitions(session: Session, refs: Sequence[PartitionRef]) -> list[MicroPartition]:
@@ -122,7 +123,7 @@ class K8sPartitionSet(PartitionSet[Any]):
         partition_set = cls()
         for partition_id, result in local.items():
             data = result.micropartition()
-            reference = session.manager.put(data._micropartition, len(data), data.size_bytes() or 0)
+            reference = session.manager.put(to_arrow(data._micropartition), len(data), data.size_bytes() or 0)
             partition_set.set_partition(partition_id, K8sMaterializedResult(session, reference, data))
         return partition_set
 

@@ -50,7 +50,6 @@ class K8sRunner(Runner[Any]):
     def __init__(self, session: Session) -> None:
         super().__init__()
         self._session = session
-        self._plan_runner = DistributedPhysicalPlanRunner()
 
     @property
     def session(self) -> Session:
@@ -59,8 +58,6 @@ class K8sRunner(Runner[Any]):
 
     def use_session(self, session: Session) -> None:
         """Goes on with the workers of another session, after the first was shut down."""
-        # Daft remembers workers in its plan runner, and those were the old session's.
-        self._plan_runner = DistributedPhysicalPlanRunner()
         self._session = session
 
     def initialize_partition_set_cache(self) -> PartitionSetCache:
@@ -152,7 +149,10 @@ class K8sRunner(Runner[Any]):
             refuse_unsupported_nodes(physical_plan)
             notifications.started(builder.schema()._schema, builder.repr_json(), optimized, physical_plan)
             session.wait_for_worker()
-            partitions = self._plan_runner.run_plan(plan, references)
+            # One plan runner for each query: Daft never frees the CPUs that it has booked in it for tasks
+            # of a failed or abandoned query, until no task fits any more. It costs nothing, and the
+            # pool knows what workers really do.
+            partitions = DistributedPhysicalPlanRunner().run_plan(plan, references)
             stream = ResultStream(session.loop, partitions, make_result, ahead=ahead)
             del partitions, references
             yield from stream

@@ -7,13 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import json
 import logging
 import os
-import platform
-import shutil
 import signal
-import stat
 import sys
 import threading
 import time
@@ -24,6 +22,7 @@ from daft_k8s.errors import ConfigurationError, DaftK8sError, WorkerStartError
 from daft_k8s.worker import exit_codes
 from daft_k8s.worker.driver_calls import set_current_worker
 from daft_k8s.worker.logs import configure_logging
+from daft_k8s.worker.private_directory import make_private_directory, remove_private_directory
 from daft_k8s.worker.settings import WorkerSettings, variable
 
 if TYPE_CHECKING:
@@ -74,8 +73,12 @@ async def _serve(settings: WorkerSettings) -> None:
 
 
 def prepare_environment(settings: WorkerSettings, environment: MutableMapping[str, str]) -> None:
-    """Sets what Daft reads at import, and removes what is the driver's alone."""
-    for name in (*_DRIVER_ONLY, variable("token"), variable("ready_fd"), variable("lifeline_fd")):
+    """Sets what Daft reads at import, and removes what is the driver's alone.
+
+    The worker's own settings have been read and go as well, so that a UDF that looks at the configuration of
+    daft_k8s, or starts a process, finds neither them nor the token.
+    """
+    for name in (*_DRIVER_ONLY, *(variable(item.name) for item in dataclasses.fields(settings))):
         environment.pop(name, None)
     environment["DAFT_RUNNER"] = "native"
     environment["DAFT_FLOTILLA_WORKER"] = "1"
@@ -89,6 +92,7 @@ class WorkerProcess:
     def __init__(self, settings: WorkerSettings) -> None:
         self._settings = settings
         self._stop = asyncio.Event()
+        self._abandoned = False
 
     async def run(self) -> None:
         """Serves until somebody wants the worker to stop, then drains.
@@ -111,7 +115,7 @@ class WorkerProcess:
                 set_current_worker(None)
                 server.shutdown()
         finally:
-            shutil.rmtree(settings.spill_dir, ignore_errors=True)
+            remove_private_directory(settings.spill_dir, settings.session_dir)
 
     def _build(self, loop: asyncio.AbstractEventLoop) -> tuple[TaskRunner, WorkerServer]:
         settings = self._settings
@@ -134,7 +138,7 @@ class WorkerProcess:
                 control_port=settings.control_port,
                 data_port=settings.data_port,
                 daft_version=daft.__version__,
-                python_version=platform.python_version(),
+                python_version=f"{sys.version_info.major}.{sys.version_info.minor}",
                 slots=settings.slots,
                 memory_bytes=settings.memory_bytes,
                 store_memory_bytes=settings.store_memory_bytes,
@@ -159,7 +163,7 @@ class WorkerProcess:
         settings = self._settings
         server.set_serving()
         if settings.lifeline_fd >= 0:
-            watch_lifeline(settings.lifeline_fd, self.stop)
+            watch_lifeline(settings.lifeline_fd, self._on_driver_gone)
         if settings.ready_fd >= 0:
             line = {
                 "control": server.control_address,
@@ -179,40 +183,30 @@ class WorkerProcess:
             logger.info("%s stops: %s", self._settings.worker_id, reason)
             self._stop.set()
 
+    def _on_driver_gone(self, reason: str) -> None:
+        # Nobody will ask for what still runs.
+        self._abandoned = True
+        self.stop(reason)
+
     def _on_sigterm(self) -> None:
         if not self._stop.is_set():
             self.stop("SIGTERM")
             return
         logger.warning("second SIGTERM: exiting at once")
-        shutil.rmtree(self._settings.spill_dir, ignore_errors=True)
+        remove_private_directory(self._settings.spill_dir, self._settings.session_dir)
         _exit_now(128 + signal.SIGTERM)
 
     async def _drain(self, server: WorkerServer, runner: TaskRunner) -> None:
         server.begin_drain()
         end = time.monotonic() + self._settings.drain_timeout_seconds
-        while (left := max(server.running_tasks(), runner.running)) and time.monotonic() < end:
+        left = 0
+        while not self._abandoned and (left := max(server.running_tasks(), runner.running)) and time.monotonic() < end:
             await asyncio.sleep(_DRAIN_POLL_SECONDS)
-        if left:
+        if self._abandoned:
+            runner.cancel_all()
+        elif left:
             seconds = self._settings.drain_timeout_seconds
             logger.warning("%d tasks were still running after %g s of draining; they are given up", left, seconds)
-
-
-def make_private_directory(path: str) -> None:
-    """Makes a directory that only this user can enter.
-
-    Raises:
-        WorkerStartError: It cannot be made, or it is there and belongs to somebody else.
-    """
-    try:
-        os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
-        with contextlib.suppress(FileExistsError):
-            os.mkdir(path, mode=0o700)
-        found = os.lstat(path)
-        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
-            raise WorkerStartError(f"the spill directory {path} is not a directory of this user")
-        os.chmod(path, 0o700)
-    except OSError as error:
-        raise WorkerStartError(f"the spill directory {path} cannot be made: {error}") from error
 
 
 def watch_lifeline(fd: int, stop: Callable[[str], None]) -> None:

@@ -40,6 +40,8 @@ class WorkerSettings:
     """A directory of this process alone; made with mode 0700 and removed at exit."""
     memory_bytes: int
     """Memory of this worker, shared by Daft and the partition store."""
+    session_dir: str = ""
+    """The directory around `spill_dir` that the driver made for its session on this machine; "": there is none."""
     launch_id: int = 0
     """Counts the processes behind one worker id."""
     control_port: int = 7777

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from daft.daft import PyMicroPartition
 
+from daft_k8s.arrow_partitions import from_arrow
+
 if TYPE_CHECKING:
     from daft_k8s._native import ArrowStream
 
@@ -37,5 +39,5 @@ def _runs(streams: Iterable[ArrowStream]) -> Iterator[list[ArrowStream]]:
 
 
 def _import(run: Sequence[ArrowStream]) -> PyMicroPartition:
-    parts = [PyMicroPartition.from_arrow_stream(stream) for stream in run]
+    parts = [from_arrow(stream) for stream in run]
     return parts[0] if len(parts) == 1 else PyMicroPartition.concat(parts)

@@ -11,6 +11,7 @@ from daft.datatype import DataType
 from daft.pickle import dumps
 from daft.recordbatch.micropartition import MicroPartition
 
+from daft_k8s.arrow_partitions import to_arrow
 from daft_k8s.errors import TaskError, UnsupportedError
 
 if TYPE_CHECKING:
@@ -72,9 +73,8 @@ class TaskOutputs:
             return
         self._pieces, self._pieces_bytes = [], 0
         if self._python_columns is None:
-            python = DataType.python()
-            self._python_columns = [field.name for field in pieces[0].schema() if field.dtype == python]
-        streams: list[SupportsArrowStream] = [piece._micropartition for piece in pieces]
+            self._python_columns = _python_columns(pieces[0])
+        streams: list[SupportsArrowStream] = [to_arrow(piece._micropartition) for piece in pieces]
         num_rows = sum(len(piece) for piece in pieces)
         try:
             if self._python_columns:
@@ -91,6 +91,16 @@ class TaskOutputs:
                 f"({culprit[1]}), so it cannot leave the process that made it; "
                 "return plain values or picklable objects from the UDF"
             ) from error
+
+
+def _python_columns(piece: MicroPartition) -> list[str]:
+    """Names of the columns that hold Python objects."""
+    names = piece.column_names()
+    if len(set(names)) < len(names):
+        # Daft's partial aggregates may bear one name twice, and then no field can be looked up by its name.
+        return []
+    python = DataType.python()
+    return [field.name for field in piece.schema() if field.dtype == python]
 
 
 def _unpicklable(pieces: Sequence[MicroPartition], columns: Sequence[str]) -> tuple[str, str] | None:

@@ -69,6 +69,11 @@ class TaskRunner:
             self._cancelling.add(key)
             task.cancel()
 
+    def cancel_all(self) -> None:
+        """Cancels whatever is running."""
+        for key in list(self._running):
+            self.on_cancel(key)
+
     def on_end_query(self, query_id: str) -> None:
         """Forgets what was kept for a query."""
         self._plans.end_query(query_id)

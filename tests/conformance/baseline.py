@@ -95,7 +95,9 @@ def compare(results: Iterable[Result], baseline: Mapping[str, Outcome]) -> Compa
     for result in ours:
         name = pairs.get(result.nodeid)
         there = None if name is None else baseline[name]
-        if there is None:
+        if there is None and result.is_bad and _is_module_of(result.nodeid, baseline):
+            comparison.regressions.append(result)
+        elif there is None:
             comparison.only_here.append(result)
         elif result.is_bad:
             (comparison.regressions if there.status == "passed" else comparison.both_fail).append(result)
@@ -106,6 +108,13 @@ def compare(results: Iterable[Result], baseline: Mapping[str, Outcome]) -> Compa
             comparison.seconds_there += there.seconds
     comparison.only_there = sorted(set(baseline) - set(pairs.values()))
     return comparison
+
+
+def _is_module_of(nodeid: str, baseline: Mapping[str, Outcome]) -> bool:
+    """Whether it is no test but a whole module that could not be collected, with tests that pass there."""
+    return "::" not in nodeid and any(
+        outcome.status == "passed" and covers([nodeid], (), name) for name, outcome in baseline.items()
+    )
 
 
 def _pair(results: Iterable[Result], baseline: Mapping[str, Outcome]) -> dict[str, str]:

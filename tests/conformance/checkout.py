@@ -43,6 +43,18 @@ TIERS = {
 }
 
 
+# Python runs a module of this name at its start, also in processes that tests start.
+_TAKE_OVER = """\
+import os
+
+if os.environ.get("DAFT_CONFORMANCE_RUNNER") == "k8s" and os.environ.get("DAFT_RUNNER") == "ray":
+    from daft_k8s._after_import import after_import
+    from daft_k8s._autostart import take_over
+
+    after_import("daft", take_over)
+"""
+
+
 @contextmanager
 def staged(checkout: Path) -> Iterator[Path]:
     """Copies the tests alone into a temporary folder, and yields it.
@@ -61,5 +73,7 @@ def staged(checkout: Path) -> Iterator[Path]:
             "    integration: needs services\n"
             "    benchmark: measures\n"
             "    hypothesis: draws its examples\n"
+            "    timeout: has a limit of its own; here all have one\n"
         )
+        (stage / "sitecustomize.py").write_text(_TAKE_OVER)
         yield stage

@@ -11,14 +11,17 @@ import faulthandler
 import json
 import os
 import signal
-import sys
-import types
+import threading
+import time
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import pytest
 
+from conformance import stand_ins
+
 MAX_DETAIL_CHARACTERS = 12_000
+SUSPICIOUS_SECONDS = 10.0
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -42,30 +45,16 @@ def _take_over() -> None:
     from daft_k8s._autostart import take_over
 
     take_over(daft)
-    # `DataFrame.iter_partitions` yields references with Ray and partitions here; tests resolve what they get.
-    stand_in = types.ModuleType("ray", "Stands in for Ray where tests resolve partitions.")
-    stand_in.get = _get  # type: ignore[attr-defined]
-    stand_in.ObjectRef = type("ObjectRef", (), {})  # type: ignore[attr-defined]
-    stand_in.exceptions = types.ModuleType("ray.exceptions")  # type: ignore[attr-defined]
-    stand_in.exceptions.RayTaskError = type("RayTaskError", (Exception,), {})  # type: ignore[attr-defined]
-    sys.modules["ray"] = stand_in
-    sys.modules["ray.exceptions"] = stand_in.exceptions
-
-
-def _get(partitions: Any) -> Any:
-    from daft.recordbatch import MicroPartition
-
-    for partition in partitions if isinstance(partitions, list) else [partitions]:
-        if not isinstance(partition, MicroPartition):
-            raise TypeError(f"a runner without Ray yields partitions, not {type(partition).__name__}")
-    return partitions
+    stand_ins.install()
 
 
 def pytest_configure(config: pytest.Config) -> None:
     stacks = config.getoption("--conformance-stacks")
     if stacks:
         # Kept open for as long as the process lives: a signal may come at any time.
-        faulthandler.register(signal.SIGUSR1, file=open(stacks, "a"), all_threads=True)  # noqa: SIM115
+        file = open(stacks, "a", buffering=1)  # noqa: SIM115
+        faulthandler.register(signal.SIGUSR1, file=file, all_threads=True)
+        config.pluginmanager.register(PoolWatch(file), "conformance-pool-watch")
     descriptor = config.getoption("--conformance-events")
     if descriptor is not None:
         os.set_inheritable(descriptor, False)  # else workers would keep it open
@@ -87,6 +76,39 @@ class Plan:
         if left_out:
             config.hook.pytest_deselected(items=left_out)
             items[:] = [item for item in items if item.nodeid in self._nodeids]
+
+
+class PoolWatch:
+    """Writes down the state of the pool of workers while a test takes suspiciously long."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+        self._current = ""
+        self._due = float("inf")
+        threading.Thread(target=self._watch, name="conformance-pool-watch", daemon=True).start()
+
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        self._current, self._due = nodeid, time.monotonic() + SUSPICIOUS_SECONDS
+
+    def pytest_runtest_logfinish(self) -> None:
+        self._due = float("inf")
+
+    def _watch(self) -> None:
+        while True:
+            time.sleep(1.0)
+            if time.monotonic() > self._due:
+                self._due = time.monotonic() + SUSPICIOUS_SECONDS
+                self._file.write(f"{self._current} still runs; the pool: {_pool_status()}\n")
+
+
+def _pool_status() -> str:
+    from daft_k8s.driver.session import find_current_session
+
+    session = find_current_session()
+    try:
+        return "none" if session is None or session.closed else session.status()
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
 
 
 class Reporter:
@@ -134,7 +156,12 @@ class Reporter:
             self._detail = (self._detail + report.longreprtext)[-MAX_DETAIL_CHARACTERS:]
         elif report.skipped:
             self._status = self._status or "skipped"
-            self._error = self._error or (str(report.longrepr[2]) if isinstance(report.longrepr, tuple) else "")
+            expected = getattr(report, "wasxfail", None)
+            if expected is not None:
+                self._error = f"expected to fail: {expected}"
+                self._detail = report.longreprtext[-MAX_DETAIL_CHARACTERS:]
+            elif isinstance(report.longrepr, tuple):
+                self._error = str(report.longrepr[2])
         elif report.when == "call":
             self._status = self._status or "passed"
 

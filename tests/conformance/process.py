@@ -62,6 +62,7 @@ class PytestProcess:
         read_end, write_end = os.pipe()
         place.files.mkdir(parents=True, exist_ok=True)
         with place.log.open("ab") as log:
+            self._log_start = log.tell()
             self._process = subprocess.Popen(
                 [
                     *(sys.executable, "-m", "pytest", "-p", "conformance.plugin", "--rootdir", str(place.stage)),
@@ -129,7 +130,7 @@ class PytestProcess:
 
     def last_words(self) -> str:
         """The end of its output."""
-        return self._place.log.read_text(errors="replace")[-3000:]
+        return self._place.log.read_bytes()[self._log_start :].decode(errors="replace")[-3000:]
 
 
 def collect(place: Place, paths: Sequence[str], *, on_result: Callable[[Result], None]) -> list[str]:

@@ -25,14 +25,14 @@ class Result:
 
     @property
     def test_id(self) -> str:
-        return test_id(self.nodeid)
+        return id_of(self.nodeid)
 
     @property
     def is_bad(self) -> bool:
         return self.status in ("failed", "error")
 
 
-def test_id(nodeid: str) -> str:
+def id_of(nodeid: str) -> str:
     """A test as reports in JUnit's form name it: `tests.window.test_rank.TestRank::test_ties[1]`."""
     path, bracket, parameters = nodeid.partition("[")
     names = path.split("::")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from .baseline import Outcome
-from .results import test_id
+from .results import id_of
 
 USUAL_SECONDS = 0.1
 """What a test takes that nobody has measured."""
@@ -24,7 +24,7 @@ def divide(nodeids: Sequence[str], shares: int, measured: Mapping[str, Outcome])
         groups[-1].append(nodeid)
 
     def seconds(group: list[str]) -> float:
-        outcomes = (measured.get(test_id(nodeid)) for nodeid in group)
+        outcomes = (measured.get(id_of(nodeid)) for nodeid in group)
         return sum(USUAL_SECONDS if outcome is None else outcome.seconds for outcome in outcomes)
 
     order = {nodeid: position for position, nodeid in enumerate(nodeids)}

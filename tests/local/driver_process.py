@@ -30,10 +30,11 @@ def run_file(path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def start(script: str, **variables: str) -> subprocess.Popen[str]:
+def start(script: str, *, stdin: int | None = None, **variables: str) -> subprocess.Popen[str]:
     """Starts a script whose output is read line by line."""
     return subprocess.Popen(
         [sys.executable, "-W", "ignore", "-c", textwrap.dedent(script)],
+        stdin=stdin,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

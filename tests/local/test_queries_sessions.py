@@ -94,13 +94,13 @@ def test_partitions_are_kept_apart_as_asked() -> None:
     process = driver_process.run(
         script(
             """
-print(df.into_partitions(7).collect().num_partitions(), df.repartition(9, "key").collect().num_partitions())
-print([len(part) for part in df.into_partitions(2).iter_partitions()])
+for parts in (df.into_partitions(7), df.repartition(9, "id"), df.into_partitions(2)):
+    sizes = [len(part) for part in parts.iter_partitions()]
+    print(len(sizes), sum(sizes))
 """
         )
     )
-    assert process.stdout.splitlines()[0] == "7 9", failed(process)
-    assert sum(eval(process.stdout.splitlines()[1])) == 10_000
+    assert process.stdout.splitlines() == ["7 10000", "9 10000", "2 10000"], failed(process)
 
 
 def test_an_unchanged_script_runs_on_workers_when_the_environment_says_so() -> None:
@@ -185,18 +185,16 @@ df.with_column("c", slow(col("id"))).collect()
     assert [pid for pid in workers if psutil.pid_exists(pid)] == []
 
 
-def test_a_worker_that_cannot_start_is_told_with_its_reason() -> None:
+def test_workers_that_cannot_start_are_an_error_with_the_reason() -> None:
     process = driver_process.run(
         """
+import functools, sys
 import daft, daft_k8s
-daft_k8s.set_runner_k8s(
-    allocation="local",
-    num_workers=1,
-    worker_cpu=1,
-    worker_memory="512Mi",
-    max_worker_restarts=0,
-    env={"PYTHONHOME": "/there/is/no/python/here"},
-)
+from daft_k8s.allocation import local
+
+broken = [sys.executable, "-c", "raise SystemExit('there is no Daft on this worker')"]
+local.LocalLauncher = functools.partial(local.LocalLauncher, command=broken)
+daft_k8s.set_runner_k8s(num_workers=1, worker_cpu=1, worker_memory="512Mi", max_worker_restarts=0)
 try:
     daft.range(10).collect()
 except daft_k8s.errors.WorkerStartError as error:
@@ -204,3 +202,4 @@ except daft_k8s.errors.WorkerStartError as error:
 """
     )
     assert process.stdout.startswith("refused: no worker"), failed(process)
+    assert "there is no Daft on this worker" in process.stdout + process.stderr

@@ -14,17 +14,17 @@ const HEADER: &str = "authorization";
 /// Server side: answers UNAUTHENTICATED unless the call carries the session's token.
 #[derive(Clone)]
 pub struct Check {
-    expected: Arc<str>,
+    expected: Option<Arc<str>>,
 }
 
 impl Check {
-    /// Accepts exactly `token`.
+    /// Accepts exactly `token`; an empty token accepts nobody.
     pub fn new(token: &str) -> Self {
-        Self { expected: format!("Bearer {token}").into() }
+        Self { expected: (!token.is_empty()).then(|| format!("Bearer {token}").into()) }
     }
 
     fn accepts(&self, given: &[u8]) -> bool {
-        given.ct_eq(self.expected.as_bytes()).into()
+        self.expected.as_ref().is_some_and(|expected| given.ct_eq(expected.as_bytes()).into())
     }
 }
 
@@ -81,6 +81,13 @@ mod tests {
         for wrong in ["Bearer other", "Bearer secretive", "Bearer secre", "secret", ""] {
             let status = Check::new("secret").call(with_header(wrong)).unwrap_err();
             assert_eq!(status.code(), tonic::Code::Unauthenticated, "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn an_empty_token_accepts_nobody() {
+        for header in ["Bearer ", "Bearer", ""] {
+            assert!(Check::new("").call(with_header(header)).is_err(), "{header:?}");
         }
     }
 

@@ -30,7 +30,8 @@ pub struct HealthSwitch {
 impl HealthSwitch {
     /// SERVING or NOT_SERVING, for the server as a whole (the empty name) and for the worker service.
     pub async fn set_serving(&self, serving: bool) {
-        let status = if serving { tonic_health::ServingStatus::Serving } else { tonic_health::ServingStatus::NotServing };
+        let status =
+            if serving { tonic_health::ServingStatus::Serving } else { tonic_health::ServingStatus::NotServing };
         for name in ["", "daft_k8s.v1.Worker"] {
             self.reporter.set_service_status(name, status).await;
         }

@@ -56,7 +56,9 @@ mod tests {
     fn only_the_right_token_is_accepted() {
         assert!(accepts("secret", Some("Bearer secret")));
         assert!(accepts("secret", Some("bearer secret")));
-        for wrong in ["secret", "Bearer", "Bearer ", "Bearer Secret", "Bearer secret2", "Basic secret", "Bearer  secret"] {
+        for wrong in
+            ["secret", "Bearer", "Bearer ", "Bearer Secret", "Bearer secret2", "Basic secret", "Bearer  secret"]
+        {
             assert!(!accepts("secret", Some(wrong)), "{wrong:?} was accepted");
         }
         assert!(!accepts("secret", None));

@@ -104,7 +104,8 @@ impl Status {
 impl From<CodecError> for Status {
     /// For what a caller sent.
     fn from(error: CodecError) -> Self {
-        let code = if matches!(error, CodecError::TooLarge { .. }) { Code::ResourceExhausted } else { Code::InvalidArgument };
+        let code =
+            if matches!(error, CodecError::TooLarge { .. }) { Code::ResourceExhausted } else { Code::InvalidArgument };
         Self::new(code, error.to_string())
     }
 }

@@ -131,7 +131,12 @@ mod tests {
     #[test]
     fn levels_begin_at_their_thresholds() {
         let cases = [(0.0, MemoryLevel::Normal), (0.6999, MemoryLevel::Normal), (0.70, MemoryLevel::Warn)];
-        let more = [(0.85, MemoryLevel::Spill), (0.9499, MemoryLevel::Spill), (0.95, MemoryLevel::Refuse), (7.0, MemoryLevel::Refuse)];
+        let more = [
+            (0.85, MemoryLevel::Spill),
+            (0.9499, MemoryLevel::Spill),
+            (0.95, MemoryLevel::Refuse),
+            (7.0, MemoryLevel::Refuse),
+        ];
         for (ratio, level) in cases.into_iter().chain(more) {
             assert_eq!(MemoryLevel::of(ratio), level, "at {ratio}");
         }
@@ -139,7 +144,8 @@ mod tests {
 
     #[test]
     fn the_fuller_of_store_and_process_decides() {
-        let usage = MemoryUsage { store_bytes: 10, store_memory_bytes: 100, resident_bytes: 90, worker_memory_bytes: 100 };
+        let usage =
+            MemoryUsage { store_bytes: 10, store_memory_bytes: 100, resident_bytes: 90, worker_memory_bytes: 100 };
         assert_eq!(usage.level(), MemoryLevel::Spill);
         let usage = MemoryUsage { store_bytes: 96, resident_bytes: 10, ..usage };
         assert_eq!(usage.level(), MemoryLevel::Refuse);

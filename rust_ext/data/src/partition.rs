@@ -44,11 +44,19 @@ fn check_columns(schema: &SchemaRef, batch: &RecordBatch) -> Result<(), CodecErr
         return Ok(());
     }
     let same_types = schema.fields().len() == found.fields().len()
-        && schema.fields().iter().zip(found.fields()).all(|(left, right)| left.data_type().equals_datatype(right.data_type()));
+        && schema
+            .fields()
+            .iter()
+            .zip(found.fields())
+            .all(|(left, right)| left.data_type().equals_datatype(right.data_type()));
     if same_types {
         return Ok(());
     }
-    Err(CodecError::Malformed(format!("a batch has the columns {:?}, its partition {:?}", found.fields(), schema.fields())))
+    Err(CodecError::Malformed(format!(
+        "a batch has the columns {:?}, its partition {:?}",
+        found.fields(),
+        schema.fields()
+    )))
 }
 
 /// The bytes of the values that a batch shows.
@@ -139,7 +147,9 @@ mod tests {
         let parents = [
             batch(Int64Array::from_iter_values(0..1000)),
             batch(StringArray::from_iter_values((0..1000).map(|number| format!("{number:032}")))),
-            batch(ListArray::from_iter_primitive::<Int64Type, _, _>((0..1000).map(|_| Some(vec![Some(1), None, Some(3)])))),
+            batch(ListArray::from_iter_primitive::<Int64Type, _, _>(
+                (0..1000).map(|_| Some(vec![Some(1), None, Some(3)])),
+            )),
         ];
         for parent in parents {
             let whole = batch_bytes(&parent);

@@ -45,8 +45,15 @@ impl Default for Limits {
 /// DoGet takes a ticket, or many separated by line feeds; each is answered with a schema message
 /// (its `app_metadata` names the ticket's index) and its batches. DoPut takes a path descriptor of
 /// one ticket. Every call must carry the session's token.
-pub async fn serve(listener: TcpListener, store: Store, auth: Auth, limits: Limits, shutdown: impl Future<Output = ()>) {
-    serve_connections(listener, FlightService { store, auth, limits }, AcceptOptions::default(), shutdown).await;
+pub async fn serve(
+    listener: TcpListener,
+    store: Store,
+    auth: Auth,
+    limits: Limits,
+    shutdown: impl Future<Output = ()>,
+) {
+    let options = AcceptOptions { log: store.log(), ..AcceptOptions::default() };
+    serve_connections(listener, FlightService { store, auth, limits }, options, shutdown).await;
 }
 
 type ServerBody = UnsyncBoxBody<Bytes, Infallible>;
@@ -74,7 +81,8 @@ impl FlightService {
         if !self.auth.accepts(request.headers()) {
             return Err(Status::new(Code::Unauthenticated, "the session token is missing or wrong"));
         }
-        let is_grpc = request.headers().get(CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"));
+        let is_grpc =
+            request.headers().get(CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"));
         if request.method() != Method::POST || !is_grpc {
             let mut response = Response::new(ServerBody::default());
             *response.status_mut() = StatusCode::UNSUPPORTED_MEDIA_TYPE;
@@ -94,7 +102,8 @@ impl FlightService {
         let message = self.single_message(&mut body).await?;
         let request = TicketMessage::decode(message)
             .map_err(|error| Status::new(Code::InvalidArgument, format!("not a Flight ticket: {error}")))?;
-        let tickets = Ticket::parse_many(&request.ticket).map_err(|error| Status::new(Code::InvalidArgument, error.to_string()))?;
+        let tickets = Ticket::parse_many(&request.ticket)
+            .map_err(|error| Status::new(Code::InvalidArgument, error.to_string()))?;
         let mut found = Vec::with_capacity(tickets.len());
         for ticket in &tickets {
             found.push(self.store.look_up(ticket).map_err(|error| store_status(&error))?);
@@ -144,7 +153,8 @@ impl FlightService {
             let announced = bytes.get(1..PREFIX_BYTES).map(|mut length| length.get_u32() as usize).unwrap_or(0);
             let largest = announced.max(bytes.len().saturating_sub(PREFIX_BYTES));
             if largest > self.limits.max_message_bytes {
-                let error = CodecError::TooLarge { bytes: largest as u64, limit_bytes: self.limits.max_message_bytes as u64 };
+                let error =
+                    CodecError::TooLarge { bytes: largest as u64, limit_bytes: self.limits.max_message_bytes as u64 };
                 return Err(error.into());
             }
         }
@@ -173,7 +183,9 @@ impl FlightService {
                         return Ok(Some(data));
                     }
                 }
-                Some(Err(error)) => return Err(Status::new(Code::InvalidArgument, format!("the request broke off: {error}"))),
+                Some(Err(error)) => {
+                    return Err(Status::new(Code::InvalidArgument, format!("the request broke off: {error}")));
+                }
             }
         }
     }
@@ -181,7 +193,8 @@ impl FlightService {
 
 fn put_ticket(descriptor: Bytes) -> Result<Ticket, Status> {
     let invalid = |message: String| Status::new(Code::InvalidArgument, message);
-    let descriptor = DescriptorMessage::decode(descriptor).map_err(|error| invalid(format!("not a Flight descriptor: {error}")))?;
+    let descriptor =
+        DescriptorMessage::decode(descriptor).map_err(|error| invalid(format!("not a Flight descriptor: {error}")))?;
     match descriptor.path.as_slice() {
         [ticket] => ticket.parse().map_err(|error| invalid(format!("the descriptor's path: {error}"))),
         _ => Err(invalid("a DoPut must name one ticket as its descriptor's path".into())),
@@ -266,5 +279,7 @@ async fn load(found: Found) -> Result<PartitionData, Status> {
         Found::Memory(data) => return Ok(data),
         spilled => tokio::task::spawn_blocking(move || spilled.load()).await,
     };
-    loaded.map_err(|_| Status::new(Code::Internal, "a spilled partition could not be read"))?.map_err(|error| store_status(&error))
+    loaded
+        .map_err(|_| Status::new(Code::Internal, "a spilled partition could not be read"))?
+        .map_err(|error| store_status(&error))
 }

@@ -237,9 +237,7 @@ struct SharedHost(Arc<Host>);
 
 impl DriverHost for SharedHost {
     fn launch(&self, worker: WorkerId, launch: LaunchId) {
-        self.0.post(move |py, host| {
-            host.launcher.call_method1(py, "launch", (worker.to_string(), launch.0)).map(drop)
-        });
+        self.0.post(move |py, host| host.launcher.call_method1(py, "launch", (worker.to_string(), launch.0)).map(drop));
     }
 
     fn stop(&self, worker: WorkerId, launch: LaunchId, reason: &str) {
@@ -325,11 +323,8 @@ impl K8sWorkerManager {
     }
 
     fn workers(&self) -> Vec<K8sWorker> {
-        let worker = |number| K8sWorker {
-            id: WorkerId(number),
-            driver: self.driver.clone(),
-            mailbox: self.mailbox.clone(),
-        };
+        let worker =
+            |number| K8sWorker { id: WorkerId(number), driver: self.driver.clone(), mailbox: self.mailbox.clone() };
         (0..self.driver.desired_workers()).map(worker).collect()
     }
 

@@ -213,13 +213,7 @@ impl WorkerServer {
     }
 
     #[pyo3(signature = (key, pieces, num_rows, size_bytes))]
-    fn put_output(
-        &self,
-        key: &str,
-        pieces: Vec<Bound<'_, PyAny>>,
-        num_rows: u64,
-        size_bytes: u64,
-    ) -> PyResult<()> {
+    fn put_output(&self, key: &str, pieces: Vec<Bound<'_, PyAny>>, num_rows: u64, size_bytes: u64) -> PyResult<()> {
         let output = arrow::import(&pieces)?;
         if output.num_rows as u64 != num_rows {
             return Err(PyValueError::new_err(format!(

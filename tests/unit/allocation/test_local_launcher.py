@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -18,12 +19,7 @@ from daft_k8s.allocation import make_launcher as choose_launcher
 from daft_k8s.allocation.local import LocalLauncher
 from daft_k8s.config import Configuration
 from daft_k8s.errors import UnsupportedError, WorkerStartError
-
-sys.path.insert(0, str(Path(__file__).parent))
-try:
-    from fakes import SECONDS, Pool, is_alive, make_launcher, wait_until_gone
-finally:
-    sys.path.pop(0)
+from tests.unit.allocation.fakes import SECONDS, Pool, is_alive, make_launcher, wait_until_gone
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self").exists(), reason="looks at processes in /proc")
 
@@ -185,9 +181,9 @@ def test_children_and_files_of_a_killed_worker_go_with_it(pool: Pool, launch: La
 def test_the_worker_knows_when_the_driver_is_gone(tmp_path: Path) -> None:
     script = (
         "import os, sys\n"
-        f"sys.path[:0] = [{str(Path(__file__).parent)!r}, {str(Path(__file__).parents[3])!r}]\n"
+        f"sys.path.insert(0, {str(Path(__file__).parents[3])!r})\n"
         "from pathlib import Path\n"
-        "from fakes import Pool, make_launcher\n"
+        "from tests.unit.allocation.fakes import Pool, make_launcher\n"
         "pool = Pool()\n"
         f"launcher = make_launcher(pool, Path({str(tmp_path)!r}),\n"
         "    'print(os.getpid(), flush=True); ready(); os.read(int(os.environ[\"DAFT_K8S_LIFELINE_FD\"]), 1)')\n"
@@ -196,8 +192,6 @@ def test_the_worker_knows_when_the_driver_is_gone(tmp_path: Path) -> None:
         "print(next(iter(launcher._processes.values())).pid, flush=True)\n"
         "os._exit(0)\n"
     )
-    import subprocess
-
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=SECONDS, check=True)
     wait_until_gone(int(done.stdout.split()[0]))
 

@@ -1,6 +1,7 @@
-"""Runs tasks on Daft's own executor with a fake server, and prints what came out as JSON. Run by `test_real_executor.py`.
+"""Runs tasks on Daft's own executor with a fake server, and writes what came out as JSON.
 
-A process of its own: Daft's executor must not run in a process that later runs Daft's scheduler.
+Run by `test_real_executor.py`. A process of its own: Daft's executor must not run in a
+process that later runs Daft's scheduler.
 """
 
 from __future__ import annotations

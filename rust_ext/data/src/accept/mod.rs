@@ -17,10 +17,10 @@ use tokio::{
     task::JoinSet,
 };
 
-use crate::{error::BoxError, sys};
+use crate::{LogLevel, LogSink, error::BoxError, log, sys};
 
 /// How connections are treated.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct AcceptOptions {
     /// How long a new peer may take to say that it speaks HTTP/2.
     pub preface_timeout: Duration,
@@ -37,6 +37,8 @@ pub struct AcceptOptions {
     pub window_bytes: u32,
     /// How long calls may go on after the shutdown.
     pub drain_timeout: Duration,
+    /// Is told when no connection can be accepted, and when that is over.
+    pub log: LogSink,
 }
 
 impl Default for AcceptOptions {
@@ -49,6 +51,7 @@ impl Default for AcceptOptions {
             max_concurrent_streams: 256,
             window_bytes: 1 << 30,
             drain_timeout: Duration::from_secs(5),
+            log: log::silent(),
         }
     }
 }
@@ -64,8 +67,12 @@ const MOST_BACKOFF: Duration = Duration::from_secs(1);
 ///
 /// Raises the process's soft limit of open files to the hard one. A tower service is passed as
 /// `hyper_util::service::TowerToHyperService::new(service)`.
-pub async fn serve_connections<S, B>(listener: TcpListener, service: S, options: AcceptOptions, shutdown: impl Future<Output = ()>)
-where
+pub async fn serve_connections<S, B>(
+    listener: TcpListener,
+    service: S,
+    options: AcceptOptions,
+    shutdown: impl Future<Output = ()>,
+) where
     S: HttpService<Incoming, ResBody = B> + Clone + Send + 'static,
     S::Future: Send + 'static,
     S::Error: Into<BoxError>,
@@ -88,6 +95,9 @@ where
         };
         match accepted {
             Ok((stream, permit)) => {
+                if backoff > LEAST_BACKOFF {
+                    (options.log)(LogLevel::Info, "connections are accepted again".into());
+                }
                 backoff = LEAST_BACKOFF;
                 let (service, options, stopped) = (service.clone(), options.clone(), stopped.clone());
                 connections.spawn(async move {
@@ -97,7 +107,10 @@ where
             }
             Err(error) if concerns_one_peer(&error) => {}
             // Out of files or memory: existing connections will end and free some.
-            Err(_) => {
+            Err(error) => {
+                if backoff == LEAST_BACKOFF {
+                    (options.log)(LogLevel::Error, format!("cannot accept connections, trying on: {error}"));
+                }
                 tokio::select! {
                     () = &mut shutdown => break,
                     () = tokio::time::sleep(backoff) => backoff = (backoff * 2).min(MOST_BACKOFF),
@@ -123,8 +136,12 @@ fn concerns_one_peer(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
 }
 
-async fn serve_connection<S, B>(stream: TcpStream, service: S, options: &AcceptOptions, mut stopped: watch::Receiver<bool>)
-where
+async fn serve_connection<S, B>(
+    stream: TcpStream,
+    service: S,
+    options: &AcceptOptions,
+    mut stopped: watch::Receiver<bool>,
+) where
     S: HttpService<Incoming, ResBody = B> + Send + 'static,
     S::Future: Send + 'static,
     S::Error: Into<BoxError>,

@@ -37,7 +37,11 @@ pub(super) struct Greeted {
 }
 
 impl AsyncRead for Greeted {
-    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         if self.unread.is_empty() {
             return Pin::new(&mut self.stream).poll_read(context, buffer);
         }

@@ -2,6 +2,10 @@
 
 use std::{
     pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -29,6 +33,33 @@ pub(super) type ClientBody = UnsyncBoxBody<Bytes, BoxError>;
 /// A connection that had broken unnoticed says so at once: what takes longer is another trouble.
 const STALE_WITHIN: Duration = Duration::from_secs(2);
 
+/// How far the peer has taken a request.
+#[derive(Clone, Default)]
+pub(super) struct Progress(Arc<AtomicU64>);
+
+impl Progress {
+    /// Another chunk was asked for.
+    pub(super) fn note(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Waits for the work as long as there is progress; `None` if there was none for `timeout`.
+    async fn while_it_lasts<T>(&self, timeout: Duration, work: impl Future<Output = T>) -> Option<T> {
+        let mut work = std::pin::pin!(work);
+        let mut seen = self.0.load(Ordering::Relaxed);
+        loop {
+            if let Ok(output) = tokio::time::timeout(timeout, &mut work).await {
+                return Some(output);
+            }
+            let now = self.0.load(Ordering::Relaxed);
+            if now == seen {
+                return None;
+            }
+            seen = now;
+        }
+    }
+}
+
 /// The answer to a call, as it comes in.
 pub(super) struct Answer {
     address: String,
@@ -48,17 +79,18 @@ pub(super) async fn start(
     token: &HeaderValue,
     address: &str,
     path: &str,
-    body: impl Fn() -> ClientBody,
+    body: impl Fn(&Progress) -> ClientBody,
 ) -> Result<Answer, FetchError> {
     let mut may_retry = true;
     loop {
         let mut lease = pool.lease(address).await?;
-        let request = request(token, address, path, body())?;
+        let progress = Progress::default();
+        let request = request(token, address, path, body(&progress))?;
         let started = Instant::now();
-        let sent = tokio::time::timeout(config.progress_timeout, lease.sender.send_request(request)).await;
+        let sent = progress.while_it_lasts(config.progress_timeout, lease.sender.send_request(request)).await;
         let error = match sent {
-            Err(_) => return Err(FetchError::TimedOut { address: address.into(), after: config.progress_timeout }),
-            Ok(Ok(response)) => {
+            None => return Err(FetchError::TimedOut { address: address.into(), after: config.progress_timeout }),
+            Some(Ok(response)) => {
                 let (head, body) = response.into_parts();
                 let status = Status::read_from(&head.headers);
                 if status.is_none() {
@@ -68,7 +100,7 @@ pub(super) async fn start(
                 let (address, progress_timeout) = (address.to_owned(), config.progress_timeout);
                 return Ok(Answer { address, body, status, progress_timeout, deadline, _lease: lease });
             }
-            Ok(Err(error)) => error,
+            Some(Err(error)) => error,
         };
         if may_retry && lease.is_used && !error.is_user() && started.elapsed() < STALE_WITHIN {
             may_retry = false;
@@ -78,7 +110,12 @@ pub(super) async fn start(
     }
 }
 
-fn request(token: &HeaderValue, address: &str, path: &str, body: ClientBody) -> Result<Request<ClientBody>, FetchError> {
+fn request(
+    token: &HeaderValue,
+    address: &str,
+    path: &str,
+    body: ClientBody,
+) -> Result<Request<ClientBody>, FetchError> {
     let not_an_address = |error: http::Error| FetchError::Unreachable { address: address.into(), source: error.into() };
     let uri = Uri::builder().scheme("http").authority(address).path_and_query(path).build().map_err(not_an_address)?;
     Request::builder()
@@ -96,7 +133,10 @@ fn check_head(address: &str, status: StatusCode, headers: &HeaderMap) -> Result<
     if status == StatusCode::OK && content_type.starts_with(b"application/grpc") {
         return Ok(());
     }
-    Err(FetchError::Protocol { address: address.into(), message: format!("this is no Flight server: it answered {status}") })
+    Err(FetchError::Protocol {
+        address: address.into(),
+        message: format!("this is no Flight server: it answered {status}"),
+    })
 }
 
 /// What a failed request or body means to the caller.

@@ -13,7 +13,7 @@ use http_body_util::{BodyExt, Full, StreamBody};
 use prost::Message;
 
 use self::{
-    call::{Answer, ClientBody},
+    call::{Answer, ClientBody, Progress},
     pool::Pool,
 };
 use crate::{
@@ -25,6 +25,7 @@ use crate::{
         encode::Encoder,
         wire::{FlightReader, FlightWriter, framed},
     },
+    error::BoxError,
     grpc::{self, Code, DescriptorMessage, Status, TicketMessage},
 };
 
@@ -55,7 +56,7 @@ impl Default for ClientConfig {
             keepalive_interval: Duration::from_secs(5),
             keepalive_timeout: Duration::from_secs(10),
             progress_timeout: Duration::from_secs(60),
-            connections_per_address: 4,
+            connections_per_address: 2,
             tickets_per_request: 16_384,
             max_put_message_bytes: 64 << 20,
         }
@@ -97,7 +98,7 @@ impl DataClient {
 
     async fn fetch_part(&self, address: &str, tickets: &[Ticket]) -> Result<Vec<PartitionData>, FetchError> {
         let request = framed(&TicketMessage { ticket: Ticket::join(tickets).into() }.encode_to_vec());
-        let body = || Full::new(request.clone()).map_err(|never: Infallible| match never {}).boxed_unsync();
+        let body = |_: &Progress| Full::new(request.clone()).map_err(|never: Infallible| match never {}).boxed_unsync();
         let mut answer = self.call(address, grpc::DO_GET, body).await?;
         let mut reader = FlightReader::new(HARD_MAX_BODY_BYTES + (8 << 20));
         let mut decoder = AnswerDecoder::new(tickets.len());
@@ -113,7 +114,8 @@ impl DataClient {
 
     /// Puts a partition into the store at `address` (`host:port`), under this ticket.
     pub async fn put(&self, address: &str, ticket: &Ticket, data: &PartitionData) -> Result<(), FetchError> {
-        let body = || put_body(ticket, data, self.inner.config.max_put_message_bytes);
+        let body =
+            |progress: &Progress| put_body(ticket, data, self.inner.config.max_put_message_bytes, progress.clone());
         let mut answer = self.call(address, grpc::DO_PUT, body).await?;
         while answer.next_chunk().await?.is_some() {}
         check(address, answer.status()?, std::slice::from_ref(ticket))
@@ -129,7 +131,12 @@ impl DataClient {
         self.inner.pool.retain(addresses);
     }
 
-    async fn call(&self, address: &str, path: &str, body: impl Fn() -> ClientBody) -> Result<Answer, FetchError> {
+    async fn call(
+        &self,
+        address: &str,
+        path: &str,
+        body: impl Fn(&Progress) -> ClientBody,
+    ) -> Result<Answer, FetchError> {
         let Some(token) = &self.inner.token else {
             return Err(FetchError::Unauthenticated { address: address.into() });
         };
@@ -161,35 +168,52 @@ fn check(address: &str, status: Status, tickets: &[Ticket]) -> Result<(), FetchE
 }
 
 /// The messages of a DoPut, encoded as they are sent.
-fn put_body(ticket: &Ticket, data: &PartitionData, max_body_bytes: usize) -> ClientBody {
-    let descriptor = DescriptorMessage { kind: 1, command: Bytes::new(), path: vec![ticket.to_string()] }.encode_to_vec();
-    let state = (Encoder::new(max_body_bytes), FlightWriter::default(), data.clone(), None, descriptor);
-    let frames = stream::try_unfold(state, |(mut encoder, mut writer, data, mut next, descriptor)| async move {
-        loop {
-            if let Some(chunk) = writer.next_chunk() {
-                return Ok::<_, crate::error::BoxError>(Some((Frame::data(chunk), (encoder, writer, data, next, descriptor))));
-            }
-            match next {
-                None => {
-                    let header = encoder.begin(&data.schema)?;
-                    writer.schema(&header, &TicketHeader::of(0, &data).to_bytes(), &descriptor);
-                    next = Some(0);
-                }
-                Some(at) => {
-                    let Some(batch) = data.batches.get(at) else {
-                        writer.flush();
-                        let Some(chunk) = writer.next_chunk() else {
-                            return Ok(None);
-                        };
-                        return Ok(Some((Frame::data(chunk), (encoder, writer, data, next, descriptor))));
-                    };
-                    for message in encoder.encode(batch)? {
-                        writer.data(message);
-                    }
-                    next = Some(at + 1);
-                }
-            }
-        }
+fn put_body(ticket: &Ticket, data: &PartitionData, max_body_bytes: usize, progress: Progress) -> ClientBody {
+    let descriptor =
+        DescriptorMessage { kind: 1, command: Bytes::new(), path: vec![ticket.to_string()] }.encode_to_vec();
+    let state = PutState {
+        encoder: Encoder::new(max_body_bytes),
+        writer: FlightWriter::default(),
+        data: data.clone(),
+        next: None,
+        descriptor,
+    };
+    let frames = stream::try_unfold(state, move |mut state| {
+        progress.note();
+        async move { Ok::<_, BoxError>(state.next_chunk()?.map(|chunk| (Frame::data(chunk), state))) }
     });
     StreamBody::new(frames).boxed_unsync()
+}
+
+struct PutState {
+    encoder: Encoder,
+    writer: FlightWriter,
+    data: PartitionData,
+    /// The next batch; `None` before the schema.
+    next: Option<usize>,
+    descriptor: Vec<u8>,
+}
+
+impl PutState {
+    fn next_chunk(&mut self) -> Result<Option<Bytes>, CodecError> {
+        loop {
+            if let Some(chunk) = self.writer.next_chunk() {
+                return Ok(Some(chunk));
+            }
+            let Some(at) = self.next else {
+                let header = self.encoder.begin(&self.data.schema)?;
+                self.writer.schema(&header, &TicketHeader::of(0, &self.data).to_bytes(), &self.descriptor);
+                self.next = Some(0);
+                continue;
+            };
+            let Some(batch) = self.data.batches.get(at) else {
+                self.writer.flush();
+                return Ok(self.writer.next_chunk());
+            };
+            for message in self.encoder.encode(batch)? {
+                self.writer.data(message);
+            }
+            self.next = Some(at + 1);
+        }
+    }
 }

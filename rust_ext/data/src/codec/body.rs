@@ -24,11 +24,14 @@ enum Memory {
 
 impl BodyBuffer {
     pub(crate) fn new(length: usize) -> Result<Self, CodecError> {
-        let memory = if length >= MAP_BYTES {
-            Memory::Mapped(sys::map_memory(length).map_err(|error| CodecError::Malformed(format!("no memory for a body of {length} bytes: {error}")))?)
-        } else {
-            Memory::Heap(MutableBuffer::with_capacity(length))
-        };
+        let memory =
+            if length >= MAP_BYTES {
+                Memory::Mapped(sys::map_memory(length).map_err(|error| {
+                    CodecError::Malformed(format!("no memory for a body of {length} bytes: {error}"))
+                })?)
+            } else {
+                Memory::Heap(MutableBuffer::with_capacity(length))
+            };
         Ok(Self { memory, filled: 0, length })
     }
 

@@ -5,7 +5,8 @@ use std::{collections::HashMap, sync::Arc};
 use arrow_array::{ArrayRef, RecordBatch};
 use arrow_buffer::Buffer;
 use arrow_ipc::{
-    MessageHeader, convert::try_fb_to_schema,
+    MessageHeader,
+    convert::try_fb_to_schema,
     reader::{RecordBatchDecoder, read_dictionary_impl},
     root_as_message,
 };
@@ -38,13 +39,17 @@ impl PartitionDecoder {
             let message = root_as_message(header).map_err(|error| CodecError::Malformed(error.to_string()))?;
             let body_bytes = usize::try_from(message.bodyLength()).unwrap_or(usize::MAX);
             if body_bytes > body.len() {
-                return Err(CodecError::Malformed(format!("a message announces {body_bytes} bytes and brings {}", body.len())));
+                return Err(CodecError::Malformed(format!(
+                    "a message announces {body_bytes} bytes and brings {}",
+                    body.len()
+                )));
             }
             let version = message.version();
             if let Some(batch) = message.header_as_record_batch() {
-                let batch = RecordBatchDecoder::try_new(body, batch, self.schema.clone(), &self.dictionaries, &version)?
-                    .with_skip_validation(skip_validation(self.origin))
-                    .read_record_batch()?;
+                let batch =
+                    RecordBatchDecoder::try_new(body, batch, self.schema.clone(), &self.dictionaries, &version)?
+                        .with_skip_validation(skip_validation(self.origin))
+                        .read_record_batch()?;
                 self.num_rows += batch.num_rows();
                 self.batches.push(batch);
                 Ok(())
@@ -71,7 +76,9 @@ pub(crate) fn schema_of(header: &[u8]) -> Result<Option<SchemaRef>, CodecError> 
         if message.header_type() != MessageHeader::Schema {
             return Ok(None);
         }
-        let schema = message.header_as_schema().ok_or_else(|| CodecError::Malformed("a schema message without a schema".into()))?;
+        let schema = message
+            .header_as_schema()
+            .ok_or_else(|| CodecError::Malformed("a schema message without a schema".into()))?;
         Ok(Some(Arc::new(try_fb_to_schema(schema)?)))
     })
 }
@@ -98,10 +105,12 @@ impl AnswerDecoder {
         }
         // Only schema messages carry application metadata.
         if message.app_metadata.is_empty() {
-            let (_, current) = self.current.as_mut().ok_or_else(|| CodecError::Malformed("a batch came before any schema".into()))?;
+            let (_, current) =
+                self.current.as_mut().ok_or_else(|| CodecError::Malformed("a batch came before any schema".into()))?;
             return current.add(&message.header, &message.body);
         }
-        let schema = schema_of(&message.header)?.ok_or_else(|| CodecError::Malformed("a partition must begin with its schema".into()))?;
+        let schema = schema_of(&message.header)?
+            .ok_or_else(|| CodecError::Malformed("a partition must begin with its schema".into()))?;
         self.last_schema = Some((message.header, schema.clone()));
         self.begin(&message.app_metadata, schema)
     }
@@ -119,7 +128,10 @@ impl AnswerDecoder {
         };
         let index = header.index;
         if decoder.num_rows as u64 != header.num_rows {
-            let text = format!("the partition of ticket {index} has {} rows, {} were announced", decoder.num_rows, header.num_rows);
+            let text = format!(
+                "the partition of ticket {index} has {} rows, {} were announced",
+                decoder.num_rows, header.num_rows
+            );
             return Err(CodecError::Malformed(text));
         }
         let place = usize::try_from(index).ok().and_then(|index| self.partitions.get_mut(index));

@@ -45,7 +45,11 @@ impl Encoder {
         let current = match self.current.take() {
             // Dictionaries that were already sent are not sent again, so each partition needs an
             // encoder that has sent none.
-            Some(current) if !current.has_dictionaries && (Arc::ptr_eq(&current.schema, schema) || current.schema == *schema) => current,
+            Some(current)
+                if !current.has_dictionaries && (Arc::ptr_eq(&current.schema, schema) || current.schema == *schema) =>
+            {
+                current
+            }
             _ => SchemaEncoder::try_new(schema)?,
         };
         let message = current.message.clone();
@@ -56,7 +60,8 @@ impl Encoder {
     /// The messages of one batch: dictionaries that changed, then the rows.
     pub(crate) fn encode(&mut self, batch: &RecordBatch) -> Result<Vec<IpcMessage>, CodecError> {
         let max_body_bytes = self.max_body_bytes;
-        let current = self.current.as_mut().ok_or_else(|| CodecError::Malformed("a batch comes after its schema".into()))?;
+        let current =
+            self.current.as_mut().ok_or_else(|| CodecError::Malformed("a batch comes after its schema".into()))?;
         let mut messages = Vec::new();
         guarded(|| current.encode(batch, max_body_bytes, &mut messages))?;
         Ok(messages)
@@ -82,7 +87,12 @@ impl SchemaEncoder {
         })
     }
 
-    fn encode(&mut self, batch: &RecordBatch, max_body_bytes: usize, out: &mut Vec<IpcMessage>) -> Result<(), CodecError> {
+    fn encode(
+        &mut self,
+        batch: &RecordBatch,
+        max_body_bytes: usize,
+        out: &mut Vec<IpcMessage>,
+    ) -> Result<(), CodecError> {
         let mut messages = split_messages(self.stream.encode(batch)?)?;
         let rows_are_too_large = messages.last().is_some_and(|message| message.body_bytes > max_body_bytes);
         if rows_are_too_large && batch.num_rows() > 1 {
@@ -93,7 +103,10 @@ impl SchemaEncoder {
                 continue;
             }
             if message.body_bytes > HARD_MAX_BODY_BYTES {
-                return Err(CodecError::TooLarge { bytes: message.body_bytes as u64, limit_bytes: HARD_MAX_BODY_BYTES as u64 });
+                return Err(CodecError::TooLarge {
+                    bytes: message.body_bytes as u64,
+                    limit_bytes: HARD_MAX_BODY_BYTES as u64,
+                });
             }
             out.push(message);
         }

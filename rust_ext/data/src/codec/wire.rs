@@ -148,7 +148,11 @@ enum State {
     Prefix,
     Tag,
     /// A value other than the body, that ends in a later chunk.
-    Value { number: u32, missing: usize, value: BytesMut },
+    Value {
+        number: u32,
+        missing: usize,
+        value: BytesMut,
+    },
     Body(BodyBuffer),
 }
 
@@ -157,7 +161,13 @@ const LONGEST_TAG_BYTES: usize = 20;
 
 impl FlightReader {
     pub(crate) fn new(max_message_bytes: usize) -> Self {
-        Self { max_message_bytes, input: Bytes::new(), message: FlightMessage::default(), remaining: 0, state: State::Prefix }
+        Self {
+            max_message_bytes,
+            input: Bytes::new(),
+            message: FlightMessage::default(),
+            remaining: 0,
+            state: State::Prefix,
+        }
     }
 
     /// Appends a chunk. All messages are to be taken before the next one.
@@ -187,7 +197,10 @@ impl FlightReader {
                         return Err(CodecError::Malformed("compressed gRPC messages are not supported".into()));
                     }
                     if self.remaining > self.max_message_bytes {
-                        return Err(CodecError::TooLarge { bytes: self.remaining as u64, limit_bytes: self.max_message_bytes as u64 });
+                        return Err(CodecError::TooLarge {
+                            bytes: self.remaining as u64,
+                            limit_bytes: self.max_message_bytes as u64,
+                        });
                     }
                     self.state = State::Tag;
                 }

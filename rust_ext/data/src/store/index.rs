@@ -125,7 +125,9 @@ impl Index {
                 _ => None,
             })
             .collect();
-        candidates.sort_unstable_by_key(|(_, _, sequence, data)| (std::cmp::Reverse(data.size_bytes.max(1).ilog2() / 2), *sequence));
+        candidates.sort_unstable_by_key(|(_, _, sequence, data)| {
+            (std::cmp::Reverse(data.size_bytes.max(1).ilog2() / 2), *sequence)
+        });
         let mut victims = Vec::new();
         let mut sum = 0;
         for (task, slot, sequence, data) in candidates {

@@ -28,7 +28,7 @@ pub(super) struct Keeper {
     pub(super) index: Mutex<Index>,
     pub(super) spill_dir: Arc<SpillDir>,
     config: StoreConfig,
-    log: LogSink,
+    pub(super) log: LogSink,
     resident_source: ResidentSource,
     resident_bytes: AtomicU64,
     freed_bytes: AtomicU64,
@@ -132,13 +132,17 @@ impl Keeper {
     }
 
     /// After something was stored: wakes the thread if memory runs short, and makes the caller
-    /// itself do the work if the store's own memory has run out.
+    /// itself do the work, or wait for who does it, if memory has run out.
     pub(super) fn relieve(&self) {
-        let usage = self.usage();
-        if MemoryLevel::of(usage.store_ratio()) == MemoryLevel::Refuse {
-            self.spill();
-        } else if usage.level() >= MemoryLevel::Warn {
-            self.notify();
+        if self.usage().level() >= MemoryLevel::Warn {
+            self.sample();
+        }
+        match self.usage().level() {
+            MemoryLevel::Refuse => {
+                self.spill();
+            }
+            MemoryLevel::Spill | MemoryLevel::Warn => self.notify(),
+            MemoryLevel::Normal => {}
         }
     }
 
@@ -165,7 +169,11 @@ impl Keeper {
         let (mut partitions, mut bytes) = (0_usize, 0_u64);
         while self.usage().level() >= MemoryLevel::Spill && !self.stopping.load(Ordering::Acquire) {
             match self.spill_round() {
-                Ok(None) => break,
+                Ok(None) => {
+                    // All that is left is too small to help the process: do not look again and again.
+                    *resting_until = Some(Instant::now() + SAMPLE_INTERVAL);
+                    break;
+                }
                 Ok(Some((round_partitions, round_bytes))) => {
                     partitions += round_partitions;
                     bytes += round_bytes;
@@ -215,13 +223,13 @@ impl Keeper {
                 bytes += victim.data.size_bytes;
             }
             drop(outcome);
+            self.freed(victim.data.size_bytes);
             drop(victim);
-        }
-        self.freed(bytes);
-        if self.freed_bytes.load(Ordering::Relaxed) >= TRIM_BYTES {
-            self.trim();
-        } else {
-            self.sample();
+            if self.freed_bytes.load(Ordering::Relaxed) >= TRIM_BYTES {
+                self.trim();
+            } else {
+                self.sample();
+            }
         }
         Ok(Some((partitions, bytes)))
     }

@@ -13,10 +13,7 @@ use self::{
     keeper::{Keeper, ResidentSource},
     spill::SpillFile,
 };
-use crate::{
-    LogSink, MemoryLevel, MemoryUsage, PartitionData, StoreError, Ticket,
-    memory,
-};
+use crate::{LogSink, MemoryLevel, MemoryUsage, PartitionData, StoreError, Ticket, memory};
 
 /// What a store may use.
 #[derive(Clone, Debug)]
@@ -98,11 +95,17 @@ impl Store {
         &self.owner.keeper
     }
 
+    /// Where this store reports to.
+    pub(crate) fn log(&self) -> LogSink {
+        self.keeper().log.clone()
+    }
+
     /// Makes all outputs of a task visible at once, as slots 0, 1 ...; replaces what the task had.
     ///
     /// Blocks the caller while more is in memory than may be, until enough of it is on disk.
     pub fn publish(&self, task: &str, partitions: Vec<PartitionData>) {
-        let slots = partitions.into_iter().enumerate().filter_map(|(slot, data)| Some((u32::try_from(slot).ok()?, data)));
+        let slots =
+            partitions.into_iter().enumerate().filter_map(|(slot, data)| Some((u32::try_from(slot).ok()?, data)));
         let replaced = self.keeper().index.lock().publish(task, slots);
         drop(replaced);
         self.keeper().relieve();
@@ -187,7 +190,6 @@ impl Store {
             level: usage.level(),
         }
     }
-
 }
 
 impl Drop for Owner {

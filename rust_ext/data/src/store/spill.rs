@@ -2,7 +2,7 @@
 
 use std::{
     fs::{DirBuilder, File, OpenOptions},
-    io::{self, BufWriter, Write},
+    io::{self, BufWriter, Read, Write},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
     sync::{
@@ -11,9 +11,12 @@ use std::{
     },
 };
 
+use arrow_buffer::{Buffer, MutableBuffer};
 use bytes::Bytes;
 
 use crate::{PartitionData, StoreError, codec, sys};
+
+const LEAST_MAPPED_BYTES: usize = 128 << 10;
 
 /// The directory that holds the files. Goes when the last of them has gone.
 #[derive(Debug)]
@@ -90,17 +93,28 @@ impl SpillFile {
         self.size_bytes
     }
 
-    /// Maps the partition back: its arrays lie in the page cache, nothing is copied.
+    /// Maps the partition back: its arrays lie in the page cache, nothing is copied (but what is
+    /// too small to be worth a mapping).
     pub(super) fn map(&self) -> Result<PartitionData, StoreError> {
-        let mapping =
-            File::open(&self.path).and_then(|file| sys::map_own_file(&file)).map_err(|source| self.error("map", source))?;
-        codec::read_own_stream(Bytes::from_owner(mapping), self.size_bytes)
+        let bytes = File::open(&self.path).and_then(contents).map_err(|source| self.error("map", source))?;
+        codec::read_own_stream(bytes, self.size_bytes)
             .map_err(|source| StoreError::Codec { path: self.path.clone(), source })
     }
 
     fn error(&self, operation: &'static str, source: io::Error) -> StoreError {
         StoreError::SpillFile { operation, path: self.path.clone(), source }
     }
+}
+
+/// Small files are read: a process may have some 65,000 mappings, and more partitions than that.
+fn contents(mut file: File) -> io::Result<Buffer> {
+    let length = usize::try_from(file.metadata()?.len()).map_err(io::Error::other)?;
+    if length >= LEAST_MAPPED_BYTES {
+        return Ok(Buffer::from(Bytes::from_owner(sys::map_own_file(&file)?)));
+    }
+    let mut buffer = MutableBuffer::from_len_zeroed(length);
+    file.read_exact(&mut buffer)?;
+    Ok(buffer.into())
 }
 
 impl Drop for SpillFile {

@@ -10,7 +10,8 @@ use std::{
 };
 
 use arrow_array::{
-    Array, ArrayRef, DictionaryArray, Int64Array, RecordBatch, RecordBatchOptions, StringArray, StructArray, types::Int8Type,
+    Array, ArrayRef, DictionaryArray, Int64Array, RecordBatch, RecordBatchOptions, StringArray, StructArray,
+    types::Int8Type,
 };
 use arrow_schema::{DataType, Field, Schema};
 use parking_lot::Mutex;
@@ -179,9 +180,16 @@ fn the_thread_spills_before_the_store_is_full() {
     assert!(fixture.store.stats().spilled_partitions >= 2);
     eventually("the spill was reported", || {
         let lines = fixture.lines.lock();
-        lines.iter().any(|(_, text)| text.starts_with("spilled ")) && lines.iter().any(|(_, text)| text.contains("-> normal"))
+        lines.iter().any(|(_, text)| text.starts_with("spilled "))
+            && lines.iter().any(|(_, text)| text.contains("-> normal"))
     });
-    assert!(fixture.lines.lock().iter().any(|(level, text)| *level == LogLevel::Warning && text.contains("normal -> spill")));
+    assert!(
+        fixture
+            .lines
+            .lock()
+            .iter()
+            .any(|(level, text)| *level == LogLevel::Warning && text.contains("normal -> spill"))
+    );
 }
 
 #[test]
@@ -210,14 +218,26 @@ fn a_process_short_of_memory_spills_although_the_store_is_small() {
 }
 
 #[test]
+fn a_process_out_of_memory_holds_back_who_publishes() {
+    let fixture = fixture(0, 100 * MIB);
+    fixture.resident.store(200 * MIB, Ordering::Relaxed);
+    eventually("the sample was taken", || fixture.store.level() == MemoryLevel::Refuse);
+    eventually("a partition is on disk when its publication returns", || {
+        fixture.store.publish("t", vec![numbers(MIB, 0)]);
+        fixture.store.stats().store_bytes == 0
+    });
+}
+
+#[test]
 fn every_shape_comes_back_from_disk_as_it_was_and_in_place() {
     let strings: ArrayRef = Arc::new(StringArray::from_iter((0..5000).map(|n| (n % 7 != 0).then(|| format!("é{n}")))));
-    let words: ArrayRef = Arc::new(DictionaryArray::<Int8Type>::from_iter((0..5000).map(|n| (n % 3 != 0).then_some(["a", "b", "c"][n % 3]))));
+    let words: ArrayRef = Arc::new(DictionaryArray::<Int8Type>::from_iter(
+        (0..5000).map(|n| (n % 3 != 0).then_some(["a", "b", "c"][n % 3])),
+    ));
     let others: ArrayRef = Arc::new(DictionaryArray::<Int8Type>::from_iter((0..5000).map(|n| Some(["x", "y"][n % 2]))));
     let extension = HashMap::from([("ARROW:extension:name".to_owned(), "daft.x".to_owned())]);
-    let fields = |array: &ArrayRef| {
-        vec![Field::new("w", array.data_type().clone(), true).with_metadata(extension.clone())]
-    };
+    let fields =
+        |array: &ArrayRef| vec![Field::new("w", array.data_type().clone(), true).with_metadata(extension.clone())];
     let schema = Arc::new(Schema::new_with_metadata(
         vec![
             Field::new("nested", DataType::Struct(fields(&words).into()), true),

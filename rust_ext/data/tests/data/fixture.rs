@@ -27,7 +27,8 @@ impl Server {
 
     pub async fn start_at(address: SocketAddr, store_memory_bytes: u64, limits: Limits) -> Self {
         let spill_dir = tempfile::tempdir().unwrap();
-        let config = StoreConfig { store_memory_bytes, worker_memory_bytes: 0, spill_dir: spill_dir.path().join("spill") };
+        let config =
+            StoreConfig { store_memory_bytes, worker_memory_bytes: 0, spill_dir: spill_dir.path().join("spill") };
         let store = Store::new(config, log::silent()).unwrap();
         let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap().to_string();

@@ -31,16 +31,19 @@ fn ticket(slot: u32) -> Ticket {
 /// Sends any bytes as the body of a call and returns HTTP status and gRPC status.
 async fn call(server: &Server, path: &str, token: Option<&str>, body: Vec<u8>) -> (StatusCode, Option<u32>) {
     let stream = TcpStream::connect(&server.address).await.unwrap();
+    stream.set_nodelay(true).unwrap();
     let (mut sender, connection) =
         hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
     tokio::spawn(connection);
-    let mut request = Request::post(format!("http://{}{path}", server.address)).header("content-type", "application/grpc");
+    let mut request =
+        Request::post(format!("http://{}{path}", server.address)).header("content-type", "application/grpc");
     if let Some(token) = token {
         request = request.header("authorization", token);
     }
     let response = within(5, sender.send_request(request.body(Full::new(Bytes::from(body))).unwrap())).await.unwrap();
     let status = response.status();
-    let code = |headers: &http::HeaderMap| headers.get("grpc-status").map(|value| value.to_str().unwrap().parse().unwrap());
+    let code =
+        |headers: &http::HeaderMap| headers.get("grpc-status").map(|value| value.to_str().unwrap().parse().unwrap());
     let in_head = code(response.headers());
     let collected = within(5, response.into_body().collect()).await.unwrap();
     (status, in_head.or_else(|| collected.trailers().and_then(code)))
@@ -127,8 +130,7 @@ async fn nonsense_is_answered_with_the_right_status() {
 async fn damaged_puts_never_break_the_server() {
     let server = Server::start().await;
     // What our own client sends, as a plain HTTP/2 server sees it.
-    let (recorder, address) = (TcpListener::bind("127.0.0.1:0").await.unwrap(), ());
-    let _: () = address;
+    let recorder = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let target = recorder.local_addr().unwrap().to_string();
     let recorded = tokio::spawn(async move {
         let (stream, _) = recorder.accept().await.unwrap();
@@ -142,7 +144,8 @@ async fn damaged_puts_never_break_the_server() {
                 Ok::<_, hyper::Error>(Response::new(Full::new(Bytes::new())))
             }
         });
-        let connection = hyper::server::conn::http2::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service);
+        let connection = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
+            .serve_connection(TokioIo::new(stream), service);
         tokio::spawn(connection);
         received.await.unwrap()
     });
@@ -162,14 +165,19 @@ async fn damaged_puts_never_break_the_server() {
         assert_eq!(status, StatusCode::OK);
         assert!(matches!(code, Some(0 | 3 | 8 | 12)), "{code:?}");
         if let Ok(stored) = server.store.get(&ticket(0)) {
-            stored.batches.iter().for_each(|batch| batch.columns().iter().for_each(|column| column.to_data().validate_full().unwrap()));
+            stored
+                .batches
+                .iter()
+                .for_each(|batch| batch.columns().iter().for_each(|column| column.to_data().validate_full().unwrap()));
         }
     }
     std::panic::set_hook(hook);
 }
 
 /// A server that reads a request and then does what `answer` says.
-async fn fake_server(answer: impl FnOnce(Request<Incoming>) -> Response<Full<Bytes>> + Clone + Send + 'static) -> String {
+async fn fake_server(
+    answer: impl FnOnce(Request<Incoming>) -> Response<Full<Bytes>> + Clone + Send + 'static,
+) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
     tokio::spawn(async move {
@@ -179,7 +187,10 @@ async fn fake_server(answer: impl FnOnce(Request<Incoming>) -> Response<Full<Byt
                 let answer = answer.clone();
                 async move { Ok::<_, io::Error>(answer(request)) }
             });
-            tokio::spawn(hyper::server::conn::http2::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service));
+            tokio::spawn(
+                hyper::server::conn::http2::Builder::new(TokioExecutor::new())
+                    .serve_connection(TokioIo::new(stream), service),
+            );
         }
     });
     address
@@ -189,16 +200,29 @@ async fn fake_server(answer: impl FnOnce(Request<Incoming>) -> Response<Full<Byt
 async fn an_answer_that_ends_early_is_an_error() {
     let client = DataClient::new(TOKEN);
     let grpc = |body: &'static [u8]| {
-        move |_| Response::builder().header("content-type", "application/grpc").body(Full::new(Bytes::from_static(body))).unwrap()
+        move |_| {
+            Response::builder()
+                .header("content-type", "application/grpc")
+                .body(Full::new(Bytes::from_static(body)))
+                .unwrap()
+        }
     };
     for body in [&b""[..], &[0, 0, 0, 0, 9], &[0, 0, 0, 0, 0]] {
         let error = client.fetch(&fake_server(grpc(body)).await, &[ticket(0)]).await.unwrap_err();
         assert!(matches!(error, FetchError::Protocol { .. }), "{error:?}");
     }
-    let ok_but_empty = |_| Response::builder().header("content-type", "application/grpc").header("grpc-status", "0").body(Full::default()).unwrap();
+    let ok_but_empty = |_| {
+        Response::builder()
+            .header("content-type", "application/grpc")
+            .header("grpc-status", "0")
+            .body(Full::default())
+            .unwrap()
+    };
     let error = client.fetch(&fake_server(ok_but_empty).await, &[ticket(0)]).await.unwrap_err();
     assert!(matches!(&error, FetchError::Protocol { message, .. } if message.contains("0 of 1 tickets")), "{error:?}");
-    let web_page = |_| Response::builder().header("content-type", "text/html").body(Full::new(Bytes::from_static(b"hello"))).unwrap();
+    let web_page = |_| {
+        Response::builder().header("content-type", "text/html").body(Full::new(Bytes::from_static(b"hello"))).unwrap()
+    };
     let error = client.fetch(&fake_server(web_page).await, &[ticket(0)]).await.unwrap_err();
     assert!(matches!(error, FetchError::Protocol { .. }), "{error:?}");
 }
@@ -210,7 +234,8 @@ async fn cutting_proxy(server: String, limit: usize) -> String {
     tokio::spawn(async move {
         while let Ok((near, _)) = listener.accept().await {
             let far = TcpStream::connect(&server).await.unwrap();
-            let ((mut near_read, mut near_write), (mut far_read, mut far_write)) = (near.into_split(), far.into_split());
+            let ((mut near_read, mut near_write), (mut far_read, mut far_write)) =
+                (near.into_split(), far.into_split());
             let upward = tokio::spawn(async move { tokio::io::copy(&mut near_read, &mut far_write).await });
             let mut left = limit;
             let mut bytes = vec![0; 65536];
@@ -235,7 +260,10 @@ async fn a_connection_cut_anywhere_never_yields_a_short_result() {
         let proxy = cutting_proxy(server.address.clone(), limit).await;
         let client = DataClient::new(TOKEN);
         let error = within(10, client.fetch(&proxy, &[ticket(0), ticket(1)])).await.unwrap_err();
-        assert!(matches!(error, FetchError::Unreachable { .. } | FetchError::Protocol { .. }), "cut after {limit}: {error:?}");
+        assert!(
+            matches!(error, FetchError::Unreachable { .. } | FetchError::Protocol { .. }),
+            "cut after {limit}: {error:?}"
+        );
     }
 }
 
@@ -296,9 +324,40 @@ async fn a_live_peer_that_answers_nothing_times_out() {
     let address = listener.local_addr().unwrap().to_string();
     tokio::spawn(async move {
         let (stream, _) = listener.accept().await.unwrap();
-        let service = hyper::service::service_fn(|_: Request<Incoming>| std::future::pending::<Result<Response<Full<Bytes>>, io::Error>>());
-        hyper::server::conn::http2::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service).await
+        let service = hyper::service::service_fn(|_: Request<Incoming>| {
+            std::future::pending::<Result<Response<Full<Bytes>>, io::Error>>()
+        });
+        hyper::server::conn::http2::Builder::new(TokioExecutor::new())
+            .serve_connection(TokioIo::new(stream), service)
+            .await
     });
     let error = within(5, impatient().fetch(&address, &[ticket(0)])).await.unwrap_err();
     assert!(matches!(error, FetchError::TimedOut { .. }), "{error:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_put_goes_on_as_long_as_it_moves() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.unwrap();
+        let service = hyper::service::service_fn(|mut request: Request<Incoming>| async move {
+            // Some 8 MB/s.
+            let (started, mut bytes) = (tokio::time::Instant::now(), 0);
+            while let Some(frame) = request.body_mut().frame().await {
+                bytes += frame?.data_ref().map_or(0, Bytes::len);
+                tokio::time::sleep_until(started + Duration::from_nanos(bytes as u64 * 125)).await;
+            }
+            let response = Response::builder().header("content-type", "application/grpc").header("grpc-status", "0");
+            Ok::<_, hyper::Error>(response.body(Full::<Bytes>::default()).unwrap())
+        });
+        let mut builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+        builder.initial_stream_window_size(65_535).serve_connection(TokioIo::new(stream), service).await
+    });
+    let timeout = Duration::from_millis(1500);
+    let config = ClientConfig { progress_timeout: timeout, ..ClientConfig::default() };
+    let part = crate::samples::partition((0..30).map(|at| numbers_from(at, 80_000).batches[0].clone()).collect());
+    let started = Instant::now();
+    within(20, DataClient::with_config(TOKEN, config).put(&address, &ticket(0), &part)).await.unwrap();
+    assert!(started.elapsed() > timeout, "the test is too fast to show anything");
 }

@@ -34,8 +34,16 @@ async fn every_shape_survives_being_put() {
     for (at, (name, part)) in shapes().into_iter().enumerate() {
         let ticket = Ticket::new("driver", at as u32);
         server.client.put(&server.address, &ticket, &part).await.unwrap();
-        assert_same(name, &server.store.get(&ticket).unwrap(), &PartitionData { size_bytes: server.store.get(&ticket).unwrap().size_bytes, ..part.clone() });
-        assert_same(name, &server.client.fetch(&server.address, &[ticket.clone()]).await.unwrap()[0], &server.store.get(&ticket).unwrap());
+        assert_same(
+            name,
+            &server.store.get(&ticket).unwrap(),
+            &PartitionData { size_bytes: server.store.get(&ticket).unwrap().size_bytes, ..part.clone() },
+        );
+        assert_same(
+            name,
+            &server.client.fetch(&server.address, std::slice::from_ref(&ticket)).await.unwrap()[0],
+            &server.store.get(&ticket).unwrap(),
+        );
     }
 }
 
@@ -115,7 +123,8 @@ async fn many_fetches_at_once_share_a_few_connections() {
 #[test]
 fn generated_partitions_survive_memory_disk_and_network() {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-    let (in_memory, on_disk) = runtime.block_on(async { (Server::start().await, Server::start_with(1, Limits::default()).await) });
+    let (in_memory, on_disk) =
+        runtime.block_on(async { (Server::start().await, Server::start_with(1, Limits::default()).await) });
     let batch = (0..200_usize, any::<u8>(), 0.0..1.0f64, 0.0..1.0f64).prop_map(|(rows, seed, start, length)| {
         let start = (rows as f64 * start) as usize;
         mixed_batch(rows, usize::from(seed)).slice(start, ((rows - start) as f64 * length) as usize)

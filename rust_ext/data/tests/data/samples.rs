@@ -3,9 +3,9 @@
 use std::{collections::HashMap, sync::Arc};
 
 use arrow_array::{
-    Array, ArrayRef, BinaryArray, BooleanArray, Decimal128Array, DictionaryArray, FixedSizeBinaryArray, FixedSizeListArray,
-    Float64Array, Int16Array, Int64Array, LargeListArray, LargeStringArray, ListArray, MapArray, NullArray, RecordBatch,
-    RecordBatchOptions, StringArray, StringViewArray, StructArray, TimestampMicrosecondArray,
+    Array, ArrayRef, BinaryArray, BooleanArray, Decimal128Array, DictionaryArray, FixedSizeBinaryArray,
+    FixedSizeListArray, Float64Array, Int16Array, Int64Array, LargeListArray, LargeStringArray, ListArray, MapArray,
+    NullArray, RecordBatch, RecordBatchOptions, StringArray, StringViewArray, StructArray, TimestampMicrosecondArray,
     builder::{Int64Builder, MapBuilder, StringBuilder},
     types::{Float32Type, Int32Type, Int64Type},
 };
@@ -32,10 +32,14 @@ pub fn arrays(rows: usize, seed: usize) -> Vec<ArrayRef> {
     let valid = |entry: usize| !entry.is_multiple_of(5);
     let some = |entry: usize| valid(entry).then_some(entry as i64);
     let text = |entry: usize| valid(entry).then(|| format!("{}ß{entry}", "x".repeat(entry % 11)));
-    let list = |entry: usize| valid(entry).then(|| (0..entry % 4).map(move |item| (item != 2).then_some(item as i64)).collect::<Vec<_>>());
+    let list = |entry: usize| {
+        valid(entry).then(|| (0..entry % 4).map(move |item| (item != 2).then_some(item as i64)).collect::<Vec<_>>())
+    };
     let nulls = NullBuffer::from_iter(entries().map(valid));
-    let inner = Field::new("inner", arrow_schema::DataType::Utf8, true)
-        .with_metadata(metadata(&[("ARROW:extension:name", "daft.python"), ("ARROW:extension:metadata", "{\"é\": 1}")]));
+    let inner = Field::new("inner", arrow_schema::DataType::Utf8, true).with_metadata(metadata(&[
+        ("ARROW:extension:name", "daft.python"),
+        ("ARROW:extension:metadata", "{\"é\": 1}"),
+    ]));
     let mut map = MapBuilder::new(None, StringBuilder::new(), Int64Builder::new());
     for entry in entries() {
         for key in 0..entry % 3 {
@@ -54,8 +58,15 @@ pub fn arrays(rows: usize, seed: usize) -> Vec<ArrayRef> {
         Arc::new(LargeStringArray::from_iter(entries().map(text))),
         Arc::new(StringViewArray::from_iter(entries().map(text))),
         Arc::new(BinaryArray::from_iter(entries().map(text))),
-        Arc::new(FixedSizeBinaryArray::try_from_iter(entries().map(|entry| [entry as u8; 5])).unwrap_or_else(|_| FixedSizeBinaryArray::new(5, Vec::<u8>::new().into(), None))),
-        Arc::new(Decimal128Array::from_iter(entries().map(|entry| some(entry).map(i128::from))).with_precision_and_scale(20, 3).unwrap()),
+        Arc::new(
+            FixedSizeBinaryArray::try_from_iter(entries().map(|entry| [entry as u8; 5]))
+                .unwrap_or_else(|_| FixedSizeBinaryArray::new(5, Vec::<u8>::new().into(), None)),
+        ),
+        Arc::new(
+            Decimal128Array::from_iter(entries().map(|entry| some(entry).map(i128::from)))
+                .with_precision_and_scale(20, 3)
+                .unwrap(),
+        ),
         Arc::new(TimestampMicrosecondArray::from_iter(entries().map(some)).with_timezone("Europe/Berlin")),
         Arc::new(NullArray::new(rows)),
         Arc::new(ListArray::from_iter_primitive::<Int64Type, _, _>(entries().map(list))),
@@ -64,8 +75,14 @@ pub fn arrays(rows: usize, seed: usize) -> Vec<ArrayRef> {
             entries().map(|entry| valid(entry).then(|| vec![Some(entry as f32), None, Some(0.5)])),
             3,
         )),
-        Arc::new(StructArray::new(vec![inner].into(), vec![Arc::new(StringArray::from_iter(entries().map(text)))], Some(nulls))),
-        Arc::new(DictionaryArray::<Int32Type>::from_iter(entries().map(|entry| valid(entry).then_some(["one", "two", "three"][entry % 3])))),
+        Arc::new(StructArray::new(
+            vec![inner].into(),
+            vec![Arc::new(StringArray::from_iter(entries().map(text)))],
+            Some(nulls),
+        )),
+        Arc::new(DictionaryArray::<Int32Type>::from_iter(
+            entries().map(|entry| valid(entry).then_some(["one", "two", "three"][entry % 3])),
+        )),
         Arc::new(map),
     ]
 }
@@ -73,7 +90,8 @@ pub fn arrays(rows: usize, seed: usize) -> Vec<ArrayRef> {
 /// A schema with metadata everywhere that these arrays fit.
 pub fn schema(arrays: &[ArrayRef]) -> SchemaRef {
     let field = |(at, array): (usize, &ArrayRef)| {
-        Field::new(format!("column {at}"), array.data_type().clone(), true).with_metadata(metadata(&[("at", &at.to_string())]))
+        Field::new(format!("column {at}"), array.data_type().clone(), true)
+            .with_metadata(metadata(&[("at", &at.to_string())]))
     };
     let fields: Vec<_> = arrays.iter().enumerate().map(field).collect();
     Arc::new(Schema::new_with_metadata(fields, metadata(&[("origin", "test")])))
@@ -94,13 +112,21 @@ pub fn shapes() -> Vec<(&'static str, PartitionData)> {
     let batch = mixed_batch(1000, 3);
     let no_columns = Arc::new(Schema::empty());
     let rows_only = |rows| {
-        RecordBatch::try_new_with_options(no_columns.clone(), vec![], &RecordBatchOptions::new().with_row_count(Some(rows))).unwrap()
+        RecordBatch::try_new_with_options(
+            no_columns.clone(),
+            vec![],
+            &RecordBatchOptions::new().with_row_count(Some(rows)),
+        )
+        .unwrap()
     };
     vec![
         ("every type", partition(vec![batch.clone()])),
         ("sliced", partition(vec![batch.slice(17, 333)])),
         ("sliced to the last row", partition(vec![batch.slice(999, 1)])),
-        ("many batches, some of them empty", partition(vec![batch.slice(0, 1), batch.slice(5, 0), mixed_batch(64, 9), batch.slice(500, 500)])),
+        (
+            "many batches, some of them empty",
+            partition(vec![batch.slice(0, 1), batch.slice(5, 0), mixed_batch(64, 9), batch.slice(500, 500)]),
+        ),
         ("no rows", partition(vec![mixed_batch(0, 0)])),
         ("no batches", PartitionData::try_new(batch.schema(), vec![]).unwrap()),
         ("no columns", PartitionData::try_new(no_columns.clone(), vec![rows_only(12345), rows_only(1)]).unwrap()),

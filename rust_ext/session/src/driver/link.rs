@@ -4,11 +4,7 @@ mod calls;
 mod poll;
 mod submit;
 
-use std::{
-    future::Future,
-    sync::Arc,
-    time::Duration,
-};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use daft_k8s_control::{
     Client, ClientError, PROTOCOL_VERSION,

@@ -34,12 +34,17 @@ use tokio::{
     sync::{mpsc, watch},
 };
 
+use self::{
+    drops::Dropped,
+    link::Link,
+    partition::Place,
+    task::{Report, Running},
+};
 pub use self::{
     partition::Partition,
     results::FetchFailure,
     task::{Ended, Outcome, TaskSpec},
 };
-use self::{drops::Dropped, link::Link, partition::Place, task::{Report, Running}};
 use crate::Level;
 
 /// How often the pool is asked whether something is due.

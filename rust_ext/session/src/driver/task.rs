@@ -1,13 +1,10 @@
 //! A task on its way: what it is, where its inputs are, how it ended.
 
-use std::{
-    collections::HashMap,
-    sync::Arc,
-};
+use std::{collections::HashMap, sync::Arc};
 
 use bytes::Bytes;
-use daft_k8s_core::{Attempt, Event, LaunchId, TaskId, WorkerId};
 use daft_k8s_control::proto::{InputPartition, Task, TaskInput};
+use daft_k8s_core::{Attempt, Event, LaunchId, TaskId, WorkerId};
 use daft_k8s_data::PartitionData;
 use sha2::{Digest, Sha256};
 

@@ -2,7 +2,6 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    future::Future,
     sync::Arc,
 };
 
@@ -64,13 +63,7 @@ struct InputsLost {
 }
 
 impl Intake {
-    pub(super) fn new(
-        slots: usize,
-        store: Store,
-        client: DataClient,
-        host: Arc<dyn Host>,
-        runtime: Handle,
-    ) -> Self {
+    pub(super) fn new(slots: usize, store: Store, client: DataClient, host: Arc<dyn Host>, runtime: Handle) -> Self {
         let inner = Inner {
             store,
             client,
@@ -105,13 +98,7 @@ impl Intake {
         self.inner.runtime.spawn(async move { intake.bring_to_host(task, plan, &addresses, cancelled).await });
     }
 
-    async fn bring_to_host(
-        &self,
-        task: Task,
-        plan: Bytes,
-        addresses: &[String],
-        cancelled: watch::Receiver<bool>,
-    ) {
+    async fn bring_to_host(&self, task: Task, plan: Bytes, addresses: &[String], cancelled: watch::Receiver<bool>) {
         let prepare = async {
             let fetching = self.inner.fetch_slots.acquire().await.ok()?;
             let inputs = self.resolve_inputs(&task.inputs, addresses).await;
@@ -160,19 +147,11 @@ impl Intake {
     }
 
     /// The partitions of one source in order: own ones by reference, the others with one request per peer.
-    async fn resolve_source(
-        &self,
-        input: &TaskInput,
-        addresses: &[String],
-    ) -> Result<Vec<PartitionData>, InputsLost> {
+    async fn resolve_source(&self, input: &TaskInput, addresses: &[String]) -> Result<Vec<PartitionData>, InputsLost> {
         let mut found: Vec<Option<PartitionData>> = vec![None; input.partitions.len()];
         let mut remote: HashMap<&str, Vec<(usize, Ticket)>> = HashMap::new();
         for (position, partition) in input.partitions.iter().enumerate() {
-            let lost = |message: String| InputsLost {
-                tickets: vec![partition.ticket.clone()],
-                message,
-                gone: true,
-            };
+            let lost = |message: String| InputsLost { tickets: vec![partition.ticket.clone()], message, gone: true };
             let ticket: Ticket = partition.ticket.parse().map_err(|error| lost(format!("{error}")))?;
             match addresses.get(partition.address as usize).map(String::as_str) {
                 // The empty address stands for this worker itself.
@@ -257,10 +236,11 @@ impl Intake {
     }
 
     /// Everything that ended after `version`, at once if there is anything, else when something ends.
+    /// At once, too, if this process has never given out that version: it is another one's.
     pub(super) async fn ended_after(&self, version: u64) -> (u64, Vec<TaskEnd>) {
         let mut versions = self.inner.version.subscribe();
         // The sender lives as long as `self`, so this cannot fail.
-        let _ = versions.wait_for(|latest| *latest > version).await;
+        let _ = versions.wait_for(|latest| *latest != version).await;
         let (version, ended) = self.inner.log.lock().since(version);
         let ends = ended.into_iter().map(|(key, outcome)| TaskEnd { key: key.to_string(), outcome: Some(outcome) });
         (version, ends.collect())
@@ -304,12 +284,10 @@ fn inputs_lost(tickets: &[Ticket], error: &FetchError) -> InputsLost {
     InputsLost { tickets: lost, message: error.to_string(), gone }
 }
 
-fn until_cancelled(mut cancelled: watch::Receiver<bool>) -> impl Future<Output = ()> {
-    async move {
-        if cancelled.wait_for(|cancelled| *cancelled).await.is_err() {
-            // The task ended some other way; nobody will cancel it any more.
-            std::future::pending::<()>().await;
-        }
+async fn until_cancelled(mut cancelled: watch::Receiver<bool>) {
+    if cancelled.wait_for(|cancelled| *cancelled).await.is_err() {
+        // The task ended some other way; nobody will cancel it any more.
+        std::future::pending::<()>().await;
     }
 }
 

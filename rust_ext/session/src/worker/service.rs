@@ -15,6 +15,7 @@ use daft_k8s_control::{
         SubmitTaskRequest, WorkerCall, bounce::Reason, worker_server::Worker as WorkerCalls,
     },
 };
+use daft_k8s_core::TaskKey;
 use daft_k8s_data::{MemoryLevel, Ticket};
 use futures::{Stream, StreamExt};
 use parking_lot::Mutex;
@@ -99,17 +100,18 @@ impl WorkerCalls for Service {
     async fn submit_task(&self, request: Request<SubmitTaskRequest>) -> Answer<SubmitTaskReply> {
         let instance_id = self.heard();
         let SubmitTaskRequest { tasks, addresses, plans } = request.into_inner();
+        // Checked before anything is taken: an end that cannot be told would keep its slot for ever.
+        for task in &tasks {
+            task.key.parse::<TaskKey>().map_err(|error| Status::invalid_argument(error.to_string()))?;
+        }
         let addresses: Arc<[String]> = addresses.into();
         let mut bounced = Vec::new();
         for plan in plans {
             self.plans.lock().insert(plan.hash, plan.body);
         }
         for task in tasks {
-            let bounce = |reason: Reason, message: String| Bounce {
-                key: task.key.clone(),
-                reason: reason.into(),
-                message,
-            };
+            let bounce =
+                |reason: Reason, message: String| Bounce { key: task.key.clone(), reason: reason.into(), message };
             if let Some((reason, message)) = self.refusal() {
                 bounced.push(bounce(reason, message));
                 continue;
@@ -164,7 +166,9 @@ impl WorkerCalls for Service {
                     Ok(Some(answer)) => shared.calls.answer(answer),
                     Ok(None) => return,
                     Err(status) => {
-                        shared.host.log(Level::Debug, format!("the driver's answer stream ended: {}", status.message()));
+                        shared
+                            .host
+                            .log(Level::Debug, format!("the driver's answer stream ended: {}", status.message()));
                         return;
                     }
                 }

@@ -41,9 +41,15 @@ fn read_all(bytes: &[u8], chunk_bytes: usize) -> Result<Vec<FlightData>, CodecEr
 
 fn flight_data() -> impl Strategy<Value = FlightData> {
     let bytes = || prop::collection::vec(any::<u8>(), 0..400);
-    (bytes(), bytes(), bytes(), any::<u64>(), bytes()).prop_map(|(descriptor, data_header, app_metadata, unknown, data_body)| {
-        FlightData { descriptor, data_header, app_metadata, unknown, data_body }
-    })
+    (bytes(), bytes(), bytes(), any::<u64>(), bytes()).prop_map(
+        |(descriptor, data_header, app_metadata, unknown, data_body)| FlightData {
+            descriptor,
+            data_header,
+            app_metadata,
+            unknown,
+            data_body,
+        },
+    )
 }
 
 proptest! {
@@ -81,7 +87,10 @@ fn what_is_written_is_read_by_a_protobuf_library() {
     writer.flush();
     let chunk = writer.next_chunk().unwrap();
     let message: FlightData = prost::Message::decode(&chunk[PREFIX_BYTES..]).unwrap();
-    assert_eq!((&*message.data_header, &*message.app_metadata, &*message.descriptor), (&b"schema"[..], &b"app"[..], &b"path"[..]));
+    assert_eq!(
+        (&*message.data_header, &*message.app_metadata, &*message.descriptor),
+        (&b"schema"[..], &b"app"[..], &b"path"[..])
+    );
     assert!(writer.next_chunk().is_none());
 }
 

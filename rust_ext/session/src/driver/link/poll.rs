@@ -6,7 +6,10 @@ use daft_k8s_control::proto::{AwaitTaskRequest, TaskEnd, task_end};
 use daft_k8s_core::{Event, Incarnation, TaskId, TaskKey};
 
 use super::{CALL_TIMEOUT, Peer, RETRY};
-use crate::driver::{Partition, Place, task::{Report, loss_of_input}};
+use crate::driver::{
+    Partition, Place,
+    task::{Report, loss_of_input},
+};
 
 impl Peer {
     pub(super) async fn poll(mut self, mut incarnation: String) {
@@ -51,9 +54,7 @@ impl Peer {
         let Ok(key) = end.key.parse::<TaskKey>() else { return };
         let attempt = key.attempt;
         let report = match end.outcome {
-            Some(task_end::Outcome::Succeeded(succeeded)) => {
-                Some((self.succeeded(&end.key, succeeded), true))
-            }
+            Some(task_end::Outcome::Succeeded(succeeded)) => Some((self.succeeded(&end.key, succeeded), true)),
             Some(task_end::Outcome::Failed(failed)) => {
                 Some((Report::Failed { error: failed.error, message: failed.message, worker }, false))
             }

@@ -1,4 +1,4 @@
-"""Which allocator starts the workers of a session."""
+"""Which launcher starts the workers of a session."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 from daft_k8s.errors import UnsupportedError
 
 if TYPE_CHECKING:
-    from daft_k8s._native import K8sWorkerManager
+    from daft_k8s.allocation.local import PoolNews
     from daft_k8s.config import Configuration
 
 
@@ -26,17 +26,17 @@ def make_launcher(
     *,
     session_id: str,
     token: str,
-    manager_getter: Callable[[], K8sWorkerManager | None],
+    manager_getter: Callable[[], PoolNews | None],
 ) -> Launcher:
-    """The allocator that the configuration names.
+    """The launcher that the configuration names.
 
     Raises:
-        UnsupportedError: If that allocation is not there yet.
+        UnsupportedError: That allocation is not there yet.
     """
     if configuration.allocation != "local":
         raise UnsupportedError(
-            f'allocation="{configuration.allocation}" is not supported by daft_k8s yet; it comes with the next '
-            'release. Use allocation="local" to run workers as processes of this machine'
+            f'allocation="{configuration.allocation}" is not supported by daft_k8s yet: workers as Pods come with '
+            'the Kubernetes backend. allocation="local" works now: workers are processes of this machine'
         )
     from daft_k8s.allocation.local import LocalLauncher
 

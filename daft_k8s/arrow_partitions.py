@@ -1,0 +1,47 @@
+"""Daft's partitions to and from Arrow streams, the form in which they are stored and moved.
+
+Both ends use it, the worker process and the driver's seam. Daft's own import and export match
+columns by name, and give the second of two columns of one name the values of the first. Daft's
+partial aggregates do have such columns (the sum and the count of a mean), so these travel under
+names that differ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from daft.daft import PyMicroPartition, PyRecordBatch
+
+if TYPE_CHECKING:
+    from daft_k8s._native import SupportsArrowStream
+
+_MARK = "\x1fdaft_k8s\x1f"
+"""Begins the name of a column that travels under another name: mark, position, mark, the real name."""
+
+
+def to_arrow(partition: PyMicroPartition) -> SupportsArrowStream:
+    """The partition as something that exports an Arrow stream, without copying its buffers."""
+    names = partition.column_names()
+    if len(set(names)) == len(names):
+        return partition
+    return _renamed(partition, [f"{_MARK}{position}{_MARK}{name}" for position, name in enumerate(names)])
+
+
+def from_arrow(stream: SupportsArrowStream) -> PyMicroPartition:
+    """The inverse of `to_arrow`; consumes the stream."""
+    partition = PyMicroPartition.from_arrow_stream(stream)
+    names = partition.column_names()
+    if not names or not names[0].startswith(_MARK):
+        return partition
+    return _renamed(partition, [name.rsplit(_MARK, 1)[1] for name in names])
+
+
+def _renamed(partition: PyMicroPartition, names: Sequence[str]) -> PyMicroPartition:
+    batches = partition.get_record_batches() or [PyRecordBatch.empty(partition.schema())]
+    return PyMicroPartition.from_record_batches([_renamed_batch(batch, names) for batch in batches])
+
+
+def _renamed_batch(batch: PyRecordBatch, names: Sequence[str]) -> PyRecordBatch:
+    columns = zip(batch.columns(), names, strict=True)
+    return PyRecordBatch.from_pyseries_list([column.rename(name) for column, name in columns])

@@ -1,0 +1,67 @@
+"""The directory in which one worker process spills, and what is left of the session's when the driver died."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+import stat
+
+from daft_k8s.errors import WorkerStartError
+
+OWNER_FILE = "owner"
+"""The driver holds a lock on this file of the session's directory for as long as it lives."""
+
+
+def make_private_directory(path: str) -> None:
+    """Makes a directory that only this user can enter.
+
+    Raises:
+        WorkerStartError: It cannot be made, or it is there and belongs to somebody else.
+    """
+    try:
+        os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(path, mode=0o700)
+        found = os.lstat(path)
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
+            raise WorkerStartError(f"the spill directory {path} is not a directory of this user")
+        os.chmod(path, 0o700)
+    except OSError as error:
+        raise WorkerStartError(f"the spill directory {path} cannot be made: {error}") from error
+
+
+def remove_private_directory(path: str, session_dir: str = "") -> None:
+    """Removes the directory and all in it, and the session's if the driver is dead and nobody else uses it.
+
+    A driver that was killed cannot remove anything, so its last worker does. Whoever removes its own directory
+    last sees none but the owner's file, however many workers end at the same time.
+
+    Args:
+        path: The process's own directory.
+        session_dir: The directory around it that the driver made; "": it made none.
+    """
+    shutil.rmtree(path, ignore_errors=True)
+    if not session_dir:
+        return
+    owner = os.path.join(session_dir, OWNER_FILE)
+    with contextlib.suppress(OSError):
+        try:
+            if not _is_unlocked(owner) or set(os.listdir(session_dir)) != {OWNER_FILE}:
+                return
+            os.unlink(owner)
+        except FileNotFoundError:
+            pass  # another worker was faster
+        os.rmdir(session_dir)  # nothing is lost: it only removes what is empty
+
+
+def _is_unlocked(owner: str) -> bool:
+    fd = os.open(owner, os.O_RDWR | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    finally:
+        os.close(fd)
+    return True

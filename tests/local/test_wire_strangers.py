@@ -1,0 +1,219 @@
+"""Whom a worker talks to: the token on every call of both ports, the open health service, the handshake.
+
+The peers are grpcio and pyarrow's Flight client. Not covered: encryption, which the network has to bring (docs/protocol.md).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import grpc
+import pyarrow as pa
+import pytest
+from pyarrow import flight
+
+from daft_k8s import _native
+from tests.local.wire_peers import (
+    DAFT_VERSION,
+    FLIGHT_METHODS,
+    FLIGHT_SERVICE,
+    METHODS,
+    PYTHON_VERSION,
+    RIGHT,
+    SERVICE,
+    SESSION,
+    TOKEN,
+    WORKER,
+    InProcess,
+    flight_options,
+    handshake,
+    metadata,
+    pb,
+    raw_call,
+    refusal,
+    worker_in_process,
+)
+
+TABLE = pa.table({"x": [1, 2, 3]})
+WRONG = {
+    "none": None,
+    "empty": "",
+    "no-token": "Bearer",
+    "blank-token": "Bearer ",
+    "wrong": "Bearer somebody-else",
+    "too-short": RIGHT[:-1],
+    "too-long": RIGHT + "x",
+    "upper-case": f"Bearer {TOKEN.upper()}",
+    "other-scheme": f"Basic {TOKEN}",
+    "no-scheme": TOKEN,
+    "twice": f"{RIGHT}, {RIGHT}",
+    "huge": "Bearer " + "x" * 6000,
+}
+each_wrong_token = pytest.mark.parametrize("authorization", WRONG.values(), ids=WRONG)
+
+
+@pytest.fixture(scope="module")
+def worker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InProcess]:
+    with worker_in_process(tmp_path_factory.mktemp("worker")) as worker:
+        worker.publish("q/1.1", TABLE)
+        yield worker
+
+
+@each_wrong_token
+@pytest.mark.parametrize("method", [*METHODS, "NoSuchCall"])
+def test_no_control_call_is_answered_without_the_token(
+    worker: InProcess, method: str, authorization: str | None
+) -> None:
+    error = refusal(lambda: raw_call(worker.control_address, SERVICE + method, b"", authorization=authorization))
+    assert error.code() is grpc.StatusCode.UNAUTHENTICATED
+    assert TOKEN not in error.details()
+
+
+@each_wrong_token
+@pytest.mark.parametrize("method", [*FLIGHT_METHODS, "NoSuchCall"])
+def test_no_data_call_is_answered_without_the_token(
+    worker: InProcess, method: str, authorization: str | None
+) -> None:
+    error = refusal(lambda: raw_call(worker.data_address, FLIGHT_SERVICE + method, b"", authorization=authorization))
+    assert error.code() is grpc.StatusCode.UNAUTHENTICATED
+    assert TOKEN not in error.details()
+
+
+@pytest.mark.parametrize("authorization", [None, "Bearer somebody-else"], ids=["none", "wrong"])
+def test_pyarrow_gets_and_puts_nothing_without_the_token(worker: InProcess, authorization: str | None) -> None:
+    options = flight_options(authorization)
+    with worker.flight() as client:
+        with pytest.raises(flight.FlightUnauthenticatedError):
+            client.do_get(flight.Ticket(b"q/1.1:0"), options).read_all()
+        descriptor = flight.FlightDescriptor.for_path("stolen/1.1:0")
+        with pytest.raises(flight.FlightUnauthenticatedError):
+            writer, _ = client.do_put(descriptor, TABLE.schema, options)
+            with writer:
+                writer.write_table(TABLE)
+                writer.done_writing()
+        with pytest.raises(flight.FlightUnauthenticatedError):
+            list(client.list_flights(options=options))
+        with pytest.raises(flight.FlightUnauthenticatedError):
+            list(client.do_action(flight.Action("anything", b""), options))
+        with pytest.raises(KeyError, match="stolen/1.1:0"):
+            client.do_get(flight.Ticket(b"stolen/1.1:0"), flight_options()).read_all()
+
+
+def test_what_a_stranger_asks_for_does_not_happen(worker: InProcess) -> None:
+    requests = [
+        pb.SubmitTaskRequest(tasks=[pb.Task(key="s/1.1", plan_hash=b"h")], plans=[pb.Plan(hash=b"h", body=b"p")]),
+        pb.DropPartitionsRequest(tickets=["q/1.1:0"]),
+        pb.EndQueryRequest(query_id="q"),
+        pb.DrainRequest(reason="a stranger"),
+    ]
+    for request in requests:
+        error = refusal(lambda request=request: worker.call(request, authorization="Bearer somebody-else"))
+        assert error.code() is grpc.StatusCode.UNAUTHENTICATED
+    with worker.flight() as client:
+        assert client.do_get(flight.Ticket(b"q/1.1:0"), flight_options()).read_all() == TABLE
+    assert all(received.empty() for received in worker.queues.values())
+
+
+def test_strangers_do_not_keep_a_worker_alive_whose_driver_is_gone(tmp_path: Path) -> None:
+    with worker_in_process(tmp_path, orphan_timeout_seconds=0.5) as worker:
+        end = time.monotonic() + 10
+        while worker.queues["stop"].empty():
+            assert time.monotonic() < end, "the worker took a stranger for its driver"
+            refusal(lambda: worker.call(handshake(), authorization=None))
+            refusal(lambda: worker.call(handshake(session_id="session-2")))
+            worker.health()
+        assert "the driver has not called for" in worker.next("stop")
+
+
+def test_a_worker_without_a_token_of_its_own_lets_nobody_in(tmp_path: Path) -> None:
+    with worker_in_process(tmp_path, token="") as worker:
+        for authorization in (None, "", "Bearer", "Bearer "):
+            for address, path in (
+                (worker.control_address, f"{SERVICE}EndQuery"),
+                (worker.data_address, f"{FLIGHT_SERVICE}DoGet"),
+            ):
+                error = refusal(
+                    lambda address=address, path=path, authorization=authorization: raw_call(
+                        address, path, b"", authorization=authorization
+                    )
+                )
+                assert error.code() is grpc.StatusCode.UNAUTHENTICATED, (path, authorization)
+
+
+def test_health_needs_no_token_and_follows_the_workers_state(tmp_path: Path) -> None:
+    with worker_in_process(tmp_path) as worker:
+        names = ["", "daft_k8s.v1.Worker"]
+        assert [worker.health(name) for name in names] == ["NOT_SERVING"] * 2
+        worker.server.set_serving()
+        assert [worker.health(name) for name in names] == ["SERVING"] * 2
+        assert refusal(lambda: worker.health("another.Service")).code() is grpc.StatusCode.NOT_FOUND
+        worker.server.begin_drain()
+        end = time.monotonic() + 5
+        while worker.health() != "NOT_SERVING":
+            assert time.monotonic() < end
+
+
+def test_the_right_token_opens_exactly_what_is_there(worker: InProcess) -> None:
+    for method in METHODS:
+        if method in ("StartActor", "StopActor"):
+            error = refusal(lambda method=method: raw_call(worker.control_address, SERVICE + method, b""))
+            assert error.code() is grpc.StatusCode.UNIMPLEMENTED
+    assert refusal(lambda: raw_call(worker.control_address, SERVICE + "NoSuchCall", b"")).code() is (
+        grpc.StatusCode.UNIMPLEMENTED
+    )
+    for method in set(FLIGHT_METHODS) - {"DoGet", "DoPut"}:
+        error = refusal(lambda method=method: raw_call(worker.data_address, FLIGHT_SERVICE + method, b""))
+        assert (error.code(), method in error.details()) == (grpc.StatusCode.UNIMPLEMENTED, True)
+
+
+def test_a_handshake_that_fits_tells_who_answers(worker: InProcess) -> None:
+    reply = worker.handshake()
+    assert reply == pb.HandshakeReply(
+        instance_id=worker.server.instance_id,
+        protocol_version=_native.PROTOCOL_VERSION,
+        daft_version=DAFT_VERSION,
+        python_version=PYTHON_VERSION,
+        slots=2,
+        memory_bytes=8 << 30,
+    )
+
+
+@pytest.mark.parametrize(
+    ("field", "theirs", "ours"),
+    [
+        ("protocol_version", _native.PROTOCOL_VERSION + 1, _native.PROTOCOL_VERSION),
+        ("protocol_version", 0, _native.PROTOCOL_VERSION),
+        ("daft_version", "0.7.98", DAFT_VERSION),
+        ("daft_version", "", DAFT_VERSION),
+        ("python_version", "3.9", PYTHON_VERSION),
+        ("session_id", "session-2", SESSION),
+        ("worker_id", "worker-7", WORKER),
+    ],
+)
+def test_a_handshake_that_does_not_fit_is_refused_and_names_both_sides(
+    worker: InProcess, field: str, theirs: object, ours: object
+) -> None:
+    error = refusal(lambda: worker.call(handshake(**{field: theirs})))
+    assert error.code() is grpc.StatusCode.FAILED_PRECONDITION
+    if field.endswith("_version"):
+        assert f"is {theirs} in the driver and {ours} in the worker" in error.details()
+    else:
+        assert str(theirs) in error.details()
+        assert str(ours) in error.details()
+
+
+def test_a_handshake_names_every_difference_at_once(worker: InProcess) -> None:
+    error = refusal(lambda: worker.call(handshake(protocol_version=77, daft_version="1.0", python_version="2.7")))
+    assert [word in error.details() for word in ("77", "1.0", "2.7", DAFT_VERSION, PYTHON_VERSION)] == [True] * 5
+
+
+def test_one_connection_may_carry_right_and_wrong_tokens(worker: InProcess) -> None:
+    with worker.control() as stub:
+        for authorization in (RIGHT, "Bearer somebody-else", RIGHT, None, RIGHT):
+            call = lambda: stub.Handshake(handshake(), metadata=metadata(authorization), timeout=10)  # noqa: B023, E731
+            if authorization == RIGHT:
+                assert call().instance_id == worker.server.instance_id
+            else:
+                assert refusal(call).code() is grpc.StatusCode.UNAUTHENTICATED
