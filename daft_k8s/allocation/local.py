@@ -23,6 +23,8 @@ logger = logging.getLogger(__name__)
 
 _STOP_MARGIN_SECONDS = 2.0
 """What a worker gets beyond its drain time-out to close its servers and remove its files."""
+_PATIENCE_SECONDS = 1.0
+"""How long workers may finish tasks when the session ends: nobody will ask for their results."""
 _REAP_SECONDS = 5.0
 """How long the end of a killed process may take: the kernel frees its memory first."""
 
@@ -108,7 +110,7 @@ class LocalLauncher:
     def shutdown(self, timeout_seconds: float) -> None:
         """Ends and reaps all processes and removes all their files. Blocks for about the time-out at most. Idempotent.
 
-        Workers get the time-out to stop by themselves, then they are killed.
+        Workers get the time-out to stop by themselves, most of it without their tasks, then they are killed.
         """
         with self._lock:
             self._closed = True
@@ -116,13 +118,11 @@ class LocalLauncher:
         end = time.monotonic() + timeout_seconds
         for process in processes:
             process.stop("the session ends", timeout_seconds)
-        for process in processes:
-            process.join(end - time.monotonic())
-        for process in processes:
+        for process in _still_running(processes, min(end, time.monotonic() + _PATIENCE_SECONDS)):
+            process.hurry()
+        for process in _still_running(processes, end):
             process.kill()
-        end = time.monotonic() + _REAP_SECONDS
-        left = [process for process in processes if not process.join(end - time.monotonic())]
-        for process in left:
+        for process in _still_running(processes, time.monotonic() + _REAP_SECONDS):
             logger.error("%s (pid %s) does not end, although it was killed", process.worker_id, process.pid)
         self._directory.remove()
 
@@ -163,3 +163,8 @@ class LocalLauncher:
             lifeline_fd=lifeline_fd,
             inherited=os.environ,
         )
+
+
+def _still_running(processes: Sequence[LocalProcess], until: float) -> list[LocalProcess]:
+    """Waits for the ends of all; returns those that have not come."""
+    return [process for process in processes if not process.join(until - time.monotonic())]

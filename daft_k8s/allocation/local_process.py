@@ -100,6 +100,12 @@ class LocalProcess:
                 self._kill_timer.daemon = True
                 self._kill_timer.start()
 
+    def hurry(self) -> None:
+        """Tells a process that was asked to end to give up what it still does. Does not block."""
+        with self._lock:
+            if self._stop_reason is not None:
+                self._signal(signal.SIGTERM, group=False)  # a worker takes the second one so
+
     def kill(self) -> None:
         """Kills the process and its children. Does not block."""
         with self._lock:

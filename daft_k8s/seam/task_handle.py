@@ -105,7 +105,8 @@ def error_of(outcome: TaskOutcome, label: str) -> BaseException:
     """The exception for a task that did not succeed."""
     where = f"{label} on worker {outcome.worker_id}" if outcome.worker_id else label
     if outcome.kind == "lost":
-        return WorkerLostError(f"{where} was lost: {outcome.message}")
+        named = outcome.message.startswith(label)
+        return WorkerLostError(outcome.message if named else f"{where} was lost: {outcome.message}")
     if outcome.kind == "cancelled":
         return TaskError(f"{where} was cancelled: {outcome.message or 'its session or query has ended'}")
     # The bytes are our own worker's: it proved to know the session's token.
@@ -113,8 +114,11 @@ def error_of(outcome: TaskOutcome, label: str) -> BaseException:
     if not isinstance(original, Exception):
         # A task that raised SystemExit or the like must not end the driver.
         return TaskError(f"{where} failed: {outcome.message}")
-    if not isinstance(original, TaskError):
-        _add_note(original, f"raised in {where}\n{outcome.message}".rstrip())
+    if isinstance(original, TaskError):
+        # Made by the worker, e.g. in the place of what cannot be pickled: it does not know yet where it was raised.
+        text = str(original)
+        return original if text.startswith(where) else TaskError(f"{where} failed: {text}\n{outcome.message}".rstrip())
+    _add_note(original, f"raised in {where}\n{outcome.message}".rstrip())
     return original
 
 

@@ -47,7 +47,7 @@ TIERS = {
 _TAKE_OVER = """\
 import os
 
-if os.environ.get("DAFT_CONFORMANCE_RUNNER") == "k8s" and os.environ.get("DAFT_RUNNER") == "ray":
+if os.environ.get("DAFT_RUNNER") == "ray":  # no worker
     from daft_k8s._after_import import after_import
     from daft_k8s._autostart import take_over
 
@@ -56,12 +56,16 @@ if os.environ.get("DAFT_CONFORMANCE_RUNNER") == "k8s" and os.environ.get("DAFT_R
 
 
 @contextmanager
-def staged(checkout: Path) -> Iterator[Path]:
+def staged(checkout: Path, *, without_ray: bool) -> Iterator[Path]:
     """Copies the tests alone into a temporary folder, and yields it.
 
     The checkout's own `daft` package must not be importable beside them, or it would be tested in
     the place of the installed one; some tests put the folder above `tests` on the path of processes
     that they start, so a link would not do.
+
+    Args:
+        checkout: Where `tests` is.
+        without_ray: daft_k8s takes the place of Daft's Ray runner, and a few names that of Ray.
     """
     with tempfile.TemporaryDirectory(prefix="daft-conformance-") as name:
         stage = Path(name).resolve()
@@ -75,5 +79,7 @@ def staged(checkout: Path) -> Iterator[Path]:
             "    hypothesis: draws its examples\n"
             "    timeout: has a limit of its own; here all have one\n"
         )
-        (stage / "sitecustomize.py").write_text(_TAKE_OVER)
+        if without_ray:
+            (stage / "sitecustomize.py").write_text(_TAKE_OVER)
+            (stage / "ray.py").write_text("from conformance.stand_ins import ObjectRef, exceptions, get\n")
         yield stage

@@ -32,7 +32,7 @@ WORKERS = {
     "DAFT_K8S_WORKER_CPU": str(os.cpu_count() or 1),  # some tests ask for all CPUs of the machine
     "DAFT_K8S_WORKER_MEMORY": "2Gi",
 }
-ONE_WORKER = {"DAFT_K8S_NUM_WORKERS": "1"}
+ONE_WORKER = {"DAFT_K8S_NUM_WORKERS": "1", "DAFT_K8S_QUEUE_AHEAD": "0"}
 NEED_ONE_WORKER = (
     # Counts on the order in which tasks run that each take all CPUs of the only worker, as Ray has it on one machine.
     "tests/dataframe/test_distributed_limit.py::test_distributed_limit_retries_after_worker_death",
@@ -85,7 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     name = f"{options.runner}-daft-{importlib.metadata.version('daft')}"
     file = ResultsFile(FILES / f"{name}.jsonl")
     try:
-        with staged(options.checkout) as stage:
+        with staged(options.checkout, without_ray=options.runner == "k8s") as stage:
             results, bad_ends = _run(options, tier, stage, file, baseline)
     except BrokenRun as error:
         print(error, file=sys.stderr)
@@ -158,7 +158,6 @@ def _environment(stage: Path, runner: str) -> dict[str, str]:
     environment |= {
         # Daft's tests know two runners; a distributed one is called ray.
         "DAFT_RUNNER": "native" if runner == "native" else "ray",
-        "DAFT_CONFORMANCE_RUNNER": runner,
         "DAFT_ANALYTICS_ENABLED": "0",
         "DO_NOT_TRACK": "true",
         "DAFT_PROGRESS_BAR": "0",

@@ -1,4 +1,7 @@
-"""What Daft's tests use of Ray, and of what Daft itself has only together with Ray."""
+"""What Daft's tests use of Ray, and of what Daft itself has only together with Ray.
+
+In the processes of a run, workers included, `import ray` gives `get`, `ObjectRef` and `exceptions` of this module.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +12,11 @@ from typing import Any
 
 def install() -> None:
     """Call after daft_k8s has taken the place of Daft's Ray modules."""
-    ray = types.ModuleType("ray", "Stands in for Ray where tests resolve partitions.")
-    exceptions = types.ModuleType("ray.exceptions")
-    vars(exceptions).update(RayTaskError=type("RayTaskError", (Exception,), {}))
-    vars(ray).update(get=get, ObjectRef=type("ObjectRef", (), {}), exceptions=exceptions)
-    sys.modules["ray"] = ray
-    sys.modules["ray.exceptions"] = exceptions
     vars(sys.modules["daft.execution.ray_distributed_limit"])["_LimitCounterImpl"] = LimitCounterForTests
+
+
+class ObjectRef:
+    """What `iter_partitions` yields with Ray; here there are none."""
 
 
 def get(partitions: Any) -> Any:
@@ -26,6 +27,15 @@ def get(partitions: Any) -> Any:
         if not isinstance(partition, MicroPartition):
             raise TypeError(f"a runner without Ray yields partitions, not {type(partition).__name__}")
     return partitions
+
+
+def __getattr__(name: str) -> Any:
+    if name != "exceptions":
+        raise AttributeError(name)
+    from daft_k8s.errors import TaskError
+
+    # What a task raised and could not be pickled.
+    return types.SimpleNamespace(RayTaskError=TaskError)
 
 
 class LimitCounterForTests:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import queue
@@ -114,10 +115,8 @@ class RemoteDriver:
                 thread.join(5)
             for stream in (self.process.stdin, self.process.stdout, self.process.stderr):
                 if stream is not None and not stream.closed:
-                    try:
+                    with contextlib.suppress(BrokenPipeError):
                         stream.close()
-                    except BrokenPipeError:
-                        pass
 
     def send(self, step: str, *, last: bool = False) -> None:
         """Begins a step: Python code that may set `answer`. The last one ends the driver as a script would end."""
@@ -221,4 +220,3 @@ def send_signal(pid: int, number: signal.Signals) -> float:
     """Signals a process; returns the time, to measure what follows."""
     os.kill(pid, number)
     return time.monotonic()
-

@@ -127,7 +127,9 @@ def test_a_worker_that_dies_while_its_results_are_fetched_is_an_error_that_names
 
 def test_results_that_are_gone_before_they_are_fetched_are_an_error_that_names_their_worker(tmp_path: Path) -> None:
     with RemoteDriver(tmp_path) as driver:
-        driver.run("done = df.select('id').collect(); part = df.select('id').iter_partitions(); first = len(next(part))")
+        driver.run(
+            "done = df.select('id').collect(); part = df.select('id').iter_partitions(); first = len(next(part))"
+        )
         victim = driver.workers()[0]
         died = send_signal(victim.pid, signal.SIGKILL)
         wait_until_gone([victim.pid], 5)

@@ -42,7 +42,9 @@ def spill(driver: RemoteDriver) -> list[int]:
     """Lets workers spill; returns the process ids of all processes below the driver."""
     driver.run(SPILL)
     poll(
-        lambda: any("worker-" in name and "/" in name.partition("worker-")[2] for name in files_below(driver.spill_dir)),
+        lambda: any(
+            "worker-" in name and "/" in name.partition("worker-")[2] for name in files_below(driver.spill_dir)
+        ),
         10,
         "no worker has spilled",
     )

@@ -1,30 +1,19 @@
-"""Errors, threads, early ends and shutdown of queries on two local workers.
+"""Errors and early ends of queries, and sessions one after another, on two local workers.
 
-Not covered: the driver's death by SIGKILL and lost workers (the tests of the allocator and the pool).
+Not covered: how drivers end, what several share (test_lifecycle_*), lost workers and bad input (test_failures_*).
 """
 
 from __future__ import annotations
 
-import signal
 import subprocess
-
-import psutil
-import pytest
 
 from tests.local import driver_process
 
 SETUP = """
-import sys, threading
 import daft, daft_k8s
 from daft import col
 session = daft_k8s.set_runner_k8s(allocation="local", num_workers=2, worker_cpu=1, worker_memory="512Mi")
 df = daft.range(10_000, partitions=4).with_column("key", col("id") % 7)
-"""
-
-WORKER_PIDS = """
-import psutil
-df.count_rows()
-print(*[child.pid for child in psutil.Process().children(recursive=True)], flush=True)
 """
 
 
@@ -56,23 +45,6 @@ print("then", df.count_rows())
     assert "in broken" in process.stdout
     assert "on worker worker-" in process.stdout
     assert "then 10000" in process.stdout
-
-
-def test_queries_of_several_threads_give_right_answers() -> None:
-    process = driver_process.run(
-        script(
-            """
-answers = {}
-def query(key):
-    answers[key] = df.where(col("key") == key).agg(col("id").sum()).to_pydict()["id"][0]
-threads = [threading.Thread(target=query, args=(key,)) for key in range(5)]
-[thread.start() for thread in threads]
-[thread.join() for thread in threads]
-print(answers == {key: sum(range(key, 10_000, 7)) for key in range(5)})
-"""
-        )
-    )
-    assert process.stdout == "True\n", failed(process)
 
 
 def test_an_abandoned_query_leaves_the_workers_usable() -> None:
@@ -134,55 +106,6 @@ except daft_k8s.errors.SessionClosedError:
         )
     )
     assert process.stdout.split() == ["10000", str(len(range(1, 10_000, 7))), "closed"], failed(process)
-
-
-@pytest.mark.parametrize(
-    ("ending", "status"),
-    [
-        ("", 0),
-        ("sys.exit(3)", 3),
-        ("raise ValueError('on purpose')", 1),
-        ("session.shutdown()", 0),
-        ("import os, signal; os.kill(os.getpid(), signal.SIGTERM); df.sort('id').collect()", 128 + signal.SIGTERM),
-        ("import os, signal; os.kill(os.getpid(), signal.SIGINT); df.sort('id').collect()", -signal.SIGINT),
-    ],
-    ids=["end", "sys.exit", "exception", "shutdown", "SIGTERM", "SIGINT"],
-)
-def test_however_the_driver_ends_its_workers_end_with_it(ending: str, status: int) -> None:
-    process = driver_process.run(script(WORKER_PIDS + ending + "\n"))
-    assert process.returncode == status, failed(process)
-    workers = [int(pid) for pid in process.stdout.split()]
-    assert len(workers) >= 2
-    # The driver waits for its workers before it ends, so there is nothing left to wait for here.
-    assert [pid for pid in workers if psutil.pid_exists(pid)] == []
-
-
-def test_ctrl_c_in_a_running_query_ends_the_driver_and_its_workers() -> None:
-    body = WORKER_PIDS + (
-        """
-@daft.func
-def slow(value: int) -> int:
-    import time
-    time.sleep(0.05)
-    return value
-
-print("running", flush=True)
-df.with_column("c", slow(col("id"))).collect()
-"""
-    )
-    with driver_process.start(script(body)) as process:
-        try:
-            assert process.stdout is not None
-            workers = [int(pid) for pid in process.stdout.readline().split()]
-            assert process.stdout.readline() == "running\n"
-            process.send_signal(signal.SIGINT)
-            _, errors = process.communicate(timeout=30)
-        finally:
-            process.kill()
-    assert process.returncode in (-signal.SIGINT, 1, 130), errors[-3000:]
-    assert "KeyboardInterrupt" in errors
-    assert len(workers) >= 2
-    assert [pid for pid in workers if psutil.pid_exists(pid)] == []
 
 
 def test_workers_that_cannot_start_are_an_error_with_the_reason() -> None:

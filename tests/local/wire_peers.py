@@ -1,4 +1,4 @@
-"""A worker, and peers of it that share no code with it: grpcio, pyarrow's Flight, and hand-made HTTP/2."""
+"""A worker, and peers of it that share no code with it: grpcio and pyarrow's Flight."""
 
 from __future__ import annotations
 
@@ -8,15 +8,13 @@ import json
 import os
 import queue
 import signal
-import socket
-import struct
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import IO, Any
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -40,8 +38,6 @@ FLIGHT_METHODS = [
     "Handshake", "ListFlights", "GetFlightInfo", "PollFlightInfo", "GetSchema",
     "DoGet", "DoPut", "DoExchange", "DoAction", "ListActions",
 ]  # fmt: skip
-
-Request = TypeVar("Request")
 
 
 @dataclass(frozen=True)
@@ -76,11 +72,6 @@ class Peer:
 
     def handshake(self) -> pb.HandshakeReply:
         return self.call(handshake())
-
-    def serves(self) -> bool:
-        """Whether both servers answer new connections properly."""
-        missing = refusal(lambda: raw_call(self.data_address, FLIGHT_SERVICE + "DoGet", ticket_message(b"gone/1.1:0")))
-        return self.handshake().slots >= 1 and missing.code() is grpc.StatusCode.NOT_FOUND
 
 
 class InProcess(Peer):
@@ -238,10 +229,10 @@ def raw_call(address: str, path: str, *messages: bytes, authorization: str | Non
         return list(call)
 
 
-def refusal(call: Callable[[], object]) -> Any:
+def refusal(call: Callable[..., object], *arguments: Any, **named: Any) -> Any:
     """The error that a call must end in; has `code()` and `details()`."""
     try:
-        answer = call()
+        answer = call(*arguments, **named)
     except grpc.RpcError as error:
         return error
     raise AssertionError(f"accepted: {answer!r}")
@@ -270,53 +261,3 @@ def ticket_message(ticket: bytes) -> bytes:
 def flight_options(authorization: str | None = RIGHT) -> flight.FlightCallOptions:
     headers = [] if authorization is None else [(b"authorization", authorization.encode())]
     return flight.FlightCallOptions(timeout=SECONDS, headers=headers)
-
-
-# ----------------------------------------------------------------------------------------- sockets
-
-PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PING, WINDOW_UPDATE, CONTINUATION = 0, 1, 2, 3, 4, 6, 8, 9
-END_STREAM, END_HEADERS = 1, 4
-
-
-def frame(kind: int, payload: bytes = b"", *, flags: int = 0, stream: int = 0) -> bytes:
-    return struct.pack(">I", len(payload))[1:] + bytes([kind, flags]) + struct.pack(">I", stream) + payload
-
-
-GREETING = PREFACE + frame(SETTINGS)
-
-
-def header_block(fields: Iterable[tuple[bytes, bytes]]) -> bytes:
-    """HPACK in its plainest form: literals, neither indexed nor compressed. Names and values below 127 bytes."""
-    return b"".join(b"\x00" + bytes([len(name)]) + name + bytes([len(value)]) + value for name, value in fields)
-
-
-def request_headers(path: str, *, stream: int = 1, authorization: str | None = RIGHT) -> bytes:
-    fields = [
-        (b":method", b"POST"), (b":scheme", b"http"), (b":path", path.encode()), (b":authority", b"worker"),
-        (b"content-type", b"application/grpc"), (b"te", b"trailers"),
-    ]  # fmt: skip
-    if authorization is not None:
-        fields.append((b"authorization", authorization.encode()))
-    return frame(HEADERS, header_block(fields), flags=END_HEADERS, stream=stream)
-
-
-def connect(address: str) -> socket.socket:
-    host, _, port = address.rpartition(":")
-    return socket.create_connection((host, int(port)), timeout=SECONDS)
-
-
-def send_until_closed(address: str, content: bytes) -> bytes:
-    """Sends bytes and reads until the worker closes the connection, which it must; returns what it said."""
-    answer = b""
-    with connect(address) as opened, contextlib.suppress(ConnectionError):
-        opened.sendall(content)
-        while received := opened.recv(1 << 16):
-            answer += received
-    return answer
-
-
-def reset(opened: socket.socket) -> None:
-    """Closes with RST, as a peer that was killed with unread data does."""
-    opened.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    opened.close()

@@ -161,6 +161,19 @@ def test_shutdown_leaves_no_process_and_no_file(pool: Pool, tmp_path: Path) -> N
     launcher.shutdown(0.2)
 
 
+def test_shutdown_does_not_wait_long_for_tasks_that_nobody_wants_any_more(pool: Pool, launch: Launch) -> None:
+    launcher = launch(
+        "asked = []\n"
+        "signal.signal(signal.SIGTERM, lambda *_: os._exit(143) if asked else asked.append(1))\n"
+        "ready(); wait()"
+    )
+    pool.wait_for("started")
+    begin = time.monotonic()
+    launcher.shutdown(SECONDS)
+    assert time.monotonic() - begin < SECONDS / 2
+    assert not launcher._processes
+
+
 def test_nothing_is_launched_after_shutdown(pool: Pool, tmp_path: Path) -> None:
     launcher = make_launcher(pool, tmp_path, "ready(); wait()")
     launcher.shutdown(0)

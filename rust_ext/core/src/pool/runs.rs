@@ -95,7 +95,7 @@ impl Pool {
             self.waiting.insert(record.order, task);
             return;
         } else {
-            let message = record.lost_message(task);
+            let message = record.lost_message();
             self.actions.push(Action::FailTask { task, kind: FailKind::Lost, message });
         }
         self.tasks.remove(&task);
@@ -118,7 +118,7 @@ impl Pool {
             self.timers.insert((until, Timer::Task(task)));
             None
         } else {
-            Some(Action::FailTask { task, kind: FailKind::Lost, message: record.refused_message(task) })
+            Some(Action::FailTask { task, kind: FailKind::Lost, message: record.refused_message() })
         };
         if let Some(action) = over {
             self.actions.push(action);
@@ -169,7 +169,7 @@ impl Pool {
             if let Some((worker, launch, attempt)) = place {
                 self.actions.push(Action::CancelOnWorker { task, attempt, worker, launch });
             }
-            let message = format!("an input of task {task} was lost: {reason}").into();
+            let message = format!("an input of it was lost: {reason}").into();
             self.actions.push(Action::FailTask { task, kind: FailKind::Lost, message });
         }
         self.tasks.remove(&task);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::config::PoolConfig;
-use crate::ids::{Attempt, LaunchId, TaskId, WorkerId};
+use crate::ids::{Attempt, LaunchId, WorkerId};
 
 /// Where a task stands; the transitions are in the [module](super)'s table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,8 +117,8 @@ impl Task {
     }
 
     /// Tells people how the task was lost, attempt by attempt.
-    pub fn lost_message(&self, id: TaskId) -> Arc<str> {
-        let mut text = format!("task {id} was lost {} times with the worker it ran on:", self.losses.len());
+    pub fn lost_message(&self) -> Arc<str> {
+        let mut text = format!("it was lost {} times with the worker it ran on:", self.losses.len());
         for Loss { attempt, worker, launch, reason } in &self.losses {
             // Writing to a String does not fail.
             let _ = write!(text, " attempt {attempt} on {worker} (launch {launch}): {reason};");
@@ -129,8 +129,8 @@ impl Task {
     }
 
     /// Tells people that no worker takes the task.
-    pub fn refused_message(&self, id: TaskId) -> Arc<str> {
-        let mut text = format!("task {id} was taken by no worker");
+    pub fn refused_message(&self) -> Arc<str> {
+        let mut text = String::from("it was taken by no worker");
         if let Some(Refusals { count, waited, worker, reason }) = &self.refusals {
             let _ = write!(text, ": {count} refusals, {waited:?} of back-off, the last by {worker}: {reason}");
         }

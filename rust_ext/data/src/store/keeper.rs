@@ -94,6 +94,12 @@ impl Keeper {
         self.notify();
     }
 
+    /// Ends all spilling; nothing is written any more once this returns.
+    pub(super) fn stop_spilling(&self) {
+        self.stop();
+        drop(self.spiller.lock());
+    }
+
     fn notify(&self) {
         *self.wanted.lock() = true;
         self.wake.notify_one();

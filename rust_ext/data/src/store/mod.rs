@@ -160,6 +160,14 @@ impl Store {
         self.keeper().spill_dir.remove();
     }
 
+    /// As [`Self::clear`], for the end of the process: nothing is spilled from now on, so that no file comes after.
+    ///
+    /// Blocks while a partition is being written.
+    pub fn close(&self) {
+        self.keeper().stop_spilling();
+        self.clear();
+    }
+
     /// Frees memory and files with no lock held.
     fn discard(&self, removed: Vec<Place>) {
         let bytes = removed.iter().map(|place| if let Place::Memory(data) = place { data.size_bytes } else { 0 }).sum();

@@ -326,6 +326,17 @@ fn a_disk_that_refuses_is_reported_once_and_partitions_stay_in_memory() {
 }
 
 #[test]
+fn a_closed_store_writes_no_file_any_more() {
+    let fixture = fixture(MIB, 0);
+    fixture.store.publish("a", vec![numbers(4 * MIB, 0)]);
+    assert_eq!(fixture.files(), 1);
+    fixture.store.close();
+    fixture.store.publish("b", vec![numbers(4 * MIB, 1)]);
+    assert!(!fixture.spill_dir().exists());
+    assert_same(&fixture.store.get(&Ticket::new("b", 0)).unwrap(), &numbers(4 * MIB, 1));
+}
+
+#[test]
 fn a_stale_file_of_a_killed_process_is_left_alone() {
     let fixture = fixture(MIB, 0);
     std::fs::create_dir(fixture.spill_dir()).unwrap();

@@ -1,13 +1,13 @@
 //! Takes tasks in, fetches their inputs, waits for a slot, hands them to the host, and keeps the log of ends.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{HashMap, HashSet, VecDeque},
     sync::Arc,
 };
 
 use bytes::Bytes;
 use daft_k8s_control::proto::{OutputPartition, Task, TaskEnd, TaskInput, task_end};
-use daft_k8s_core::task_log::TaskLog;
+use daft_k8s_core::{TaskKey, task_log::TaskLog};
 use daft_k8s_data::{DataClient, FetchError, PartitionData, Store, StoreError, Ticket};
 use futures::future::try_join_all;
 use parking_lot::Mutex;
@@ -18,6 +18,8 @@ use tokio::{
 
 use super::{Delivery, Host};
 
+/// Queries that are remembered as ended: what still comes of them is not wanted.
+const ENDED_QUERIES: usize = 256;
 /// Outputs up to this size are published on the caller's thread; larger ones may have to wait for a spill.
 const PUBLISH_INLINE_BYTES: u64 = 1 << 20;
 
@@ -43,8 +45,24 @@ struct Inner {
 #[derive(Default)]
 struct Tasks {
     unfinished: HashMap<String, Unfinished>,
-    /// Keys ever taken, by query: a submission that is repeated after a broken connection runs once.
+    /// Keys ever heard of, by query: a submission that is repeated after a broken connection runs once, and
+    /// one that was overtaken by its cancel does not run.
     seen: HashMap<String, HashSet<String>>,
+    ended_queries: VecDeque<String>,
+}
+
+impl Tasks {
+    /// Remembers a key; false if it is known already.
+    fn meet(&mut self, query: &str, key: &str) -> bool {
+        match self.seen.get_mut(query) {
+            Some(keys) => keys.insert(key.to_owned()),
+            None => self.seen.entry(query.to_owned()).or_default().insert(key.to_owned()),
+        }
+    }
+
+    fn has_ended(&self, query: &str) -> bool {
+        self.ended_queries.iter().any(|ended| ended == query)
+    }
 }
 
 struct Unfinished {
@@ -82,58 +100,83 @@ impl Intake {
         self.inner.tasks.lock().unfinished.len()
     }
 
+    /// Whether this key was taken before, or cancelled before it came.
+    pub(super) fn knows(&self, key: &TaskKey) -> bool {
+        let tasks = self.inner.tasks.lock();
+        tasks.seen.get(&key.query).is_some_and(|keys| keys.contains(&key.to_string()))
+    }
+
     /// Queues a task whose plan is known. A key that was taken before is ignored.
-    pub(super) fn take(&self, task: Task, plan: Bytes, addresses: Arc<[String]>) {
+    pub(super) fn take(&self, key: TaskKey, task: Task, plan: Bytes, addresses: Arc<[String]>) {
         let (cancel, cancelled) = watch::channel(false);
         {
             let mut tasks = self.inner.tasks.lock();
-            let query = query_of(&task.key).to_owned();
-            if !tasks.seen.entry(query).or_default().insert(task.key.clone()) {
+            if tasks.has_ended(&key.query) {
+                drop(tasks);
+                return self.enter(key, cancelled_end());
+            }
+            if !tasks.meet(&key.query, &task.key) {
                 return;
             }
             let unfinished = Unfinished { cancel, outputs: Vec::new(), slot: None };
             tasks.unfinished.insert(task.key.clone(), unfinished);
         }
         let intake = self.clone();
-        self.inner.runtime.spawn(async move { intake.bring_to_host(task, plan, &addresses, cancelled).await });
+        self.inner.runtime.spawn(async move {
+            let mut preparation = Preparation { intake: &intake, key: task.key.clone(), is_over: false };
+            intake.bring_to_host(task, plan, &addresses, cancelled).await;
+            preparation.is_over = true;
+        });
     }
 
+    /// Hands the task over to the host, or ends it.
     async fn bring_to_host(&self, task: Task, plan: Bytes, addresses: &[String], cancelled: watch::Receiver<bool>) {
         let prepare = async {
-            let fetching = self.inner.fetch_slots.acquire().await.ok()?;
-            let inputs = self.resolve_inputs(&task.inputs, addresses).await;
-            let slot = self.inner.run_slots.clone().acquire_owned().await.ok()?;
+            // Neither semaphore is ever closed.
+            let fetching = self.inner.fetch_slots.acquire().await.ok();
+            // What is lost is told at once, not when a slot is free.
+            let inputs = self.resolve_inputs(&task.inputs, addresses).await?;
+            let slot = self.inner.run_slots.clone().acquire_owned().await.ok();
             drop(fetching);
-            Some((inputs, slot))
+            Ok((inputs, slot))
         };
         let prepared = tokio::select! {
             biased;
             () = until_cancelled(cancelled) => {
-                self.end(&task.key, task_end::Outcome::Cancelled(task_end::Cancelled {}));
+                self.end(&task.key, cancelled_end());
                 return;
             }
             prepared = prepare => prepared,
         };
-        let Some((inputs, slot)) = prepared else { return };
-        let inputs = match inputs {
-            Ok(inputs) => inputs,
+        let (inputs, slot) = match prepared {
+            Ok(prepared) => prepared,
             Err(InputsLost { tickets, message, gone }) => {
                 self.end(&task.key, task_end::Outcome::InputsLost(task_end::InputsLost { tickets, message, gone }));
                 return;
             }
         };
-        match self.inner.tasks.lock().unfinished.get_mut(&task.key) {
-            Some(unfinished) => unfinished.slot = Some(slot),
-            None => return,
-        }
-        self.inner.host.run(Delivery {
-            key: task.key,
+        let (intake, key) = (self.clone(), task.key.clone());
+        let delivery = Delivery {
+            key: task.key.clone(),
             name: task.name,
             plan_hash: hex(&task.plan_hash),
             plan,
             payload: task.payload,
             inputs,
-        });
+            refuse: Box::new(move |message| intake.fail(&key, Bytes::new(), message)),
+        };
+        // Under the lock, so that a cancel comes either before this or, to the host, after it.
+        let mut tasks = self.inner.tasks.lock();
+        match tasks.unfinished.get_mut(&task.key) {
+            Some(unfinished) if !*unfinished.cancel.borrow() => {
+                unfinished.slot = slot;
+                self.inner.host.run(delivery);
+            }
+            _ => {
+                drop(tasks);
+                self.end(&task.key, cancelled_end());
+            }
+        }
     }
 
     async fn resolve_inputs(
@@ -215,7 +258,10 @@ impl Intake {
             .map(|output| OutputPartition { num_rows: output.num_rows as u64, size_bytes: output.size_bytes })
             .collect();
         self.inner.store.publish(key, outputs);
-        self.end(key, task_end::Outcome::Succeeded(task_end::Succeeded { outputs: described, stats }));
+        if !self.end(key, task_end::Outcome::Succeeded(task_end::Succeeded { outputs: described, stats })) {
+            // It has ended in another way meanwhile, and nobody knows of these outputs.
+            self.inner.store.drop_task(key);
+        }
     }
 
     pub(super) fn fail(&self, key: &str, error: Bytes, message: String) {
@@ -223,16 +269,24 @@ impl Intake {
     }
 
     pub(super) fn cancelled(&self, key: &str) {
-        self.end(key, task_end::Outcome::Cancelled(task_end::Cancelled {}));
+        self.end(key, cancelled_end());
     }
 
-    /// Enters a task's end into the log, once, and frees its slot.
-    fn end(&self, key: &str, outcome: task_end::Outcome) {
-        let Some(unfinished) = self.inner.tasks.lock().unfinished.remove(key) else { return };
-        let Ok(key) = key.parse() else { return };
-        let version = self.inner.log.lock().finish(key, outcome);
-        self.inner.version.send_replace(version);
+    /// Enters a task's end into the log and frees its slot; false if it has ended before.
+    fn end(&self, key: &str, outcome: task_end::Outcome) -> bool {
+        let Some(unfinished) = self.inner.tasks.lock().unfinished.remove(key) else { return false };
+        if let Ok(key) = key.parse() {
+            self.enter(key, outcome);
+        }
         drop(unfinished);
+        true
+    }
+
+    fn enter(&self, key: TaskKey, outcome: task_end::Outcome) {
+        let mut log = self.inner.log.lock();
+        let version = log.finish(key, outcome);
+        // Under the lock: were it to fall back for a moment, a poll could sleep over an end.
+        self.inner.version.send_replace(version);
     }
 
     /// Everything that ended after `version`, at once if there is anything, else when something ends.
@@ -247,29 +301,63 @@ impl Intake {
     }
 
     pub(super) fn cancel(&self, keys: &[String]) {
-        for key in keys {
-            let running = match self.inner.tasks.lock().unfinished.get(key) {
-                Some(unfinished) => {
-                    unfinished.cancel.send_replace(true);
-                    unfinished.slot.is_some()
+        for text in keys {
+            let Ok(key) = text.parse::<TaskKey>() else { continue };
+            let mut tasks = self.inner.tasks.lock();
+            if let Some(unfinished) = tasks.unfinished.get(text) {
+                unfinished.cancel.send_replace(true);
+                let is_running = unfinished.slot.is_some();
+                drop(tasks);
+                if is_running {
+                    self.inner.host.cancel(text);
                 }
-                None => false,
-            };
-            if running {
-                self.inner.host.cancel(key);
+            } else if !tasks.has_ended(&key.query) && tasks.meet(&key.query, text) {
+                // It has overtaken its task, which will be ignored when it comes.
+                drop(tasks);
+                self.enter(key, cancelled_end());
             }
         }
     }
 
+    pub(super) fn cancel_all(&self) {
+        let keys: Vec<String> = self.inner.tasks.lock().unfinished.keys().cloned().collect();
+        self.cancel(&keys);
+    }
+
     pub(super) fn end_query(&self, query_id: &str) {
         let keys: Vec<String> = {
-            let tasks = self.inner.tasks.lock();
+            let mut tasks = self.inner.tasks.lock();
+            tasks.seen.remove(query_id);
+            if !tasks.has_ended(query_id) {
+                tasks.ended_queries.push_back(query_id.to_owned());
+            }
+            if tasks.ended_queries.len() > ENDED_QUERIES {
+                tasks.ended_queries.pop_front();
+            }
             tasks.unfinished.keys().filter(|key| query_of(key) == query_id).cloned().collect()
         };
         self.cancel(&keys);
-        self.inner.tasks.lock().seen.remove(query_id);
         self.inner.host.end_query(query_id);
     }
+}
+
+/// Ends the task should the code that prepares it break off.
+struct Preparation<'a> {
+    intake: &'a Intake,
+    key: String,
+    is_over: bool,
+}
+
+impl Drop for Preparation<'_> {
+    fn drop(&mut self) {
+        if !self.is_over {
+            self.intake.fail(&self.key, Bytes::new(), "the worker broke off preparing the task".to_owned());
+        }
+    }
+}
+
+fn cancelled_end() -> task_end::Outcome {
+    task_end::Outcome::Cancelled(task_end::Cancelled {})
 }
 
 fn query_of(key: &str) -> &str {

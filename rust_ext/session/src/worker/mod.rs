@@ -63,8 +63,10 @@ pub struct WorkerConfig {
     pub orphan_timeout: Duration,
 }
 
+/// Takes the reason why the host cannot run a task, which thereby fails.
+pub type Refusal = Box<dyn FnOnce(String) + Send>;
+
 /// A task whose inputs are here and for which a slot is free.
-#[derive(Debug)]
 pub struct Delivery {
     /// `<query id>/<task id>.<attempt>`.
     pub key: String,
@@ -78,9 +80,11 @@ pub struct Delivery {
     pub payload: Bytes,
     /// Input partitions by source id, in order.
     pub inputs: Vec<(u32, Vec<PartitionData>)>,
+    /// For a host that cannot even start the task.
+    pub refuse: Refusal,
 }
 
-/// Whoever runs the tasks. No method may block.
+/// Whoever runs the tasks. No method may block, or call back into the worker.
 pub trait Host: Send + Sync + 'static {
     /// Runs a task; the host answers with `finish`, `fail` or `cancelled` of [`Worker`].
     fn run(&self, delivery: Delivery);
@@ -233,10 +237,10 @@ impl Worker {
         &self.shared.store
     }
 
-    /// Closes both servers and removes what was spilled.
+    /// Closes both servers and removes what was spilled; nothing is spilled after that.
     pub fn shutdown(&self) {
         self.shutdown.send_replace(true);
-        self.shared.store.clear();
+        self.shared.store.close();
     }
 }
 
@@ -267,6 +271,8 @@ async fn watch_for_driver(shared: Arc<Shared>, mut stopping: watch::Receiver<boo
         if silence >= limit {
             let reason = format!("the driver has not called for {:.0} s", silence.as_secs_f64());
             shared.host.log(Level::Warning, format!("{reason}; stopping"));
+            // Nobody will ask for what they make.
+            shared.intake.cancel_all();
             shared.host.stop(&reason);
             return;
         }

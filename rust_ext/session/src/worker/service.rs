@@ -101,24 +101,27 @@ impl WorkerCalls for Service {
         let instance_id = self.heard();
         let SubmitTaskRequest { tasks, addresses, plans } = request.into_inner();
         // Checked before anything is taken: an end that cannot be told would keep its slot for ever.
-        for task in &tasks {
-            task.key.parse::<TaskKey>().map_err(|error| Status::invalid_argument(error.to_string()))?;
-        }
+        let keys: Result<Vec<TaskKey>, _> = tasks.iter().map(|task| task.key.parse()).collect();
+        let keys = keys.map_err(|error| Status::invalid_argument(error.to_string()))?;
         let addresses: Arc<[String]> = addresses.into();
         let mut bounced = Vec::new();
         for plan in plans {
             self.plans.lock().insert(plan.hash, plan.body);
         }
-        for task in tasks {
+        for (key, task) in keys.into_iter().zip(tasks) {
             let bounce =
                 |reason: Reason, message: String| Bounce { key: task.key.clone(), reason: reason.into(), message };
+            // Repeated, because the first answer was lost: it is here already, however full the worker is.
+            if self.shared.intake.knows(&key) {
+                continue;
+            }
             if let Some((reason, message)) = self.refusal() {
                 bounced.push(bounce(reason, message));
                 continue;
             }
             let plan = self.plans.lock().get(&task.plan_hash);
             match plan {
-                Some(plan) => self.shared.intake.take(task, plan, addresses.clone()),
+                Some(plan) => self.shared.intake.take(key, task, plan, addresses.clone()),
                 None => bounced.push(bounce(Reason::UnknownPlan, "the plan is not known here".to_owned())),
             }
         }

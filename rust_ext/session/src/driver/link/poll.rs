@@ -1,6 +1,6 @@
 //! The long poll: what became of the tasks at this worker.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use daft_k8s_control::proto::{AwaitTaskRequest, TaskEnd, task_end};
 use daft_k8s_core::{Event, Incarnation, TaskId, TaskKey};
@@ -11,14 +11,19 @@ use crate::driver::{
     task::{Report, loss_of_input},
 };
 
+/// A worker that lives answers the long poll within 2 s, give or take a moment.
+const LEAST_PATIENCE: Duration = Duration::from_secs(3);
+
 impl Peer {
     pub(super) async fn poll(mut self, mut incarnation: String) {
         let (worker, launch) = (self.worker, self.launch);
         let mut after_version = 0;
         let mut last_answer = Instant::now();
+        // No longer than a worker may be silent, which is then noticed in time.
+        let call_timeout = self.inner.config.unreachable_timeout.clamp(LEAST_PATIENCE, CALL_TIMEOUT);
         loop {
             let call = self.client.await_task(AwaitTaskRequest { after_version });
-            let problem = match tokio::time::timeout(CALL_TIMEOUT, call).await {
+            let problem = match tokio::time::timeout(call_timeout, call).await {
                 Ok(Ok(reply)) => {
                     let reply = reply.into_inner();
                     last_answer = Instant::now();

@@ -1,0 +1,319 @@
+//! A session whose workers run in this process.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        mpsc::{Receiver, Sender, channel},
+    },
+    time::{Duration, Instant},
+};
+
+use arrow_array::{ArrayRef, Int64Array, RecordBatch};
+use bytes::Bytes;
+use daft_k8s_core::{Backoff, LaunchId, PoolConfig, TaskId, WorkerId};
+use daft_k8s_data::PartitionData;
+use daft_k8s_session::{
+    Level,
+    driver::{Call, Driver, DriverConfig, DriverHost, Outcome, Partition, TaskSpec},
+    worker::{Delivery, Host, Worker, WorkerConfig},
+};
+use tokio::runtime::Runtime;
+
+pub const TOKEN: &str = "correct-horse";
+/// No wait of a test is longer.
+pub const LONG: Duration = Duration::from_secs(15);
+
+/// What the driver asked of its host.
+pub struct Outside {
+    pub launches: Receiver<(WorkerId, LaunchId)>,
+    pub stops: Receiver<(WorkerId, LaunchId, String)>,
+    pub calls: Receiver<Call>,
+}
+
+struct TestDriverHost {
+    launches: Sender<(WorkerId, LaunchId)>,
+    stops: Sender<(WorkerId, LaunchId, String)>,
+    calls: Sender<Call>,
+}
+
+impl DriverHost for TestDriverHost {
+    fn launch(&self, worker: WorkerId, launch: LaunchId) {
+        let _ = self.launches.send((worker, launch));
+    }
+
+    fn stop(&self, worker: WorkerId, launch: LaunchId, reason: &str) {
+        let _ = self.stops.send((worker, launch, reason.to_owned()));
+    }
+
+    fn worker_call(&self, call: Call) {
+        let _ = self.calls.send(call);
+    }
+
+    fn log(&self, _: Level, _: String) {}
+}
+
+/// A worker with what it was asked to do.
+pub struct TestWorker {
+    pub worker: Arc<Worker>,
+    pub posted: Receiver<Posted>,
+    _spill: tempfile::TempDir,
+}
+
+/// What a worker asks of its host, in order.
+pub enum Posted {
+    Run(Delivery),
+    Cancel(String),
+}
+
+struct TestHost {
+    posted: Sender<Posted>,
+}
+
+impl Host for TestHost {
+    fn run(&self, delivery: Delivery) {
+        let _ = self.posted.send(Posted::Run(delivery));
+    }
+
+    fn cancel(&self, key: &str) {
+        let _ = self.posted.send(Posted::Cancel(key.to_owned()));
+    }
+
+    fn stop(&self, _: &str) {}
+
+    fn end_query(&self, _: &str) {}
+
+    fn log(&self, _: Level, _: String) {}
+}
+
+impl TestWorker {
+    pub fn control(&self) -> String {
+        self.worker.control_address().to_string()
+    }
+
+    pub fn data(&self) -> String {
+        self.worker.data_address().to_string()
+    }
+
+    pub fn next_run(&self) -> Delivery {
+        match self.posted.recv_timeout(LONG).expect("no task came") {
+            Posted::Run(delivery) => delivery,
+            Posted::Cancel(key) => panic!("a cancel of {key} came instead of a task"),
+        }
+    }
+
+    pub fn next_cancel(&self) -> String {
+        match self.posted.recv_timeout(LONG).expect("no cancel came") {
+            Posted::Cancel(key) => key,
+            Posted::Run(delivery) => panic!("{} came instead of a cancel", delivery.key),
+        }
+    }
+
+    pub fn is_left_alone(&self) -> bool {
+        self.posted.recv_timeout(Duration::from_millis(200)).is_err()
+    }
+
+    pub fn finish(&self, key: &str, outputs: impl IntoIterator<Item = PartitionData>) {
+        for output in outputs {
+            self.worker.put_output(key, output);
+        }
+        self.worker.finish(key, Bytes::from_static(b"stats"));
+    }
+
+    pub fn partitions(&self) -> usize {
+        self.worker.store().stats().partitions
+    }
+}
+
+/// What differs between tests.
+pub struct Settings {
+    pub workers: u32,
+    pub slots: u32,
+    pub queue_ahead: u32,
+    pub max_message_bytes: usize,
+    pub max_worker_restarts: u32,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { workers: 1, slots: 2, queue_ahead: 1, max_message_bytes: 64 << 20, max_worker_restarts: 5 }
+    }
+}
+
+pub struct Session {
+    pub driver: Driver,
+    pub outside: Outside,
+    pub settings: Settings,
+    pub runtime: Runtime,
+}
+
+impl Session {
+    /// A session that has asked for its workers; none is started.
+    pub fn new(settings: Settings) -> Self {
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let (launches, launched) = channel();
+        let (stops, stopped) = channel();
+        let (calls, called) = channel();
+        let config = DriverConfig {
+            session_id: "s".into(),
+            token: TOKEN.into(),
+            daft_version: "1".into(),
+            python_version: "3".into(),
+            unreachable_timeout: Duration::from_secs(5),
+            pool: PoolConfig {
+                slots_per_worker: settings.slots,
+                queue_ahead: settings.queue_ahead,
+                start_timeout: LONG,
+                max_worker_restarts: settings.max_worker_restarts,
+                restart_backoff: Backoff::new(Duration::from_millis(10), Duration::from_millis(10)),
+                ..PoolConfig::default()
+            },
+        };
+        let host = TestDriverHost { launches, stops, calls };
+        let driver = Driver::start(config, Arc::new(host), runtime.handle());
+        driver.set_desired_workers(settings.workers);
+        let outside = Outside { launches: launched, stops: stopped, calls: called };
+        Self { driver, outside, settings, runtime }
+    }
+
+    /// A session with all its workers ready, in order.
+    pub fn with_workers(settings: Settings) -> (Self, Vec<TestWorker>) {
+        let session = Self::new(settings);
+        let mut workers = HashMap::new();
+        for _ in 0..session.settings.workers {
+            let (id, launch) = session.next_launch();
+            let worker = session.worker(id);
+            session.driver.worker_started(id, launch, worker.control(), worker.data());
+            workers.insert(id.0, worker);
+        }
+        session.until_ready(session.settings.workers as usize);
+        let mut workers: Vec<_> = workers.into_iter().collect();
+        workers.sort_by_key(|(id, _)| *id);
+        (session, workers.into_iter().map(|(_, worker)| worker).collect())
+    }
+
+    pub fn next_launch(&self) -> (WorkerId, LaunchId) {
+        self.outside.launches.recv_timeout(LONG).expect("nothing was launched")
+    }
+
+    /// A worker process; the driver has not heard of it.
+    pub fn worker(&self, id: WorkerId) -> TestWorker {
+        let spill = tempfile::tempdir().unwrap();
+        let config = WorkerConfig {
+            session_id: "s".into(),
+            worker_id: id.to_string(),
+            token: TOKEN.into(),
+            host: "127.0.0.1".into(),
+            control_port: 0,
+            data_port: 0,
+            daft_version: "1".into(),
+            python_version: "3".into(),
+            slots: self.settings.slots as usize,
+            memory_bytes: 0,
+            store_memory_bytes: 0,
+            spill_dir: spill.path().join("spill"),
+            max_message_bytes: self.settings.max_message_bytes,
+            orphan_timeout: Duration::from_secs(60),
+        };
+        let (sender, posted) = channel();
+        let worker = Worker::start(config, Arc::new(TestHost { posted: sender }), self.runtime.handle()).unwrap();
+        worker.set_serving();
+        TestWorker { worker: Arc::new(worker), posted, _spill: spill }
+    }
+
+    pub fn until_ready(&self, count: usize) {
+        let readiness = self.driver.readiness();
+        until(|| readiness.borrow().ready >= count, "the workers are not ready");
+    }
+
+    pub fn submit(&self, task: u64, inputs: Vec<Partition>) -> Ending {
+        self.submit_to(0, task, inputs)
+    }
+
+    pub fn submit_to(&self, worker: u32, task: u64, inputs: Vec<Partition>) -> Ending {
+        self.submit_spec(worker, spec("q", task, b"plan", b"payload", inputs))
+    }
+
+    pub fn submit_spec(&self, worker: u32, spec: TaskSpec) -> Ending {
+        let (sender, ended) = channel();
+        let on_end = Box::new(move |outcome| {
+            let _ = sender.send(outcome);
+        });
+        Ending { task: self.driver.submit(WorkerId(worker), spec, on_end), ended }
+    }
+
+    pub fn fetch(&self, partitions: &[Partition]) -> Result<Vec<PartitionData>, String> {
+        let fetched = self.runtime.block_on(async { tokio::time::timeout(LONG, self.driver.fetch(partitions)).await });
+        let fetched = fetched.expect("fetching took too long");
+        fetched.map_err(|failure| format!("{failure:?}"))
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.driver.shutdown();
+    }
+}
+
+/// Hears of the end of a task.
+pub struct Ending {
+    pub task: TaskId,
+    pub ended: Receiver<Outcome>,
+}
+
+impl Ending {
+    pub fn outcome(&self) -> Outcome {
+        self.ended.recv_timeout(LONG).expect("the task did not end")
+    }
+
+    pub fn partitions(&self) -> Vec<Partition> {
+        match self.outcome() {
+            Outcome::Success { partitions, .. } => partitions,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub fn lost(&self) -> String {
+        match self.outcome() {
+            Outcome::Lost { message } => message,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub fn is_cancelled(&self) -> bool {
+        matches!(self.outcome(), Outcome::Cancelled)
+    }
+}
+
+pub fn spec(query: &str, task: u64, plan: &[u8], payload: &[u8], inputs: Vec<Partition>) -> TaskSpec {
+    TaskSpec {
+        query_id: query.into(),
+        task_id: task,
+        name: "Scan".into(),
+        plan_hash: TaskSpec::hash_plan(plan),
+        plan: Bytes::copy_from_slice(plan),
+        payload: Bytes::copy_from_slice(payload),
+        inputs: if inputs.is_empty() { vec![] } else { vec![(7, inputs)] },
+    }
+}
+
+/// A partition of one column with these numbers.
+pub fn numbers(values: impl IntoIterator<Item = i64>) -> PartitionData {
+    let column: ArrayRef = Arc::new(Int64Array::from_iter_values(values));
+    let batch = RecordBatch::try_from_iter([("number", column)]).unwrap();
+    PartitionData::try_new(batch.schema(), vec![batch]).unwrap()
+}
+
+pub fn rows(data: &[PartitionData]) -> Vec<usize> {
+    data.iter().map(|partition| partition.num_rows).collect()
+}
+
+/// Waits until something holds.
+pub fn until(mut holds: impl FnMut() -> bool, otherwise: &str) {
+    let end = Instant::now() + LONG;
+    while !holds() {
+        assert!(Instant::now() < end, "{otherwise}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}

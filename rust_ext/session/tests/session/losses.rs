@@ -1,0 +1,134 @@
+//! Workers that die, restart, or lose what they held.
+
+use std::{thread, time::Duration};
+
+use bytes::Bytes;
+use daft_k8s_core::{LaunchId, WorkerId};
+
+use crate::{
+    fixture::{LONG, Session, Settings, numbers, rows, until},
+    proxy::Proxy,
+};
+
+#[test]
+fn a_task_of_a_worker_that_died_runs_again_on_the_next_one() {
+    let (session, mut workers) = Session::with_workers(Settings::default());
+    let ending = session.submit(1, vec![]);
+    assert_eq!(workers[0].next_run().key, "q/1.1");
+    drop(workers.remove(0));
+    session.driver.worker_exited(WorkerId(0), LaunchId(1), "out of memory".into(), true);
+    let (id, launch) = session.next_launch();
+    let worker = session.worker(id);
+    session.driver.worker_started(id, launch, worker.control(), worker.data());
+    let delivery = worker.next_run();
+    assert_eq!(delivery.key, "q/1.2");
+    worker.finish(&delivery.key, [numbers(0..2)]);
+    assert_eq!(rows(&session.fetch(&ending.partitions()).unwrap()), [2]);
+}
+
+#[test]
+fn a_lost_partition_fails_its_fetch_and_its_readers_with_the_reason() {
+    let (session, workers) = Session::with_workers(Settings { workers: 2, ..Settings::default() });
+    let ending = session.submit_to(1, 1, vec![]);
+    workers[1].finish(&workers[1].next_run().key, [numbers(0..2)]);
+    let partitions = ending.partitions();
+    session.driver.worker_exited(WorkerId(1), LaunchId(1), "out of memory".into(), true);
+    assert!(session.fetch(&partitions).unwrap_err().contains("out of memory"));
+    let reader = session.submit_to(0, 2, partitions);
+    assert!(reader.lost().contains("out of memory"));
+}
+
+#[test]
+fn lost_inputs_are_reported_though_every_slot_is_busy() {
+    let session = Session::new(Settings { workers: 2, slots: 1, queue_ahead: 1, ..Settings::default() });
+    let mut workers = [None, None];
+    for _ in 0..2 {
+        let (id, launch) = session.next_launch();
+        let worker = session.worker(id);
+        // Nobody listens where worker-1's data is said to be.
+        let data = if id.0 == 1 { "127.0.0.1:9".into() } else { worker.data() };
+        session.driver.worker_started(id, launch, worker.control(), data);
+        workers[id.0 as usize] = Some(worker);
+    }
+    session.until_ready(2);
+    let [Some(first), Some(second)] = workers else { panic!() };
+    let ending = session.submit_to(1, 1, vec![]);
+    second.finish(&second.next_run().key, [numbers(0..2)]);
+    let partitions = ending.partitions();
+    let _busy = session.submit_to(0, 2, vec![]);
+    first.next_run();
+    let reader = session.submit_to(0, 3, partitions);
+    until(|| first.worker.unfinished_tasks() == 2, "the reader did not come");
+    session.driver.worker_exited(WorkerId(1), LaunchId(1), "out of memory".into(), true);
+    assert!(reader.lost().contains("out of memory"));
+}
+
+#[test]
+fn news_of_lost_inputs_of_an_old_attempt_is_stale() {
+    let session = Session::new(Settings { workers: 2, ..Settings::default() });
+    let mut workers = [None, None];
+    let stranger = session.worker(WorkerId(2));
+    for _ in 0..2 {
+        let (id, launch) = session.next_launch();
+        let worker = session.worker(id);
+        // Others ask for worker-1's partitions at a store that has never heard of them.
+        let data = if id.0 == 1 { stranger.data() } else { worker.data() };
+        session.driver.worker_started(id, launch, worker.control(), data);
+        workers[id.0 as usize] = Some(worker);
+    }
+    session.until_ready(2);
+    let [Some(first), Some(second)] = workers else { panic!() };
+    let ending = session.submit_to(1, 1, vec![]);
+    second.finish(&second.next_run().key, [numbers(0..2)]);
+    let partitions = ending.partitions();
+    let reader = session.submit_to(0, 2, partitions);
+    until(|| first.worker.unfinished_tasks() == 0, "the inputs were found");
+    thread::sleep(Duration::from_millis(500));
+    session.driver.worker_exited(WorkerId(0), LaunchId(1), "out of memory".into(), true);
+    // Where the partition really is, the second attempt finds it.
+    let delivery = second.next_run();
+    assert_eq!(delivery.key, "q/2.2");
+    assert!(reader.ended.recv_timeout(Duration::from_secs(3)).is_err(), "the task was ended by stale news");
+    second.finish(&delivery.key, []);
+    assert!(reader.partitions().is_empty());
+}
+
+#[test]
+fn a_worker_restarted_in_place_is_a_new_one_to_the_driver() {
+    let session = Session::new(Settings::default());
+    let (id, launch) = session.next_launch();
+    let old = session.worker(id);
+    let control = Proxy::start(session.runtime.handle(), &old.control());
+    let data = Proxy::start(session.runtime.handle(), &old.data());
+    session.driver.worker_started(id, launch, control.address.clone(), data.address.clone());
+    let given = session.driver.put(numbers(0..3));
+    let first = session.submit(1, vec![given.clone()]);
+    old.finish(&old.next_run().key, []);
+    assert!(first.partitions().is_empty());
+    assert_eq!(ask(&session, &old, b"1"), b"1");
+    let second = session.submit(2, vec![given]);
+    old.next_run();
+
+    let new = session.worker(id);
+    control.lead_to(&new.control());
+    data.lead_to(&new.data());
+    drop(old);
+    // It has been given nothing yet, and its calls are counted from 1 again.
+    let delivery = new.next_run();
+    assert_eq!(delivery.key, "q/2.2");
+    assert_eq!(rows(&delivery.inputs[0].1), [3]);
+    assert_eq!(ask(&session, &new, b"2"), b"2");
+    new.finish(&delivery.key, []);
+    assert!(second.partitions().is_empty());
+}
+
+/// Calls the driver, which echoes.
+fn ask(session: &Session, worker: &crate::fixture::TestWorker, payload: &'static [u8]) -> Vec<u8> {
+    let (sender, answers) = std::sync::mpsc::channel();
+    let reply = Box::new(move |answer| sender.send(answer).unwrap());
+    worker.worker.call_driver("limit/1".into(), Bytes::from_static(payload), reply);
+    if let Ok(call) = session.outside.calls.recv_timeout(Duration::from_secs(3)) {
+        (call.answer)(Ok(call.payload));
+    }
+    answers.recv_timeout(LONG).unwrap().unwrap().to_vec()
+}

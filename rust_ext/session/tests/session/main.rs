@@ -1,0 +1,14 @@
+//! A driver and its workers, joined over the loopback, with hosts that stand in for Python.
+//!
+//! Covered: how tasks end, cancels, losses, uploads, calls of workers, and what a worker answers by itself.
+//! Not covered: the decisions of the pool (`daft_k8s_core`), the data plane (`daft_k8s_data`), Python.
+
+mod calls;
+mod cancels;
+mod fixture;
+mod losses;
+mod proxy;
+mod submissions;
+mod tasks;
+mod uploads;
+mod worker_alone;

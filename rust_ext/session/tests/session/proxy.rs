@@ -1,0 +1,65 @@
+//! A TCP proxy between driver and worker, to break and to hold connections.
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    runtime::Handle,
+    sync::watch,
+    task::AbortHandle,
+};
+
+pub struct Proxy {
+    pub address: String,
+    target: Arc<Mutex<String>>,
+    connections: Arc<Mutex<Vec<AbortHandle>>>,
+    open: watch::Sender<bool>,
+}
+
+impl Proxy {
+    pub fn start(runtime: &Handle, target: &str) -> Self {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let target = Arc::new(Mutex::new(target.to_owned()));
+        let connections = Arc::new(Mutex::new(Vec::new()));
+        let open = watch::Sender::new(true);
+        let (to, opened, kept) = (target.clone(), open.clone(), connections.clone());
+        runtime.spawn(async move {
+            let listener = TcpListener::from_std(listener).unwrap();
+            while let Ok((mut near, _)) = listener.accept().await {
+                let (to, mut opened) = (to.clone(), opened.subscribe());
+                let carried = tokio::spawn(async move {
+                    let _ = opened.wait_for(|open| *open).await;
+                    let target = to.lock().clone();
+                    if let Ok(mut far) = TcpStream::connect(target).await {
+                        let _ = tokio::io::copy_bidirectional(&mut near, &mut far).await;
+                    }
+                });
+                kept.lock().push(carried.abort_handle());
+            }
+        });
+        Self { address, target, connections, open }
+    }
+
+    /// Breaks all connections.
+    pub fn cut(&self) {
+        self.connections.lock().drain(..).for_each(|connection| connection.abort());
+    }
+
+    /// New connections are accepted, and carry nothing until `release`.
+    pub fn hold(&self) {
+        self.open.send_replace(false);
+    }
+
+    pub fn release(&self) {
+        self.open.send_replace(true);
+    }
+
+    /// Breaks all connections; new ones lead elsewhere.
+    pub fn lead_to(&self, target: &str) {
+        *self.target.lock() = target.to_owned();
+        self.cut();
+    }
+}
