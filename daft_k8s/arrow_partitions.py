@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from daft.daft import PyMicroPartition, PyRecordBatch
+from daft.series import Series
 
 if TYPE_CHECKING:
     from daft_k8s._native import SupportsArrowStream
@@ -20,9 +21,15 @@ _MARK = "\x1fdaft_k8s\x1f"
 """Begins the name of a column that travels under another name: mark, position, mark, the real name."""
 
 
+_ROWS = f"{_MARK}rows"
+"""Stands for the columns of a partition that has none, as after projecting a literal: Daft exports no row count."""
+
+
 def to_arrow(partition: PyMicroPartition) -> SupportsArrowStream:
     """The partition as something that exports an Arrow stream, without copying its buffers."""
     names = partition.column_names()
+    if not names:
+        return _with_rows(partition)
     if len(set(names)) == len(names):
         return partition
     return _renamed(partition, [f"{_MARK}{position}{_MARK}{name}" for position, name in enumerate(names)])
@@ -34,7 +41,19 @@ def from_arrow(stream: SupportsArrowStream) -> PyMicroPartition:
     names = partition.column_names()
     if not names or not names[0].startswith(_MARK):
         return partition
+    if names == [_ROWS]:
+        return partition.eval_expression_list([])
     return _renamed(partition, [name.rsplit(_MARK, 1)[1] for name in names])
+
+
+def _with_rows(partition: PyMicroPartition) -> PyMicroPartition:
+    batches = partition.get_record_batches() or [PyRecordBatch.empty(partition.schema())]
+    return PyMicroPartition.from_record_batches(
+        [
+            PyRecordBatch.from_pyseries_list([Series.from_pylist([None] * len(batch), _ROWS)._series])
+            for batch in batches
+        ]
+    )
 
 
 def _renamed(partition: PyMicroPartition, names: Sequence[str]) -> PyMicroPartition:

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from daft_k8s.errors import TaskError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from daft.daft import Input, LocalPhysicalPlan, PyDaftExecutionConfig, RaySwordfishTask
 
 _PICKLE_PROTOCOL = 5
@@ -56,6 +58,34 @@ def decode_plan(plan: bytes) -> LocalPhysicalPlan:
 def decode_payload(payload: bytes) -> TaskPayload:
     """The inverse of `encode_payload`, for the worker."""
     return TaskPayload(*pickle.loads(payload))
+
+
+class FlightReference(NamedTuple):
+    """A partition that lies in the shuffle server of Daft's executor instead of in the worker's store."""
+
+    shuffle_id: int
+    server_address: str
+    partition_ref_id: int
+    num_rows: int
+    size_bytes: int
+
+
+_WITH_REFERENCES = b"\xffdaft_k8s-flight\xff"
+
+
+def join_result(stats: bytes, references: Sequence[FlightReference]) -> bytes:
+    """What a finished task reports besides its partitions: Daft's statistics, and references of Daft's own."""
+    if not references:
+        return stats
+    return _WITH_REFERENCES + pickle.dumps((stats, [tuple(reference) for reference in references]), _PICKLE_PROTOCOL)
+
+
+def split_result(result: bytes) -> tuple[bytes, list[FlightReference]]:
+    """The inverse of `join_result`, for the driver."""
+    if not result.startswith(_WITH_REFERENCES):
+        return result, []
+    stats, references = pickle.loads(result[len(_WITH_REFERENCES) :])
+    return stats, [FlightReference(*reference) for reference in references]
 
 
 def encode_error(error: BaseException) -> bytes:

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from daft_k8s.seam.unsupported import refuse
+from daft_k8s.seam.flight_shuffle import configured_folders
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from daft.daft import PyDaftExecutionConfig
+
+FLIGHT_SHUFFLE = "flight_shuffle"
+"""Daft's name for its own shuffle through files and Arrow Flight."""
 
 SMALLEST_AGGREGATION_PARTITIONS = 16
 """Fewer would make the partitions of a large aggregation too big for a small worker."""
@@ -24,6 +29,7 @@ def fit_to_cluster(
     *,
     slots: int,
     shuffle_partitions: int | None = None,
+    flight_folders: Callable[[Sequence[str]], list[str]] | None = None,
 ) -> PyDaftExecutionConfig:
     """Replaces what the user has left at Daft's defaults.
 
@@ -32,20 +38,21 @@ def fit_to_cluster(
         daft_defaults: What Daft has when nobody sets anything.
         slots: Tasks that the cluster runs at once.
         shuffle_partitions: What the session is configured to use; None chooses by `slots`.
+        flight_folders: The session's own folders below those that are configured for Daft's own shuffle.
 
     Returns:
         The configuration for the distributed plan; the argument is not changed.
-
-    Raises:
-        UnsupportedError: If the user asks for a shuffle that this runner does not have.
     """
     algorithm = config.shuffle_algorithm
-    if algorithm == "flight_shuffle":
-        refuse('shuffle_algorithm="flight_shuffle"', 'use "map_reduce" or leave it unset')
     partitions = config.shuffle_aggregation_default_partitions
     if algorithm == daft_defaults.shuffle_algorithm:
         # "auto" may pin merge tasks to one worker, and those wait for ever if that worker goes.
         algorithm = "map_reduce"
     if partitions == daft_defaults.shuffle_aggregation_default_partitions:
         partitions = shuffle_partitions or aggregation_partitions(slots)
-    return config.with_config_values(shuffle_algorithm=algorithm, shuffle_aggregation_default_partitions=partitions)
+    folders = None  # as they are
+    if flight_folders is not None and algorithm == FLIGHT_SHUFFLE:
+        folders = flight_folders(configured_folders(config))
+    return config.with_config_values(
+        shuffle_algorithm=algorithm, shuffle_aggregation_default_partitions=partitions, flight_shuffle_dirs=folders
+    )

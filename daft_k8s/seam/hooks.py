@@ -14,6 +14,7 @@ from daft.daft import RaySwordfishWorker
 
 from daft_k8s.driver.session import Session, current_session
 from daft_k8s.errors import ConfigurationError
+from daft_k8s.seam.flight_shuffle import FlightFolders, remove_folders
 from daft_k8s.seam.limit import LimitCounters, collect_pickled_counters
 from daft_k8s.seam.partitions import fetch_micropartitions
 from daft_k8s.seam.task_handle import FailedTaskHandle, SubmittedTaskHandle, TaskHandle
@@ -102,7 +103,8 @@ def get_head_node_id() -> str | None:
 
 
 async def clear_flight_shuffle_dirs_on_all_nodes(shuffle_dirs: list[str]) -> None:
-    """Daft's own shuffle files: refused before a query starts, so there are none."""
+    """Removes the files of Daft's own shuffle at the end of a query; local workers share this machine's disk."""
+    await asyncio.to_thread(remove_folders, shuffle_dirs)
 
 
 async def get_boundaries(
@@ -149,3 +151,11 @@ def limit_counters(session: Session) -> LimitCounters:
     if not isinstance(counters, LimitCounters):
         raise ConfigurationError("the session was not started through daft_k8s.set_runner_k8s")
     return counters
+
+
+def flight_folders(session: Session) -> FlightFolders:
+    """Where the session's files of Daft's own shuffle lie."""
+    folders = session.attachments.get("flight")
+    if not isinstance(folders, FlightFolders):
+        raise ConfigurationError("the session was not started through daft_k8s.set_runner_k8s")
+    return folders

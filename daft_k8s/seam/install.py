@@ -136,6 +136,7 @@ def open_session(configuration: Configuration, **session_arguments: Any) -> Sess
     from daft.event_loop import get_or_init_event_loop
 
     from daft_k8s.driver.session import Session, set_current_session
+    from daft_k8s.seam.flight_shuffle import FlightFolders
     from daft_k8s.seam.limit import TARGET_PREFIX, LimitCounters
 
     session = Session(
@@ -145,6 +146,9 @@ def open_session(configuration: Configuration, **session_arguments: Any) -> Sess
     session.attachments["limit"] = counters
     session.add_call_handler(TARGET_PREFIX, counters.answer)
     session.add_closer(counters.close)
+    folders = FlightFolders(session.session_id)
+    session.attachments["flight"] = folders
+    session.add_closer(folders.remove)
     session.start()
     set_current_session(session)
     return session

@@ -22,7 +22,7 @@ from daft.runners.runner import Runner
 
 from daft_k8s.driver.session import Session
 from daft_k8s.seam.execution_config import fit_to_cluster
-from daft_k8s.seam.hooks import limit_counters
+from daft_k8s.seam.hooks import flight_folders, limit_counters
 from daft_k8s.seam.notifications import QueryNotifications
 from daft_k8s.seam.partitions import K8sMaterializedResult, K8sPartitionSet, K8sRunnerIO
 from daft_k8s.seam.plan_check import refuse_impossible_requests, refuse_unsupported_nodes
@@ -140,6 +140,7 @@ class K8sRunner(Runner[Any]):
                     PyDaftExecutionConfig(),
                     slots=session.slots,
                     shuffle_partitions=session.configuration.shuffle_partitions,
+                    flight_folders=flight_folders(session).private,
                 ),
             )
             refuse_impossible_requests(plan.repr_ascii(False), session.configuration)

@@ -7,10 +7,10 @@ import logging
 import sys
 from typing import TYPE_CHECKING, Protocol
 
-from daft.daft import RayPartitionRef, RayTaskResult
+from daft.daft import FlightPartitionRef, RayPartitionRef, RayTaskResult
 
 from daft_k8s.errors import TaskError, WorkerLostError
-from daft_k8s.task_payload import decode_error
+from daft_k8s.task_payload import decode_error, split_result
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -77,8 +77,12 @@ class SubmittedTaskHandle:
         outcome = await ended
         if outcome.kind == "success":
             self._check_limits(outcome.worker_id)
+            stats, in_flight_server = split_result(outcome.stats)
+            if in_flight_server:
+                references = [FlightPartitionRef(*reference) for reference in in_flight_server]
+                return RayTaskResult.success_flight(references, stats)
             partitions = [RayPartitionRef(ref, ref.num_rows, ref.size_bytes) for ref in outcome.partitions]
-            return RayTaskResult.success_ray(partitions, outcome.stats)
+            return RayTaskResult.success_ray(partitions, stats)
         if outcome.kind == "cancelled" and self._cancelled:
             raise asyncio.CancelledError(f"{self._label} was cancelled")
         raise error_of(outcome, self._label)

@@ -13,6 +13,7 @@ from daft.recordbatch.micropartition import MicroPartition
 
 from daft_k8s.arrow_partitions import to_arrow
 from daft_k8s.errors import TaskError, UnsupportedError
+from daft_k8s.task_payload import FlightReference
 
 if TYPE_CHECKING:
     from daft_k8s._native import SupportsArrowStream
@@ -43,19 +44,23 @@ class TaskOutputs:
         self._pieces: list[MicroPartition] = []
         self._pieces_bytes = 0
         self._python_columns: list[str] | None = None
+        self.flight_references: list[FlightReference] = []
+        """Partitions that Daft's own shuffle server keeps (`shuffle_algorithm="flight_shuffle"`)."""
 
     async def add(self, part: Any) -> None:
         """Takes one item of the executor's stream.
 
         Raises:
-            UnsupportedError: It lies in Daft's own shuffle server instead of being data.
+            UnsupportedError: It is nothing that is known here.
             TaskError: It holds Python objects that cannot be pickled.
         """
         if isinstance(part, FlightPartitionRef):
-            raise UnsupportedError(
-                "shuffle_algorithm='flight_shuffle' is not supported by daft_k8s yet; leave shuffle_algorithm at "
-                "'auto' or set it to 'map_reduce': exchanges then go through the workers' own partition stores"
+            self.flight_references.append(
+                FlightReference(
+                    part.shuffle_id, part.server_address, part.partition_ref_id, part.num_rows, part.size_bytes
+                )
             )
+            return
         if not isinstance(part, PyMicroPartition):
             raise UnsupportedError(f"Daft's executor gave out a {type(part).__name__}, which daft_k8s does not know")
         piece = MicroPartition._from_pymicropartition(part)

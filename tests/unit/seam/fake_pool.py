@@ -12,9 +12,9 @@ import traceback
 from dataclasses import dataclass, field
 from typing import Any
 
-from daft.daft import NativeExecutor, PyDaftContext, PyMicroPartition
+from daft.daft import FlightPartitionRef, NativeExecutor, PyDaftContext, PyMicroPartition
 
-from daft_k8s.task_payload import decode_payload, decode_plan, encode_error
+from daft_k8s.task_payload import FlightReference, decode_payload, decode_plan, encode_error, join_result
 
 
 @dataclass(eq=False)
@@ -167,14 +167,18 @@ class FakeManager:
             process_context._daft_execution_config = previous
             stream = await started
             outputs = []
+            references: list[FlightReference] = []
             async for partition in stream:
+                if isinstance(partition, FlightPartitionRef):
+                    references.append(FlightReference(*(getattr(partition, name) for name in FlightReference._fields)))
+                    continue
                 if not isinstance(partition, PyMicroPartition):
                     break
                 outputs.append(self._keep(partition, worker_id))
             stats = await stream.try_finish()
         except Exception as error:
             return FakeOutcome("failed", error=encode_error(error), message=traceback.format_exc(), worker_id=worker_id)
-        return FakeOutcome("success", outputs, stats.encode(), worker_id=worker_id)
+        return FakeOutcome("success", outputs, join_result(stats.encode(), references), worker_id=worker_id)
 
 
 class _Caller:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import gc
 import json
 import os
+import tempfile
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -22,6 +23,7 @@ from daft_k8s.config import load
 from daft_k8s.seam.hooks import limit_counters
 from daft_k8s.seam.install import activate
 
+FLIGHT_FOLDER = tempfile.mkdtemp()
 OPTIONS = {"num_workers": 2, "worker_cpu": 1, "worker_memory": "1Gi"}
 
 
@@ -96,8 +98,10 @@ def run(manager: FakeManager, session: Any) -> dict[str, Any]:
     found["limited_into_partitions"] = outcome_of(scattered.collect)
     found["ray_bridge"] = outcome_of(df.to_ray_dataset)
     found["dask_bridge"] = outcome_of(df.to_dask_dataframe)
-    with daft.execution_config_ctx(shuffle_algorithm="flight_shuffle"):
-        found["flight"] = outcome_of(lambda: df.groupby("b").agg(col("a").sum()).collect())
+    with daft.execution_config_ctx(shuffle_algorithm="flight_shuffle", flight_shuffle_dirs=[FLIGHT_FOLDER]):
+        found["flight"] = df.groupby("b").agg(col("a").sum()).sort("b").to_pydict()
+    found["flight_folders"] = os.listdir(FLIGHT_FOLDER)
+    found["flight_left_after_query"] = [name for _, _, files in os.walk(FLIGHT_FOLDER) for name in files]
 
     manager.outcome_of = lambda task: FakeOutcome("lost", message="gone four times", worker_id="worker-1")
     found["lost"] = outcome_of(lambda: df.where(col("a") > 1).collect())
@@ -131,6 +135,8 @@ def run(manager: FakeManager, session: Any) -> dict[str, Any]:
     session.shutdown()
     session.shutdown()
     found["shut_down"] = manager.closed
+    found["flight_left_after_shutdown"] = os.listdir(FLIGHT_FOLDER)
+    os.rmdir(FLIGHT_FOLDER)
     found["after_shutdown"] = outcome_of(collected.to_pydict)
     found["query_after_shutdown"] = outcome_of(lambda: df.where(col("a") < 5).collect())
     renewed = activate(load(OPTIONS), manager_factory=FakeManager)

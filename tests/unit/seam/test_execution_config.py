@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from daft.daft import PyDaftExecutionConfig
 
-from daft_k8s.errors import UnsupportedError
 from daft_k8s.seam.execution_config import aggregation_partitions, fit_to_cluster
+from daft_k8s.seam.flight_shuffle import FlightFolders, configured_folders
 
 DEFAULTS = PyDaftExecutionConfig()
 
@@ -45,7 +45,19 @@ def test_the_users_configuration_object_is_not_changed() -> None:
     assert config.shuffle_aggregation_default_partitions == DEFAULTS.shuffle_aggregation_default_partitions
 
 
-def test_a_shuffle_that_is_not_there_is_refused_by_name() -> None:
-    config = PyDaftExecutionConfig().with_config_values(shuffle_algorithm="flight_shuffle")
-    with pytest.raises(UnsupportedError, match="flight_shuffle"):
-        fit_to_cluster(config, DEFAULTS, slots=2)
+def test_the_files_of_dafts_own_shuffle_lie_in_folders_of_the_session() -> None:
+    config = PyDaftExecutionConfig().with_config_values(
+        shuffle_algorithm="flight_shuffle", flight_shuffle_dirs=["/one", "/two"]
+    )
+    fitted = fit_to_cluster(config, DEFAULTS, slots=2, flight_folders=FlightFolders("s1").private)
+    assert fitted.shuffle_algorithm == "flight_shuffle"
+    assert configured_folders(fitted) == ["/one/daft_k8s-s1", "/two/daft_k8s-s1"]
+
+
+@pytest.mark.parametrize("folders", [["/tmp"], ["a"], ["auto", "lz4", "é" * 300], ["/x"] * 100])
+def test_the_configured_folders_are_found_although_daft_does_not_tell(folders: list[str]) -> None:
+    assert configured_folders(PyDaftExecutionConfig().with_config_values(flight_shuffle_dirs=folders)) == folders
+
+
+def test_without_a_word_of_the_user_the_folder_is_dafts_default() -> None:
+    assert configured_folders(PyDaftExecutionConfig()) == ["/tmp"]

@@ -41,6 +41,13 @@ def test_filter_sort_group_and_join_give_right_answers(found: dict[str, Any]) ->
     assert found["join"] == 500
 
 
+def test_dafts_own_shuffle_gives_the_same_and_leaves_no_files(found: dict[str, Any]) -> None:
+    assert found["flight_folders"], "the shuffle used no files, so nothing is shown"
+    assert found["flight"] == found["group"]
+    assert found["flight_left_after_query"] == []
+    assert found["flight_left_after_shutdown"] == []
+
+
 def test_limits_and_offsets_are_exact_and_leave_no_counter_behind(found: dict[str, Any]) -> None:
     assert found["limits"] == [10, 7, 1000, 0]
     assert found["sorted_limit"] == {"a": [0, 1, 2], "b": [0, 1, 2]}
@@ -83,7 +90,6 @@ def test_a_udf_runs_and_its_error_arrives_with_the_users_traceback(found: dict[s
         ("limited_into_partitions", "UnsupportedError: into_partitions() of a limited DataFrame"),
         ("ray_bridge", "UnsupportedError: DataFrame.to_ray_dataset()"),
         ("dask_bridge", "UnsupportedError: DataFrame.to_dask_dataframe()"),
-        ("flight", 'UnsupportedError: shuffle_algorithm="flight_shuffle"'),
         ("lost", "WorkerLostError: task 0"),
         ("cancelled", "TaskError: task 0"),
         ("other_settings", "ConfigurationError: set_runner_k8s was called before with other settings: num_workers"),

@@ -14,7 +14,7 @@ from daft.errors import UDFException
 from daft_k8s.errors import TaskError, WorkerLostError
 from daft_k8s.seam.limit import LimitCounters
 from daft_k8s.seam.task_handle import FailedTaskHandle, SubmittedTaskHandle
-from daft_k8s.task_payload import encode_error
+from daft_k8s.task_payload import FlightReference, encode_error, join_result
 
 
 @dataclass
@@ -59,6 +59,14 @@ def result_of(outcome: Outcome) -> RayTaskResult:
 def test_success_hands_on_the_references_with_rows_and_bytes() -> None:
     result: Any = result_of(Outcome("success", [Ref(), Ref(0, 0)], b"stats"))
     assert [(part.num_rows, part.size_bytes) for part in result._0] == [(3, 24), (0, 0)]
+    assert bytes(result._1) == b"stats"
+
+
+def test_references_of_dafts_own_shuffle_arrive_as_such() -> None:
+    reference = FlightReference(1 << 33, "grpc://127.0.0.1:1", (5 << 32) | 2, 10, 80)
+    result: Any = result_of(Outcome("success", [], join_result(b"stats", [reference])))
+    (arrived,) = result._0
+    assert [getattr(arrived, name) for name in FlightReference._fields] == list(reference)
     assert bytes(result._1) == b"stats"
 
 

@@ -35,3 +35,17 @@ def test_daft_itself_mixes_up_columns_of_one_name_on_import() -> None:
     table = pa.Table.from_arrays([pa.array([1.5]), pa.array([3])], names=["mean", "mean"])
     imported = PyMicroPartition.from_arrow_stream(table)
     assert columns_of(imported) == [("mean", [1.5]), ("mean", [1])]
+
+
+@pytest.mark.parametrize("rows", [0, 1, 3])
+def test_a_partition_without_columns_keeps_its_rows(rows: int) -> None:
+    """As after projecting a literal: Daft's own export refuses it."""
+    without = partition_of(["a"], [list(range(rows))]).eval_expression_list([])
+    back = MicroPartition._from_pymicropartition(from_arrow(to_arrow(without)))
+    assert (back.column_names(), len(back)) == ([], rows)
+    assert len(MicroPartition.concat([back, back])) == 2 * rows
+
+
+def test_a_partition_of_nothing_at_all_survives() -> None:
+    back = from_arrow(to_arrow(MicroPartition.from_pydict({})._micropartition))
+    assert back.column_names() == []

@@ -7,7 +7,16 @@ from types import SimpleNamespace
 from typing import Any
 
 from daft_k8s.errors import TaskError
-from daft_k8s.task_payload import decode_error, decode_payload, decode_plan, encode_error, encode_task
+from daft_k8s.task_payload import (
+    FlightReference,
+    decode_error,
+    decode_payload,
+    decode_plan,
+    encode_error,
+    encode_task,
+    join_result,
+    split_result,
+)
 
 
 class OddError(Exception):
@@ -31,6 +40,12 @@ def raised(error: BaseException, cause: BaseException | None = None) -> BaseExce
         raise error from cause
     except BaseException as caught:
         return caught
+
+
+def test_a_result_survives_the_journey_with_and_without_references() -> None:
+    reference = FlightReference(1, "grpc://127.0.0.1:1", 2, 3, 4)
+    assert split_result(join_result(b"stats", [])) == (b"stats", [])
+    assert split_result(join_result(b"stats", [reference, reference])) == (b"stats", [reference, reference])
 
 
 def test_a_task_survives_the_journey() -> None:

@@ -18,6 +18,28 @@ pub(super) struct Dropped {
     pub(super) holder: Option<(WorkerId, LaunchId)>,
 }
 
+/// Where to say that a partition is no longer referred to.
+#[derive(Debug, Clone)]
+pub(super) struct Drops {
+    sender: mpsc::UnboundedSender<Dropped>,
+    process_id: u32,
+}
+
+impl Drops {
+    pub(super) fn new(sender: mpsc::UnboundedSender<Dropped>) -> Self {
+        Self { sender, process_id: std::process::id() }
+    }
+
+    pub(super) fn tell(&self, dropped: Dropped) {
+        // A forked child has copies of the references, but neither the partitions nor the thread that listens;
+        // and a lock that was held at the fork is held for ever.
+        if std::process::id() == self.process_id {
+            // Fails only when the session is over, and then everything is freed anyway.
+            let _ = self.sender.send(dropped);
+        }
+    }
+}
+
 pub(super) async fn run(inner: Weak<Inner>, mut dropped: mpsc::UnboundedReceiver<Dropped>) {
     let mut batch = Vec::new();
     while dropped.recv_many(&mut batch, usize::MAX).await > 0 {

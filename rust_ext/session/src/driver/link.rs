@@ -15,9 +15,13 @@ use tokio::{
     sync::{mpsc, watch},
     task::JoinSet,
 };
+use tonic::Code;
 
 use self::submit::Uploads;
-use super::{Inner, task::Submission};
+use super::{
+    Inner,
+    task::{Submission, loss_of_input},
+};
 use crate::Level;
 
 /// Between two tries of a call that failed.
@@ -25,9 +29,13 @@ const RETRY: Duration = Duration::from_millis(100);
 /// A call that has no business to take long is given up after this.
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Dropped in one call at most; far below the size of a message that a worker takes.
+const TICKETS_PER_CALL: usize = 2048;
+
 /// What may be asked of a link. Dropping it closes the connection.
 pub(super) struct Link {
     pub(super) launch: LaunchId,
+    pub(super) control: Arc<str>,
     pub(super) data_address: Arc<str>,
     submissions: mpsc::UnboundedSender<Submission>,
     requests: mpsc::UnboundedSender<Request>,
@@ -36,7 +44,8 @@ pub(super) struct Link {
     _open: watch::Sender<()>,
 }
 
-/// Small calls whose outcome nobody waits for.
+/// Small calls whose outcome nobody waits for. All may be repeated.
+#[derive(Debug, Clone)]
 enum Request {
     Cancel(String),
     Drop(Vec<String>),
@@ -54,12 +63,14 @@ struct Peer {
 }
 
 impl Link {
+    /// Connects, and shakes hands unless that was done and the process is known by its incarnation.
     pub(super) fn open(
         inner: &Arc<Inner>,
         worker: WorkerId,
         launch: LaunchId,
-        control: &str,
+        control: Arc<str>,
         data_address: Arc<str>,
+        known: Option<Incarnation>,
     ) -> Self {
         let (submissions, to_submit) = mpsc::unbounded_channel();
         let (requests, to_request) = mpsc::unbounded_channel();
@@ -67,10 +78,10 @@ impl Link {
         let uploads = Arc::new(Uploads::default());
         // The launcher's news come on a thread of its own; the channel is made for ours.
         let _entered = inner.runtime.enter();
-        match daft_k8s_control::connect_lazily(control, &inner.config.token) {
+        match daft_k8s_control::connect_lazily(&control, &inner.config.token) {
             Ok(client) => {
                 let peer = Peer { inner: inner.clone(), worker, launch, client, data_address: data_address.clone() };
-                let behind = peer.run(to_submit, submissions.downgrade(), to_request, uploads.clone());
+                let behind = peer.run(known, to_submit, submissions.downgrade(), to_request, uploads.clone());
                 inner.runtime.spawn(until_closed(closed, behind));
             }
             Err(error) => {
@@ -79,7 +90,7 @@ impl Link {
                 runtime.spawn(async move { inner.feed(Event::Refused { worker, launch, reason }) });
             }
         }
-        Self { launch, data_address, submissions, requests, uploads, _open: open }
+        Self { launch, control, data_address, submissions, requests, uploads, _open: open }
     }
 
     // A send to a link that is closing is no loss: the pool sends the task elsewhere when it hears of it.
@@ -93,7 +104,9 @@ impl Link {
     }
 
     pub(super) fn drop_partitions(&self, tickets: Vec<String>) {
-        let _ = self.requests.send(Request::Drop(tickets));
+        for part in tickets.chunks(TICKETS_PER_CALL) {
+            let _ = self.requests.send(Request::Drop(part.to_vec()));
+        }
     }
 
     pub(super) fn end_query(&self, query_id: &str) {
@@ -116,14 +129,21 @@ async fn until_closed(mut closed: watch::Receiver<()>, behind: impl Future<Outpu
 impl Peer {
     async fn run(
         mut self,
+        known: Option<Incarnation>,
         submissions: mpsc::UnboundedReceiver<Submission>,
         resubmit: mpsc::WeakUnboundedSender<Submission>,
         requests: mpsc::UnboundedReceiver<Request>,
         uploads: Arc<Uploads>,
     ) {
-        let Some(incarnation) = self.shake_hands().await else { return };
-        let (worker, launch) = (self.worker, self.launch);
-        self.inner.feed(Event::Connected { worker, launch, incarnation: Incarnation::from(incarnation.as_str()) });
+        let incarnation = match known {
+            Some(incarnation) => incarnation,
+            None => {
+                let Some(incarnation) = self.shake_hands().await else { return };
+                let (worker, launch) = (self.worker, self.launch);
+                self.inner.feed(Event::Connected { worker, launch, incarnation: incarnation.clone() });
+                incarnation
+            }
+        };
         let mut tasks = JoinSet::new();
         tasks.spawn(self.clone().poll(incarnation));
         tasks.spawn(self.clone().submit_all(submissions, resubmit, uploads));
@@ -134,7 +154,7 @@ impl Peer {
     }
 
     /// Tries until the process answers; the pool's start time-out ends this by closing the link.
-    async fn shake_hands(&mut self) -> Option<String> {
+    async fn shake_hands(&mut self) -> Option<Incarnation> {
         let config = &self.inner.config;
         let request = HandshakeRequest {
             protocol_version: PROTOCOL_VERSION,
@@ -145,7 +165,7 @@ impl Peer {
         };
         loop {
             match daft_k8s_control::handshake(&mut self.client, request.clone()).await {
-                Ok(reply) => return Some(reply.instance_id),
+                Ok(reply) => return Some(Incarnation::from(reply.instance_id)),
                 Err(ClientError::Call(reason)) => {
                     self.log(Level::Debug, &format!("handshake failed: {reason}"));
                     tokio::time::sleep(RETRY).await;
@@ -161,15 +181,28 @@ impl Peer {
 
     async fn request_all(mut self, mut requests: mpsc::UnboundedReceiver<Request>) {
         while let Some(request) = requests.recv().await {
-            let outcome = tokio::time::timeout(CALL_TIMEOUT, self.request(request)).await;
-            let problem = match outcome {
-                Ok(Ok(())) => continue,
-                Ok(Err(status)) => daft_k8s_control::describe(&status),
-                Err(_) => "no answer".to_owned(),
-            };
-            // Whether the worker is lost is for the long poll to find out.
-            self.log(Level::Debug, &problem);
+            // Repeated, or what it should free would stay for the life of the worker. Whether that has ended is
+            // for the long poll to find out, and then the link is closed.
+            while let Err(problem) = self.try_request(&request).await {
+                self.log(Level::Debug, &format!("trying again: {problem}"));
+                tokio::time::sleep(RETRY).await;
+            }
         }
+    }
+
+    /// Fails if another try may go better.
+    async fn try_request(&mut self, request: &Request) -> Result<(), String> {
+        let status = match tokio::time::timeout(CALL_TIMEOUT, self.request(request.clone())).await {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(status)) => status,
+            Err(_) => return Err("no answer".to_owned()),
+        };
+        let problem = daft_k8s_control::describe(&status);
+        if matches!(status.code(), Code::InvalidArgument | Code::OutOfRange | Code::Unimplemented) {
+            self.log(Level::Warning, &problem);
+            return Ok(());
+        }
+        Err(problem)
     }
 
     async fn request(&mut self, request: Request) -> Result<(), tonic::Status> {
@@ -193,14 +226,18 @@ impl Peer {
 }
 
 impl Inner {
-    /// Why that process was lost, if it was; news of a death may come a moment after the socket broke.
-    pub(super) async fn await_loss(&self, worker: WorkerId, launch: LaunchId) -> Option<Arc<str>> {
+    /// Why one of these processes was lost, if one was; news of a death may come a moment after the socket broke.
+    pub(super) async fn await_loss(&self, processes: &[(WorkerId, LaunchId)]) -> Option<String> {
         for _ in 0..20 {
             {
                 let state = self.state.lock();
-                if let Some(reason) = state.losses.get(&(worker, launch)) {
-                    return Some(reason.clone());
+                let is_lost = |process: &&(WorkerId, LaunchId)| state.closed || state.losses.contains_key(process);
+                if let Some((worker, launch)) = processes.iter().find(is_lost) {
+                    return Some(loss_of_input(&state, *worker, *launch));
                 }
+            }
+            if processes.is_empty() {
+                return None;
             }
             tokio::time::sleep(RETRY).await;
         }

@@ -12,12 +12,13 @@
 mod drops;
 mod link;
 mod partition;
+mod plans;
 mod results;
 mod status;
 mod task;
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -26,7 +27,9 @@ use std::{
 };
 
 use bytes::Bytes;
-use daft_k8s_core::{Action, Event, FailKind, LaunchId, Pool, PoolConfig, TaskId, TaskKey, WorkerId};
+use daft_k8s_core::{
+    Action, Attempt, Event, FailKind, LaunchId, Pool, PoolConfig, TaskId, TaskKey, TaskPhase, WorkerId,
+};
 use daft_k8s_data::{DataClient, PartitionData};
 use parking_lot::Mutex;
 use tokio::{
@@ -35,9 +38,10 @@ use tokio::{
 };
 
 use self::{
-    drops::Dropped,
+    drops::Drops,
     link::Link,
     partition::Place,
+    plans::Plans,
     task::{Report, Running},
 };
 pub use self::{
@@ -82,10 +86,14 @@ pub struct Call {
     pub answer: CallAnswer,
 }
 
+/// Takes the reason why a process could not even be launched.
+pub type LaunchFailed = Box<dyn FnOnce(String) + Send>;
+
 /// The outside of a session. No method may block, or call back into the driver.
 pub trait DriverHost: Send + Sync + 'static {
-    /// Start a process for a worker; answered by `worker_started` or `worker_exited` of [`Driver`].
-    fn launch(&self, worker: WorkerId, launch: LaunchId);
+    /// Start a process for a worker; answered by `worker_started` or `worker_exited` of [`Driver`], or,
+    /// later and not from within this call, by `failed`.
+    fn launch(&self, worker: WorkerId, launch: LaunchId, failed: LaunchFailed);
     /// Stop that process.
     fn stop(&self, worker: WorkerId, launch: LaunchId, reason: &str);
     /// A worker calls.
@@ -119,7 +127,7 @@ struct Inner {
     data: DataClient,
     state: Mutex<State>,
     readiness: watch::Sender<Readiness>,
-    dropped: mpsc::UnboundedSender<Dropped>,
+    drops: Drops,
     next_task: AtomicU64,
     next_partition: AtomicU64,
 }
@@ -130,6 +138,7 @@ struct State {
     tasks: HashMap<TaskId, Running>,
     /// Unfinished tasks by (query, number), as workers name them.
     by_key: HashMap<(String, u64), TaskId>,
+    plans: Plans,
     links: HashMap<WorkerId, Link>,
     ready: HashMap<WorkerId, LaunchId>,
     /// Why processes were lost, so that a task that misses their partitions can say so.
@@ -146,6 +155,7 @@ impl Driver {
             pool: Pool::new(config.pool.clone()),
             tasks: HashMap::new(),
             by_key: HashMap::new(),
+            plans: Plans::default(),
             links: HashMap::new(),
             ready: HashMap::new(),
             losses: HashMap::new(),
@@ -160,7 +170,7 @@ impl Driver {
             started: Instant::now(),
             state: Mutex::new(state),
             readiness: watch::Sender::new(Readiness::default()),
-            dropped,
+            drops: Drops::new(dropped),
             next_task: AtomicU64::new(0),
             next_partition: AtomicU64::new(0),
         };
@@ -172,8 +182,12 @@ impl Driver {
 
     /// Asks for workers `worker-0` to `worker-<count-1>`.
     pub fn set_desired_workers(&self, count: u32) {
-        self.inner.state.lock().desired = count;
-        self.inner.feed(Event::SetDesired(count));
+        let mut state = self.inner.state.lock();
+        state.desired = count;
+        self.inner.act(&mut state, Event::SetDesired(count), &mut None);
+        if state.pool.broken().is_none() {
+            self.inner.readiness.send_if_modified(|readiness| readiness.broken.take().is_some());
+        }
     }
 
     /// How many workers are wanted.
@@ -193,19 +207,24 @@ impl Driver {
 
     /// The launcher: a process is gone, or never came.
     pub fn worker_exited(&self, worker: WorkerId, launch: LaunchId, reason: String, restartable: bool) {
-        self.inner.note_loss(worker, launch, &reason);
-        self.inner.feed(Event::Exited { worker, launch, reason, restartable });
+        self.inner.exited(worker, launch, reason, restartable);
     }
 
     /// Queues a task; `on_end` is called once, and must neither block nor call back into the driver.
-    pub fn submit(&self, prefer: WorkerId, spec: TaskSpec, on_end: Ended) -> TaskId {
+    pub fn submit(&self, prefer: WorkerId, mut spec: TaskSpec, on_end: Ended) -> TaskId {
         let task = TaskId(self.inner.next_task.fetch_add(1, Ordering::Relaxed));
-        {
-            let mut state = self.inner.state.lock();
-            state.by_key.insert((spec.query_id.clone(), spec.task_id), task);
-            state.tasks.insert(task, Running { spec: Arc::new(spec), on_end });
+        let mut state = self.inner.state.lock();
+        let key = (spec.query_id.clone(), spec.task_id);
+        if state.by_key.contains_key(&key) {
+            // Workers would take both for one, and one of them would never end.
+            drop(state);
+            on_end(Outcome::Lost { message: format!("task {} of query {} was submitted twice", key.1, key.0) });
+            return task;
         }
-        self.inner.feed(Event::Submit { task, prefer });
+        spec.plan = state.plans.share(&spec.plan_hash, &spec.plan);
+        state.by_key.insert(key, task);
+        state.tasks.insert(task, Running { spec: Arc::new(spec), on_end });
+        self.inner.act(&mut state, Event::Submit { task, prefer }, &mut None);
         task
     }
 
@@ -216,16 +235,14 @@ impl Driver {
 
     /// Cancels what still runs of a query and lets workers forget its plans.
     pub fn end_query(&self, query_id: &str) {
-        let unfinished: Vec<TaskId> = {
-            let state = self.inner.state.lock();
-            for link in state.links.values() {
-                link.end_query(query_id);
-            }
-            let of_query = state.tasks.iter().filter(|(_, running)| running.spec.query_id == query_id);
-            of_query.map(|(task, _)| *task).collect()
-        };
+        let mut state = self.inner.state.lock();
+        let of_query = state.tasks.iter().filter(|(_, running)| running.spec.query_id == query_id);
+        let unfinished: Vec<TaskId> = of_query.map(|(task, _)| *task).collect();
         for task in unfinished {
-            self.cancel(task);
+            self.inner.act(&mut state, Event::CancelTask(task), &mut None);
+        }
+        for link in state.links.values() {
+            link.end_query(query_id);
         }
     }
 
@@ -234,20 +251,22 @@ impl Driver {
         let number = self.inner.next_partition.fetch_add(1, Ordering::Relaxed);
         let (rows, bytes) = (data.num_rows as u64, data.size_bytes);
         let ticket = format!("driver/{number}.1:0");
-        Partition::new(ticket, rows, bytes, Place::Driver(data), self.inner.dropped.clone())
+        Partition::new(ticket, rows, bytes, Place::Driver(data), self.inner.drops.clone())
     }
 
     /// Stops every worker, fails what is in flight, closes all connections. Idempotent.
     pub fn shutdown(&self) {
-        {
-            let mut state = self.inner.state.lock();
-            if std::mem::replace(&mut state.closed, true) {
-                return;
-            }
+        let mut state = self.inner.state.lock();
+        if std::mem::replace(&mut state.closed, true) {
+            return;
         }
-        self.inner.feed(Event::Shutdown);
-        self.inner.state.lock().links.clear();
-        self.inner.readiness.send_modify(|readiness| readiness.closed = true);
+        self.inner.act(&mut state, Event::Shutdown, &mut None);
+        state.links.clear();
+        state.ready.clear();
+        self.inner.readiness.send_modify(|readiness| {
+            readiness.ready = 0;
+            readiness.closed = true;
+        });
     }
 }
 
@@ -255,10 +274,8 @@ impl State {
     /// A task that has ended is forgotten.
     fn take_task(&mut self, task: TaskId) -> Option<Running> {
         let running = self.tasks.remove(&task)?;
-        let key = (running.spec.query_id.clone(), running.spec.task_id);
-        if self.by_key.get(&key) == Some(&task) {
-            self.by_key.remove(&key);
-        }
+        self.by_key.remove(&(running.spec.query_id.clone(), running.spec.task_id));
+        self.plans.release(&running.spec.plan_hash);
         Some(running)
     }
 }
@@ -284,14 +301,32 @@ impl Inner {
 
     /// As [`Self::feed`], with what a worker reported; a report that the pool finds stale is dropped.
     fn feed_with(self: &Arc<Self>, event: Event, mut report: Option<Report>) {
-        let mut state = self.state.lock();
-        let actions = state.pool.handle(event, self.started.elapsed());
-        for action in actions {
-            self.perform(&mut state, action, &mut report);
-        }
-        drop(state);
+        self.act(&mut self.state.lock(), event, &mut report);
         // Partitions of a stale report are freed here, outside the lock.
         drop(report);
+    }
+
+    /// As [`Self::feed_with`], for who holds the lock.
+    fn act(self: &Arc<Self>, state: &mut State, event: Event, report: &mut Option<Report>) {
+        for action in state.pool.handle(event, self.started.elapsed()) {
+            self.perform(state, action, report);
+        }
+    }
+
+    /// Inputs are lost, says this attempt. The pool knows of no attempt there, so it is compared here.
+    fn feed_inputs_lost(
+        self: &Arc<Self>,
+        task: TaskId,
+        (worker, launch, attempt): (WorkerId, LaunchId, Attempt),
+        reason: String,
+    ) {
+        let mut state = self.state.lock();
+        let phase = state.pool.task(task).map(|view| view.phase);
+        if let Some(TaskPhase::Sent { worker: w, launch: l, attempt: a, .. }) = phase
+            && (w, l, a) == (worker, launch, attempt)
+        {
+            self.act(&mut state, Event::InputsLost { task, reason }, &mut None);
+        }
     }
 
     fn task_of(&self, key: &TaskKey) -> Option<TaskId> {
@@ -300,11 +335,12 @@ impl Inner {
 
     /// The processes that hold (or held) these inputs of a task.
     fn holders_of(&self, task: TaskId, tickets: &[String]) -> Vec<(WorkerId, LaunchId)> {
+        let tickets: HashSet<&str> = tickets.iter().map(String::as_str).collect();
         let state = self.state.lock();
         let Some(running) = state.tasks.get(&task) else { return Vec::new() };
         let inputs = running.spec.inputs.iter().flat_map(|(_, partitions)| partitions);
         let mut holders: Vec<_> = inputs
-            .filter(|partition| tickets.iter().any(|ticket| ticket == partition.ticket()))
+            .filter(|partition| tickets.contains(partition.ticket()))
             .filter_map(|partition| match partition.place() {
                 Place::Worker(worker, launch) => Some((*worker, *launch)),
                 Place::Driver(_) => None,
@@ -315,6 +351,20 @@ impl Inner {
         holders
     }
 
+    fn exited(self: &Arc<Self>, worker: WorkerId, launch: LaunchId, reason: String, restartable: bool) {
+        self.note_loss(worker, launch, &reason);
+        self.feed(Event::Exited { worker, launch, reason, restartable });
+    }
+
+    /// A lost process whose link is still open was restarted in place: the new one was given nothing yet, and
+    /// counts its calls from the beginning.
+    fn renew_link(self: &Arc<Self>, state: &mut State, worker: WorkerId, launch: LaunchId) {
+        let incarnation = state.pool.worker(worker).and_then(|view| view.incarnation.cloned());
+        if let Some(link) = state.links.get_mut(&worker).filter(|link| link.launch == launch) {
+            *link = Link::open(self, worker, launch, link.control.clone(), link.data_address.clone(), incarnation);
+        }
+    }
+
     fn note_loss(&self, worker: WorkerId, launch: LaunchId, reason: &str) {
         self.state.lock().losses.entry((worker, launch)).or_insert_with(|| reason.into());
     }
@@ -323,18 +373,26 @@ impl Inner {
         match action {
             Action::Launch { worker, launch } => {
                 self.host.log(Level::Debug, format!("{worker}: launch {launch}"));
-                self.host.launch(worker, launch);
+                let inner = Arc::downgrade(self);
+                let failed = Box::new(move |reason: String| {
+                    if let Some(inner) = inner.upgrade() {
+                        inner.exited(worker, launch, reason, true);
+                    }
+                });
+                self.host.launch(worker, launch, failed);
             }
             Action::Stop { worker, launch, reason } => {
                 self.host.log(Level::Debug, format!("{worker}: stop launch {launch}: {reason}"));
                 self.host.stop(worker, launch, &reason);
             }
             Action::Connect { worker, launch, control, data } => {
-                state.links.insert(worker, Link::open(self, worker, launch, &control, data));
+                state.links.insert(worker, Link::open(self, worker, launch, control, data, None));
             }
             Action::Disconnect { worker, launch } => {
                 if state.links.get(&worker).is_some_and(|link| link.launch == launch) {
-                    state.links.remove(&worker);
+                    if let Some(link) = state.links.remove(&worker) {
+                        self.data.forget(&link.data_address);
+                    }
                 }
             }
             Action::Send { task, attempt, worker, launch } => task::send(self, state, task, attempt, worker, launch),
@@ -371,6 +429,7 @@ impl Inner {
             Action::WorkerLost { worker, launch, reason, .. } => {
                 self.host.log(Level::Warning, format!("{worker} was lost: {reason}"));
                 state.losses.entry((worker, launch)).or_insert(reason);
+                self.renew_link(state, worker, launch);
                 if state.ready.get(&worker) == Some(&launch) {
                     state.ready.remove(&worker);
                 }

@@ -4,9 +4,7 @@ use std::sync::Arc;
 
 use daft_k8s_core::{LaunchId, WorkerId};
 use daft_k8s_data::PartitionData;
-use tokio::sync::mpsc;
-
-use super::drops::Dropped;
+use super::drops::{Dropped, Drops};
 
 /// Where a partition lives.
 #[derive(Debug, Clone)]
@@ -29,7 +27,7 @@ struct Inner {
     num_rows: u64,
     size_bytes: u64,
     place: Place,
-    dropped: mpsc::UnboundedSender<Dropped>,
+    drops: Drops,
 }
 
 impl Partition {
@@ -38,9 +36,9 @@ impl Partition {
         num_rows: u64,
         size_bytes: u64,
         place: Place,
-        dropped: mpsc::UnboundedSender<Dropped>,
+        drops: Drops,
     ) -> Self {
-        Self { inner: Arc::new(Inner { ticket, num_rows, size_bytes, place, dropped }) }
+        Self { inner: Arc::new(Inner { ticket, num_rows, size_bytes, place, drops }) }
     }
 
     /// `<task key>:<slot>`, unique in the session.
@@ -77,7 +75,6 @@ impl Drop for Inner {
             Place::Driver(_) => None,
             Place::Worker(worker, launch) => Some((worker, launch)),
         };
-        // Fails only when the session is over, and then everything is freed anyway.
-        let _ = self.dropped.send(Dropped { ticket: std::mem::take(&mut self.ticket), holder });
+        self.drops.tell(Dropped { ticket: std::mem::take(&mut self.ticket), holder });
     }
 }

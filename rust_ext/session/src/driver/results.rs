@@ -68,10 +68,8 @@ impl Driver {
 
     /// A broken connection usually means that the worker died; its reason says more than the socket's.
     async fn explain_fetch(&self, worker: WorkerId, launch: LaunchId, error: FetchError) -> FetchFailure {
-        if let Some(reason) = self.inner.await_loss(worker, launch).await {
-            return FetchFailure::Gone(format!(
-                "{worker} was lost and with it results of the query ({reason}); run the query again"
-            ));
+        if let Some(reason) = self.inner.await_loss(&[(worker, launch)]).await {
+            return FetchFailure::Gone(reason);
         }
         let message = format!("fetching results from {worker} failed: {error}");
         match error {

@@ -95,6 +95,7 @@ impl Report {
 }
 
 /// One attempt, ready to be put on the wire.
+#[derive(Debug)]
 pub(super) struct Submission {
     pub(super) task: TaskId,
     pub(super) attempt: Attempt,
@@ -159,11 +160,21 @@ fn locate_inputs(state: &State, spec: &TaskSpec, worker: WorkerId, launch: Launc
 
 /// Why the partitions of a lost process are not there, for people.
 pub(super) fn loss_of_input(state: &State, holder: WorkerId, launch: LaunchId) -> String {
+    if state.closed {
+        return "the session was shut down, and with it all partitions of its workers are gone".to_owned();
+    }
     let reason = state.losses.get(&(holder, launch)).map_or("its process is gone", |reason| reason);
-    format!("{holder} was lost and with it partitions that this task reads ({reason}); run the query again")
+    format!("{holder} was lost and with it partitions that are still needed ({reason}); run the query again")
 }
 
 impl Submission {
+    /// About the size of the message, without the plan.
+    pub(super) fn size_bytes(&self) -> usize {
+        let inputs: usize = self.spec.inputs.iter().map(|(_, partitions)| partitions.len()).sum();
+        let ticket_bytes = self.key.len() + 32;
+        self.spec.payload.len() + self.spec.name.len() + (inputs + 1) * ticket_bytes
+    }
+
     /// The message for the wire; addresses are entered into the request's table once each.
     pub(super) fn to_wire(&self, addresses: &mut Vec<String>, index: &mut HashMap<Arc<str>, u32>) -> Task {
         let mut address_of = |address: &Arc<str>| {

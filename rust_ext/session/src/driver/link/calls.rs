@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
+use bytes::Bytes;
 use daft_k8s_control::proto::{DriverReply, WorkerCall, driver_reply};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::UnboundedReceiverStream;
@@ -84,15 +85,37 @@ impl Peer {
     }
 
     fn hand_over(&self, call: WorkerCall, answers: mpsc::UnboundedSender<DriverReply>) {
-        let call_id = call.call_id;
-        let answer = Box::new(move |result| {
-            let outcome = Some(match result {
-                Ok(payload) => driver_reply::Outcome::Payload(payload),
-                Err(message) => driver_reply::Outcome::Error(message),
-            });
-            // Nobody listens any more when the worker is lost.
-            let _ = answers.send(DriverReply { call_id, outcome });
-        });
+        let answer = Answer { call_id: call.call_id, to: Some(answers) };
+        let answer = Box::new(move |result| answer.give(result));
         self.inner.host.worker_call(Call { worker: self.worker, target: call.target, payload: call.payload, answer });
+    }
+}
+
+/// The one answer to a call: what is given, or, if this is dropped, an error.
+struct Answer {
+    call_id: u64,
+    to: Option<mpsc::UnboundedSender<DriverReply>>,
+}
+
+impl Answer {
+    fn give(mut self, result: Result<Bytes, String>) {
+        self.send(result);
+    }
+
+    fn send(&mut self, result: Result<Bytes, String>) {
+        let outcome = Some(match result {
+            Ok(payload) => driver_reply::Outcome::Payload(payload),
+            Err(message) => driver_reply::Outcome::Error(message),
+        });
+        if let Some(answers) = self.to.take() {
+            // Nobody listens any more when the worker is lost.
+            let _ = answers.send(DriverReply { call_id: self.call_id, outcome });
+        }
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        self.send(Err("the driver did not answer this call".to_owned()));
     }
 }

@@ -6,16 +6,13 @@ use daft_k8s_control::proto::{AwaitTaskRequest, TaskEnd, task_end};
 use daft_k8s_core::{Event, Incarnation, TaskId, TaskKey};
 
 use super::{CALL_TIMEOUT, Peer, RETRY};
-use crate::driver::{
-    Partition, Place,
-    task::{Report, loss_of_input},
-};
+use crate::driver::{Partition, Place, task::Report};
 
 /// A worker that lives answers the long poll within 2 s, give or take a moment.
 const LEAST_PATIENCE: Duration = Duration::from_secs(3);
 
 impl Peer {
-    pub(super) async fn poll(mut self, mut incarnation: String) {
+    pub(super) async fn poll(mut self, incarnation: Incarnation) {
         let (worker, launch) = (self.worker, self.launch);
         let mut after_version = 0;
         let mut last_answer = Instant::now();
@@ -27,12 +24,11 @@ impl Peer {
                 Ok(Ok(reply)) => {
                     let reply = reply.into_inner();
                     last_answer = Instant::now();
-                    if reply.instance_id != incarnation {
-                        incarnation = reply.instance_id;
-                        let changed = Incarnation::from(incarnation.as_str());
-                        self.inner.feed(Event::Connected { worker, launch, incarnation: changed });
-                        after_version = 0;
-                        continue;
+                    if reply.instance_id != incarnation.as_str() {
+                        let incarnation = Incarnation::from(reply.instance_id);
+                        self.inner.feed(Event::Connected { worker, launch, incarnation });
+                        // Another link is open to the new process now, or none.
+                        return;
                     }
                     after_version = reply.version;
                     for end in reply.ended {
@@ -90,7 +86,7 @@ impl Peer {
         let outputs = succeeded.outputs.into_iter().enumerate();
         let partitions = outputs.map(|(slot, output)| {
             let ticket = format!("{key}:{slot}");
-            Partition::new(ticket, output.num_rows, output.size_bytes, place.clone(), self.inner.dropped.clone())
+            Partition::new(ticket, output.num_rows, output.size_bytes, place.clone(), self.inner.drops.clone())
         });
         Report::Succeeded { partitions: partitions.collect(), stats: succeeded.stats, worker: self.worker }
     }
@@ -98,20 +94,15 @@ impl Peer {
     /// Finds out whether the holder of the inputs is lost; if it lives, the task is tried again.
     async fn inputs_lost(&self, task: TaskId, key: TaskKey, lost: task_end::InputsLost) {
         let task_end::InputsLost { tickets, message, gone } = lost;
+        let (worker, launch, attempt) = (self.worker, self.launch, key.attempt);
         let holders = self.inner.holders_of(task, &tickets);
-        for (holder, of_launch) in holders {
-            if self.inner.await_loss(holder, of_launch).await.is_some() {
-                let reason = loss_of_input(&self.inner.state.lock(), holder, of_launch);
-                self.inner.feed(Event::InputsLost { task, reason });
-                return;
-            }
-        }
-        if gone {
-            let reason = format!("{} could not read its inputs: {message}; run the query again", self.worker);
-            self.inner.feed(Event::InputsLost { task, reason });
+        if let Some(reason) = self.inner.await_loss(&holders).await {
+            self.inner.feed_inputs_lost(task, (worker, launch, attempt), reason);
+        } else if gone {
+            let reason = format!("{worker} could not read its inputs: {message}; run the query again");
+            self.inner.feed_inputs_lost(task, (worker, launch, attempt), reason);
         } else {
             let reason = format!("it could not read inputs of the task: {message}");
-            let (worker, launch, attempt) = (self.worker, self.launch, key.attempt);
             self.inner.feed(Event::Bounced { task, worker, launch, attempt, reason });
         }
     }
