@@ -1,12 +1,13 @@
 //! One partition: record batches of one schema.
 
-use std::sync::Arc;
+use std::{io, sync::Arc};
 
 use arrow_array::{Array, RecordBatch};
+use arrow_buffer::Buffer;
 use arrow_data::ArrayData;
 use arrow_schema::{DataType, SchemaRef, UnionMode};
 
-use crate::CodecError;
+use crate::{CodecError, codec};
 
 /// One partition as Arrow record batches; a clone shares them.
 #[derive(Clone, Debug)]
@@ -35,6 +36,28 @@ impl PartitionData {
     pub(crate) fn from_parts(schema: SchemaRef, batches: Vec<RecordBatch>, size_bytes: u64) -> Self {
         let num_rows = batches.iter().map(RecordBatch::num_rows).sum();
         Self { schema, batches: batches.into(), num_rows, size_bytes }
+    }
+}
+
+impl PartitionData {
+    /// The partition as an Arrow IPC stream, for one that is small enough to travel in a message.
+    ///
+    /// `None` if the stream would be longer than `limit_bytes`, or cannot be written.
+    pub fn to_stream(&self, limit_bytes: usize) -> Option<Vec<u8>> {
+        if self.size_bytes > limit_bytes as u64 {
+            return None;
+        }
+        let mut stream = Vec::new();
+        let written = codec::write_stream(self, |bytes| {
+            stream.extend_from_slice(bytes);
+            if stream.len() > limit_bytes { Err(io::ErrorKind::FileTooLarge.into()) } else { Ok(()) }
+        });
+        written.is_ok().then_some(stream)
+    }
+
+    /// The inverse of [`PartitionData::to_stream`], for a stream of a worker of the same session.
+    pub fn from_stream(stream: &[u8], size_bytes: u64) -> Result<Self, CodecError> {
+        codec::read_own_stream(Buffer::from(stream), size_bytes)
     }
 }
 
@@ -157,6 +180,17 @@ mod tests {
             assert!(whole >= 8000, "{whole}");
             assert!(parts >= whole && parts <= whole + whole / 50, "{parts} for {whole}");
         }
+    }
+
+    #[test]
+    fn a_small_partition_survives_as_a_stream_and_a_large_one_is_not_made_into_one() {
+        let rows = batch(StringArray::from(vec![Some("a"), None, Some("ccc")]));
+        let data = PartitionData::try_new(rows.schema(), vec![rows.clone(), rows.slice(1, 2)]).unwrap();
+        let stream = data.to_stream(4096).unwrap();
+        let back = PartitionData::from_stream(&stream, data.size_bytes).unwrap();
+        assert_eq!((back.schema, back.batches, back.num_rows), (data.schema.clone(), data.batches.clone(), 5));
+        assert_eq!(data.to_stream(stream.len() - 1), None);
+        assert_eq!(data.to_stream(0), None);
     }
 
     #[test]

@@ -4,9 +4,12 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use daft_k8s_core::{LaunchId, PoolConfig, TaskId, WorkerId};
+use daft_k8s_data::PartitionData;
 use daft_k8s_session::{
     Level,
-    driver::{Call, CallAnswer, Driver, DriverConfig, DriverHost, FetchFailure, Outcome, Partition, TaskSpec},
+    driver::{
+        Call, CallAnswer, Driver, DriverConfig, DriverHost, FetchFailure, LaunchFailed, Outcome, Partition, TaskSpec,
+    },
 };
 use parking_lot::Mutex;
 use pyo3::{
@@ -104,20 +107,17 @@ impl K8sWorker {
         let inputs = inputs
             .into_iter()
             .map(|(source_id, refs)| (source_id, refs.into_iter().map(|reference| reference.partition).collect()));
-        let spec = TaskSpec {
-            query_id,
-            task_id,
-            name,
-            plan_hash: TaskSpec::hash_plan(plan),
-            plan: Bytes::copy_from_slice(plan),
-            payload: Bytes::copy_from_slice(payload),
-            inputs: inputs.collect(),
-        };
+        let inputs = inputs.collect();
         let ending = Arc::new(Ending::default());
         let (ended, mailbox) = (ending.clone(), self.mailbox.clone());
         let on_end = Box::new(move |outcome| mailbox.post(move |py| ended.complete(py, outcome)));
-        // Released: the pool's lock is shared with threads that may be waiting for the GIL.
-        let task = py.detach(|| self.driver.submit(self.id, spec, on_end));
+        // Released: plans may be large, and the pool's lock is shared with threads that may be waiting for the GIL.
+        let task = py.detach(|| {
+            let plan_hash = TaskSpec::hash_plan(plan);
+            let (plan, payload) = (Bytes::copy_from_slice(plan), Bytes::copy_from_slice(payload));
+            let spec = TaskSpec { query_id, task_id, name, plan, plan_hash, payload, inputs };
+            self.driver.submit(self.id, spec, on_end)
+        });
         K8sTaskResultHandle { task, driver: self.driver.clone(), mailbox: self.mailbox.clone(), ending }
     }
 }
@@ -236,8 +236,15 @@ impl Host {
 struct SharedHost(Arc<Host>);
 
 impl DriverHost for SharedHost {
-    fn launch(&self, worker: WorkerId, launch: LaunchId) {
-        self.0.post(move |py, host| host.launcher.call_method1(py, "launch", (worker.to_string(), launch.0)).map(drop));
+    fn launch(&self, worker: WorkerId, launch: LaunchId, failed: LaunchFailed) {
+        self.0.post(move |py, host| {
+            let launched = host.launcher.call_method1(py, "launch", (worker.to_string(), launch.0));
+            if let Err(error) = &launched {
+                let reason = format!("its launch failed: {error}");
+                py.detach(|| failed(reason));
+            }
+            launched.map(drop)
+        });
     }
 
     fn stop(&self, worker: WorkerId, launch: LaunchId, reason: &str) {
@@ -322,10 +329,10 @@ impl K8sWorkerManager {
         py.detach(|| self.driver.set_desired_workers(count));
     }
 
-    fn workers(&self) -> Vec<K8sWorker> {
+    fn workers(&self, py: Python<'_>) -> Vec<K8sWorker> {
         let worker =
             |number| K8sWorker { id: WorkerId(number), driver: self.driver.clone(), mailbox: self.mailbox.clone() };
-        (0..self.driver.desired_workers()).map(worker).collect()
+        (0..py.detach(|| self.driver.desired_workers())).map(worker).collect()
     }
 
     fn wait_ready(&self, py: Python<'_>, count: usize, timeout_seconds: f64) -> PyResult<usize> {
@@ -411,13 +418,13 @@ impl K8sWorkerManager {
         let (driver, mailbox) = (self.driver.clone(), self.mailbox.clone());
         runtime::handle()?.spawn(async move {
             let fetched = driver.fetch(&partitions).await;
-            mailbox.post(move |py| match fetched {
-                Ok(data) => {
-                    let streams = data.into_iter().map(|data| Bound::new(py, ArrowStream::from(data)));
-                    let streams = PyList::new(py, streams.collect::<PyResult<Vec<_>>>()?)?;
-                    callback.call1(py, (streams, py.None())).map(drop)
+            // The callback is called in any case: somebody waits for it.
+            mailbox.post(move |py| {
+                match fetched.map_err(fetch_error).and_then(|data| streams(py, data)) {
+                    Ok(streams) => callback.call1(py, (streams, py.None())),
+                    Err(error) => callback.call1(py, (py.None(), error)),
                 }
-                Err(failure) => callback.call1(py, (py.None(), fetch_error(failure))).map(drop),
+                .map(drop)
             });
         });
         Ok(())
@@ -427,8 +434,8 @@ impl K8sWorkerManager {
         py.detach(|| self.driver.end_query(query_id));
     }
 
-    fn status(&self) -> String {
-        self.driver.status().to_string()
+    fn status(&self, py: Python<'_>) -> String {
+        py.detach(|| self.driver.status().to_string())
     }
 
     fn shutdown(&self, py: Python<'_>, timeout_seconds: f64) -> PyResult<()> {
@@ -436,6 +443,11 @@ impl K8sWorkerManager {
         py.detach(|| self.driver.shutdown());
         Ok(())
     }
+}
+
+fn streams(py: Python<'_>, partitions: Vec<PartitionData>) -> PyResult<Bound<'_, PyList>> {
+    let streams = partitions.into_iter().map(|data| Bound::new(py, ArrowStream::from(data)));
+    PyList::new(py, streams.collect::<PyResult<Vec<_>>>()?)
 }
 
 fn worker_of(worker_id: &str) -> PyResult<WorkerId> {

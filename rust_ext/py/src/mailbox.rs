@@ -3,13 +3,20 @@
 //! Posting neither blocks nor takes the GIL, so it may be done under a lock. One thread of its own takes
 //! the GIL once for everything that has gathered.
 
-use std::sync::mpsc;
+use std::{
+    sync::{Arc, mpsc},
+    time::Duration,
+};
 
 use parking_lot::Mutex;
 use pyo3::prelude::*;
 
 /// Something to do on the event loop's thread.
 type Letter = Box<dyn FnOnce(Python<'_>) -> PyResult<()> + Send>;
+type Letters = Arc<Mutex<Vec<Letter>>>;
+
+/// Between two tries to deliver.
+const RETRY: Duration = Duration::from_millis(50);
 
 /// Where letters are posted. Clones share one thread, which ends with the last of them.
 #[derive(Clone)]
@@ -34,24 +41,42 @@ impl Mailbox {
 
 fn carry(event_loop: &Py<PyAny>, posted: &mpsc::Receiver<Letter>) {
     while let Ok(first) = posted.recv() {
-        // Not `attach`: the interpreter may be finalising, and then nobody wants the mail any more.
-        let delivered = Python::try_attach(|py| {
-            let letters: Vec<Letter> = std::iter::once(first).chain(posted.try_iter()).collect();
-            let bundle = Bound::new(py, Bundle { letters: Mutex::new(letters) })?;
-            event_loop.call_method1(py, pyo3::intern!(py, "call_soon_threadsafe"), (bundle,))?;
-            PyResult::Ok(())
-        });
-        // An error means that the loop is closed: the session is over.
-        if !matches!(delivered, Some(Ok(()))) {
-            return;
+        let letters: Letters = Arc::new(Mutex::new(std::iter::once(first).chain(posted.try_iter()).collect()));
+        loop {
+            // Not `attach`: the interpreter may be finalising, and then nobody wants the mail any more.
+            match Python::try_attach(|py| deliver(py, event_loop, &letters)) {
+                Some(Delivery::Done) => break,
+                Some(Delivery::NotYet) => std::thread::sleep(RETRY),
+                Some(Delivery::NeverAgain) | None => return,
+            }
         }
     }
+}
+
+enum Delivery {
+    Done,
+    NotYet,
+    NeverAgain,
+}
+
+/// What was tried without success may be tried again: letters are opened once.
+fn deliver(py: Python<'_>, event_loop: &Py<PyAny>, letters: &Letters) -> Delivery {
+    let delivered = Bound::new(py, Bundle { letters: letters.clone() })
+        .and_then(|bundle| event_loop.call_method1(py, pyo3::intern!(py, "call_soon_threadsafe"), (bundle,)));
+    let Err(error) = delivered else { return Delivery::Done };
+    let is_closed = event_loop.call_method0(py, pyo3::intern!(py, "is_closed"));
+    if is_closed.and_then(|closed| closed.extract::<bool>(py)).unwrap_or(false) {
+        // The session is over.
+        return Delivery::NeverAgain;
+    }
+    error.write_unraisable(py, None);
+    Delivery::NotYet
 }
 
 /// What one call of the event loop opens.
 #[pyclass(frozen)]
 struct Bundle {
-    letters: Mutex<Vec<Letter>>,
+    letters: Letters,
 }
 
 #[pymethods]

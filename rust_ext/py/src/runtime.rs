@@ -49,7 +49,8 @@ pub(crate) fn wait<T: Send + 'static>(
 ) -> PyResult<Option<T>> {
     let runtime = handle()?;
     let mut task = runtime.spawn(future);
-    let deadline = timeout.map(|timeout| Instant::now() + timeout);
+    // A time-out beyond the end of time is none.
+    let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
     loop {
         let slice = match deadline {
             Some(deadline) => deadline.saturating_duration_since(Instant::now()).min(SIGNAL_INTERVAL),

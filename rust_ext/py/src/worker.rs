@@ -3,10 +3,11 @@
 use std::{path::PathBuf, sync::Arc};
 
 use bytes::Bytes;
-use daft_k8s_core::TaskKey;
+use daft_k8s_core::{IdError, TaskKey};
+use daft_k8s_data::PartitionData;
 use daft_k8s_session::{
     Level,
-    worker::{Delivery, Host, Worker, WorkerConfig},
+    worker::{Delivery, Host, Refusal, Worker, WorkerConfig},
 };
 use pyo3::{
     exceptions::PyValueError,
@@ -39,22 +40,23 @@ pub(crate) struct TaskCommand {
 }
 
 impl TaskCommand {
-    fn new(py: Python<'_>, delivery: Delivery) -> PyResult<Self> {
-        let mut sources = Vec::with_capacity(delivery.inputs.len());
-        for (source_id, partitions) in delivery.inputs {
+    /// The command, and whom to tell if it cannot be made or carried out.
+    fn new(py: Python<'_>, delivery: Delivery) -> (PyResult<Self>, Refusal) {
+        let Delivery { key, name, plan_hash, plan, payload, inputs, refuse } = delivery;
+        let command = Self::sources(py, inputs).and_then(|inputs| {
+            let parsed = key.parse().map_err(|error: IdError| PyValueError::new_err(error.to_string()))?;
+            Ok(Self { key, parsed, name, plan_hash, plan, payload, inputs })
+        });
+        (command, refuse)
+    }
+
+    fn sources(py: Python<'_>, inputs: Vec<(u32, Vec<PartitionData>)>) -> PyResult<Py<PyList>> {
+        let mut sources = Vec::with_capacity(inputs.len());
+        for (source_id, partitions) in inputs {
             let streams = partitions.into_iter().map(|data| Bound::new(py, ArrowStream::from(data)));
             sources.push((source_id, PyList::new(py, streams.collect::<PyResult<Vec<_>>>()?)?));
         }
-        let parsed = delivery.key.parse();
-        Ok(Self {
-            parsed: parsed.map_err(|error: daft_k8s_core::IdError| PyValueError::new_err(error.to_string()))?,
-            key: delivery.key,
-            name: delivery.name,
-            plan_hash: delivery.plan_hash,
-            plan: delivery.plan,
-            payload: delivery.payload,
-            inputs: PyList::new(py, sources)?.unbind(),
-        })
+        Ok(PyList::new(py, sources)?.unbind())
     }
 }
 
@@ -103,7 +105,14 @@ struct Callbacks {
 impl Host for PythonHost {
     fn run(&self, delivery: Delivery) {
         let callbacks = self.callbacks.clone();
-        self.mailbox.post(move |py| callbacks.on_task.call1(py, (TaskCommand::new(py, delivery)?,)).map(drop));
+        self.mailbox.post(move |py| {
+            let (command, refuse) = TaskCommand::new(py, delivery);
+            let handed_over = command.and_then(|command| callbacks.on_task.call1(py, (command,)));
+            if let Err(error) = &handed_over {
+                refuse(format!("the worker could not start the task: {error}"));
+            }
+            handed_over.map(drop)
+        });
     }
 
     fn cancel(&self, key: &str) {
@@ -231,12 +240,14 @@ impl WorkerServer {
         py.detach(|| self.worker.finish(key, stats));
     }
 
-    fn fail_task(&self, key: &str, error: &[u8], message: String) {
-        self.worker.fail(key, Bytes::copy_from_slice(error), message);
+    fn fail_task(&self, py: Python<'_>, key: &str, error: &[u8], message: String) {
+        let error = Bytes::copy_from_slice(error);
+        // Released: freeing the task's outputs may take a while; so below.
+        py.detach(|| self.worker.fail(key, error, message));
     }
 
-    fn cancelled_task(&self, key: &str) {
-        self.worker.cancelled(key);
+    fn cancelled_task(&self, py: Python<'_>, key: &str) {
+        py.detach(|| self.worker.cancelled(key));
     }
 
     fn call_driver(&self, target: String, payload: &[u8], callback: Py<PyAny>) {

@@ -156,12 +156,16 @@ pub struct AwaitTaskReply {
     #[prost(message, repeated, tag = "3")]
     pub ended: ::prost::alloc::vec::Vec<TaskEnd>,
 }
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct OutputPartition {
     #[prost(uint64, tag = "1")]
     pub num_rows: u64,
     #[prost(uint64, tag = "2")]
     pub size_bytes: u64,
+    /// The partition itself as an Arrow IPC stream, if it is the task's only output and tiny: results of
+    /// aggregations, samples and paths of written files then need no fetch, and outlive the worker.
+    #[prost(bytes = "bytes", tag = "3")]
+    pub stream: ::prost::bytes::Bytes,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct TaskEnd {

@@ -389,10 +389,10 @@ impl Inner {
                 state.links.insert(worker, Link::open(self, worker, launch, control, data, None));
             }
             Action::Disconnect { worker, launch } => {
-                if state.links.get(&worker).is_some_and(|link| link.launch == launch) {
-                    if let Some(link) = state.links.remove(&worker) {
-                        self.data.forget(&link.data_address);
-                    }
+                if state.links.get(&worker).is_some_and(|link| link.launch == launch)
+                    && let Some(link) = state.links.remove(&worker)
+                {
+                    self.data.forget(&link.data_address);
                 }
             }
             Action::Send { task, attempt, worker, launch } => task::send(self, state, task, attempt, worker, launch),

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use super::drops::{Dropped, Drops};
+use bytes::Bytes;
 use daft_k8s_core::{LaunchId, WorkerId};
 use daft_k8s_data::PartitionData;
-use super::drops::{Dropped, Drops};
 
 /// Where a partition lives.
 #[derive(Debug, Clone)]
@@ -27,18 +28,26 @@ struct Inner {
     num_rows: u64,
     size_bytes: u64,
     place: Place,
+    /// A copy as an Arrow IPC stream, if the worker sent one along; empty otherwise.
+    stream: Bytes,
     drops: Drops,
 }
 
 impl Partition {
-    pub(super) fn new(
+    pub(super) fn new(ticket: String, num_rows: u64, size_bytes: u64, place: Place, drops: Drops) -> Self {
+        Self::with_stream(ticket, num_rows, size_bytes, place, Bytes::new(), drops)
+    }
+
+    /// As [`Self::new`], with the data itself as an Arrow IPC stream.
+    pub(super) fn with_stream(
         ticket: String,
         num_rows: u64,
         size_bytes: u64,
         place: Place,
+        stream: Bytes,
         drops: Drops,
     ) -> Self {
-        Self { inner: Arc::new(Inner { ticket, num_rows, size_bytes, place, drops }) }
+        Self { inner: Arc::new(Inner { ticket, num_rows, size_bytes, place, stream, drops }) }
     }
 
     /// `<task key>:<slot>`, unique in the session.
@@ -61,6 +70,15 @@ impl Partition {
         match self.inner.place {
             Place::Driver(_) => None,
             Place::Worker(worker, _) => Some(worker),
+        }
+    }
+
+    /// The data, if it is in the driver: owned by it, or tiny and sent along with the news of it.
+    pub(super) fn at_hand(&self) -> Option<PartitionData> {
+        match &self.inner.place {
+            Place::Driver(data) => Some(data.clone()),
+            Place::Worker(..) if self.inner.stream.is_empty() => None,
+            Place::Worker(..) => PartitionData::from_stream(&self.inner.stream, self.inner.size_bytes).ok(),
         }
     }
 

@@ -20,17 +20,15 @@ pub enum FetchFailure {
 }
 
 impl Driver {
-    /// The partitions, in order; one request per worker that holds some.
+    /// The partitions, in order; one request per worker that holds some that are not at hand.
     pub async fn fetch(&self, partitions: &[Partition]) -> Result<Vec<PartitionData>, FetchFailure> {
         let mut found: Vec<Option<PartitionData>> = vec![None; partitions.len()];
         let mut remote: HashMap<(WorkerId, LaunchId), Vec<(usize, Ticket)>> = HashMap::new();
         for (position, (place, partition)) in found.iter_mut().zip(partitions).enumerate() {
-            match partition.place() {
-                Place::Driver(data) => *place = Some(data.clone()),
-                Place::Worker(worker, launch) => {
-                    let ticket = partition.ticket().parse().map_err(|error| FetchFailure::Gone(format!("{error}")))?;
-                    remote.entry((*worker, *launch)).or_default().push((position, ticket));
-                }
+            *place = partition.at_hand();
+            if let (None, Place::Worker(worker, launch)) = (&place, partition.place()) {
+                let ticket = partition.ticket().parse().map_err(|error| FetchFailure::Gone(format!("{error}")))?;
+                remote.entry((*worker, *launch)).or_default().push((position, ticket));
             }
         }
         let fetches = remote.into_iter().map(|(holder, wanted)| self.fetch_from(holder, wanted));

@@ -21,7 +21,11 @@ use super::{Delivery, Host};
 /// Queries that are remembered as ended: what still comes of them is not wanted.
 const ENDED_QUERIES: usize = 256;
 /// Outputs up to this size are published on the caller's thread; larger ones may have to wait for a spill.
-const PUBLISH_INLINE_BYTES: u64 = 1 << 20;
+const PUBLISH_AT_ONCE_BYTES: u64 = 1 << 20;
+
+/// A task's only output travels to the driver along with the news of it if its stream is no longer than this.
+/// The driver keeps it as long as the reference, so it must be cheap even for a hundred thousand of them.
+const INLINE_BYTES: usize = 4 << 10;
 
 /// The tasks of this worker. Cheap to clone.
 #[derive(Clone)]
@@ -244,7 +248,7 @@ impl Intake {
             None => return,
         };
         let size_bytes: u64 = outputs.iter().map(|output| output.size_bytes).sum();
-        if size_bytes <= PUBLISH_INLINE_BYTES {
+        if size_bytes <= PUBLISH_AT_ONCE_BYTES {
             self.publish(key, outputs, stats);
         } else {
             let (intake, key) = (self.clone(), key.to_owned());
@@ -253,10 +257,10 @@ impl Intake {
     }
 
     fn publish(&self, key: &str, outputs: Vec<PartitionData>, stats: Bytes) {
-        let described = outputs
-            .iter()
-            .map(|output| OutputPartition { num_rows: output.num_rows as u64, size_bytes: output.size_bytes })
-            .collect();
+        let described = match outputs.as_slice() {
+            [only] => vec![describe(only, only.to_stream(INLINE_BYTES))],
+            outputs => outputs.iter().map(|output| describe(output, None)).collect(),
+        };
         self.inner.store.publish(key, outputs);
         if !self.end(key, task_end::Outcome::Succeeded(task_end::Succeeded { outputs: described, stats })) {
             // It has ended in another way meanwhile, and nobody knows of these outputs.
@@ -358,6 +362,14 @@ impl Drop for Preparation<'_> {
 
 fn cancelled_end() -> task_end::Outcome {
     task_end::Outcome::Cancelled(task_end::Cancelled {})
+}
+
+fn describe(output: &PartitionData, stream: Option<Vec<u8>>) -> OutputPartition {
+    OutputPartition {
+        num_rows: output.num_rows as u64,
+        size_bytes: output.size_bytes,
+        stream: stream.map(Bytes::from).unwrap_or_default(),
+    }
 }
 
 fn query_of(key: &str) -> &str {

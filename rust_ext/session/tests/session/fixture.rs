@@ -15,7 +15,7 @@ use daft_k8s_core::{Backoff, LaunchId, PoolConfig, TaskId, WorkerId};
 use daft_k8s_data::PartitionData;
 use daft_k8s_session::{
     Level,
-    driver::{Call, Driver, DriverConfig, DriverHost, Outcome, Partition, TaskSpec},
+    driver::{Call, Driver, DriverConfig, DriverHost, LaunchFailed, Outcome, Partition, TaskSpec},
     worker::{Delivery, Host, Worker, WorkerConfig},
 };
 use tokio::runtime::Runtime;
@@ -26,20 +26,20 @@ pub const LONG: Duration = Duration::from_secs(15);
 
 /// What the driver asked of its host.
 pub struct Outside {
-    pub launches: Receiver<(WorkerId, LaunchId)>,
+    pub launches: Receiver<(WorkerId, LaunchId, LaunchFailed)>,
     pub stops: Receiver<(WorkerId, LaunchId, String)>,
     pub calls: Receiver<Call>,
 }
 
 struct TestDriverHost {
-    launches: Sender<(WorkerId, LaunchId)>,
+    launches: Sender<(WorkerId, LaunchId, LaunchFailed)>,
     stops: Sender<(WorkerId, LaunchId, String)>,
     calls: Sender<Call>,
 }
 
 impl DriverHost for TestDriverHost {
-    fn launch(&self, worker: WorkerId, launch: LaunchId) {
-        let _ = self.launches.send((worker, launch));
+    fn launch(&self, worker: WorkerId, launch: LaunchId, failed: LaunchFailed) {
+        let _ = self.launches.send((worker, launch, failed));
     }
 
     fn stop(&self, worker: WorkerId, launch: LaunchId, reason: &str) {
@@ -150,8 +150,7 @@ pub struct Session {
 impl Session {
     /// A session that has asked for its workers; none is started.
     pub fn new(settings: Settings) -> Self {
-        let runtime =
-            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let (launches, launched) = channel();
         let (stops, stopped) = channel();
         let (calls, called) = channel();
@@ -194,7 +193,8 @@ impl Session {
     }
 
     pub fn next_launch(&self) -> (WorkerId, LaunchId) {
-        self.outside.launches.recv_timeout(LONG).expect("nothing was launched")
+        let (worker, launch, _) = self.outside.launches.recv_timeout(LONG).expect("nothing was launched");
+        (worker, launch)
     }
 
     /// A worker process; the driver has not heard of it.
@@ -277,6 +277,13 @@ impl Ending {
     pub fn lost(&self) -> String {
         match self.outcome() {
             Outcome::Lost { message } => message,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub fn failed(&self) -> String {
+        match self.outcome() {
+            Outcome::Failed { message, .. } => message,
             other => panic!("{other:?}"),
         }
     }

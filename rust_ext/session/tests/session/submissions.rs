@@ -34,7 +34,7 @@ fn a_task_that_is_too_large_fails_alone() {
             session.submit_spec(0, spec("q", task, b"plan", payload, vec![]))
         })
         .collect();
-    assert!(endings[7].lost().contains("max_message_bytes"));
+    assert!(endings[7].failed().contains("max_message_bytes"));
     for _ in 0..19 {
         let delivery = workers[0].next_run();
         workers[0].finish(&delivery.key, []);

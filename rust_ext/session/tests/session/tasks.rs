@@ -5,14 +5,17 @@ use std::{thread, time::Duration};
 use bytes::Bytes;
 use daft_k8s_session::driver::Outcome;
 
-use crate::fixture::{Posted, Session, Settings, numbers, rows, spec, until};
+use crate::fixture::{LONG, Posted, Session, Settings, numbers, rows, spec, until};
 
 #[test]
 fn a_task_runs_and_its_outputs_can_be_fetched_until_they_are_dropped() {
     let (session, workers) = Session::with_workers(Settings::default());
     let ending = session.submit(1, vec![]);
     let delivery = workers[0].next_run();
-    assert_eq!((delivery.key.as_str(), &delivery.plan[..], &delivery.payload[..]), ("q/1.1", &b"plan"[..], &b"payload"[..]));
+    assert_eq!(
+        (delivery.key.as_str(), &delivery.plan[..], &delivery.payload[..]),
+        ("q/1.1", &b"plan"[..], &b"payload"[..])
+    );
     workers[0].finish(&delivery.key, [numbers(0..3), numbers(0..5)]);
     let partitions = ending.partitions();
     assert_eq!(rows(&session.fetch(&partitions).unwrap()), [3, 5]);
@@ -27,10 +30,8 @@ fn the_error_of_a_task_comes_back_as_the_worker_gave_it() {
     let delivery = workers[0].next_run();
     workers[0].worker.put_output(&delivery.key, numbers(0..3));
     workers[0].worker.fail(&delivery.key, Bytes::from_static(b"pickle"), "ValueError: 1".into());
-    match ending.outcome() {
-        Outcome::Failed { error, message, .. } => assert_eq!((&error[..], message.as_str()), (&b"pickle"[..], "ValueError: 1")),
-        other => panic!("{other:?}"),
-    }
+    let Outcome::Failed { error, message, .. } = ending.outcome() else { panic!("it did not fail") };
+    assert_eq!((&error[..], message.as_str()), (&b"pickle"[..], "ValueError: 1"));
     assert_eq!(workers[0].partitions(), 0);
 }
 
@@ -83,7 +84,31 @@ fn a_task_whose_number_is_taken_in_its_query_ends_at_once_and_disturbs_nobody() 
 fn a_task_with_an_unusable_query_id_ends() {
     let (session, _workers) = Session::with_workers(Settings::default());
     let ending = session.submit_spec(0, spec("", 1, b"plan", b"", vec![]));
-    assert!(ending.lost().contains("query"));
+    assert!(ending.failed().contains("task key"));
+}
+
+#[test]
+fn a_task_that_the_host_cannot_start_fails() {
+    let (session, workers) = Session::with_workers(Settings::default());
+    let ending = session.submit(1, vec![]);
+    (workers[0].next_run().refuse)("no memory".into());
+    assert_eq!(ending.failed(), "no memory");
+    assert_eq!(workers[0].worker.unfinished_tasks(), 0);
+}
+
+#[test]
+fn a_launch_that_the_host_cannot_make_is_a_loss_with_its_reason() {
+    let session = Session::new(Settings { max_worker_restarts: 1, ..Settings::default() });
+    let waiting = session.submit(1, vec![]);
+    for _ in 0..2 {
+        let (_, _, failed) = session.outside.launches.recv_timeout(LONG).expect("nothing was launched");
+        failed("no space left".into());
+    }
+    assert!(waiting.lost().contains("no space left"));
+    let readiness = session.driver.readiness();
+    assert!(readiness.borrow().broken.as_ref().is_some_and(|reason| reason.contains("no space left")));
+    session.driver.set_desired_workers(2);
+    assert_eq!(readiness.borrow().broken, None);
 }
 
 #[test]

@@ -3,7 +3,10 @@
 use bytes::Bytes;
 use daft_k8s_control::{
     Client, connect_lazily,
-    proto::{AwaitTaskRequest, CancelTaskRequest, EndQueryRequest, Plan, SubmitTaskReply, SubmitTaskRequest, Task, TaskEnd, task_end},
+    proto::{
+        AwaitTaskRequest, CancelTaskRequest, EndQueryRequest, Plan, SubmitTaskReply, SubmitTaskRequest, Task, TaskEnd,
+        task_end,
+    },
 };
 use daft_k8s_core::WorkerId;
 
@@ -90,7 +93,10 @@ fn a_task_of_a_query_that_has_ended_does_not_run() {
 fn a_task_whose_key_is_malformed_is_refused() {
     let alone = Alone::new();
     for key in ["", "/1.1", "q/1", "q"] {
-        assert_eq!(alone.submit(key).bounced.len(), 1, "{key:?}");
+        let task = Task { key: key.into(), ..Task::default() };
+        let request = SubmitTaskRequest { tasks: vec![task], ..SubmitTaskRequest::default() };
+        let refused = alone.session.runtime.block_on(alone.client.clone().submit_task(request));
+        assert_eq!(refused.unwrap_err().code(), tonic::Code::InvalidArgument, "{key:?}");
     }
     assert_eq!(alone.worker.worker.unfinished_tasks(), 0);
 }

@@ -86,7 +86,8 @@ impl Peer {
         let outputs = succeeded.outputs.into_iter().enumerate();
         let partitions = outputs.map(|(slot, output)| {
             let ticket = format!("{key}:{slot}");
-            Partition::new(ticket, output.num_rows, output.size_bytes, place.clone(), self.inner.drops.clone())
+            let (rows, bytes, place) = (output.num_rows, output.size_bytes, place.clone());
+            Partition::with_stream(ticket, rows, bytes, place, output.stream, self.inner.drops.clone())
         });
         Report::Succeeded { partitions: partitions.collect(), stats: succeeded.stats, worker: self.worker }
     }

@@ -3,19 +3,40 @@
 use std::{
     collections::{HashMap, HashSet},
     sync::Arc,
+    time::{Duration, Instant},
 };
 
-use daft_k8s_control::proto::{Bounce, Plan, SubmitTaskRequest, bounce::Reason};
+use bytes::Bytes;
+use daft_k8s_control::proto::{Bounce, CancelTaskRequest, Plan, SubmitTaskRequest, bounce::Reason};
 use daft_k8s_core::Event;
 use daft_k8s_data::{PartitionData, Ticket};
 use parking_lot::Mutex;
-use tokio::sync::{OnceCell, mpsc};
+use tokio::{
+    sync::{OnceCell, mpsc},
+    task::JoinSet,
+};
+use tonic::Code;
 
 use super::{CALL_TIMEOUT, Peer, RETRY};
-use crate::{Level, driver::task::Submission};
+use crate::{
+    Level,
+    driver::task::{Report, Submission},
+};
 
 /// Tasks in one call at most.
 const BATCH: usize = 256;
+/// Bytes in one call beyond which no further task is added to it.
+const BATCH_BYTES: usize = 4 << 20;
+/// A call may take this much longer for each KiB that it carries.
+const TIME_PER_KIB: Duration = Duration::from_millis(1);
+
+/// Why a call was not taken.
+enum Refused {
+    /// For what it says; saying it again would not help.
+    Content(String),
+    /// The worker lives, as the long poll knows, but this call does not get through.
+    Patience(String),
+}
 
 /// Partitions of the driver that this process was given.
 #[derive(Default)]
@@ -42,15 +63,16 @@ impl Peer {
     ) {
         let mut known_plans = HashSet::new();
         let mut batch = Vec::with_capacity(BATCH);
+        // Ends with the link.
+        let mut uploading = JoinSet::new();
         while submissions.recv_many(&mut batch, BATCH).await > 0 {
             let (ready, waiting): (Vec<_>, Vec<_>) =
                 batch.drain(..).partition(|submission| submission.uploads.is_empty());
+            while uploading.try_join_next().is_some() {}
             for submission in waiting {
-                tokio::spawn(self.clone().upload_then_submit(submission, uploads.clone(), resubmit.clone()));
+                uploading.spawn(self.clone().upload_then_submit(submission, uploads.clone(), resubmit.clone()));
             }
-            if !ready.is_empty() {
-                self.submit_batch(ready, &mut known_plans).await;
-            }
+            self.submit(ready, &mut known_plans).await;
         }
     }
 
@@ -78,60 +100,112 @@ impl Peer {
         self.inner.data.put(&self.data_address, &ticket, data).await.map_err(|error| error.to_string())
     }
 
-    async fn submit_batch(&mut self, batch: Vec<Submission>, known_plans: &mut HashSet<bytes::Bytes>) {
-        let mut remaining = batch;
-        while !remaining.is_empty() {
-            let bounces = self.call(&remaining, known_plans).await;
-            let mut again = Vec::new();
-            for bounce in bounces {
-                let position = remaining.iter().position(|submission| submission.key == bounce.key);
-                let Some(submission) = position.map(|position| remaining.swap_remove(position)) else { continue };
-                if bounce.reason() == Reason::UnknownPlan {
-                    // Forgotten by the worker's bounded cache: send it once more.
-                    known_plans.remove(&submission.spec.plan_hash);
-                    again.push(submission);
-                } else {
-                    self.bounced(&submission, bounce.message);
+    async fn submit(&mut self, submissions: Vec<Submission>, known_plans: &mut HashSet<Bytes>) {
+        let mut batches = batches_of(submissions, known_plans);
+        while let Some(mut batch) = batches.pop() {
+            match self.call(&batch, known_plans).await {
+                Ok(bounces) => {
+                    let again = self.take_back(batch, bounces, known_plans);
+                    if !again.is_empty() {
+                        batches.push(again);
+                    }
                 }
+                Err(Refused::Content(_)) if batch.len() > 1 => {
+                    // Too large together, or one of them is to blame.
+                    batches.push(batch.split_off(batch.len() / 2));
+                    batches.push(batch);
+                }
+                Err(Refused::Content(reason)) => batch.iter().for_each(|submission| self.failed(submission, &reason)),
+                Err(Refused::Patience(reason)) => self.give_up(&batch, &reason).await,
             }
-            remaining = again;
         }
     }
 
-    /// One SubmitTask, repeated until it is answered: a worker takes a key once, however often it hears it.
-    async fn call(&mut self, batch: &[Submission], known_plans: &mut HashSet<bytes::Bytes>) -> Vec<Bounce> {
-        let mut request = SubmitTaskRequest::default();
-        let mut index = HashMap::new();
+    /// Tells of what the worker did not take, and returns what is to be sent again with its plan.
+    fn take_back(
+        &self,
+        batch: Vec<Submission>,
+        bounces: Vec<Bounce>,
+        known_plans: &mut HashSet<Bytes>,
+    ) -> Vec<Submission> {
+        let mut by_key: HashMap<String, Bounce> =
+            bounces.into_iter().map(|bounce| (bounce.key.clone(), bounce)).collect();
+        let mut again = Vec::new();
         for submission in batch {
-            request.tasks.push(submission.to_wire(&mut request.addresses, &mut index));
-            if known_plans.insert(submission.spec.plan_hash.clone()) {
-                let (hash, body) = (submission.spec.plan_hash.clone(), submission.spec.plan.clone());
-                request.plans.push(Plan { hash, body });
+            match by_key.remove(&submission.key) {
+                // Forgotten by the worker's bounded cache.
+                Some(bounce) if bounce.reason() == Reason::UnknownPlan => {
+                    known_plans.remove(&submission.spec.plan_hash);
+                    again.push(submission);
+                }
+                Some(bounce) => self.bounced(&submission, bounce.message),
+                None => {}
             }
         }
+        again
+    }
+
+    /// One SubmitTask, repeated until it is answered: a worker takes a key once, however often it hears it.
+    async fn call(&mut self, batch: &[Submission], known_plans: &mut HashSet<Bytes>) -> Result<Vec<Bounce>, Refused> {
+        let mut request = SubmitTaskRequest::default();
+        let (mut index, mut plans, mut size_bytes) = (HashMap::new(), HashSet::new(), 0);
+        for submission in batch {
+            request.tasks.push(submission.to_wire(&mut request.addresses, &mut index));
+            let (hash, body) = (&submission.spec.plan_hash, &submission.spec.plan);
+            if !known_plans.contains(hash) && plans.insert(hash.clone()) {
+                request.plans.push(Plan { hash: hash.clone(), body: body.clone() });
+                size_bytes += body.len();
+            }
+            size_bytes += submission.size_bytes();
+        }
+        let kibibytes = u32::try_from(size_bytes >> 10).unwrap_or(u32::MAX);
+        let timeout = CALL_TIMEOUT + TIME_PER_KIB * kibibytes;
+        let end = Instant::now() + timeout + self.inner.config.unreachable_timeout;
         loop {
-            let problem = match tokio::time::timeout(CALL_TIMEOUT, self.client.submit_task(request.clone())).await {
-                Ok(Ok(reply)) => return reply.into_inner().bounced,
-                Ok(Err(status)) if status.code() == tonic::Code::OutOfRange => {
-                    return self.too_large(batch, status.message());
+            let problem = match tokio::time::timeout(timeout, self.client.submit_task(request.clone())).await {
+                Ok(Ok(reply)) => {
+                    known_plans.extend(plans);
+                    return Ok(reply.into_inner().bounced);
+                }
+                Ok(Err(status)) if status.code() == Code::OutOfRange => {
+                    let reason = "raise max_message_bytes or pass less data in the plan";
+                    return Err(Refused::Content(format!(
+                        "it is too large to be sent ({}); {reason}",
+                        status.message()
+                    )));
+                }
+                Ok(Err(status)) if status.code() == Code::InvalidArgument => {
+                    return Err(Refused::Content(daft_k8s_control::describe(&status)));
                 }
                 Ok(Err(status)) => daft_k8s_control::describe(&status),
                 Err(_) => "no answer".to_owned(),
             };
+            if Instant::now() >= end {
+                return Err(Refused::Patience(problem));
+            }
             self.log(Level::Debug, &format!("submission failed, trying again: {problem}"));
             tokio::time::sleep(RETRY).await;
         }
     }
 
-    /// The worker refuses a message of this size: the tasks fail rather than be tried for ever.
-    fn too_large(&self, batch: &[Submission], message: &str) -> Vec<Bounce> {
+    /// Whether the worker has the tasks is not known. They are sent again, and not wanted here any more.
+    async fn give_up(&mut self, batch: &[Submission], reason: &str) {
         for submission in batch {
-            let reason = format!(
-                "the task is too large to be sent ({message}); raise max_message_bytes or pass less data in the plan"
-            );
-            self.inner.feed(Event::InputsLost { task: submission.task, reason });
+            self.bounced(submission, format!("it could not be told of the task: {reason}"));
         }
-        Vec::new()
+        let keys = batch.iter().map(|submission| submission.key.clone()).collect();
+        let cancel = self.client.cancel_task(CancelTaskRequest { keys });
+        // If this does not get through either, what the tasks make is dropped when it is reported.
+        let _ = tokio::time::timeout(CALL_TIMEOUT, cancel).await;
+    }
+
+    /// The worker will not take this task, nor will another.
+    fn failed(&self, submission: &Submission, reason: &str) {
+        let (worker, launch) = (self.worker, self.launch);
+        let (task, attempt) = (submission.task, submission.attempt);
+        let message = format!("the task was refused: {reason}");
+        let report = Report::Failed { error: Bytes::new(), message, worker };
+        self.inner.feed_with(Event::TaskFailed { task, worker, launch, attempt }, Some(report));
     }
 
     fn bounced(&self, submission: &Submission, reason: String) {
@@ -139,4 +213,27 @@ impl Peer {
         let (task, attempt) = (submission.task, submission.attempt);
         self.inner.feed(Event::Bounced { task, worker, launch, attempt, reason });
     }
+}
+
+/// Splits by size; the first is the last.
+fn batches_of(submissions: Vec<Submission>, known_plans: &HashSet<Bytes>) -> Vec<Vec<Submission>> {
+    let mut batches: Vec<Vec<Submission>> = Vec::new();
+    let (mut plans, mut size_bytes) = (HashSet::new(), usize::MAX);
+    for submission in submissions {
+        if size_bytes >= BATCH_BYTES {
+            plans.clear();
+            size_bytes = 0;
+            batches.push(Vec::new());
+        }
+        let spec = &submission.spec;
+        if !known_plans.contains(&spec.plan_hash) && plans.insert(spec.plan_hash.clone()) {
+            size_bytes += spec.plan.len();
+        }
+        size_bytes += submission.size_bytes();
+        if let Some(batch) = batches.last_mut() {
+            batch.push(submission);
+        }
+    }
+    batches.reverse();
+    batches
 }

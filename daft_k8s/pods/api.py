@@ -1,0 +1,165 @@
+"""The calls to the Kubernetes API that workers need. The only module that knows its client.
+
+Bodies go out and come back as plain JSON: the client's models cost time and memory, and drop what they do not know.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from typing import Any, Protocol
+
+import aiohttp
+from kubernetes_asyncio import client, config
+
+from daft_k8s.pods.problems import ApiError, api_error
+
+_CALL_SECONDS = 10.0
+_LIST_SECONDS = 30.0
+_WATCH_SECONDS = 290
+"""How long a watch lasts before the server ends it; below five minutes, where many proxies cut."""
+_SILENCE_SECONDS = 120.0
+"""How long a watch may be silent: the server sends a bookmark about each minute."""
+_CONNECT_SECONDS = 10.0
+_PAGE = 500
+
+
+class Api(Protocol):
+    """What the launcher asks of a cluster; tests put another in its place. All raise ApiError."""
+
+    async def create_pod(self, namespace: str, pod: dict[str, Any]) -> dict[str, Any]: ...
+    async def read_pod(self, namespace: str, name: str) -> dict[str, Any]: ...
+    async def delete_pod(self, namespace: str, name: str, grace_seconds: int) -> None: ...
+    async def delete_pods(self, namespace: str, selector: str, grace_seconds: int) -> None: ...
+    async def list_pods(self, namespace: str, selector: str) -> tuple[list[dict[str, Any]], str]: ...
+    def watch_pods(self, namespace: str, selector: str, version: str) -> AsyncIterator[dict[str, Any]]: ...
+    async def create_secret(self, namespace: str, secret: dict[str, Any]) -> None: ...
+    async def delete_secret(self, namespace: str, name: str) -> None: ...
+    async def close(self) -> None: ...
+
+
+class KubernetesApi:
+    """The API of a real cluster. Made and used on one event loop."""
+
+    def __init__(self, configuration: client.Configuration) -> None:
+        self._client = client.ApiClient(configuration)
+        self._core = client.CoreV1Api(self._client)
+
+    @classmethod
+    def in_cluster(cls) -> KubernetesApi:
+        """The cluster that this process runs in; its token is read again as it is rotated."""
+        configuration = client.Configuration()
+        try:
+            config.load_incluster_config(client_configuration=configuration)
+        except config.ConfigException as error:
+            raise ApiError("find the cluster", 0, f"this Pod has no service account's token: {error}") from error
+        return cls(configuration)
+
+    async def create_pod(self, namespace: str, pod: dict[str, Any]) -> dict[str, Any]:
+        return await self._call("create pods", self._core.create_namespaced_pod, namespace, pod)
+
+    async def read_pod(self, namespace: str, name: str) -> dict[str, Any]:
+        return await self._call("get pods", self._core.read_namespaced_pod, name, namespace)
+
+    async def delete_pod(self, namespace: str, name: str, grace_seconds: int) -> None:
+        """Deletes a Pod; that it is not there is no error."""
+        call = self._core.delete_namespaced_pod
+        try:
+            await self._call("delete pods", call, name, namespace, grace_period_seconds=grace_seconds)
+        except ApiError as error:
+            if error.status != 404:
+                raise
+
+    async def delete_pods(self, namespace: str, selector: str, grace_seconds: int) -> None:
+        call = self._core.delete_collection_namespaced_pod
+        await self._call(
+            "deletecollection pods", call, namespace, label_selector=selector, grace_period_seconds=grace_seconds
+        )
+
+    async def list_pods(self, namespace: str, selector: str) -> tuple[list[dict[str, Any]], str]:
+        """All Pods that the selector fits, and the version to watch from. Complete, or an error."""
+        pods: list[dict[str, Any]] = []
+        arguments: dict[str, Any] = {"label_selector": selector, "limit": _PAGE}
+        while True:
+            call = self._core.list_namespaced_pod
+            page = await self._call("list pods", call, namespace, _request_timeout=_LIST_SECONDS, **arguments)
+            pods += page.get("items") or []
+            metadata = page.get("metadata") or {}
+            if not metadata.get("continue"):
+                return pods, str(metadata.get("resourceVersion") or "")
+            arguments["_continue"] = metadata["continue"]
+
+    async def watch_pods(self, namespace: str, selector: str, version: str) -> AsyncIterator[dict[str, Any]]:
+        """Events as the API sends them, until the server ends the watch. A version too old is ApiError 410."""
+        timeout = aiohttp.ClientTimeout(
+            total=_WATCH_SECONDS + 30, sock_connect=_CONNECT_SECONDS, sock_read=_SILENCE_SECONDS
+        )
+        try:
+            response = await self._core.list_namespaced_pod(
+                namespace,
+                label_selector=selector,
+                resource_version=version,
+                watch=True,
+                allow_watch_bookmarks=True,
+                timeout_seconds=_WATCH_SECONDS,
+                _preload_content=False,
+                _request_timeout=timeout,
+            )
+            async with response:
+                if response.status != 200:
+                    raise await _error("watch pods", response)
+                async with aclosing(_lines(response)) as lines:
+                    async for line in lines:
+                        event = json.loads(line)
+                        if event.get("type") == "ERROR":
+                            raise api_error(
+                                "watch pods",
+                                int(event.get("object", {}).get("code") or 500),
+                                json.dumps(event.get("object", {})).encode(),
+                            )
+                        yield event
+        except (aiohttp.ClientError, OSError, asyncio.TimeoutError, ValueError) as error:
+            raise _unanswered("watch pods", error) from error
+
+    async def create_secret(self, namespace: str, secret: dict[str, Any]) -> None:
+        await self._call("create secrets", self._core.create_namespaced_secret, namespace, secret)
+
+    async def delete_secret(self, namespace: str, name: str) -> None:
+        """Deletes a Secret; that it is not there is no error."""
+        try:
+            await self._call("delete secrets", self._core.delete_namespaced_secret, name, namespace)
+        except ApiError as error:
+            if error.status != 404:
+                raise
+
+    async def close(self) -> None:
+        await self._client.close()
+
+    async def _call(self, action: str, function: Any, *arguments: Any, **options: Any) -> dict[str, Any]:
+        options.setdefault("_request_timeout", _CALL_SECONDS)
+        try:
+            response = await function(*arguments, _preload_content=False, **options)
+            async with response:
+                if not 200 <= response.status < 300:
+                    raise await _error(action, response)
+                content = await response.json(content_type=None)
+        except (aiohttp.ClientError, OSError, asyncio.TimeoutError, ValueError) as error:
+            raise _unanswered(action, error) from error
+        return content if isinstance(content, dict) else {}
+
+
+async def _lines(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+    while line := await response.content.readline():
+        if line.strip():
+            yield line
+
+
+async def _error(action: str, response: aiohttp.ClientResponse) -> ApiError:
+    body = await response.read()
+    return api_error(action, response.status, body, response.headers.get("Retry-After"), response.reason or "")
+
+
+def _unanswered(action: str, error: BaseException) -> ApiError:
+    return ApiError(action, 0, f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)

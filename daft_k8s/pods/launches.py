@@ -1,0 +1,156 @@
+"""What the states of Pods mean for the pool: when a launch has started, and when to give it up. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from daft_k8s.pods.state import PodState, Stage
+
+Key = tuple[str, int]
+"""A worker's id and the number of its launch."""
+
+GRACE_SECONDS = {Stage.PULL_FAILING: 20.0, Stage.CONFIG_FAILING: 15.0}
+"""How long what often mends itself may go on: a registry that stumbles, a Secret that comes late."""
+_STUCK_SPARE_SECONDS = 10.0
+"""How long past its grace period a Pod may be deleted before it counts as ended: its node is gone."""
+_DEADLINE_SHARE = 0.9
+"""Of the start time-out: the reasons known here must reach the pool before its own time-out strikes."""
+
+
+@dataclass(frozen=True)
+class Started:
+    """It serves at this IP."""
+
+    key: Key
+    address: str
+
+
+@dataclass(frozen=True)
+class Exited:
+    """It is over, or never came; the pool is told once."""
+
+    key: Key
+    reason: str
+    restartable: bool
+    delete: bool
+    """Whether the Pod is still there and has to go."""
+
+
+@dataclass
+class _Launch:
+    pod: str
+    deadline: float
+    state: PodState | None = None
+    since: float = 0.0
+    """When it came to the present stage."""
+    started: bool = False
+    stop_reason: str = ""
+    hints: list[str] = field(default_factory=list)
+
+
+class Launches:
+    """The launches that the pool waits for or works with. Times are arguments, in seconds.
+
+    Args:
+        start_timeout_seconds: How long the pool waits for a launch.
+        termination_seconds: The grace period of the Pods.
+    """
+
+    def __init__(self, *, start_timeout_seconds: float, termination_seconds: float) -> None:
+        self._start_timeout_seconds = start_timeout_seconds
+        self._termination_seconds = termination_seconds
+        self._launches: dict[Key, _Launch] = {}
+        self._keys: dict[str, Key] = {}
+
+    def __len__(self) -> int:
+        return len(self._launches)
+
+    def pod_of(self, key: Key) -> str | None:
+        """The name of a launch's Pod; None: it is over."""
+        launch = self._launches.get(key)
+        return None if launch is None else launch.pod
+
+    def is_wanted(self, key: Key) -> bool:
+        """Whether the pool waits for this launch and has not told it to stop."""
+        launch = self._launches.get(key)
+        return launch is not None and not launch.stop_reason
+
+    def began(self, key: Key, pod: str, now: float) -> None:
+        """The pool wants a process; its Pod will have this name."""
+        deadline = now + self._start_timeout_seconds * _DEADLINE_SHARE
+        self._launches[key] = _Launch(pod, deadline, since=now)
+        self._keys[pod] = key
+
+    def told_to_stop(self, key: Key, reason: str, now: float) -> None:
+        """The pool wants the process to end, and will hear when it has."""
+        launch = self._launches.get(key)
+        if launch is not None and not launch.stop_reason:
+            launch.stop_reason = reason
+            launch.since = now
+
+    def failed(self, key: Key, reason: str, *, restartable: bool) -> list[Exited]:
+        """Its Pod could not be made."""
+        launch = self._end(key)
+        if launch is None:
+            return []
+        return [Exited(key, f"{key[0]}: the Pod {launch.pod} could not be created: {reason}", restartable, False)]
+
+    def has_state(self, pod: str, state: PodState, now: float) -> list[Started | Exited]:
+        """A Pod has another state than before."""
+        key = self._keys.get(pod)
+        launch = self._launches.get(key) if key is not None else None
+        if key is None or launch is None:
+            return []
+        if launch.state is None or launch.state.stage is not state.stage:
+            launch.since = now
+        launch.state = state
+        if state.stage.over:
+            # A Pod that has ended costs nothing, and its log is still there to be read.
+            return [self._exit(key, state, delete=state.lingers)]
+        if state.hopeless and not launch.stop_reason:
+            return [self._exit(key, state, delete=True)]
+        if state.stage is Stage.READY and not launch.started and not launch.stop_reason:
+            launch.started = True
+            return [Started(key, state.address)]
+        return []
+
+    def tick(self, now: float) -> list[Exited]:
+        """Time has passed."""
+        ended = []
+        for key, launch in list(self._launches.items()):
+            news = self._overdue(key, launch, now)
+            if news is not None:
+                ended.append(news)
+        return ended
+
+    def _overdue(self, key: Key, launch: _Launch, now: float) -> Exited | None:
+        state = launch.state
+        stopping = bool(launch.stop_reason) or (state is not None and state.stage is Stage.TERMINATING)
+        if stopping:
+            if now - launch.since < self._termination_seconds + _STUCK_SPARE_SECONDS:
+                return None
+            return self._exit(key, state, delete=True, extra="it does not end; perhaps its node is lost")
+        if state is not None and now - launch.since >= GRACE_SECONDS.get(state.stage, float("inf")):
+            return self._exit(key, state, delete=True, hopeless=True)
+        if not launch.started and now >= launch.deadline:
+            return self._exit(key, state, delete=True, extra=f"not ready after {self._start_timeout_seconds:g} s")
+        return None
+
+    def _exit(
+        self, key: Key, state: PodState | None, *, delete: bool, hopeless: bool = False, extra: str = ""
+    ) -> Exited:
+        launch = self._end(key)
+        pod = launch.pod if launch is not None else ""
+        known = "nothing is known of it" if state is None else state.reason or state.stage.value
+        text = f"{key[0]} (Pod {pod}): {extra + '; ' if extra else ''}{known}"
+        if launch is not None and launch.stop_reason:
+            text += f"; it was told to stop: {launch.stop_reason}"
+        restartable = not (hopeless or (state is not None and state.hopeless))
+        return Exited(key, text, restartable, delete)
+
+    def _end(self, key: Key) -> _Launch | None:
+        launch = self._launches.pop(key, None)
+        if launch is not None:
+            self._keys.pop(launch.pod, None)
+        return launch
+

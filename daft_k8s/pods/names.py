@@ -1,0 +1,60 @@
+"""Names and labels of what a session makes in a cluster."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+
+SESSION_LABEL = "daft.io/session"
+ROLE_LABEL = "daft.io/role"
+WORKER_LABEL = "daft.io/worker"
+LAUNCH_LABEL = "daft.io/launch"
+MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
+MANAGED_BY = "daft-k8s"
+OWN_PREFIX = "daft.io/"
+"""Labels and annotations under it are the runner's."""
+
+WORKER_ROLE = "worker"
+CONTAINER = "worker"
+"""The worker's container in its Pod."""
+
+_MAX_LENGTH = 63
+"""Of a label's value, and of a Pod's name if it is to be its host name too."""
+_HASH_LENGTH = 10
+_PLAIN_SESSION = re.compile(r"[a-z0-9]+")
+_PLAIN_WORKER = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
+_LABEL_VALUE = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?")
+
+
+def pod_name(session_id: str, worker_id: str, launch_id: int) -> str:
+    """The name of one launch's Pod: a DNS-1123 label that no other launch has, whatever the ids look like."""
+    name = f"daft-{session_id}-{worker_id}-{launch_id}"
+    if _PLAIN_SESSION.fullmatch(session_id) and _PLAIN_WORKER.fullmatch(worker_id) and len(name) <= _MAX_LENGTH:
+        return name
+    return _with_hash(name, repr((session_id, worker_id, launch_id)))
+
+
+def secret_name(session_id: str) -> str:
+    """The name of the Secret that holds the session's token."""
+    name = f"daft-{session_id}"
+    if _PLAIN_SESSION.fullmatch(session_id) and len(name) <= _MAX_LENGTH:
+        return name
+    return _with_hash(name, session_id)
+
+
+def label_value(text: str) -> str:
+    """The text as a label's value: itself where Kubernetes accepts it, else a readable part and a hash."""
+    if len(text) <= _MAX_LENGTH and _LABEL_VALUE.fullmatch(text):
+        return text
+    return _with_hash(text, text)
+
+
+def session_selector(session_id: str) -> str:
+    """Selects the Pods of one session's workers."""
+    return f"{SESSION_LABEL}={label_value(session_id)},{ROLE_LABEL}={WORKER_ROLE}"
+
+
+def _with_hash(readable: str, whole: str) -> str:
+    slug = re.sub(r"[^a-z0-9]+", "-", readable.lower()).strip("-")[: _MAX_LENGTH - _HASH_LENGTH - 1].strip("-")
+    digest = hashlib.sha256(whole.encode()).hexdigest()[:_HASH_LENGTH]
+    return f"{slug}-{digest}" if slug else f"x{digest}"

@@ -1,0 +1,105 @@
+"""What it means that the Kubernetes API refused something: in its own words, with what to change."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+RULES = """rules:
+- apiGroups: [""]
+  resources: ["pods"]
+  verbs: ["create", "get", "list", "watch", "delete", "deletecollection"]
+- apiGroups: [""]
+  resources: ["secrets"]
+  verbs: ["create", "delete"]"""
+"""What the driver's service account needs in its namespace."""
+
+_RETRIED = frozenset((408, 409, 429, 500, 502, 503, 504))
+
+
+class ApiError(Exception):
+    """A call to the Kubernetes API did not succeed. Never leaves this room.
+
+    Args:
+        action: What was tried, e.g. "create pods".
+        status: The HTTP status; 0: there was no answer.
+        message: The API's own words, or the network's.
+        reason: The API's word for the kind of failure, e.g. "AlreadyExists".
+        retry_after_seconds: When the API wants to be asked again; None: it does not say.
+    """
+
+    def __init__(
+        self,
+        action: str,
+        status: int,
+        message: str,
+        *,
+        reason: str = "",
+        retry_after_seconds: float | None = None,
+    ) -> None:
+        super().__init__(f"{action}: {message} (HTTP {status})" if status else f"{action}: {message}")
+        self.action = action
+        self.status = status
+        self.message = message
+        self.reason = reason
+        self.retry_after_seconds = retry_after_seconds
+
+    @property
+    def over_quota(self) -> bool:
+        """Whether a ResourceQuota refused it: another time it may fit."""
+        return self.status == 403 and "exceeded quota" in self.message
+
+    @property
+    def transient(self) -> bool:
+        """Whether the same call may succeed in a moment."""
+        return self.status == 0 or self.status in _RETRIED
+
+
+def api_error(
+    action: str, status: int, body: bytes, retry_after: str | None = None, http_reason: str = ""
+) -> ApiError:
+    """The error of an answer; its body need not be the JSON that it should be (proxies, throttling)."""
+    message, reason = "", ""
+    try:
+        content = json.loads(body)
+    except ValueError:
+        message = body[:500].decode(errors="replace").strip()
+    else:
+        if isinstance(content, dict):
+            message, reason = str(content.get("message") or ""), str(content.get("reason") or "")
+    seconds = float(retry_after) if retry_after is not None and retry_after.strip().isdigit() else None
+    return ApiError(action, status, message or http_reason or "no words", reason=reason, retry_after_seconds=seconds)
+
+
+@dataclass(frozen=True)
+class Advice:
+    """An error for people, and whether trying again could help."""
+
+    text: str
+    restartable: bool
+
+
+def explain(error: ApiError, namespace: str) -> Advice:
+    """What the error of making something in the namespace means for the pool."""
+    words = f"Kubernetes says: {error.message}"
+    if error.over_quota:
+        return Advice(
+            f"the namespace {namespace!r} has no room left for it; {words}. Ask for fewer or smaller workers, or for a "
+            "larger ResourceQuota",
+            True,
+        )
+    if error.status == 403 and error.reason in ("Forbidden", "") and " cannot " in f" {error.message} ":
+        return Advice(
+            f"the driver's service account may not {error.action} in the namespace {namespace!r}; {words}. It needs a "
+            f"Role with\n{RULES}",
+            False,
+        )
+    if error.status == 403:  # Pod Security, admission webhooks, policies
+        return Advice(f"the cluster's policies do not admit it; {words}", False)
+    if error.status == 401:
+        return Advice(f"the API does not accept the driver's credentials; {words}", True)
+    if error.status == 404:
+        return Advice(f"there is no namespace {namespace!r}, or something in it is missing; {words}", False)
+    if error.transient:
+        return Advice(f"the Kubernetes API did not take it; {words}", True)
+    return Advice(f"Kubernetes refuses it; {words}", False)

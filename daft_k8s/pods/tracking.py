@@ -1,0 +1,127 @@
+"""Watching and listing a session's Pods, for as long as it lives: a watch for speed, a list for truth."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Callable, Mapping
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+from daft_k8s.pods.problems import ApiError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from daft_k8s.pods.api import Api
+
+logger = logging.getLogger(__name__)
+
+POLL_SECONDS = 30.0
+_FIRST_DELAY_SECONDS = 0.8
+_LONGEST_DELAY_SECONDS = 30.0
+_STEADY_SECONDS = 120.0
+"""A watch that lasted this long starts the next one without delay."""
+
+
+class News(Protocol):
+    """Who is told."""
+
+    def on_listed(self, pods: list[dict[str, Any]], asked_at: float) -> None: ...
+    def on_event(self, kind: str, pod: Mapping[str, Any]) -> None: ...
+
+
+class Tracker:
+    """Tells of the Pods that a selector fits. Neither of its two loops ever gives up; `run` ends by cancelling it.
+
+    Args:
+        api: The cluster.
+        namespace: Where the Pods are.
+        selector: Which they are.
+        news: Who is told.
+        poll_seconds: The time between two lists.
+        clock: The time, in seconds.
+    """
+
+    def __init__(
+        self,
+        api: Api,
+        *,
+        namespace: str,
+        selector: str,
+        news: News,
+        poll_seconds: float = POLL_SECONDS,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._api = api
+        self._namespace = namespace
+        self._selector = selector
+        self._news = news
+        self._poll_seconds = poll_seconds
+        self._clock = clock
+
+    async def run(self) -> None:
+        await asyncio.gather(self._poll(), self._watch())
+
+    async def list(self) -> str:
+        """Lists once; returns the version to watch from.
+
+        Raises:
+            ApiError: The list failed or was not complete; nobody was told anything.
+        """
+        asked_at = self._clock()
+        pods, version = await self._api.list_pods(self._namespace, self._selector)
+        self._news.on_listed(pods, asked_at)
+        return version
+
+    async def _poll(self) -> None:
+        while True:
+            await asyncio.sleep(self._poll_seconds)
+            try:
+                await self.list()
+            except ApiError as error:
+                logger.warning("the workers' Pods could not be listed: %s", error)
+
+    async def _watch(self) -> None:
+        version = ""
+        delay = 0.0
+        while True:
+            if delay:
+                await asyncio.sleep(delay * random.uniform(0.5, 1.0))
+            began = self._clock()
+            try:
+                if not version:
+                    version = await self.list()
+                version = await self._watch_once(version)
+                failed = False
+            except ApiError as error:
+                failed = True
+                if error.status == 410:  # too old: only a new list helps
+                    version = ""
+                logger.debug("the watch of the workers' Pods broke: %s", error)
+            if self._clock() - began >= _STEADY_SECONDS:
+                delay = 0.0
+            elif failed or self._clock() - began < 1.0:
+                # A server that ends each watch at once must not be asked without pause either.
+                delay = min(_LONGEST_DELAY_SECONDS, max(_FIRST_DELAY_SECONDS, delay * 2))
+
+    async def _watch_once(self, version: str) -> str:
+        """Passes on one watch's events; returns the version reached."""
+        events = cast(
+            "AsyncGenerator[dict[str, Any], None]", self._api.watch_pods(self._namespace, self._selector, version)
+        )
+        reached = version
+        try:
+            async with aclosing(events):
+                async for event in events:
+                    pod = event.get("object") or {}
+                    reached = str((pod.get("metadata") or {}).get("resourceVersion") or reached)
+                    if event.get("type") != "BOOKMARK":
+                        self._news.on_event(str(event.get("type")), pod)
+        except ApiError as error:
+            if error.status == 410 or reached == version:
+                raise
+            logger.debug("the watch of the workers' Pods broke, and goes on from where it was: %s", error)
+        return reached
