@@ -99,8 +99,8 @@ class Configuration:
     four workers with it is the likely cause. Errors of the user's own code are never retried."""
 
     max_worker_restarts: int = option(options.RESTARTS, 3, topic=WAITS)
-    """How often within ten minutes the process behind one worker is replaced after it died. One that died
-    more often is given up: its image, its memory or its node does not fit. 3 survives a lost node and what
+    """How often within ten minutes the process behind one worker is replaced after it died, if it ran no
+    task to its end in between. One that died more often is given up: its image, its memory or its node does not fit. 3 survives a lost node and what
     follows from it. 0: never replaced."""
 
     queue_ahead: int = option(options.QUEUE, 2, topic=DATA)

@@ -31,6 +31,13 @@ logger = logging.getLogger("daft_k8s")
 SHUTDOWN_TIMEOUT_SECONDS = 5.0
 """How long workers may take to stop by themselves before their allocator ends them."""
 
+TASKS_AHEAD_FACTOR = 3
+"""How many times a worker's fill of tasks Daft's scheduler may hand out at once.
+
+Each round of its scheduler costs about as much as ten small tasks. 2,000 trivial tasks on two workers ran at 570 a
+second with factor 1, 700 with 3, and not faster with 6; more would only undo Daft's order of stages.
+"""
+
 CallHandler = Callable[[str, str, bytes], bytes]
 """Answers a worker's call: (worker id, target, payload) -> reply. Runs on the event loop."""
 
@@ -73,8 +80,14 @@ class Session:
 
     @property
     def advertised_cpus(self) -> float:
-        """CPUs that Daft's scheduler believes a worker to have: its slots, and the tasks queued ahead."""
-        return float(self.configuration.slots_per_worker + self.configuration.queue_ahead)
+        """CPUs that Daft's scheduler believes a worker to have, so that it hands out tasks ahead of time.
+
+        The pool keeps those that no worker has room for yet. With `queue_ahead=0` it is told the truth.
+        """
+        configuration = self.configuration
+        if configuration.queue_ahead == 0:
+            return float(configuration.slots_per_worker)
+        return float(TASKS_AHEAD_FACTOR * (configuration.slots_per_worker + configuration.queue_ahead))
 
     @property
     def slots(self) -> int:

@@ -49,7 +49,7 @@ def fetch_micropartitions(session: Session, refs: Sequence[PartitionRef]) -> lis
 
 
 def _lost(error: Exception) -> WorkerLostError:
-    return WorkerLostError(f"a result could not be fetched: {error}; run the query again")
+    return WorkerLostError(f"a result could not be fetched: {error}")
 
 
 class K8sMaterializedResult(MaterializedResult[Any]):

@@ -16,7 +16,8 @@ pub struct PoolConfig {
     /// How many attempts of a task may be lost with their workers before it fails; at least 1.
     /// Sends that the worker refused do not count.
     pub max_task_attempts: u32,
-    /// How often one worker is started again within [`restart_window`](Self::restart_window).
+    /// How often one worker is started again within [`restart_window`](Self::restart_window) without
+    /// running a task to its end in between.
     pub max_worker_restarts: u32,
     /// The sliding window over which restarts are counted.
     pub restart_window: Duration,

@@ -73,7 +73,7 @@ impl Pool {
             Action::Deliver { task, attempt, worker, launch }
         });
         self.tasks.remove(&task);
-        self.workers[worker.index()].refusals = 0;
+        self.workers[worker.index()].proved_fit();
         self.leave(worker, task);
     }
 

@@ -132,7 +132,7 @@ pub(super) struct Worker {
     pub listed: Option<usize>,
     /// Why the latest process that was lost was lost.
     pub reason: Option<Arc<str>>,
-    /// When it was started again, within the window.
+    /// When it was started again, within the window and since it last ran a task to its end.
     restarts: VecDeque<Duration>,
 }
 
@@ -167,6 +167,12 @@ impl Worker {
         }
         self.restarts.push_back(now);
         Some(earlier)
+    }
+
+    /// It ran a task to its end: what went wrong before was not its image, its memory or its node.
+    pub fn proved_fit(&mut self) {
+        self.refusals = 0;
+        self.restarts.clear();
     }
 
     /// Restarts that count against the budget, as of the latest one.

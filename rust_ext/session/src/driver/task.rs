@@ -164,7 +164,10 @@ pub(super) fn loss_of_input(state: &State, holder: WorkerId, launch: LaunchId) -
         return "the session was shut down, and with it all partitions of its workers are gone".to_owned();
     }
     let reason = state.losses.get(&(holder, launch)).map_or("its process is gone", |reason| reason);
-    format!("{holder} was lost and with it partitions that are still needed ({reason}); run the query again")
+    format!(
+        "{holder} was lost and with it partitions that are still needed ({reason}); run the query \
+         again, and collect a DataFrame anew whose result was among them"
+    )
 }
 
 impl Submission {

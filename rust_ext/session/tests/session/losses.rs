@@ -4,9 +4,10 @@ use std::{thread, time::Duration};
 
 use bytes::Bytes;
 use daft_k8s_core::{LaunchId, WorkerId};
+use daft_k8s_data::PartitionData;
 
 use crate::{
-    fixture::{LONG, Session, Settings, numbers, rows, until},
+    fixture::{LONG, Session, Settings, numbers, rows},
     proxy::Proxy,
 };
 
@@ -30,12 +31,17 @@ fn a_task_of_a_worker_that_died_runs_again_on_the_next_one() {
 fn a_lost_partition_fails_its_fetch_and_its_readers_with_the_reason() {
     let (session, workers) = Session::with_workers(Settings { workers: 2, ..Settings::default() });
     let ending = session.submit_to(1, 1, vec![]);
-    workers[1].finish(&workers[1].next_run().key, [numbers(0..2)]);
+    workers[1].finish(&workers[1].next_run().key, [large()]);
     let partitions = ending.partitions();
     session.driver.worker_exited(WorkerId(1), LaunchId(1), "out of memory".into(), true);
     assert!(session.fetch(&partitions).unwrap_err().contains("out of memory"));
     let reader = session.submit_to(0, 2, partitions);
     assert!(reader.lost().contains("out of memory"));
+}
+
+/// Too large to come along with the news of its task's end.
+fn large() -> PartitionData {
+    numbers(0..10_000)
 }
 
 #[test]

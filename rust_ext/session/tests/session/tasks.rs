@@ -115,7 +115,7 @@ fn a_launch_that_the_host_cannot_make_is_a_loss_with_its_reason() {
 fn shutdown_ends_every_task_and_later_ones_too() {
     let (session, workers) = Session::with_workers(Settings::default());
     let done = session.submit(0, vec![]);
-    workers[0].finish(&workers[0].next_run().key, [numbers(0..1)]);
+    workers[0].finish(&workers[0].next_run().key, [numbers(0..10_000)]);
     let partitions = done.partitions();
     let endings: Vec<_> = (1..9).map(|task| session.submit(task, vec![])).collect();
     workers[0].next_run();

@@ -66,6 +66,20 @@ fn restarts_that_are_older_than_the_window_do_not_count() {
 }
 
 #[test]
+fn a_worker_that_runs_a_task_to_its_end_has_its_restart_budget_back() {
+    let mut stage = Stage::ready(1);
+    for task in 0..8 {
+        stage.exit(w(0), "a UDF crashed it");
+        stage.tick();
+        stage.come_up(w(0));
+        stage.submit(task, 0);
+        stage.succeed(task);
+    }
+    assert_eq!(stage.phase(w(0)), WorkerPhase::Ready);
+    assert_eq!(stage.pool.worker(w(0)).unwrap().restarts, 0);
+}
+
+#[test]
 fn a_worker_beyond_its_restart_budget_is_given_up_and_the_pool_breaks_with_all_reasons() {
     let mut stage = Stage::ready(2);
     let bad_image =
