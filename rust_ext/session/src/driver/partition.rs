@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use super::drops::{Dropped, Drops};
 use bytes::Bytes;
 use daft_k8s_core::{LaunchId, WorkerId};
 use daft_k8s_data::PartitionData;
+
+use super::drops::{Dropped, Drops};
 
 /// Where a partition lives.
 #[derive(Debug, Clone)]

@@ -7,7 +7,7 @@ use daft_k8s_core::{LaunchId, WorkerId};
 use daft_k8s_data::PartitionData;
 
 use crate::{
-    fixture::{LONG, Session, Settings, numbers, rows},
+    fixture::{LONG, Session, Settings, numbers, rows, until},
     proxy::Proxy,
 };
 
