@@ -1,275 +1,31 @@
 //! The driver's classes.
 
+mod host;
+mod partition;
+mod task;
+
 use std::{sync::Arc, time::Duration};
 
-use bytes::Bytes;
-use daft_k8s_core::{LaunchId, PoolConfig, TaskId, WorkerId};
+use daft_k8s_core::{LaunchId, PoolConfig, WorkerId};
 use daft_k8s_data::PartitionData;
-use daft_k8s_session::{
-    Level,
-    driver::{
-        Call, CallAnswer, Driver, DriverConfig, DriverHost, FetchFailure, LaunchFailed, Outcome, Partition, TaskSpec,
-    },
-};
-use parking_lot::Mutex;
+use daft_k8s_session::driver::{Driver, DriverConfig, FetchFailure, Partition};
 use pyo3::{
     exceptions::{PyConnectionError, PyLookupError, PyRuntimeError, PyTimeoutError, PyValueError},
     prelude::*,
-    types::{PyBytes, PyList},
+    types::PyList,
 };
 
+use self::host::{Host, SharedHost};
+pub(crate) use self::{
+    host::WorkerCall,
+    partition::PartitionRef,
+    task::{K8sTaskResultHandle, K8sWorker},
+};
 use crate::{
     arrow::{self, ArrowStream},
     mailbox::Mailbox,
-    outcome::TaskOutcome,
     runtime,
 };
-
-/// A partition in a worker's store or in the driver; the last copy to go frees it.
-#[pyclass(module = "daft_k8s._native", frozen, from_py_object)]
-#[derive(Clone)]
-pub(crate) struct PartitionRef {
-    partition: Partition,
-}
-
-impl From<Partition> for PartitionRef {
-    fn from(partition: Partition) -> Self {
-        Self { partition }
-    }
-}
-
-#[pymethods]
-impl PartitionRef {
-    #[getter]
-    fn num_rows(&self) -> u64 {
-        self.partition.num_rows()
-    }
-
-    #[getter]
-    fn size_bytes(&self) -> u64 {
-        self.partition.size_bytes()
-    }
-
-    #[getter]
-    fn ticket(&self) -> &str {
-        self.partition.ticket()
-    }
-
-    #[getter]
-    fn worker_id(&self) -> Option<String> {
-        self.partition.worker().map(|worker| worker.to_string())
-    }
-
-    fn __hash__(&self) -> u64 {
-        use std::hash::{DefaultHasher, Hash, Hasher};
-        let mut hasher = DefaultHasher::new();
-        self.partition.ticket().hash(&mut hasher);
-        hasher.finish()
-    }
-
-    fn __eq__(&self, other: &Bound<'_, PyAny>) -> bool {
-        other.extract::<Self>().is_ok_and(|other| other.partition.ticket() == self.partition.ticket())
-    }
-
-    fn __repr__(&self) -> String {
-        let holder = self.partition.worker().map_or_else(|| "the driver".to_owned(), |worker| worker.to_string());
-        format!("PartitionRef({} at {holder}, {} rows)", self.partition.ticket(), self.partition.num_rows())
-    }
-}
-
-/// A logical worker.
-#[pyclass(module = "daft_k8s._native", frozen)]
-pub(crate) struct K8sWorker {
-    id: WorkerId,
-    driver: Driver,
-    mailbox: Mailbox,
-}
-
-#[pymethods]
-impl K8sWorker {
-    #[getter]
-    fn worker_id(&self) -> String {
-        self.id.to_string()
-    }
-
-    #[allow(clippy::too_many_arguments)]
-    #[pyo3(signature = (*, query_id, task_id, name, plan, payload, inputs))]
-    fn submit(
-        &self,
-        py: Python<'_>,
-        query_id: String,
-        task_id: u64,
-        name: String,
-        plan: &[u8],
-        payload: &[u8],
-        inputs: Vec<(u32, Vec<PartitionRef>)>,
-    ) -> K8sTaskResultHandle {
-        let inputs = inputs
-            .into_iter()
-            .map(|(source_id, refs)| (source_id, refs.into_iter().map(|reference| reference.partition).collect()));
-        let inputs = inputs.collect();
-        let ending = Arc::new(Ending::default());
-        let (ended, mailbox) = (ending.clone(), self.mailbox.clone());
-        let on_end = Box::new(move |outcome| mailbox.post(move |py| ended.complete(py, outcome)));
-        // Released: plans may be large, and the pool's lock is shared with threads that may be waiting for the GIL.
-        let task = py.detach(|| {
-            let plan_hash = TaskSpec::hash_plan(plan);
-            let (plan, payload) = (Bytes::copy_from_slice(plan), Bytes::copy_from_slice(payload));
-            let spec = TaskSpec { query_id, task_id, name, plan, plan_hash, payload, inputs };
-            self.driver.submit(self.id, spec, on_end)
-        });
-        K8sTaskResultHandle { task, driver: self.driver.clone(), mailbox: self.mailbox.clone(), ending }
-    }
-}
-
-/// The end of a task, and who waits for it.
-#[derive(Default)]
-struct Ending {
-    state: Mutex<EndingState>,
-}
-
-#[derive(Default)]
-struct EndingState {
-    outcome: Option<Outcome>,
-    callback: Option<Py<PyAny>>,
-}
-
-impl Ending {
-    fn complete(&self, py: Python<'_>, outcome: Outcome) -> PyResult<()> {
-        let callback = {
-            let mut state = self.state.lock();
-            match state.callback.take() {
-                Some(callback) => callback,
-                None => {
-                    state.outcome = Some(outcome);
-                    return Ok(());
-                }
-            }
-        };
-        callback.call1(py, (TaskOutcome::from(outcome),)).map(drop)
-    }
-}
-
-/// A task that was submitted.
-#[pyclass(module = "daft_k8s._native", frozen)]
-pub(crate) struct K8sTaskResultHandle {
-    task: TaskId,
-    driver: Driver,
-    mailbox: Mailbox,
-    ending: Arc<Ending>,
-}
-
-#[pymethods]
-impl K8sTaskResultHandle {
-    fn add_done_callback(&self, callback: Py<PyAny>) {
-        let outcome = {
-            let mut state = self.ending.state.lock();
-            match state.outcome.take() {
-                Some(outcome) => outcome,
-                None => {
-                    state.callback = Some(callback);
-                    return;
-                }
-            }
-        };
-        self.mailbox.post(move |py| callback.call1(py, (TaskOutcome::from(outcome),)).map(drop));
-    }
-
-    fn cancel(&self, py: Python<'_>) {
-        // Released: as in `submit`.
-        py.detach(|| self.driver.cancel(self.task));
-    }
-}
-
-/// A call of a worker to its driver.
-#[pyclass(module = "daft_k8s._native", frozen)]
-pub(crate) struct WorkerCall {
-    #[pyo3(get)]
-    worker_id: String,
-    #[pyo3(get)]
-    target: String,
-    payload: Bytes,
-    answer: Mutex<Option<CallAnswer>>,
-}
-
-impl WorkerCall {
-    fn answer(&self, result: Result<Bytes, String>) -> PyResult<()> {
-        let answer = self.answer.lock().take();
-        answer.ok_or_else(|| PyRuntimeError::new_err("this call was answered already"))?(result);
-        Ok(())
-    }
-}
-
-#[pymethods]
-impl WorkerCall {
-    #[getter]
-    fn payload<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
-        PyBytes::new(py, &self.payload)
-    }
-
-    fn reply(&self, payload: &[u8]) -> PyResult<()> {
-        self.answer(Ok(Bytes::copy_from_slice(payload)))
-    }
-
-    fn fail(&self, message: String) -> PyResult<()> {
-        self.answer(Err(message))
-    }
-}
-
-/// Passes what the session asks for on to Python.
-struct Host {
-    mailbox: Mailbox,
-    launcher: Py<PyAny>,
-    on_worker_call: Py<PyAny>,
-    on_log: Py<PyAny>,
-}
-
-impl Host {
-    /// Posts a call of a Python callable; `Py` is cloned on the other side, where the GIL is held.
-    fn post(self: &Arc<Self>, letter: impl FnOnce(Python<'_>, &Self) -> PyResult<()> + Send + 'static) {
-        let host = self.clone();
-        self.mailbox.post(move |py| letter(py, &host));
-    }
-}
-
-/// [`Host`] behind the pointer that letters need.
-struct SharedHost(Arc<Host>);
-
-impl DriverHost for SharedHost {
-    fn launch(&self, worker: WorkerId, launch: LaunchId, failed: LaunchFailed) {
-        self.0.post(move |py, host| {
-            let launched = host.launcher.call_method1(py, "launch", (worker.to_string(), launch.0));
-            if let Err(error) = &launched {
-                let reason = format!("its launch failed: {error}");
-                py.detach(|| failed(reason));
-            }
-            launched.map(drop)
-        });
-    }
-
-    fn stop(&self, worker: WorkerId, launch: LaunchId, reason: &str) {
-        let reason = reason.to_owned();
-        self.0.post(move |py, host| {
-            host.launcher.call_method1(py, "stop", (worker.to_string(), launch.0, reason)).map(drop)
-        });
-    }
-
-    fn worker_call(&self, call: Call) {
-        self.0.post(move |py, host| {
-            let call = WorkerCall {
-                worker_id: call.worker.to_string(),
-                target: call.target,
-                payload: call.payload,
-                answer: Mutex::new(Some(call.answer)),
-            };
-            host.on_worker_call.call1(py, (call,)).map(drop)
-        });
-    }
-
-    fn log(&self, level: Level, message: String) {
-        self.0.post(move |py, host| host.on_log.call1(py, (level as i32, message)).map(drop));
-    }
-}
 
 /// The driver's end of a session.
 #[pyclass(module = "daft_k8s._native", frozen)]

@@ -1,0 +1,116 @@
+//! Submitting tasks, and their ends.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use daft_k8s_core::{TaskId, WorkerId};
+use daft_k8s_session::driver::{Driver, Outcome, TaskSpec};
+use parking_lot::Mutex;
+use pyo3::prelude::*;
+
+use super::PartitionRef;
+use crate::{mailbox::Mailbox, outcome::TaskOutcome};
+
+/// A logical worker.
+#[pyclass(module = "daft_k8s._native", frozen)]
+pub(crate) struct K8sWorker {
+    pub(super) id: WorkerId,
+    pub(super) driver: Driver,
+    pub(super) mailbox: Mailbox,
+}
+
+#[pymethods]
+impl K8sWorker {
+    #[getter]
+    fn worker_id(&self) -> String {
+        self.id.to_string()
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    #[pyo3(signature = (*, query_id, task_id, name, plan, payload, inputs))]
+    fn submit(
+        &self,
+        py: Python<'_>,
+        query_id: String,
+        task_id: u64,
+        name: String,
+        plan: &[u8],
+        payload: &[u8],
+        inputs: Vec<(u32, Vec<PartitionRef>)>,
+    ) -> K8sTaskResultHandle {
+        let inputs = inputs
+            .into_iter()
+            .map(|(source_id, refs)| (source_id, refs.into_iter().map(|reference| reference.partition).collect()));
+        let inputs = inputs.collect();
+        let ending = Arc::new(Ending::default());
+        let (ended, mailbox) = (ending.clone(), self.mailbox.clone());
+        let on_end = Box::new(move |outcome| mailbox.post(move |py| ended.complete(py, outcome)));
+        // Released: plans may be large, and the pool's lock is shared with threads that may be waiting for the GIL.
+        let task = py.detach(|| {
+            let plan_hash = TaskSpec::hash_plan(plan);
+            let (plan, payload) = (Bytes::copy_from_slice(plan), Bytes::copy_from_slice(payload));
+            let spec = TaskSpec { query_id, task_id, name, plan, plan_hash, payload, inputs };
+            self.driver.submit(self.id, spec, on_end)
+        });
+        K8sTaskResultHandle { task, driver: self.driver.clone(), mailbox: self.mailbox.clone(), ending }
+    }
+}
+
+/// The end of a task, and who waits for it.
+#[derive(Default)]
+struct Ending {
+    state: Mutex<EndingState>,
+}
+
+#[derive(Default)]
+struct EndingState {
+    outcome: Option<Outcome>,
+    callback: Option<Py<PyAny>>,
+}
+
+impl Ending {
+    fn complete(&self, py: Python<'_>, outcome: Outcome) -> PyResult<()> {
+        let callback = {
+            let mut state = self.state.lock();
+            match state.callback.take() {
+                Some(callback) => callback,
+                None => {
+                    state.outcome = Some(outcome);
+                    return Ok(());
+                }
+            }
+        };
+        callback.call1(py, (TaskOutcome::from(outcome),)).map(drop)
+    }
+}
+
+/// A task that was submitted.
+#[pyclass(module = "daft_k8s._native", frozen)]
+pub(crate) struct K8sTaskResultHandle {
+    task: TaskId,
+    driver: Driver,
+    mailbox: Mailbox,
+    ending: Arc<Ending>,
+}
+
+#[pymethods]
+impl K8sTaskResultHandle {
+    fn add_done_callback(&self, callback: Py<PyAny>) {
+        let outcome = {
+            let mut state = self.ending.state.lock();
+            match state.outcome.take() {
+                Some(outcome) => outcome,
+                None => {
+                    state.callback = Some(callback);
+                    return;
+                }
+            }
+        };
+        self.mailbox.post(move |py| callback.call1(py, (TaskOutcome::from(outcome),)).map(drop));
+    }
+
+    fn cancel(&self, py: Python<'_>) {
+        // Released: as in `submit`.
+        py.detach(|| self.driver.cancel(self.task));
+    }
+}
