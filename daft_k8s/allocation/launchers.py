@@ -31,12 +31,17 @@ def make_launcher(
     """The launcher that the configuration names.
 
     Raises:
-        UnsupportedError: That allocation is not there yet.
+        UnsupportedError: That allocation, or something that it is asked for, is not there yet.
+        ConfigurationError: The configuration cannot become a Pod.
     """
+    if configuration.allocation == "pod":
+        from daft_k8s.pods.launcher import PodLauncher
+
+        return PodLauncher(configuration, session_id=session_id, token=token, manager_getter=manager_getter)
     if configuration.allocation != "local":
         raise UnsupportedError(
-            f'allocation="{configuration.allocation}" is not supported by daft_k8s yet: workers as Pods come with '
-            'the Kubernetes backend. allocation="local" works now: workers are processes of this machine'
+            f'allocation="{configuration.allocation}" is not supported by daft_k8s yet; allocation="pod" works now '
+            'in a cluster, and allocation="local" works now, everywhere: workers are processes of this machine'
         )
     from daft_k8s.allocation.local import LocalLauncher
 

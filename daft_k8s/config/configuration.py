@@ -100,8 +100,8 @@ class Configuration:
 
     max_worker_restarts: int = option(options.RESTARTS, 3, topic=WAITS)
     """How often within ten minutes the process behind one worker is replaced after it died, if it ran no
-    task to its end in between. One that died more often is given up: its image, its memory or its node does not fit. 3 survives a lost node and what
-    follows from it. 0: never replaced."""
+    task to its end in between. One that died more often is given up: its image, its memory or its node does
+    not fit. 3 survives a lost node and what follows from it. 0: never replaced."""
 
     queue_ahead: int = option(options.QUEUE, 2, topic=DATA)
     """Tasks that a worker is given beyond those it can run, so that their inputs arrive while it is busy.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any, Protocol
 
@@ -34,7 +34,7 @@ class Api(Protocol):
     async def delete_pod(self, namespace: str, name: str, grace_seconds: int) -> None: ...
     async def delete_pods(self, namespace: str, selector: str, grace_seconds: int) -> None: ...
     async def list_pods(self, namespace: str, selector: str) -> tuple[list[dict[str, Any]], str]: ...
-    def watch_pods(self, namespace: str, selector: str, version: str) -> AsyncIterator[dict[str, Any]]: ...
+    def watch_pods(self, namespace: str, selector: str, version: str) -> AsyncGenerator[dict[str, Any], None]: ...
     async def create_secret(self, namespace: str, secret: dict[str, Any]) -> None: ...
     async def delete_secret(self, namespace: str, name: str) -> None: ...
     async def close(self) -> None: ...
@@ -45,14 +45,16 @@ class KubernetesApi:
 
     def __init__(self, configuration: client.Configuration) -> None:
         self._client = client.ApiClient(configuration)
-        self._core = client.CoreV1Api(self._client)
+        # Without its types: they promise models, where there are answers to be read.
+        self._core: Any = client.CoreV1Api(self._client)
 
     @classmethod
     def in_cluster(cls) -> KubernetesApi:
         """The cluster that this process runs in; its token is read again as it is rotated."""
         configuration = client.Configuration()
+        load: Any = config.load_incluster_config
         try:
-            config.load_incluster_config(client_configuration=configuration)
+            load(client_configuration=configuration)
         except config.ConfigException as error:
             raise ApiError("find the cluster", 0, f"this Pod has no service account's token: {error}") from error
         return cls(configuration)
@@ -91,7 +93,7 @@ class KubernetesApi:
                 return pods, str(metadata.get("resourceVersion") or "")
             arguments["_continue"] = metadata["continue"]
 
-    async def watch_pods(self, namespace: str, selector: str, version: str) -> AsyncIterator[dict[str, Any]]:
+    async def watch_pods(self, namespace: str, selector: str, version: str) -> AsyncGenerator[dict[str, Any], None]:
         """Events as the API sends them, until the server ends the watch. A version too old is ApiError 410."""
         timeout = aiohttp.ClientTimeout(
             total=_WATCH_SECONDS + 30, sock_connect=_CONNECT_SECONDS, sock_read=_SILENCE_SECONDS
@@ -150,7 +152,7 @@ class KubernetesApi:
         return content if isinstance(content, dict) else {}
 
 
-async def _lines(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+async def _lines(response: aiohttp.ClientResponse) -> AsyncGenerator[bytes, None]:
     while line := await response.content.readline():
         if line.strip():
             yield line

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from daft_k8s.pods.state import PodState, Stage
 
@@ -45,7 +45,8 @@ class _Launch:
     """When it came to the present stage."""
     started: bool = False
     stop_reason: str = ""
-    hints: list[str] = field(default_factory=list)
+    problem: str = ""
+    """What its creation meets with."""
 
 
 class Launches:
@@ -87,6 +88,12 @@ class Launches:
         if launch is not None and not launch.stop_reason:
             launch.stop_reason = reason
             launch.since = now
+
+    def has_problem(self, key: Key, problem: str) -> None:
+        """Its Pod could not be made yet, and the next try may succeed."""
+        launch = self._launches.get(key)
+        if launch is not None:
+            launch.problem = problem
 
     def failed(self, key: Key, reason: str, *, restartable: bool) -> list[Exited]:
         """Its Pod could not be made."""
@@ -141,7 +148,9 @@ class Launches:
     ) -> Exited:
         launch = self._end(key)
         pod = launch.pod if launch is not None else ""
-        known = "nothing is known of it" if state is None else state.reason or state.stage.value
+        known = (launch.problem if launch is not None else "") or "nothing is known of it"
+        if state is not None:
+            known = state.reason or state.stage.value
         text = f"{key[0]} (Pod {pod}): {extra + '; ' if extra else ''}{known}"
         if launch is not None and launch.stop_reason:
             text += f"; it was told to stop: {launch.stop_reason}"
@@ -153,4 +162,3 @@ class Launches:
         if launch is not None:
             self._keys.pop(launch.pod, None)
         return launch
-

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import math
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from daft_k8s.config.frozen import thaw
@@ -30,6 +31,13 @@ _EXIT_SECONDS = 8
 _LIVENESS_PERIOD_SECONDS = 10
 _LIVENESS_SPARE_SECONDS = 60
 
+_PATIENCE_WITH_NODES = tuple(
+    {"key": f"node.kubernetes.io/{trouble}", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300}
+    for trouble in ("not-ready", "unreachable")
+)
+"""Kubernetes' usual values, which some clusters shorten: the pool itself finds out in seconds who does not answer,
+and a node that only the API server has lost for a while goes on working."""
+
 
 def session_secret(session_id: str, token: str, home: Home) -> dict[str, Any]:
     """The Secret with the session's token, which so stands in no Pod's manifest."""
@@ -53,25 +61,47 @@ def session_secret(session_id: str, token: str, home: Home) -> dict[str, Any]:
 
 
 def worker_pod(
-    configuration: Configuration, home: Home, *, session_id: str, worker_id: str, launch_id: int
+    configuration: Configuration,
+    home: Home,
+    *,
+    session_id: str,
+    worker_id: str,
+    launch_id: int,
+    node_to_avoid: str = "",
 ) -> dict[str, Any]:
     """The Pod of one launch of a worker.
 
     It passes the Pod Security level `restricted`, and its quality of service is Guaranteed.
 
+    Args:
+        configuration: What the user wants.
+        home: Where it goes.
+        session_id: The session.
+        worker_id: The logical worker.
+        launch_id: Which Pod of that worker.
+        node_to_avoid: A node to which it goes only if there is no other.
+
     Raises:
         ConfigurationError: The `pod_template` sets what is the runner's own; the message lists all of it.
     """
-    pod = {
+    pod: dict[str, Any] = {
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": _metadata(configuration, home, session_id, worker_id, launch_id),
         "spec": _spec(configuration, home, session_id, worker_id, launch_id),
     }
+    if node_to_avoid:
+        pod["spec"]["affinity"] = _aversion(node_to_avoid)
     if configuration.pod_template is None:
         return pod
     template = thaw(configuration.pod_template)
     return merge_template(pod, template if isinstance(template, dict) else {})
+
+
+def _aversion(node: str) -> dict[str, Any]:
+    term = {"matchFields": [{"key": "metadata.name", "operator": "NotIn", "values": [node]}]}
+    preferred = [{"weight": 100, "preference": term}]
+    return {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": preferred}}
 
 
 def _owned_by(home: Home) -> dict[str, Any]:
@@ -105,9 +135,7 @@ def _metadata(
     }
 
 
-def _spec(
-    configuration: Configuration, home: Home, session_id: str, worker_id: str, launch_id: int
-) -> dict[str, Any]:
+def _spec(configuration: Configuration, home: Home, session_id: str, worker_id: str, launch_id: int) -> dict[str, Any]:
     spill_dir = configuration.spill_dir or SPILL_DIR
     spill: dict[str, Any] = {"name": "spill", "emptyDir": {}}
     if configuration.spill_size_limit_bytes is not None:
@@ -131,6 +159,7 @@ def _spec(
             "fsGroupChangePolicy": "OnRootMismatch",
             "seccompProfile": {"type": "RuntimeDefault"},
         },
+        "tolerations": [*_PATIENCE_WITH_NODES, *_thawed(configuration.tolerations)],
         "topologySpreadConstraints": [
             {
                 "maxSkew": 1,
@@ -167,11 +196,15 @@ def _spec(
     optional = {
         "serviceAccountName": configuration.service_account,
         "nodeSelector": thaw(configuration.node_selector),
-        "tolerations": thaw(configuration.tolerations),
         "priorityClassName": configuration.priority_class,
         "imagePullSecrets": [{"name": name} for name in pull_secrets],
     }
     return {**spec, **{key: value for key, value in optional.items() if value}}
+
+
+def _thawed(items: Sequence[Mapping[str, object]]) -> list[dict[str, Any]]:
+    plain = thaw(items)
+    return plain if isinstance(plain, list) else []
 
 
 def _resources(configuration: Configuration) -> dict[str, Any]:

@@ -55,9 +55,7 @@ class ApiError(Exception):
         return self.status == 0 or self.status in _RETRIED
 
 
-def api_error(
-    action: str, status: int, body: bytes, retry_after: str | None = None, http_reason: str = ""
-) -> ApiError:
+def api_error(action: str, status: int, body: bytes, retry_after: str | None = None, http_reason: str = "") -> ApiError:
     """The error of an answer; its body need not be the JSON that it should be (proxies, throttling)."""
     message, reason = "", ""
     try:

@@ -63,6 +63,8 @@ class PodState:
     exit_code: int | None = None
     address: str = ""
     """The Pod's IP; known at the latest when it is ready."""
+    node: str = ""
+    """Where it is, or was meant to be."""
     hopeless: bool = False
     """Waiting, or another Pod like it, would change nothing."""
     lingers: bool = False
@@ -81,12 +83,11 @@ def read_state(pod: Pod, container: str = names.CONTAINER) -> PodState:
         pod: The Pod as the API gives it.
         container: The name of the worker's container. Its place in the lists means nothing.
     """
+    node = str(_map(_map(pod).get("spec")).get("nodeName") or "")
     for rule in _RULES:
         state = rule(pod, container)
-        if state is not None and state.stage.over and _lingers(pod, container):
-            return dataclasses.replace(state, lingers=True)
         if state is not None:
-            return state
+            return dataclasses.replace(state, node=node, lingers=state.stage.over and _lingers(pod, container))
     return PodState(Stage.PENDING)
 
 
@@ -94,7 +95,7 @@ def _lingers(pod: Pod, container: str) -> bool:
     if _status(pod).get("phase") in ("Succeeded", "Failed"):
         return False
     statuses = list(_maps(_status(pod).get("containerStatuses")))
-    others_run = any(item.get("name") != container and _map(item.get("state")).get("running") for item in statuses)
+    others_run = any(item.get("name") != container and _runs(item) for item in statuses)
     return others_run or not _terminated(pod, container)
 
 
@@ -105,6 +106,10 @@ def _map(value: Any) -> Mapping[str, Any]:
 def _maps(value: Any) -> Iterator[Mapping[str, Any]]:
     if isinstance(value, (list, tuple)):
         yield from (item for item in value if isinstance(item, Mapping))
+
+
+def _runs(status: Mapping[str, Any]) -> bool:
+    return isinstance(_map(status.get("state")).get("running"), Mapping)
 
 
 def _status(pod: Pod) -> Mapping[str, Any]:
@@ -233,7 +238,7 @@ def _terminating(pod: Pod, container: str) -> PodState | None:
 
 def _running(pod: Pod, container: str) -> PodState | None:
     own = _own(pod, container)
-    if not _map(own.get("state")).get("running"):
+    if not _runs(own):
         return None
     address = _address(pod)
     if own.get("ready") is True and address:
@@ -251,7 +256,7 @@ _CONFIG_REASONS = ("CreateContainerConfigError", "CreateContainerError", "RunCon
 
 
 def _waiting(pod: Pod, container: str) -> PodState | None:
-    statuses = list(_maps(_status(pod).get("initContainerStatuses"))) + [_own(pod, container)]
+    statuses = [*_maps(_status(pod).get("initContainerStatuses")), _own(pod, container)]
     image = {str(item.get("name")): item.get("image") for item in _maps(_map(_map(pod).get("spec")).get("containers"))}
     for status in statuses:
         waiting = _map(_map(status.get("state")).get("waiting"))

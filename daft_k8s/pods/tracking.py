@@ -8,13 +8,11 @@ import random
 import time
 from collections.abc import Callable, Mapping
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol
 
 from daft_k8s.pods.problems import ApiError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
-
     from daft_k8s.pods.api import Api
 
 logger = logging.getLogger(__name__)
@@ -109,12 +107,9 @@ class Tracker:
 
     async def _watch_once(self, version: str) -> str:
         """Passes on one watch's events; returns the version reached."""
-        events = cast(
-            "AsyncGenerator[dict[str, Any], None]", self._api.watch_pods(self._namespace, self._selector, version)
-        )
         reached = version
         try:
-            async with aclosing(events):
+            async with aclosing(self._api.watch_pods(self._namespace, self._selector, version)) as events:
                 async for event in events:
                     pod = event.get("object") or {}
                     reached = str((pod.get("metadata") or {}).get("resourceVersion") or reached)

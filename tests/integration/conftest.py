@@ -1,0 +1,60 @@
+"""A namespace of a real cluster, in which drivers run as Pods.
+
+Any cluster will do: KUBECONFIG names it, INTEGRATION_IMAGE an image of images/Dockerfile that its nodes can run.
+Everything happens in a namespace of its own, which is removed at the end.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.integration.cluster import Namespace, kubectl
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    here = Path(__file__).parent
+    for item in items:
+        if here in item.path.parents:
+            item.add_marker(pytest.mark.cluster)
+
+
+@pytest.fixture(scope="session")
+def image() -> str:
+    """The image of drivers and workers."""
+    if not os.environ.get("KUBECONFIG"):
+        pytest.skip("no Kubernetes cluster: KUBECONFIG is not set")
+    if shutil.which("kubectl") is None:
+        pytest.skip("no Kubernetes cluster can be reached: kubectl is not installed")
+    image = os.environ.get("INTEGRATION_IMAGE")
+    if not image:
+        pytest.skip("INTEGRATION_IMAGE is not set: the image of daft_k8s that the cluster's nodes have or can pull")
+    try:
+        kubectl("get", "--raw", "/readyz", timeout_seconds=20)
+    except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
+        pytest.skip(f"the cluster of KUBECONFIG does not answer: {error}")
+    return image
+
+
+@pytest.fixture(scope="session")
+def namespace(image: str) -> Iterator[Namespace]:
+    """A namespace that enforces the Pod Security level `restricted`, with the rights that the documents ask for."""
+    namespace = Namespace(f"daft-test-{uuid.uuid4().hex[:6]}", image)
+    namespace.create()
+    yield namespace
+    namespace.remove()
+
+
+@pytest.fixture
+def empty_namespace(image: str) -> Iterator[Namespace]:
+    """As `namespace`, for the one test that changes its rules."""
+    namespace = Namespace(f"daft-test-{uuid.uuid4().hex[:6]}", image)
+    namespace.create()
+    yield namespace
+    namespace.remove()

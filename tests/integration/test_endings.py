@@ -1,0 +1,46 @@
+"""However a driver Pod ends, what it has made goes with it."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.integration.cluster import Driver, Namespace, wait_until
+
+WAITING = """
+session = use()
+say(session=session.session_id, rows=count_rows())
+time.sleep(300)
+"""
+
+
+def begin(namespace: Namespace) -> tuple[Driver, str]:
+    driver = namespace.start(WAITING)
+    driver.wait_for_fact("rows")
+    session = driver.facts()["session"]
+    assert namespace.workers(session)
+    assert namespace.secrets(session)
+    return driver, session
+
+
+@pytest.mark.parametrize("how", [[], ["--grace-period=0", "--force"]], ids=["politely", "at once"])
+def test_a_deleted_drivers_workers_are_gone_within_30_seconds(namespace: Namespace, how: list[str]) -> None:
+    driver, session = begin(namespace)
+    driver.delete(*how)
+    seconds = wait_until(
+        lambda: not namespace.workers(session) and not namespace.secrets(session), 30, "workers and Secret are gone"
+    )
+    print(f"gone after {seconds:.1f} s")
+
+
+def test_shutting_down_while_pods_are_created_leaves_none(namespace: Namespace) -> None:
+    driver = namespace.start(
+        """
+        for pause in (0, 0.3, 1, 2):
+            session = use(num_workers=4)
+            time.sleep(pause)
+            session.shutdown()
+        say(done=True)
+        """
+    )
+    driver.finish()
+    wait_until(lambda: not namespace.workers(), 30, "no worker is left")

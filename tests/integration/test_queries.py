@@ -1,0 +1,76 @@
+"""Queries of a driver Pod on worker Pods, in a namespace that enforces `restricted`."""
+
+from __future__ import annotations
+
+from tests.integration.cluster import Namespace, wait_until
+
+
+def test_a_driver_pod_runs_queries_on_worker_pods_and_leaves_nothing(namespace: Namespace) -> None:
+    driver = namespace.start(
+        """
+        begin = time.monotonic()
+        session = use()
+        say(session=session.session_id)
+        first = count_rows()
+        say(first=first, first_row_seconds=time.monotonic() - begin)
+        df = daft.range(100_000, partitions=6).with_column("key", col("id") % 7)
+        kept = df.where(col("id") % 10 == 0).collect()
+        say(kept=len(kept), kept_sum=sum(kept.to_pydict()["id"]))
+        groups = df.groupby("key").agg(col("id").sum().alias("sum"), col("id").count().alias("n")).sort("key")
+        say(groups=groups.to_pydict())
+        say(workers=json.loads(session.status())["workers"])
+        """
+    )
+    facts = driver.finish()
+    assert facts["first"] == 500
+    assert (facts["kept"], facts["kept_sum"]) == (10_000, sum(range(0, 100_000, 10)))
+    assert facts["groups"] == {
+        "key": list(range(7)),
+        "sum": [sum(range(key, 100_000, 7)) for key in range(7)],
+        "n": [len(range(key, 100_000, 7)) for key in range(7)],
+    }
+    print(f"first row after {facts['first_row_seconds']:.1f} s; {facts['workers']}")
+    wait_until(lambda: not namespace.workers(facts["session"]), 30, "the workers' Pods are gone")
+    assert namespace.secrets(facts["session"]) == []
+
+
+def test_a_workers_pod_is_what_the_documents_promise(namespace: Namespace) -> None:
+    driver = namespace.start(
+        """
+        session = use()
+        say(session=session.session_id, rows=count_rows())
+        time.sleep(300)
+        """
+    )
+    driver.wait_for_fact("rows")
+    session = driver.facts()["session"]
+    wait_until(lambda: len(namespace.workers(session)) == 2, 20, "two workers")
+    for pod in namespace.workers(session):
+        assert pod["status"]["qosClass"] == "Guaranteed"
+        assert pod["metadata"]["ownerReferences"][0]["name"] == driver.name
+        assert pod["spec"]["containers"][0]["image"] == namespace.image
+        assert not [volume for volume in pod["spec"]["volumes"] if "projected" in volume]  # no token
+    [secret] = namespace.secrets(session)
+    assert secret["data"]["token"] not in str(namespace.workers(session))
+    driver.delete("--grace-period=1")
+
+
+def test_a_worker_that_is_deleted_is_replaced_and_the_next_query_works(namespace: Namespace) -> None:
+    driver = namespace.start(
+        """
+        session = use()
+        say(session=session.session_id, before=count_rows())
+        deadline = time.monotonic() + 60
+        def launches():
+            return {worker["launch"] for worker in json.loads(session.status())["workers"]}
+        while session.manager.ready_count() < 2 or max(launches()) < 2:
+            assert time.monotonic() < deadline, session.status()
+            time.sleep(0.2)
+        say(after=count_rows())
+        """
+    )
+    driver.wait_for_fact("before")
+    session = driver.facts()["session"]
+    wait_until(lambda: len(namespace.workers(session)) == 2, 20, "two workers")
+    namespace.kubectl("delete", "pod", f"daft-{session}-worker-0-1", "--wait=false")
+    assert driver.finish()["after"] == 500

@@ -1,0 +1,152 @@
+"""A cluster in memory, as far as the launcher can see it."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import threading
+from collections.abc import AsyncGenerator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from daft_k8s.config import Configuration
+from daft_k8s.pods.home import Home, Owner
+from daft_k8s.pods.launcher import PodLauncher
+from daft_k8s.pods.problems import ApiError
+from tests.unit.allocation.fakes import Pool
+
+SECONDS = 20
+
+
+class FakeCluster:
+    """Its methods run on the launcher's event loop; what a test calls takes the lock."""
+
+    def __init__(self) -> None:
+        self.pods: dict[str, dict[str, Any]] = {}
+        self.secrets: dict[str, dict[str, Any]] = {}
+        self.calls: list[str] = []
+        self.problems: dict[str, list[ApiError]] = {}
+        """By action: each is raised once, in order."""
+        self.watch_is_deaf = False
+        self.before_create: Callable[[], None] | None = None
+        self.closed = False
+        self._watches: list[tuple[asyncio.AbstractEventLoop, asyncio.Queue[dict[str, Any]]]] = []
+        self._threads = ThreadPoolExecutor()
+        self._version = 100
+        self._changed = threading.Condition()
+
+    # What a test does.
+
+    def set_status(self, name: str, **status: Any) -> None:
+        """Gives a Pod another status, as a kubelet or a scheduler would."""
+        with self._changed:
+            pod = self.pods[name]
+            pod["status"] = status
+            self._publish("MODIFIED", pod)
+
+    def make_ready(self, name: str, ip: str = "10.0.0.9") -> None:
+        own = {"name": "worker", "ready": True, "state": {"running": {}}}
+        self.set_status(name, phase="Running", podIP=ip, containerStatuses=[own])
+
+    def wait_until(self, what: Callable[[], bool]) -> None:
+        with self._changed:
+            assert self._changed.wait_for(what, SECONDS), f"pods {list(self.pods)}, calls {self.calls}"
+
+    # What the launcher does.
+
+    async def create_pod(self, namespace: str, pod: dict[str, Any]) -> dict[str, Any]:
+        self._called("create pods")
+        if self.before_create is not None:
+            await asyncio.get_running_loop().run_in_executor(self._threads, self.before_create)
+        with self._changed:
+            name = pod["metadata"]["name"]
+            if name in self.pods:
+                raise ApiError("create pods", 409, f'pods "{name}" already exists', reason="AlreadyExists")
+            made = copy.deepcopy(pod) | {"status": {"phase": "Pending"}}
+            made["metadata"]["uid"] = f"uid-{name}"
+            self.pods[name] = made
+            self._publish("ADDED", made)
+            return copy.deepcopy(made)
+
+    async def read_pod(self, namespace: str, name: str) -> dict[str, Any]:
+        self._called("get pods")
+        if name not in self.pods:
+            raise ApiError("get pods", 404, "not found")
+        return copy.deepcopy(self.pods[name])
+
+    async def delete_pod(self, namespace: str, name: str, grace_seconds: int) -> None:
+        self._called("delete pods")
+        self._delete(name)
+
+    async def delete_pods(self, namespace: str, selector: str, grace_seconds: int) -> None:
+        self._called("deletecollection pods")
+        for name in list(self.pods):
+            self._delete(name)
+
+    async def list_pods(self, namespace: str, selector: str) -> tuple[list[dict[str, Any]], str]:
+        self._called("list pods")
+        return copy.deepcopy(list(self.pods.values())), str(self._version)
+
+    async def watch_pods(self, namespace: str, selector: str, version: str) -> AsyncGenerator[dict[str, Any], None]:
+        queue: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self._watches.append((asyncio.get_running_loop(), queue))
+        self._called("watch pods")
+        while True:
+            event = await queue.get()
+            if event["type"] == "END":
+                raise ApiError("watch pods", event["status"], "too old")
+            if not self.watch_is_deaf:
+                yield event
+
+    async def create_secret(self, namespace: str, secret: dict[str, Any]) -> None:
+        self._called("create secrets")
+        self.secrets[secret["metadata"]["name"]] = secret
+
+    async def delete_secret(self, namespace: str, name: str) -> None:
+        self._called("delete secrets")
+        self.secrets.pop(name, None)
+
+    async def close(self) -> None:
+        self.closed = True
+
+    def break_watches(self, status: int) -> None:
+        with self._changed:
+            for loop, queue in self._watches:
+                loop.call_soon_threadsafe(queue.put_nowait, {"type": "END", "status": status})
+            self._watches.clear()
+
+    def _delete(self, name: str) -> None:
+        with self._changed:
+            pod = self.pods.pop(name, None)
+            if pod is not None:
+                self._publish("DELETED", pod)
+
+    def _publish(self, kind: str, pod: dict[str, Any]) -> None:
+        self._version += 1
+        pod["metadata"]["resourceVersion"] = str(self._version)
+        for loop, queue in self._watches:
+            loop.call_soon_threadsafe(queue.put_nowait, {"type": kind, "object": copy.deepcopy(pod)})
+        self._changed.notify_all()
+
+    def _called(self, action: str) -> None:
+        with self._changed:
+            self.calls.append(action)
+            self._changed.notify_all()
+            problems = self.problems.get(action)
+            if problems:
+                raise problems.pop(0)
+
+
+def make_launcher(cluster: FakeCluster, pool: Pool, *, poll_seconds: float = 30.0, **options: Any) -> PodLauncher:
+    async def home(_api: Any, _configuration: Configuration) -> Home:
+        return Home("jobs", "image", owner=Owner("driver", "uid"))
+
+    return PodLauncher(
+        Configuration(allocation="pod", num_workers=2, **options),
+        session_id="s1",
+        token="secret-token",
+        manager_getter=lambda: pool,
+        connect=lambda: cluster,
+        find_home=home,
+        poll_seconds=poll_seconds,
+    )

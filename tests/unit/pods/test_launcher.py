@@ -1,0 +1,300 @@
+"""The launcher on a cluster in memory. A real one: tests/integration."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from daft_k8s.config import Configuration
+from daft_k8s.errors import ConfigurationError, UnsupportedError
+from daft_k8s.pods.launcher import PodLauncher
+from daft_k8s.pods.problems import ApiError
+from tests.unit.allocation.fakes import Pool
+from tests.unit.pods.fake_cluster import FakeCluster, make_launcher
+
+ROOT = Path(__file__).resolve().parents[3]
+POD = "daft-s1-worker-0-1"
+
+
+@pytest.fixture
+def cluster() -> FakeCluster:
+    return FakeCluster()
+
+
+@pytest.fixture
+def pool() -> Pool:
+    return Pool()
+
+
+@pytest.fixture
+def launcher(cluster: FakeCluster, pool: Pool) -> Iterator[PodLauncher]:
+    launcher = make_launcher(cluster, pool)
+    yield launcher
+    launcher.shutdown(2)
+
+
+def begin(launcher: PodLauncher, cluster: FakeCluster) -> None:
+    """One launch, whose Pod is there and watched."""
+    launcher.launch("worker-0", 1)
+    cluster.wait_until(lambda: POD in cluster.pods and "watch pods" in cluster.calls)
+
+
+def test_a_ready_pod_becomes_a_started_worker(launcher: PodLauncher, cluster: FakeCluster, pool: Pool) -> None:
+    begin(launcher, cluster)
+    cluster.make_ready(POD)
+    assert pool.wait_for("started") == [("started", "worker-0", 1, "10.0.0.9:7777", "10.0.0.9:7778")]
+
+
+def test_an_address_of_ipv6_is_bracketed(launcher: PodLauncher, cluster: FakeCluster, pool: Pool) -> None:
+    begin(launcher, cluster)
+    cluster.make_ready(POD, "fd00::1")
+    assert pool.wait_for("started")[0][3:] == ("[fd00::1]:7777", "[fd00::1]:7778")
+
+
+def test_workers_are_created_at_once(launcher: PodLauncher, cluster: FakeCluster) -> None:
+    together = threading.Barrier(3)
+    cluster.before_create = lambda: together.wait(20) and None
+    for number in range(3):
+        launcher.launch(f"worker-{number}", 1)
+    cluster.wait_until(lambda: len(cluster.pods) == 3)
+
+
+def test_a_failed_pod_is_an_exit_with_the_reason(launcher: PodLauncher, cluster: FakeCluster, pool: Pool) -> None:
+    begin(launcher, cluster)
+    ended = {"exitCode": 137, "reason": "OOMKilled"}
+    cluster.set_status(POD, phase="Failed", containerStatuses=[{"name": "worker", "state": {"terminated": ended}}])
+    [(_, worker_id, launch_id, reason, restartable)] = pool.wait_for("exited")
+    assert (worker_id, launch_id, restartable) == ("worker-0", 1, True)
+    assert "OOMKilled" in str(reason)
+
+
+def test_a_deleted_pod_is_an_exit(launcher: PodLauncher, cluster: FakeCluster, pool: Pool) -> None:
+    begin(launcher, cluster)
+    cluster.make_ready(POD)
+    pool.wait_for("started")
+    cluster._delete(POD)
+    assert "the Pod was deleted" in str(pool.wait_for("exited")[0][3])
+
+
+def test_a_hopeless_pod_is_deleted(launcher: PodLauncher, cluster: FakeCluster, pool: Pool) -> None:
+    begin(launcher, cluster)
+    waiting = {"reason": "InvalidImageName", "message": 'couldn\'t parse image name "A:B:C"'}
+    cluster.set_status(POD, phase="Pending", containerStatuses=[{"name": "worker", "state": {"waiting": waiting}}])
+    [news] = pool.wait_for("exited")
+    assert news[4] is False
+    assert "couldn't parse image name" in str(news[3])
+    cluster.wait_until(lambda: not cluster.pods)
+
+
+QUOTA = ApiError("create pods", 403, 'pods "p" is forbidden: exceeded quota: small', reason="Forbidden")
+RBAC = ApiError("create pods", 403, 'pods is forbidden: User "u" cannot create resource "pods"', reason="Forbidden")
+
+
+@pytest.mark.parametrize(("problem", "words", "restartable"), [(QUOTA, "no room left", True), (RBAC, "Role", False)])
+def test_a_refused_creation_is_an_exit_in_kubernetes_words(
+    launcher: PodLauncher, cluster: FakeCluster, pool: Pool, problem: ApiError, words: str, restartable: bool
+) -> None:
+    cluster.problems["create pods"] = [problem]
+    launcher.launch("worker-0", 1)
+    [news] = pool.wait_for("exited")
+    assert words in str(news[3])
+    assert problem.message in str(news[3])
+    assert news[4] is restartable
+
+
+def test_a_creation_whose_answer_was_lost_is_found_again(
+    launcher: PodLauncher, cluster: FakeCluster, pool: Pool
+) -> None:
+    begin(launcher, cluster)
+    cluster.problems["create pods"] = [ApiError("create pods", 0, "the connection broke")]
+    cluster.pods["daft-s1-worker-1-1"] = {"metadata": {"name": "daft-s1-worker-1-1", "uid": "u"}, "status": {}}
+    launcher.launch("worker-1", 1)
+    cluster.wait_until(lambda: "get pods" in cluster.calls)
+    cluster.make_ready("daft-s1-worker-1-1")
+    assert pool.wait_for("started")[0][1] == "worker-1"
+
+
+def test_a_setup_that_stumbles_is_tried_again(launcher: PodLauncher, cluster: FakeCluster, pool: Pool) -> None:
+    launcher.shutdown(2)
+    stumbling = FakeCluster()
+    stumbling.problems["create secrets"] = [ApiError("create secrets", 503, "etcd has no leader")]
+    launcher = make_launcher(stumbling, pool)
+    try:
+        launcher.launch("worker-0", 1)
+        stumbling.wait_until(lambda: POD in stumbling.pods)
+    finally:
+        launcher.shutdown(2)
+
+
+def test_a_setup_that_is_refused_ends_every_launch(launcher: PodLauncher, pool: Pool) -> None:
+    launcher.shutdown(2)
+    forbidding = FakeCluster()
+    forbidding.problems["create secrets"] = [
+        ApiError("create secrets", 403, 'secrets is forbidden: User "u" cannot create resource "secrets"')
+    ]
+    launcher = make_launcher(forbidding, pool)
+    try:
+        launcher.launch("worker-0", 1)
+        [news] = pool.wait_for("exited")
+        assert "may not create secrets" in str(news[3])
+        assert not forbidding.pods
+    finally:
+        launcher.shutdown(2)
+
+
+def test_the_poll_finds_what_a_deaf_watch_does_not_tell(cluster: FakeCluster, pool: Pool) -> None:
+    cluster.watch_is_deaf = True
+    launcher = make_launcher(cluster, pool, poll_seconds=0.05)
+    try:
+        begin(launcher, cluster)
+        cluster.make_ready(POD)
+        assert pool.wait_for("started")
+    finally:
+        launcher.shutdown(2)
+
+
+def test_failed_lists_and_broken_watches_end_no_worker(launcher: PodLauncher, cluster: FakeCluster, pool: Pool) -> None:
+    begin(launcher, cluster)
+    cluster.make_ready(POD)
+    pool.wait_for("started")
+    cluster.problems["list pods"] = [ApiError("list pods", 500, "half of it")]
+    lists = cluster.calls.count("list pods")
+    cluster.break_watches(410)
+    cluster.wait_until(lambda: cluster.calls.count("list pods") >= lists + 2 and cluster.calls[-1] == "watch pods")
+    assert [news[0] for news in pool.news] == ["started"]
+    cluster._delete(POD)
+    assert pool.wait_for("exited")
+
+
+def test_a_stopped_workers_pod_is_deleted(launcher: PodLauncher, cluster: FakeCluster, pool: Pool) -> None:
+    begin(launcher, cluster)
+    launcher.stop("worker-0", 1, "no longer wanted")
+    cluster.wait_until(lambda: not cluster.pods)
+    assert "no longer wanted" in str(pool.wait_for("exited")[0][3])
+
+
+def test_the_next_pod_of_a_worker_that_did_not_answer_prefers_another_node(
+    launcher: PodLauncher, cluster: FakeCluster, pool: Pool
+) -> None:
+    begin(launcher, cluster)
+    assert "affinity" not in cluster.pods[POD]["spec"]
+    cluster.pods[POD]["spec"]["nodeName"] = "node-3"
+    cluster.make_ready(POD)
+    pool.wait_for("started")
+    launcher.stop("worker-0", 1, "it has not answered")
+    launcher.launch("worker-0", 2)
+    cluster.wait_until(lambda: "daft-s1-worker-0-2" in cluster.pods)
+    affinity = cluster.pods["daft-s1-worker-0-2"]["spec"]["affinity"]["nodeAffinity"]
+    [preferred] = affinity["preferredDuringSchedulingIgnoredDuringExecution"]
+    assert preferred["preference"]["matchFields"] == [
+        {"key": "metadata.name", "operator": "NotIn", "values": ["node-3"]}
+    ]
+
+
+def test_shutting_down_deletes_pods_and_secret(launcher: PodLauncher, cluster: FakeCluster, pool: Pool) -> None:
+    begin(launcher, cluster)
+    assert list(cluster.secrets) == ["daft-s1"]
+    launcher.shutdown(5)
+    assert not cluster.pods
+    assert not cluster.secrets
+    assert cluster.closed
+    assert not pool.news
+    launcher.shutdown(5)
+
+
+def test_shutting_down_while_pods_are_created_leaves_none(launcher: PodLauncher, cluster: FakeCluster) -> None:
+    arrived, may_go_on = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        arrived.set()
+        may_go_on.wait(20)
+
+    cluster.before_create = hold
+    launcher.launch("worker-0", 1)
+    assert arrived.wait(20)
+    ending = threading.Thread(target=launcher.shutdown, args=(10,))
+    ending.start()
+    may_go_on.set()
+    ending.join(20)
+    assert not ending.is_alive()
+    assert not cluster.pods
+
+
+def test_a_stop_that_overtakes_the_creation_leaves_no_pod(launcher: PodLauncher, cluster: FakeCluster) -> None:
+    arrived, may_go_on = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        arrived.set()
+        may_go_on.wait(20)
+
+    cluster.before_create = hold
+    launcher.launch("worker-0", 1)
+    assert arrived.wait(20)
+    launcher.stop("worker-0", 1, "too late")
+    cluster.wait_until(lambda: "delete pods" in cluster.calls)
+    may_go_on.set()
+    cluster.wait_until(lambda: cluster.calls.count("delete pods") >= 2 and not cluster.pods)
+
+
+def test_a_session_that_ends_with_the_interpreter_is_cleared_away() -> None:
+    # By then Python refuses work for other threads, and HTTP clients ask for some.
+    script = """
+import atexit
+from tests.unit.allocation.fakes import Pool
+from tests.unit.pods.fake_cluster import FakeCluster, make_launcher
+
+class Client(FakeCluster):
+    async def delete_pods(self, *arguments):
+        await __import__("asyncio").get_running_loop().run_in_executor(None, len, [])
+        await super().delete_pods(*arguments)
+
+cluster = Client()
+launcher = make_launcher(cluster, Pool())
+atexit.register(lambda: print("left:", list(cluster.pods), list(cluster.secrets)))
+atexit.register(launcher.shutdown, 5)
+launcher.launch("worker-0", 1)
+cluster.wait_until(lambda: len(cluster.pods) == 1)
+"""
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.stdout == "left: [] []\n", done.stderr
+
+
+def test_pods_go_one_by_one_where_many_at_once_are_forbidden(launcher: PodLauncher, cluster: FakeCluster) -> None:
+    begin(launcher, cluster)
+    cluster.problems["deletecollection pods"] = [ApiError("deletecollection pods", 403, "forbidden")]
+    launcher.shutdown(5)
+    assert not cluster.pods
+
+
+def test_the_token_stands_in_no_pod(launcher: PodLauncher, cluster: FakeCluster) -> None:
+    begin(launcher, cluster)
+    assert "secret-token" not in str(cluster.pods)
+
+
+def test_an_elastic_pool_is_refused(cluster: FakeCluster, pool: Pool) -> None:
+    with pytest.raises(UnsupportedError, match="max_workers"):
+        make_launcher(cluster, pool, max_workers=4)
+
+
+def test_a_template_that_takes_what_is_the_runners_is_refused_before_anything_starts(
+    cluster: FakeCluster, pool: Pool
+) -> None:
+    with pytest.raises(ConfigurationError, match=r"spec\.restartPolicy"):
+        make_launcher(cluster, pool, pod_template={"spec": {"restartPolicy": "Always"}})
+    assert cluster.calls == []
+
+
+def test_a_driver_outside_of_a_cluster_is_refused(monkeypatch: pytest.MonkeyPatch, pool: Pool) -> None:
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    with pytest.raises(UnsupportedError, match="outside the cluster"):
+        PodLauncher(
+            Configuration(allocation="pod", num_workers=1),
+            session_id="s1",
+            token="t",
+            manager_getter=lambda: pool,
+        )

@@ -1,0 +1,93 @@
+"""When a launch has started and when it is given up, in virtual time."""
+
+from __future__ import annotations
+
+import pytest
+
+from daft_k8s.pods.launches import Exited, Launches, Started
+from daft_k8s.pods.state import GONE, read_state
+from tests.unit.pods.pods import UNSCHEDULABLE, ended, pod, ready_pod, waiting
+
+KEY = ("worker-0", 1)
+READY = read_state(ready_pod())
+PULL_FAILING = read_state(pod(node="n", own=waiting("ErrImagePull", "manifest unknown")))
+
+
+@pytest.fixture
+def launches() -> Launches:
+    launches = Launches(start_timeout_seconds=100, termination_seconds=30)
+    launches.began(KEY, "p", 0)
+    return launches
+
+
+def test_a_ready_pod_has_started_once(launches: Launches) -> None:
+    assert launches.has_state("p", READY, 1) == [Started(KEY, "10.0.0.1")]
+    assert launches.has_state("p", READY, 2) == []
+    assert launches.tick(10_000) == []
+
+
+def test_an_ended_pod_has_exited_once_and_is_left_to_be_read(launches: Launches) -> None:
+    [news] = launches.has_state("p", read_state(pod(phase="Failed", own=ended(1, "Error", "Traceback"))), 1)
+    assert isinstance(news, Exited)
+    assert (news.restartable, news.delete) == (True, False)
+    assert "worker-0 (Pod p): its process ended with exit code 1; last log lines:\n  Traceback" in news.reason
+    assert launches.has_state("p", GONE, 2) == []
+    assert len(launches) == 0
+
+
+def test_a_pull_may_fail_for_a_moment(launches: Launches) -> None:
+    launches.has_state("p", PULL_FAILING, 10)
+    assert launches.tick(29) == []
+    launches.has_state("p", read_state(pod(node="n", own=waiting("ContainerCreating"))), 29.5)
+    assert launches.tick(40) == []
+
+
+def test_a_pull_that_goes_on_failing_ends_the_launch_for_good(launches: Launches) -> None:
+    launches.has_state("p", PULL_FAILING, 10)
+    launches.has_state("p", read_state(pod(node="n", own=waiting("ImagePullBackOff", "Back-off pulling"))), 20)
+    [news] = launches.tick(30)
+    assert (news.restartable, news.delete) == (False, True)
+    assert "Back-off pulling" in news.reason
+
+
+def test_an_invalid_image_ends_the_launch_at_once(launches: Launches) -> None:
+    [news] = launches.has_state("p", read_state(pod(node="n", own=waiting("InvalidImageName", "x"))), 1)
+    assert isinstance(news, Exited)
+    assert (news.restartable, news.delete) == (False, True)
+
+
+def test_an_unschedulable_pod_waits_for_a_node_and_then_tells_why(launches: Launches) -> None:
+    launches.has_state("p", read_state(pod(conditions=[UNSCHEDULABLE])), 1)
+    assert launches.tick(89) == []
+    [news] = launches.tick(90)
+    assert "didn't match Pod's node affinity/selector" in news.reason
+    assert (news.restartable, news.delete) == (True, True)
+
+
+def test_a_launch_of_which_nothing_is_known_is_given_up_too(launches: Launches) -> None:
+    launches.has_problem(KEY, "the Kubernetes API does not take it: etcd is full")
+    [news] = launches.tick(90)
+    assert "etcd is full" in news.reason
+
+
+def test_a_stopped_launch_is_heard_of_when_its_pod_is_gone(launches: Launches) -> None:
+    launches.has_state("p", READY, 1)
+    launches.told_to_stop(KEY, "not wanted", 2)
+    assert not launches.is_wanted(KEY)
+    assert launches.has_state("p", READY, 3) == []
+    [news] = launches.has_state("p", GONE, 4)
+    assert isinstance(news, Exited)
+    assert "it was told to stop: not wanted" in news.reason
+
+
+def test_a_pod_that_does_not_end_counts_as_ended_after_its_grace_period(launches: Launches) -> None:
+    launches.has_state("p", READY, 1)
+    launches.has_state("p", read_state(ready_pod() | {"metadata": {"name": "p", "deletionTimestamp": "t"}}), 100)
+    assert launches.tick(139) == []
+    [news] = launches.tick(140)
+    assert news.delete
+    assert "does not end" in news.reason
+
+
+def test_news_of_a_pod_that_nobody_waits_for_means_nothing(launches: Launches) -> None:
+    assert launches.has_state("another", READY, 1) == []
