@@ -77,7 +77,7 @@ wheel: $(STAMPS)/venv ## Build a wheel for this platform into dist/
 # pytest comes last, so that its closing line is the run's; it prints what the other steps have skipped.
 .PHONY: test
 test: begin-skips lint-fast test-rust build ## Quick checks, then the Rust, unit and local tests
-	@DAFT_K8S_SKIPPED=$(STAMPS)/skipped $(PY) -m pytest $(wildcard tests/unit tests/local) $(PYTEST_ARGS)
+	@SKIPPED_CHECKS_FILE=$(STAMPS)/skipped $(PY) -m pytest $(wildcard tests/unit tests/local) $(PYTEST_ARGS)
 
 .PHONY: begin-skips
 begin-skips:

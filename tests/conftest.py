@@ -30,7 +30,7 @@ os.environ["DAFT_ANALYTICS_ENABLED"] = "0"
 os.environ["DO_NOT_TRACK"] = "true"
 os.environ.setdefault("DAFT_PROGRESS_BAR", "0")
 for variable in [name for name in os.environ if name.startswith("DAFT_K8S_") or name == "DAFT_RUNNER"]:
-    if variable != "DAFT_K8S_SKIPPED":
+    if variable != "SKIPPED_CHECKS_FILE":
         del os.environ[variable]  # a developer's own settings must not decide what a test sees
 
 
@@ -57,7 +57,7 @@ sys.addaudithook(_refuse_the_network)
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Says at the end which steps before pytest were skipped, and why (tests say it in pytest's own summary)."""
-    noted = os.environ.get("DAFT_K8S_SKIPPED")
+    noted = os.environ.get("SKIPPED_CHECKS_FILE")
     if noted and Path(noted).is_file():
         terminalreporter.section("checks that were skipped")
         terminalreporter.write(Path(noted).read_text())
