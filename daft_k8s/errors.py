@@ -36,4 +36,4 @@ class TaskError(DaftK8sError):
 
 
 class SessionClosedError(DaftK8sError):
-    """The session was shut down; start a new process to use the runner again."""
+    """The session was shut down, or belongs to the process that this one was forked from."""

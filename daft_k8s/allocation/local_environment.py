@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 HOST = "127.0.0.1"
 """Local workers listen on the loopback only."""
 
-_NOT_INHERITED = ("DAFT_RUNNER", "RAY_ADDRESS", "RAY_JOB_ID")
+_NOT_INHERITED = ("DAFT_RUNNER", "DAFT_K8S_INTERNAL_RUNNER", "RAY_ADDRESS", "RAY_JOB_ID")
 
 
 def worker_environment(

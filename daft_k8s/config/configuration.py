@@ -103,9 +103,10 @@ class Configuration:
     task to its end in between. One that died more often is given up: its image, its memory or its node does
     not fit. 3 survives a lost node and what follows from it. 0: never replaced."""
 
-    queue_ahead: int = option(options.QUEUE, 2, topic=DATA)
+    queue_ahead: int = option(options.QUEUE, 1, topic=DATA)
     """Tasks that a worker is given beyond those it can run, so that their inputs arrive while it is busy.
-    2 hides a round trip; more makes the work less even at the end of a query. 0: none."""
+    1 hides a round trip; more makes the work less even at the end of a query, and lets a short task wait behind
+    a long one. 0: none."""
 
     shuffle_partitions: int | None = option(options.PARTITIONS, None, topic=DATA)
     """Partitions that a shuffle makes. None: chosen from the number of tasks that the pool can run at once,

@@ -161,9 +161,12 @@ class Session:
                 atexit.register(self.shutdown)
                 exit_on_sigterm()
                 self._manager.set_desired_workers(configuration.num_workers)
-            except BaseException:
+            except BaseException as error:
                 self._launcher = launcher
                 self.shutdown()
+                if isinstance(error, RuntimeError):
+                    # The extension's words, e.g. that this process was forked from one that uses it.
+                    raise SessionClosedError(str(error)) from error
                 raise
             logger.info("session %s asks for %d workers", self.session_id, configuration.num_workers)
             return self

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from typing import Any
 
 from daft.runners import progress_bar
@@ -18,7 +20,12 @@ class DriverProgressBar(progress_bar.ProgressBar):
     """The bars of a distributed plan; `use_ray_tqdm` is ignored."""
 
     def __init__(self, use_ray_tqdm: bool, show_tasks_bar: bool = False, disable: bool = False) -> None:
-        super().__init__(False, show_tasks_bar, disable)
+        super().__init__(False, show_tasks_bar, disable or not _somebody_watches())
+
+
+def _somebody_watches() -> bool:
+    # A log file full of escape codes helps nobody; who wants bars there says DAFT_PROGRESS_BAR=1.
+    return "DAFT_PROGRESS_BAR" in os.environ or "ipykernel" in sys.modules or sys.stderr.isatty()
 
 
 def install() -> None:

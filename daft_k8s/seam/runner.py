@@ -21,6 +21,7 @@ from daft.runners.query_id import emit_query_id
 from daft.runners.runner import Runner
 
 from daft_k8s.driver.session import Session
+from daft_k8s.errors import SessionClosedError, WorkerLostError
 from daft_k8s.seam.execution_config import fit_to_cluster
 from daft_k8s.seam.hooks import flight_folders, limit_counters
 from daft_k8s.seam.notifications import QueryNotifications
@@ -171,6 +172,8 @@ class K8sRunner(Runner[Any]):
             raise
         except BaseException as error:
             notifications.failed(f"General Exception raised: {error}")
+            if isinstance(error, WorkerLostError) and session.closed:
+                raise SessionClosedError("the session was shut down while the query ran") from error
             raise
         finally:
             if stream is not None:

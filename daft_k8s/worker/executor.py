@@ -8,11 +8,13 @@ import logging
 import os
 from collections.abc import Awaitable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import daft
 from daft.daft import NativeExecutor, PyDaftContext, set_compute_runtime_num_worker_threads
 from daft.event_loop import set_event_loop
+
+from daft_k8s.errors import UnsupportedError
 
 if TYPE_CHECKING:
     from daft.daft import Input, LocalPhysicalPlan, PyDaftExecutionConfig, PyMicroPartition
@@ -23,6 +25,19 @@ logger = logging.getLogger(__name__)
 
 _PROBE_INPUT_ID = 2**32 - 1
 """No task has it: Daft counts tasks from 0."""
+
+
+def refuse_nested_queries() -> None:
+    """Makes a Daft query inside a UDF an error: it would wait for ever for the threads that run the UDF."""
+    from daft.runners.native_runner import NativeRunner
+
+    def run_iter(self: NativeRunner, *arguments: object, **options: object) -> NoReturn:
+        raise UnsupportedError(
+            "a Daft query inside a UDF is not supported: the worker's threads are busy with the UDF; run the query in "
+            "the driver and join its result, or use pyarrow or pandas inside the UDF"
+        )
+
+    NativeRunner.run_iter = run_iter  # type: ignore[method-assign]
 
 
 @dataclass(frozen=True)

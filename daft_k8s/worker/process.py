@@ -123,10 +123,11 @@ class WorkerProcess:
         try:
             import daft
 
-            from daft_k8s.worker.executor import DaftExecutor
+            from daft_k8s.worker.executor import DaftExecutor, refuse_nested_queries
             from daft_k8s.worker.task_runner import TaskRunner
         except ImportError as error:
             raise WorkerStartError(f"Daft cannot be imported in the worker: {error}") from error
+        refuse_nested_queries()
         executor = DaftExecutor(threads=settings.slots, host=settings.host)
         runner = TaskRunner(executor=executor, worker_id=settings.worker_id)
         try:
@@ -173,14 +174,14 @@ class WorkerProcess:
             with contextlib.suppress(BrokenPipeError):  # nobody is waiting any more; the lifeline will tell
                 os.write(settings.ready_fd, json.dumps(line).encode() + b"\n")
             os.close(settings.ready_fd)
-        logger.info(
+        logger.debug(
             "%s serves at %s (control), %s (data)", settings.worker_id, server.control_address, server.data_address
         )
 
     def stop(self, reason: str) -> None:
         """Begins to drain. Called on the event loop."""
         if not self._stop.is_set():
-            logger.info("%s stops: %s", self._settings.worker_id, reason)
+            logger.debug("%s stops: %s", self._settings.worker_id, reason)
             self._stop.set()
 
     def _on_driver_gone(self, reason: str) -> None:
@@ -192,7 +193,7 @@ class WorkerProcess:
         if not self._stop.is_set():
             self.stop("SIGTERM")
             return
-        logger.warning("second SIGTERM: exiting at once")
+        logger.info("told to stop again before all tasks had ended: ending at once")
         remove_private_directory(self._settings.spill_dir, self._settings.session_dir)
         _exit_now(128 + signal.SIGTERM)
 

@@ -126,3 +126,40 @@ except daft_k8s.errors.WorkerStartError as error:
     )
     assert process.stdout.startswith("refused: no worker"), failed(process)
     assert "there is no Daft on this worker" in process.stdout + process.stderr
+
+
+def test_child_processes_of_an_unchanged_script_run_on_workers_too() -> None:
+    """Daft is told another name for the runner in the environment, which children inherit."""
+    finished = driver_process.run(
+        """
+        import subprocess, sys
+        import daft
+        query = "import daft; print(daft.from_pydict({'a': [2, 1]}).sort('a').to_pydict(), daft.runners._get_runner())"
+        daft.from_pydict({"a": [2, 1]}).sort("a").to_pydict()
+        print(subprocess.run([sys.executable, "-c", query], capture_output=True, text=True))
+        """,
+        DAFT_RUNNER="k8s",
+        DAFT_K8S_NUM_WORKERS="1",
+    )
+    assert "{'a': [1, 2]}" in finished.stdout, finished
+    assert "K8sRunner" in finished.stdout, finished
+
+
+def test_a_query_inside_a_udf_is_refused_instead_of_hanging() -> None:
+    finished = driver_process.run(
+        """
+        import daft, daft_k8s
+        from daft import col
+
+        @daft.func
+        def nested(x: int) -> int:
+            return daft.from_pydict({"a": [1, 2]}).sort("a").to_pydict()["a"][0]
+
+        with daft_k8s.set_runner_k8s(num_workers=1):
+            try:
+                daft.from_pydict({"x": [1]}).select(nested(col("x"))).collect()
+            except Exception as error:
+                print(type(error).__name__, error)
+        """
+    )
+    assert "a Daft query inside a UDF is not supported" in finished.stdout, finished

@@ -78,7 +78,7 @@ def test_files_are_not_merged(here: Path, home: Path) -> None:
     (home / ".config/daft-k8s/config.toml").write_text("queue_ahead = 7")
     (here / "daft-k8s.toml").write_text("num_workers = 3")
     configuration = load({}, {"HOME": str(home)}, here)
-    assert (configuration.num_workers, configuration.queue_ahead) == (3, 2)
+    assert (configuration.num_workers, configuration.queue_ahead) == (3, 1)
 
 
 def test_without_a_home_there_is_no_file_to_read(here: Path) -> None:

@@ -38,13 +38,17 @@ impl Pool {
         self.relist(worker);
     }
 
-    /// The worker with room that suits the task best.
+    /// The worker with room that suits the task best: a free slot anywhere comes before a place in a queue.
     fn place(&self, task: &Task) -> Option<WorkerId> {
         let refused_by = task.refused_by();
         let suits = |worker: &WorkerId| Some(*worker) != refused_by;
-        let has_room = |worker: &WorkerId| self.workers.get(worker.index()).is_some_and(|w| w.listed.is_some());
-        Some(task.prefer)
-            .filter(|worker| suits(worker) && has_room(worker))
+        let slots = self.config.slots_per_worker as usize;
+        let load = |worker: &WorkerId| self.workers.get(worker.index()).and_then(|w| w.listed);
+        let preferred = Some(task.prefer).filter(suits);
+        preferred
+            .filter(|worker| load(worker).is_some_and(|load| load < slots))
+            .or_else(|| self.open.iter().take_while(|(load, _)| *load < slots).map(|(_, worker)| *worker).find(suits))
+            .or_else(|| preferred.filter(|worker| load(worker).is_some()))
             .or_else(|| self.open.iter().map(|(_, worker)| *worker).find(suits))
             .or_else(|| self.open.first().map(|(_, worker)| *worker))
     }

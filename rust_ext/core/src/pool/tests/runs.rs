@@ -3,21 +3,22 @@
 use super::*;
 
 #[test]
-fn a_task_goes_to_the_worker_it_prefers() {
+fn a_task_goes_to_the_worker_it_prefers_if_that_has_a_free_slot_or_nobody_has() {
     let mut stage = Stage::ready(3);
     assert_eq!(stage.submit(1, 2), [send(1, 1, 2, 1)]);
-    assert_eq!(stage.submit(2, 2), [send(2, 1, 2, 1)], "also when others are less loaded");
+    assert_eq!(stage.submit(2, 0), [send(2, 1, 0, 1)]);
+    assert_eq!(stage.submit(3, 1), [send(3, 1, 1, 1)]);
+    assert_eq!(stage.submit(4, 2), [send(4, 1, 2, 1)], "it has to wait wherever it goes");
 }
 
 #[test]
 fn a_task_whose_worker_is_full_or_not_ready_goes_to_the_least_loaded() {
     let mut stage = Stage::ready(3);
-    for task in [1, 2] {
-        stage.submit(task, 2);
+    for (task, prefer) in [(1, 2), (2, 0), (3, 1), (4, 2)] {
+        stage.submit(task, prefer);
     }
-    stage.submit(3, 0);
-    assert_eq!(stage.submit(4, 2), [send(4, 1, 1, 1)], "worker-2 is full, worker-1 is idle");
-    assert_eq!(stage.submit(5, 99), [send(5, 1, 0, 1)], "nobody knows worker-99");
+    assert_eq!(stage.submit(5, 2), [send(5, 1, 0, 1)], "worker-2 is full");
+    assert_eq!(stage.submit(6, 99), [send(6, 1, 1, 1)], "nobody knows worker-99");
 }
 
 #[test]
@@ -80,7 +81,7 @@ fn tasks_of_a_dead_worker_are_sent_again_before_all_that_wait() {
     }
     assert_eq!(stage.place(1).0, w(0));
     assert_eq!(stage.exit(w(0), "gone").len(), 2, "lost, and no room elsewhere");
-    assert_eq!(stage.pool.waiting().collect::<Vec<_>>(), [t(1), t(2), t(5), t(6)]);
+    assert_eq!(stage.pool.waiting().collect::<Vec<_>>(), [t(1), t(4), t(5), t(6)]);
     assert_eq!(stage.succeed(3)[1], send(1, 2, 1, 1));
 }
 
@@ -304,4 +305,13 @@ fn a_hundred_thousand_queued_tasks_are_worked_off_each_once() {
     }
     assert_eq!(delivered, TASKS);
     assert_eq!(stage.pool.queued_count(), 0);
+}
+
+#[test]
+fn a_task_goes_to_a_free_slot_rather_than_wait_behind_another_at_the_worker_it_prefers() {
+    let mut stage = Stage::ready(2);
+    assert!(stage.pool.config().queue_ahead > 0 && stage.pool.config().slots_per_worker == 1);
+    stage.submit(0, 0);
+    stage.submit(1, 0);
+    assert_eq!((stage.place(0).0, stage.place(1).0), (w(0), w(1)));
 }
