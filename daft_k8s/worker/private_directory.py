@@ -7,11 +7,16 @@ import fcntl
 import os
 import shutil
 import stat
+import time
 
 from daft_k8s.errors import WorkerStartError
 
 OWNER_FILE = "owner"
 """The driver holds a lock on this file of the session's directory for as long as it lives."""
+
+
+_DYING_SECONDS = 3.0
+"""A process that is being killed closes its files one by one: its pipe may be closed while it still holds the lock."""
 
 
 def make_private_directory(path: str) -> None:
@@ -32,7 +37,7 @@ def make_private_directory(path: str) -> None:
         raise WorkerStartError(f"the spill directory {path} cannot be made: {error}") from error
 
 
-def remove_private_directory(path: str, session_dir: str = "") -> None:
+def remove_private_directory(path: str, session_dir: str = "", *, owner_is_gone: bool = False) -> None:
     """Removes the directory and all in it, and the session's if the driver is dead and nobody else uses it.
 
     A driver that was killed cannot remove anything, so its last worker does. Whoever removes its own directory
@@ -41,6 +46,7 @@ def remove_private_directory(path: str, session_dir: str = "") -> None:
     Args:
         path: The process's own directory.
         session_dir: The directory around it that the driver made; "": it made none.
+        owner_is_gone: The driver is known to be dead, or about to be: its lock is waited for.
     """
     shutil.rmtree(path, ignore_errors=True)
     if not session_dir:
@@ -48,7 +54,9 @@ def remove_private_directory(path: str, session_dir: str = "") -> None:
     owner = os.path.join(session_dir, OWNER_FILE)
     with contextlib.suppress(OSError):
         try:
-            if not _is_unlocked(owner) or set(os.listdir(session_dir)) != {OWNER_FILE}:
+            if not _is_unlocked(owner, _DYING_SECONDS if owner_is_gone else 0.0) or set(os.listdir(session_dir)) != {
+                OWNER_FILE
+            }:
                 return
             os.unlink(owner)
         except FileNotFoundError:
@@ -56,12 +64,18 @@ def remove_private_directory(path: str, session_dir: str = "") -> None:
         os.rmdir(session_dir)  # nothing is lost: it only removes what is empty
 
 
-def _is_unlocked(owner: str) -> bool:
+def _is_unlocked(owner: str, patience_seconds: float) -> bool:
+    end = time.monotonic() + patience_seconds
     fd = os.open(owner, os.O_RDWR | os.O_NOFOLLOW)
     try:
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
+        while True:
+            try:
+                fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() >= end:
+                    return False
+                time.sleep(0.02)
+            else:
+                return True
     finally:
         os.close(fd)
-    return True

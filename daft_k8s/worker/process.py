@@ -115,7 +115,7 @@ class WorkerProcess:
                 set_current_worker(None)
                 server.shutdown()
         finally:
-            remove_private_directory(settings.spill_dir, settings.session_dir)
+            remove_private_directory(settings.spill_dir, settings.session_dir, owner_is_gone=self._abandoned)
 
     def _build(self, loop: asyncio.AbstractEventLoop) -> tuple[TaskRunner, WorkerServer]:
         settings = self._settings
@@ -181,7 +181,7 @@ class WorkerProcess:
     def stop(self, reason: str) -> None:
         """Begins to drain. Called on the event loop."""
         if not self._stop.is_set():
-            logger.debug("%s stops: %s", self._settings.worker_id, reason)
+            logger.info("%s stops: %s", self._settings.worker_id, reason)
             self._stop.set()
 
     def _on_driver_gone(self, reason: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -58,3 +59,12 @@ def test_nothing_around_a_directory_is_touched_where_no_session_directory_is_nam
     make_private_directory(path)
     remove_private_directory(path)
     assert [entry.name for entry in tmp_path.iterdir()] == ["volume"]
+
+
+def test_the_lock_of_a_driver_that_is_still_dying_is_waited_for(session: SessionDir) -> None:
+    worker = start(session, "worker-0")
+    dying = threading.Timer(0.1, kill_driver, [session])
+    dying.start()
+    remove_private_directory(worker, session.path, owner_is_gone=True)
+    dying.join()
+    assert not Path(session.path).exists()
