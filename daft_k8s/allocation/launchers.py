@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Protocol
 from daft_k8s.errors import UnsupportedError
 
 if TYPE_CHECKING:
-    from daft_k8s.allocation.local import PoolNews
     from daft_k8s.config import Configuration
+    from daft_k8s.pool_news import PoolNews
 
 
 class Launcher(Protocol):

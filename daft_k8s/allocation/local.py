@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from daft_k8s.allocation.local_environment import worker_environment
 from daft_k8s.allocation.local_process import COMMAND, LocalProcess, Ready
@@ -18,6 +18,7 @@ from daft_k8s.errors import WorkerStartError
 
 if TYPE_CHECKING:
     from daft_k8s.config import Configuration
+    from daft_k8s.pool_news import PoolNews
 
 logger = logging.getLogger(__name__)
 
@@ -27,13 +28,6 @@ _PATIENCE_SECONDS = 1.0
 """How long workers may finish tasks when the session ends: nobody will ask for their results."""
 _REAP_SECONDS = 5.0
 """How long the end of a killed process may take: the kernel frees its memory first."""
-
-
-class PoolNews(Protocol):
-    """The part of `K8sWorkerManager` that is told about processes."""
-
-    def worker_started(self, worker_id: str, launch_id: int, control_address: str, data_address: str) -> None: ...
-    def worker_exited(self, worker_id: str, launch_id: int, reason: str, restartable: bool) -> None: ...
 
 
 class LocalLauncher:

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
 import logging
 import math
-import threading
 import time
 from collections.abc import Callable, Coroutine, Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
-from daft_k8s.errors import ConfigurationError, DaftK8sError, UnsupportedError
-from daft_k8s.pods import driver_pod, names
+from daft_k8s.errors import DaftK8sError, UnsupportedError
+from daft_k8s.pods import access, driver_pod, names
 from daft_k8s.pods.home import Home
 from daft_k8s.pods.launches import Exited, Key, Launches, Started
-from daft_k8s.pods.manifest import CONTROL_PORT, DATA_PORT, session_secret, worker_pod
+from daft_k8s.pods.loop_thread import LoopThread
+from daft_k8s.pods.manifest import CONTROL_PORT, DATA_PORT, worker_pod
 from daft_k8s.pods.problems import ApiError, explain
+from daft_k8s.pods.session_objects import END_GRACE_SECONDS, FindHome, SessionObjects
 from daft_k8s.pods.snapshots import Change, PodStore
 from daft_k8s.pods.state import Stage
 from daft_k8s.pods.tracking import POLL_SECONDS, Tracker
@@ -24,6 +24,7 @@ from daft_k8s.pods.tracking import POLL_SECONDS, Tracker
 if TYPE_CHECKING:
     from daft_k8s.config import Configuration
     from daft_k8s.pods.api import Api
+    from daft_k8s.pool_news import PoolNews
 
 logger = logging.getLogger(__name__)
 
@@ -31,17 +32,7 @@ _TICK_SECONDS = 1.0
 _CREATES_AT_ONCE = 20
 _FIRST_RETRY_SECONDS = 0.5
 _LONGEST_RETRY_SECONDS = 10.0
-_END_GRACE_SECONDS = 5
-"""For workers whose session has ended: they have been told already, and nobody waits for their tasks."""
-_END_ROUNDS = 3
 _STOP_MARGIN_SECONDS = 3.0
-
-
-class PoolNews(Protocol):
-    """The part of `K8sWorkerManager` that is told about Pods."""
-
-    def worker_started(self, worker_id: str, launch_id: int, control_address: str, data_address: str) -> None: ...
-    def worker_exited(self, worker_id: str, launch_id: int, reason: str, restartable: bool) -> None: ...
 
 
 class PodLauncher:
@@ -72,38 +63,36 @@ class PodLauncher:
         token: str,
         manager_getter: Callable[[], PoolNews | None],
         connect: Callable[[], Api] | None = None,
-        find_home: Callable[[Api, Configuration], Coroutine[Any, Any, Home]] = driver_pod.find_home,
+        find_home: FindHome = driver_pod.find_home,
         poll_seconds: float = POLL_SECONDS,
     ) -> None:
         if connect is None:
-            refuse_outside()
+            access.refuse_outside()
         check(configuration, session_id)
         self._configuration = configuration
         self._session_id = session_id
-        self._token = token
         self._manager_getter = manager_getter
-        self._connect = connect or _connect
-        self._find_home = find_home
         self._poll_seconds = poll_seconds
-        self._selector = names.session_selector(session_id)
         self._grace_seconds = math.ceil(configuration.drain_timeout_seconds)
+        self._objects = SessionObjects(
+            configuration,
+            session_id=session_id,
+            token=token,
+            connect=connect or access.connect,
+            find_home=find_home,
+        )
         self._store = PodStore()
         self._launches = Launches(
             start_timeout_seconds=configuration.start_timeout_seconds, termination_seconds=self._grace_seconds
         )
-        self._api: Api | None = None
-        self._setup: asyncio.Task[Home] | None = None
-        self._home: Home | None = None
+        self._setup: asyncio.Task[tuple[Api, Home]] | None = None
         self._nodes_to_avoid: dict[str, str] = {}
         """By worker: where its last Pod was, if that may be the node's fault."""
         self._tasks: set[asyncio.Task[Any]] = set()
         self._background: list[asyncio.Task[Any]] = []
         self._closed = False
-        self._loop = asyncio.new_event_loop()
-        self._loop.set_default_executor(_InPlace())
         self._creating = asyncio.Semaphore(_CREATES_AT_ONCE)
-        self._thread = threading.Thread(target=self._loop.run_forever, name="daft-k8s-pods", daemon=True)
-        self._thread.start()
+        self._thread = LoopThread("daft-k8s-pods")
         self._call(self._begin_setup)
 
     def launch(self, worker_id: str, launch_id: int) -> None:
@@ -119,16 +108,12 @@ class PodLauncher:
 
         It does not wait until the Pods' processes have ended: the cluster sees to that.
         """
-        if self._loop.is_closed() or not self._thread.is_alive():
+        if not self._thread.runs:
             return
-        ending = asyncio.run_coroutine_threadsafe(self._shut_down(timeout_seconds), self._loop)
         try:
-            ending.result(timeout_seconds + _STOP_MARGIN_SECONDS)
+            self._thread.run(self._shut_down(timeout_seconds), timeout_seconds + _STOP_MARGIN_SECONDS)
         finally:
-            self._loop.call_soon_threadsafe(self._loop.stop)
-            self._thread.join(_STOP_MARGIN_SECONDS)
-            if not self._thread.is_alive():
-                self._loop.close()
+            self._thread.stop(_STOP_MARGIN_SECONDS)
 
     # Everything below runs on the event loop.
 
@@ -143,10 +128,10 @@ class PodLauncher:
 
     def _call(self, function: Callable[..., None], *arguments: Any) -> None:
         if not self._closed:
-            self._loop.call_soon_threadsafe(function, *arguments)
+            self._thread.call(function, *arguments)
 
     def _spawn(self, work: Coroutine[Any, Any, Any]) -> None:
-        task = self._loop.create_task(work)
+        task = self._thread.loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._finished)
 
@@ -158,39 +143,24 @@ class PodLauncher:
     def _begin_setup(self) -> None:
         if self._closed:
             return
-        self._setup = self._loop.create_task(self._set_up())
+        self._setup = self._thread.loop.create_task(self._set_up())
         self._setup.add_done_callback(lambda task: task.cancelled() or task.exception())  # seen; launches tell it
 
-    async def _set_up(self) -> Home:
-        if self._api is None:
-            self._api = self._connect()
-        home = await self._find_home(self._api, self._configuration)
-        secret = session_secret(self._session_id, self._token, home)
-        self._home = home
-        try:
-            await self._api.create_secret(home.namespace, secret)
-        except ApiError as error:
-            if error.reason != "AlreadyExists":  # the answer to an earlier try was lost
-                raise
-        if home.owner is None:
-            logger.warning(
-                "the driver's Pod is not known, so nothing owns the workers: should the driver be killed, they exit "
-                "after orphan_timeout_seconds, and their Pods and the Secret %s stay",
-                names.secret_name(self._session_id),
+    async def _set_up(self) -> tuple[Api, Home]:
+        api, home = await self._objects.set_up()
+        if not self._closed:
+            tracker = Tracker(
+                api,
+                namespace=home.namespace,
+                selector=self._objects.selector,
+                news=self,
+                poll_seconds=self._poll_seconds,
             )
-        if self._closed:
-            return home
-        tracker = Tracker(
-            self._api,
-            namespace=home.namespace,
-            selector=self._selector,
-            news=self,
-            poll_seconds=self._poll_seconds,
-        )
-        self._background = [self._loop.create_task(tracker.run()), self._loop.create_task(self._tick())]
-        for task in self._background:
-            task.add_done_callback(_report_death)
-        return home
+            loop = self._thread.loop
+            self._background = [loop.create_task(tracker.run()), loop.create_task(self._tick())]
+            for task in self._background:
+                task.add_done_callback(_report_death)
+        return api, home
 
     def _begin_launch(self, key: Key) -> None:
         if self._closed:
@@ -207,17 +177,17 @@ class PodLauncher:
             # Most of all because it does not answer. A dead node counts as a good one for a while, and an empty one.
             state = self._store.state(pod)
             self._nodes_to_avoid[key[0]] = "" if state is None else state.node
-            self._spawn(self._delete(pod, self._grace_seconds))
+            self._spawn(self._objects.delete_pod(pod, self._grace_seconds))
 
     async def _create(self, key: Key) -> None:
         """Creates the Pod of a launch; tries again while that may help and the pool waits."""
         namespace, delay = "", _FIRST_RETRY_SECONDS
         while self._setup is not None and self._launches.is_wanted(key) and not self._closed:
             try:
-                home = await asyncio.shield(self._setup)
+                api, home = await asyncio.shield(self._setup)
                 namespace = home.namespace
                 async with self._creating:
-                    await self._create_once(key, home)
+                    await self._create_once(key, api, home)
                 return
             except ApiError as error:
                 if error.transient and not error.over_quota:
@@ -239,8 +209,8 @@ class PodLauncher:
                 self._tell(self._launches.failed(key, f"{type(error).__name__}: {error}", restartable=False))
                 return
 
-    async def _create_once(self, key: Key, home: Home) -> None:
-        if self._api is None or not self._launches.is_wanted(key) or self._closed:
+    async def _create_once(self, key: Key, api: Api, home: Home) -> None:
+        if not self._launches.is_wanted(key) or self._closed:
             return
         worker_id, launch_id = key
         pod = worker_pod(
@@ -253,26 +223,14 @@ class PodLauncher:
         )
         name = pod["metadata"]["name"]
         try:
-            created = await self._api.create_pod(home.namespace, pod)
+            created = await api.create_pod(home.namespace, pod)
         except ApiError as error:
             if error.reason != "AlreadyExists":
                 raise
-            created = await self._api.read_pod(home.namespace, name)
+            created = await api.read_pod(home.namespace, name)
         if self._closed or not self._launches.is_wanted(key):
-            await self._delete(name, 0)  # the request to stop overtook its creation
+            await self._objects.delete_pod(name, 0)  # the request to stop overtook its creation
         self._apply(self._store.saw(created, time.monotonic()))
-
-    async def _delete(self, pod: str, grace_seconds: int) -> None:
-        for delay in (0.5, 2.0, 5.0, 0.0):
-            if self._api is None or self._home is None:
-                return
-            try:
-                return await self._api.delete_pod(self._home.namespace, pod, grace_seconds)
-            except ApiError as error:
-                if not error.transient or not delay:
-                    logger.warning("the Pod %s could not be deleted: %s", pod, error)
-                    return
-            await asyncio.sleep(delay)
 
     def _apply(self, changes: list[Change]) -> None:
         now = time.monotonic()
@@ -295,7 +253,8 @@ class PodLauncher:
         for item in news:
             worker_id, launch_id = item.key
             if isinstance(item, Exited) and item.delete:
-                self._spawn(self._delete(names.pod_name(self._session_id, worker_id, launch_id), _END_GRACE_SECONDS))
+                name = names.pod_name(self._session_id, worker_id, launch_id)
+                self._spawn(self._objects.delete_pod(name, END_GRACE_SECONDS))
             if manager is None or self._closed:
                 continue
             if isinstance(item, Started):
@@ -312,56 +271,14 @@ class PodLauncher:
         if under_way:
             await asyncio.wait(under_way, timeout=max(0.1, timeout_seconds / 2))
         try:
-            await asyncio.wait_for(self._delete_all(), max(1.0, end - time.monotonic()))
-        except asyncio.TimeoutError:
-            logger.error("deleting the Pods of session %s takes too long; %s", self._session_id, self._what_is_left())
-        except ApiError as error:
-            logger.error("the Pods of session %s could not be deleted: %s; %s", self._session_id, error,
-                         self._what_is_left())  # fmt: skip
+            await self._objects.tear_down(max(1.0, end - time.monotonic()))
         finally:
             others = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
             for task in others:
                 task.cancel()
             if others:
                 await asyncio.wait(others, timeout=_STOP_MARGIN_SECONDS / 2)
-            if self._api is not None:
-                await self._api.close()
-
-    def _what_is_left(self) -> str:
-        if self._home is not None and self._home.owner is not None:
-            return "the cluster deletes them with the driver's Pod"
-        return f"delete them by hand: kubectl delete pods,secrets -l {names.SESSION_LABEL}={self._session_id}"
-
-    async def _delete_all(self) -> None:
-        if self._api is None or self._home is None:
-            return
-        namespace = self._home.namespace
-        for _ in range(_END_ROUNDS):
-            try:
-                await self._api.delete_pods(namespace, self._selector, _END_GRACE_SECONDS)
-            except ApiError as error:
-                if error.status != 403:  # the right to delete many at once is often not given; one by one, then
-                    raise
-            left = [pod for pod in (await self._api.list_pods(namespace, self._selector))[0] if not _is_going(pod)]
-            if not left:
-                break
-            await asyncio.gather(*(self._delete(pod["metadata"]["name"], _END_GRACE_SECONDS) for pod in left))
-        await self._api.delete_secret(namespace, names.secret_name(self._session_id))
-
-
-class _InPlace(concurrent.futures.ThreadPoolExecutor):
-    """Does what is small (a look into ~/.netrc, a name's address) where it is asked for.
-
-    Sessions end when the interpreter exits, and by then Python takes no more work for other threads.
-    """
-
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> concurrent.futures.Future[Any]:
-        future: concurrent.futures.Future[Any] = concurrent.futures.Future()
-        try:
-            future.set_result(fn(*args, **kwargs))
-        except Exception as error:
-            future.set_exception(error)
-        return future
+            await self._objects.close()
 
 
 def check(configuration: Configuration, session_id: str) -> None:
@@ -377,34 +294,6 @@ def check(configuration: Configuration, session_id: str) -> None:
         )
     sample = Home("default", configuration.image or "image")
     worker_pod(configuration, sample, session_id=session_id, worker_id="worker-0", launch_id=1)
-
-
-def refuse_outside() -> None:
-    """Raises unless this process can reach Pods.
-
-    Raises:
-        UnsupportedError: It runs outside the cluster.
-    """
-    if not driver_pod.is_in_cluster():
-        raise UnsupportedError(
-            'allocation="pod" is not supported by daft_k8s yet for a driver outside the cluster: it reaches workers by '
-            'their Pods\' addresses. Run the driver in a Pod or a Job of the cluster, or use allocation="local": '
-            '"local" works now, everywhere'
-        )
-
-
-def _connect() -> Api:
-    try:
-        from daft_k8s.pods.api import KubernetesApi
-    except ImportError as error:
-        raise ConfigurationError(
-            f"workers as Pods need the package kubernetes-asyncio ({error}): pip install 'daft_k8s[kubernetes]'"
-        ) from error
-    return KubernetesApi.in_cluster()
-
-
-def _is_going(pod: Mapping[str, Any]) -> bool:
-    return bool(pod.get("metadata", {}).get("deletionTimestamp"))
 
 
 def _report_death(task: asyncio.Task[Any]) -> None:

@@ -1,0 +1,139 @@
+"""What a session makes in the cluster besides its workers, and how everything it has made goes again."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine, Mapping
+from typing import TYPE_CHECKING, Any
+
+from daft_k8s.pods import names
+from daft_k8s.pods.manifest import session_secret
+from daft_k8s.pods.problems import ApiError
+
+if TYPE_CHECKING:
+    from daft_k8s.config import Configuration
+    from daft_k8s.pods.api import Api
+    from daft_k8s.pods.home import Home
+
+logger = logging.getLogger(__name__)
+
+END_GRACE_SECONDS = 5
+"""For workers whose session has ended: they have been told already, and nobody waits for their tasks."""
+_END_ROUNDS = 3
+_DELETE_DELAYS_SECONDS = (0.5, 2.0, 5.0, 0.0)
+
+FindHome = Callable[["Api", "Configuration"], Coroutine[Any, Any, "Home"]]
+
+
+class SessionObjects:
+    """The home of a session's workers: found and furnished once, and cleared when the session ends.
+
+    Used on one event loop.
+
+    Args:
+        configuration: What says where workers go.
+        session_id: The session.
+        token: Its secret.
+        connect: Makes the connection to the cluster.
+        find_home: Finds out where workers go.
+    """
+
+    def __init__(
+        self,
+        configuration: Configuration,
+        *,
+        session_id: str,
+        token: str,
+        connect: Callable[[], Api],
+        find_home: FindHome,
+    ) -> None:
+        self._configuration = configuration
+        self._session_id = session_id
+        self._token = token
+        self._connect = connect
+        self._find_home = find_home
+        self.selector = names.session_selector(session_id)
+        """Selects its workers' Pods."""
+        self.api: Api | None = None
+        """None: nobody has asked the cluster yet."""
+        self.home: Home | None = None
+        """None: it is not known yet."""
+
+    async def set_up(self) -> tuple[Api, Home]:
+        """Finds the home and makes the session's Secret there. May be tried again after it failed.
+
+        Raises:
+            ApiError: The cluster refused something, or did not answer.
+            DaftK8sError: The home is not known.
+        """
+        if self.api is None:
+            self.api = self._connect()
+        home = await self._find_home(self.api, self._configuration)
+        secret = session_secret(self._session_id, self._token, home)
+        self.home = home
+        try:
+            await self.api.create_secret(home.namespace, secret)
+        except ApiError as error:
+            if error.reason != "AlreadyExists":  # the answer to an earlier try was lost
+                raise
+        if home.owner is None:
+            logger.warning(
+                "the driver's Pod is not known, so nothing owns the workers: should the driver be killed, they exit "
+                "after orphan_timeout_seconds, and their Pods and the Secret %s stay",
+                names.secret_name(self._session_id),
+            )
+        return self.api, home
+
+    async def delete_pod(self, pod: str, grace_seconds: int) -> None:
+        """Deletes a Pod; tries again where that may help, and else says so."""
+        for delay in _DELETE_DELAYS_SECONDS:
+            if self.api is None or self.home is None:
+                return
+            try:
+                return await self.api.delete_pod(self.home.namespace, pod, grace_seconds)
+            except ApiError as error:
+                if not error.transient or not delay:
+                    logger.warning("the Pod %s could not be deleted: %s", pod, error)
+                    return
+            await asyncio.sleep(delay)
+
+    async def tear_down(self, timeout_seconds: float) -> None:
+        """Deletes all that the session has made, and says what is left if it cannot."""
+        try:
+            await asyncio.wait_for(self._delete_all(), timeout_seconds)
+        except asyncio.TimeoutError:
+            logger.error("deleting the Pods of session %s takes too long; %s", self._session_id, self._what_is_left())
+        except ApiError as error:
+            logger.error("the Pods of session %s could not be deleted: %s; %s", self._session_id, error,
+                         self._what_is_left())  # fmt: skip
+
+    async def close(self) -> None:
+        """Ends the connection."""
+        if self.api is not None:
+            await self.api.close()
+
+    def _what_is_left(self) -> str:
+        if self.home is not None and self.home.owner is not None:
+            return "the cluster deletes them with the driver's Pod"
+        return f"delete them by hand: kubectl delete pods,secrets -l {names.SESSION_LABEL}={self._session_id}"
+
+    async def _delete_all(self) -> None:
+        if self.api is None or self.home is None:
+            return
+        namespace = self.home.namespace
+        for _ in range(_END_ROUNDS):
+            try:
+                await self.api.delete_pods(namespace, self.selector, END_GRACE_SECONDS)
+            except ApiError as error:
+                if error.status != 403:  # the right to delete many at once is often not given; one by one, then
+                    raise
+            left = [pod for pod in (await self.api.list_pods(namespace, self.selector))[0] if not _is_going(pod)]
+            if not left:
+                break
+            await asyncio.gather(*(self.delete_pod(pod["metadata"]["name"], END_GRACE_SECONDS) for pod in left))
+        await self.api.delete_secret(namespace, names.secret_name(self._session_id))
+
+
+def _is_going(pod: Mapping[str, Any]) -> bool:
+    return bool(pod.get("metadata", {}).get("deletionTimestamp"))
