@@ -156,8 +156,18 @@ class K8sWorkerManager:
         """
 
     def ready_count(self) -> int: ...
-    def worker_started(self, worker_id: str, launch_id: int, control_address: str, data_address: str) -> None:
-        """The allocator's news: a process listens at `host:port` (control) and `host:port` (data)."""
+    def worker_started(
+        self,
+        worker_id: str,
+        launch_id: int,
+        control_address: str,
+        data_address: str,
+        peer_address: str | None = None,
+    ) -> None:
+        """The allocator's news: a process listens at these `host:port` addresses.
+
+        The driver reaches it at the first two, other workers its data at `peer_address` (None: at `data_address` too).
+        """
 
     def worker_exited(self, worker_id: str, launch_id: int, reason: str, restartable: bool) -> None:
         """The allocator's news: that process is gone, or never came; `reason` is for people."""

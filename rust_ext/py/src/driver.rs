@@ -6,7 +6,7 @@ mod task;
 
 use std::{sync::Arc, time::Duration};
 
-use daft_k8s_core::{LaunchId, PoolConfig, WorkerId};
+use daft_k8s_core::{Addresses, LaunchId, PoolConfig, WorkerId};
 use daft_k8s_data::PartitionData;
 use daft_k8s_session::driver::{Driver, DriverConfig, FetchFailure, Partition};
 use pyo3::{
@@ -114,16 +114,23 @@ impl K8sWorkerManager {
         self.driver.readiness().borrow().ready
     }
 
+    #[pyo3(signature = (worker_id, launch_id, control_address, data_address, peer_address = None))]
     fn worker_started(
         &self,
         py: Python<'_>,
         worker_id: &str,
         launch_id: u64,
-        control_address: String,
-        data_address: String,
+        control_address: &str,
+        data_address: &str,
+        peer_address: Option<&str>,
     ) -> PyResult<()> {
         let worker = worker_of(worker_id)?;
-        py.detach(|| self.driver.worker_started(worker, LaunchId(launch_id), control_address, data_address));
+        let addresses = Addresses {
+            control: control_address.into(),
+            data: data_address.into(),
+            peer: peer_address.unwrap_or(data_address).into(),
+        };
+        py.detach(|| self.driver.worker_started(worker, LaunchId(launch_id), addresses));
         Ok(())
     }
 

@@ -32,8 +32,16 @@ class Pool:
         self.news: list[tuple[object, ...]] = []
         self._changed = threading.Condition()
 
-    def worker_started(self, worker_id: str, launch_id: int, control_address: str, data_address: str) -> None:
-        self._add("started", worker_id, launch_id, control_address, data_address)
+    def worker_started(
+        self,
+        worker_id: str,
+        launch_id: int,
+        control_address: str,
+        data_address: str,
+        peer_address: str | None = None,
+    ) -> None:
+        peer = () if peer_address is None else (peer_address,)
+        self._add("started", worker_id, launch_id, control_address, data_address, *peer)
 
     def worker_exited(self, worker_id: str, launch_id: int, reason: str, restartable: bool) -> None:
         self._add("exited", worker_id, launch_id, reason, restartable)

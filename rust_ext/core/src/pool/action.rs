@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::worker::Addresses;
 use crate::ids::{Attempt, Incarnation, LaunchId, TaskId, WorkerId};
 
 /// One thing to carry out. Actions are carried out in the order in which they were given.
@@ -29,10 +30,8 @@ pub enum Action {
         worker: WorkerId,
         /// Which process of it.
         launch: LaunchId,
-        /// Where its control server listens.
-        control: Arc<str>,
-        /// Where its data server listens.
-        data: Arc<str>,
+        /// Where it listens.
+        addresses: Addresses,
     },
     /// Close the connection and end its poll loop.
     Disconnect {

@@ -1,5 +1,6 @@
 //! What the pool is told: by the driver, by the allocator, by the connections, by the clock.
 
+use super::worker::Addresses;
 use crate::ids::{Attempt, Incarnation, LaunchId, TaskId, WorkerId};
 
 /// News for the pool. News of an old launch or an old attempt is ignored (fenced).
@@ -7,16 +8,14 @@ use crate::ids::{Attempt, Incarnation, LaunchId, TaskId, WorkerId};
 pub enum Event {
     /// The driver wants workers `worker-0` to `worker-<n-1>`.
     SetDesired(u32),
-    /// The allocator: the launched process listens at these `host:port` addresses.
+    /// The allocator: the launched process listens.
     Started {
         /// The logical worker.
         worker: WorkerId,
         /// Which process of it.
         launch: LaunchId,
-        /// Where its control server listens.
-        control: String,
-        /// Where its data server listens.
-        data: String,
+        /// Where.
+        addresses: Addresses,
     },
     /// The connection: the handshake went well, first or after a reconnect. A changed incarnation
     /// under the same launch means that the process was restarted in place.

@@ -97,11 +97,10 @@ impl Pool {
         self.workers.get_mut(id.index()).filter(|worker| worker.launch == launch && worker.state.has_process())
     }
 
-    pub(super) fn started(&mut self, id: WorkerId, launch: LaunchId, control: &str, data: &str) {
+    pub(super) fn started(&mut self, id: WorkerId, launch: LaunchId, addresses: Addresses) {
         let Some(worker) = self.present(id, launch) else {
             return;
         };
-        let addresses = Addresses { control: control.into(), data: data.into() };
         let reconnects = match &worker.state {
             State::Starting { .. } => false,
             State::Connecting { addresses: known, .. } if *known != addresses => true,
@@ -115,8 +114,7 @@ impl Pool {
         if reconnects {
             self.actions.push(Action::Disconnect { worker: id, launch });
         }
-        let Addresses { control, data } = addresses;
-        self.actions.push(Action::Connect { worker: id, launch, control, data });
+        self.actions.push(Action::Connect { worker: id, launch, addresses });
     }
 
     pub(super) fn connected(&mut self, id: WorkerId, launch: LaunchId, incarnation: Incarnation) {

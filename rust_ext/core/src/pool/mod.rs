@@ -66,7 +66,7 @@ pub use config::PoolConfig;
 pub use event::Event;
 pub use task::TaskPhase;
 pub use view::{TaskView, WorkerView};
-pub use worker::WorkerPhase;
+pub use worker::{Addresses, WorkerPhase};
 
 /// What is due at a point in time. Each is checked against the state when it fires.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -148,7 +148,7 @@ impl Pool {
     fn take(&mut self, event: Event) {
         match event {
             Event::SetDesired(count) => self.set_desired(count),
-            Event::Started { worker, launch, control, data } => self.started(worker, launch, &control, &data),
+            Event::Started { worker, launch, addresses } => self.started(worker, launch, addresses),
             Event::Connected { worker, launch, incarnation } => self.connected(worker, launch, incarnation),
             Event::Refused { worker, launch, reason } => self.refused(worker, launch, &reason),
             Event::Exited { worker, launch, reason, restartable } => self.exited(worker, launch, reason, restartable),

@@ -19,6 +19,8 @@ pub struct WorkerView<'a> {
     pub control: Option<&'a str>,
     /// Where its data server listens, once that is known.
     pub data: Option<&'a str>,
+    /// Where other workers find its data server, once that is known.
+    pub peer: Option<&'a str>,
     /// Tasks that are at it.
     pub tasks: usize,
     /// Whether it is offered no task for a moment because it refused one.
@@ -123,6 +125,7 @@ fn view(worker: &Worker) -> WorkerView<'_> {
         incarnation: worker.state.link().map(|link| &link.incarnation),
         control: addresses.map(|addresses| &*addresses.control),
         data: addresses.map(|addresses| &*addresses.data),
+        peer: addresses.map(|addresses| &*addresses.peer),
         tasks: worker.tasks.len(),
         cooling: worker.cooling.is_some(),
         restarts: worker.recent_restarts(),

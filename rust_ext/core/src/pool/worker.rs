@@ -40,11 +40,15 @@ impl fmt::Display for WorkerPhase {
     }
 }
 
-/// Where a process listens.
+/// Where a process listens, as `host:port`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Addresses {
+pub struct Addresses {
+    /// Its control server, as the driver reaches it.
     pub control: Arc<str>,
+    /// Its data server, as the driver reaches it.
     pub data: Arc<str>,
+    /// Its data server, as other workers reach it. A driver outside the cluster comes through a tunnel, they do not.
+    pub peer: Arc<str>,
 }
 
 /// A process that shook hands.

@@ -10,7 +10,7 @@ use daft_k8s_control::{
     Client, ClientError, PROTOCOL_VERSION,
     proto::{CancelTaskRequest, DropPartitionsRequest, EndQueryRequest, HandshakeRequest},
 };
-use daft_k8s_core::{Event, Incarnation, LaunchId, WorkerId};
+use daft_k8s_core::{Addresses, Event, Incarnation, LaunchId, WorkerId};
 use tokio::{
     sync::{mpsc, watch},
     task::JoinSet,
@@ -35,8 +35,7 @@ const TICKETS_PER_CALL: usize = 2048;
 /// What may be asked of a link. Dropping it closes the connection.
 pub(super) struct Link {
     pub(super) launch: LaunchId,
-    pub(super) control: Arc<str>,
-    pub(super) data_address: Arc<str>,
+    pub(super) addresses: Addresses,
     submissions: mpsc::UnboundedSender<Submission>,
     requests: mpsc::UnboundedSender<Request>,
     uploads: Arc<Uploads>,
@@ -68,8 +67,7 @@ impl Link {
         inner: &Arc<Inner>,
         worker: WorkerId,
         launch: LaunchId,
-        control: Arc<str>,
-        data_address: Arc<str>,
+        addresses: Addresses,
         known: Option<Incarnation>,
     ) -> Self {
         let (submissions, to_submit) = mpsc::unbounded_channel();
@@ -78,9 +76,10 @@ impl Link {
         let uploads = Arc::new(Uploads::default());
         // The launcher's news come on a thread of its own; the channel is made for ours.
         let _entered = inner.runtime.enter();
-        match daft_k8s_control::connect_lazily(&control, &inner.config.token) {
+        match daft_k8s_control::connect_lazily(&addresses.control, &inner.config.token) {
             Ok(client) => {
-                let peer = Peer { inner: inner.clone(), worker, launch, client, data_address: data_address.clone() };
+                let data_address = addresses.data.clone();
+                let peer = Peer { inner: inner.clone(), worker, launch, client, data_address };
                 let behind = peer.run(known, to_submit, submissions.downgrade(), to_request, uploads.clone());
                 inner.runtime.spawn(until_closed(closed, behind));
             }
@@ -90,7 +89,7 @@ impl Link {
                 runtime.spawn(async move { inner.feed(Event::Refused { worker, launch, reason }) });
             }
         }
-        Self { launch, control, data_address, submissions, requests, uploads, _open: open }
+        Self { launch, addresses, submissions, requests, uploads, _open: open }
     }
 
     // A send to a link that is closing is no loss: the pool sends the task elsewhere when it hears of it.

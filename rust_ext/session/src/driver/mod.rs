@@ -28,7 +28,7 @@ use std::{
 
 use bytes::Bytes;
 use daft_k8s_core::{
-    Action, Attempt, Event, FailKind, LaunchId, Pool, PoolConfig, TaskId, TaskKey, TaskPhase, WorkerId,
+    Action, Addresses, Attempt, Event, FailKind, LaunchId, Pool, PoolConfig, TaskId, TaskKey, TaskPhase, WorkerId,
 };
 use daft_k8s_data::{DataClient, PartitionData};
 use parking_lot::Mutex;
@@ -200,9 +200,9 @@ impl Driver {
         self.inner.readiness.subscribe()
     }
 
-    /// The launcher: a process listens at these `host:port` addresses.
-    pub fn worker_started(&self, worker: WorkerId, launch: LaunchId, control: String, data: String) {
-        self.inner.feed(Event::Started { worker, launch, control, data });
+    /// The launcher: a process listens.
+    pub fn worker_started(&self, worker: WorkerId, launch: LaunchId, addresses: Addresses) {
+        self.inner.feed(Event::Started { worker, launch, addresses });
     }
 
     /// The launcher: a process is gone, or never came.
@@ -361,7 +361,7 @@ impl Inner {
     fn renew_link(self: &Arc<Self>, state: &mut State, worker: WorkerId, launch: LaunchId) {
         let incarnation = state.pool.worker(worker).and_then(|view| view.incarnation.cloned());
         if let Some(link) = state.links.get_mut(&worker).filter(|link| link.launch == launch) {
-            *link = Link::open(self, worker, launch, link.control.clone(), link.data_address.clone(), incarnation);
+            *link = Link::open(self, worker, launch, link.addresses.clone(), incarnation);
         }
     }
 
@@ -385,14 +385,14 @@ impl Inner {
                 self.host.log(Level::Debug, format!("{worker}: stop launch {launch}: {reason}"));
                 self.host.stop(worker, launch, &reason);
             }
-            Action::Connect { worker, launch, control, data } => {
-                state.links.insert(worker, Link::open(self, worker, launch, control, data, None));
+            Action::Connect { worker, launch, addresses } => {
+                state.links.insert(worker, Link::open(self, worker, launch, addresses, None));
             }
             Action::Disconnect { worker, launch } => {
                 if state.links.get(&worker).is_some_and(|link| link.launch == launch)
                     && let Some(link) = state.links.remove(&worker)
                 {
-                    self.data.forget(&link.data_address);
+                    self.data.forget(&link.addresses.data);
                 }
             }
             Action::Send { task, attempt, worker, launch } => task::send(self, state, task, attempt, worker, launch),

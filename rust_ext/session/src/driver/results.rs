@@ -53,7 +53,7 @@ impl Driver {
         let address: Arc<str> = {
             let state = self.inner.state.lock();
             match state.links.get(&worker) {
-                Some(link) if link.launch == launch => link.data_address.clone(),
+                Some(link) if link.launch == launch => link.addresses.data.clone(),
                 _ => return Err(FetchFailure::Gone(loss_of_input(&state, worker, launch))),
             }
         };

@@ -21,6 +21,7 @@ impl Driver {
                     "incarnation": view.incarnation.map(ToString::to_string),
                     "control_address": view.control,
                     "data_address": view.data,
+                    "peer_address": view.peer,
                     "tasks": view.tasks,
                     "restarts": view.restarts,
                     "last_loss": view.reason,

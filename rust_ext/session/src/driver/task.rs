@@ -101,7 +101,7 @@ pub(super) struct Submission {
     pub(super) attempt: Attempt,
     pub(super) key: String,
     pub(super) spec: Arc<TaskSpec>,
-    /// Where each input is to be fetched, parallel to `spec.inputs`; "" is the worker itself.
+    /// Where the worker is to fetch each input, parallel to `spec.inputs`; "" is the worker itself.
     places: Vec<Vec<Arc<str>>>,
     /// Inputs that the driver owns and the worker must be given first.
     pub(super) uploads: Vec<(String, PartitionData)>,
@@ -148,7 +148,7 @@ fn locate_inputs(state: &State, spec: &TaskSpec, worker: WorkerId, launch: Launc
                 }
                 Place::Worker(holder, of_launch) if (*holder, *of_launch) == (worker, launch) => itself.clone(),
                 Place::Worker(holder, of_launch) => match state.links.get(holder) {
-                    Some(link) if link.launch == *of_launch => link.data_address.clone(),
+                    Some(link) if link.launch == *of_launch => link.addresses.peer.clone(),
                     _ => return Err(loss_of_input(state, *holder, *of_launch)),
                 },
             });

@@ -15,7 +15,7 @@ fn a_call_is_made_once_and_answered_though_its_stream_breaks() {
     let (id, launch) = session.next_launch();
     let worker = session.worker(id);
     let proxy = Proxy::start(session.runtime.handle(), &worker.control());
-    session.driver.worker_started(id, launch, proxy.address.clone(), worker.data());
+    session.started(id, launch, proxy.address.clone(), worker.data());
     session.until_ready(1);
     for round in 0..5 {
         let (sender, answers) = channel();
@@ -45,7 +45,7 @@ fn what_was_dropped_while_the_connection_was_broken_is_dropped_later() {
     let (id, launch) = session.next_launch();
     let worker = session.worker(id);
     let proxy = Proxy::start(session.runtime.handle(), &worker.control());
-    session.driver.worker_started(id, launch, proxy.address.clone(), worker.data());
+    session.started(id, launch, proxy.address.clone(), worker.data());
     let ending = session.submit(1, vec![]);
     worker.finish(&worker.next_run().key, [crate::fixture::numbers(0..3)]);
     let partitions = ending.partitions();

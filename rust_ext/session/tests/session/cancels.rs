@@ -74,7 +74,7 @@ fn a_task_is_cancelled_while_its_partition_is_still_sent_and_leaves_nothing_behi
     let worker = session.worker(id);
     let proxy = Proxy::start(session.runtime.handle(), &worker.data());
     proxy.hold();
-    session.driver.worker_started(id, launch, worker.control(), proxy.address.clone());
+    session.started(id, launch, worker.control(), proxy.address.clone());
     let ending = session.submit(1, vec![session.driver.put(numbers(0..1000))]);
     thread::sleep(Duration::from_millis(300));
     session.driver.cancel(ending.task);

@@ -11,7 +11,7 @@ use std::{
 
 use arrow_array::{ArrayRef, Int64Array, RecordBatch};
 use bytes::Bytes;
-use daft_k8s_core::{Backoff, LaunchId, PoolConfig, TaskId, WorkerId};
+use daft_k8s_core::{Addresses, Backoff, LaunchId, PoolConfig, TaskId, WorkerId};
 use daft_k8s_data::PartitionData;
 use daft_k8s_session::{
     Level,
@@ -183,13 +183,19 @@ impl Session {
         for _ in 0..session.settings.workers {
             let (id, launch) = session.next_launch();
             let worker = session.worker(id);
-            session.driver.worker_started(id, launch, worker.control(), worker.data());
+            session.started(id, launch, worker.control(), worker.data());
             workers.insert(id.0, worker);
         }
         session.until_ready(session.settings.workers as usize);
         let mut workers: Vec<_> = workers.into_iter().collect();
         workers.sort_by_key(|(id, _)| *id);
         (session, workers.into_iter().map(|(_, worker)| worker).collect())
+    }
+
+    /// The driver hears that a process listens there.
+    pub fn started(&self, worker: WorkerId, launch: LaunchId, control: String, data: String) {
+        let peer = data.as_str().into();
+        self.driver.worker_started(worker, launch, Addresses { control: control.into(), data: data.into(), peer });
     }
 
     pub fn next_launch(&self) -> (WorkerId, LaunchId) {

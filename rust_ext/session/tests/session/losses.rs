@@ -20,7 +20,7 @@ fn a_task_of_a_worker_that_died_runs_again_on_the_next_one() {
     session.driver.worker_exited(WorkerId(0), LaunchId(1), "out of memory".into(), true);
     let (id, launch) = session.next_launch();
     let worker = session.worker(id);
-    session.driver.worker_started(id, launch, worker.control(), worker.data());
+    session.started(id, launch, worker.control(), worker.data());
     let delivery = worker.next_run();
     assert_eq!(delivery.key, "q/1.2");
     worker.finish(&delivery.key, [numbers(0..2)]);
@@ -53,7 +53,7 @@ fn lost_inputs_are_reported_though_every_slot_is_busy() {
         let worker = session.worker(id);
         // Nobody listens where worker-1's data is said to be.
         let data = if id.0 == 1 { "127.0.0.1:9".into() } else { worker.data() };
-        session.driver.worker_started(id, launch, worker.control(), data);
+        session.started(id, launch, worker.control(), data);
         workers[id.0 as usize] = Some(worker);
     }
     session.until_ready(2);
@@ -78,7 +78,7 @@ fn news_of_lost_inputs_of_an_old_attempt_is_stale() {
         let worker = session.worker(id);
         // Others ask for worker-1's partitions at a store that has never heard of them.
         let data = if id.0 == 1 { stranger.data() } else { worker.data() };
-        session.driver.worker_started(id, launch, worker.control(), data);
+        session.started(id, launch, worker.control(), data);
         workers[id.0 as usize] = Some(worker);
     }
     session.until_ready(2);
@@ -105,7 +105,7 @@ fn a_worker_restarted_in_place_is_a_new_one_to_the_driver() {
     let old = session.worker(id);
     let control = Proxy::start(session.runtime.handle(), &old.control());
     let data = Proxy::start(session.runtime.handle(), &old.data());
-    session.driver.worker_started(id, launch, control.address.clone(), data.address.clone());
+    session.started(id, launch, control.address.clone(), data.address.clone());
     let given = session.driver.put(numbers(0..3));
     let first = session.submit(1, vec![given.clone()]);
     old.finish(&old.next_run().key, []);

@@ -137,7 +137,7 @@ fn shutdown_while_a_worker_is_being_connected_leaves_nothing_behind() {
     let (id, launch) = session.next_launch();
     let waiting = session.submit(1, vec![]);
     // A port at which nobody listens: the handshake is tried again and again.
-    session.driver.worker_started(id, launch, "127.0.0.1:9".into(), "127.0.0.1:9".into());
+    session.started(id, launch, "127.0.0.1:9".into(), "127.0.0.1:9".into());
     session.driver.shutdown();
     assert!(waiting.lost().contains("shut down"));
     let tasks = session.runtime.metrics();

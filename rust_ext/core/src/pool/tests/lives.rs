@@ -8,18 +8,14 @@ const SURPLUS: &str = "the worker is no longer wanted";
 fn wanted_workers_are_launched_at_once_and_ready_after_the_handshake() {
     let mut stage = Stage::new(small());
     assert_eq!(stage.tell(Event::SetDesired(2)), [launch(0, 1), launch(1, 1)]);
-    let connect = Action::Connect {
-        worker: w(1),
-        launch: LaunchId(1),
-        control: "worker-1:7777".into(),
-        data: "worker-1:7778".into(),
-    };
+    let connect = Action::Connect { worker: w(1), launch: LaunchId(1), addresses: at("worker-1") };
     assert_eq!(stage.start(w(1)), [connect]);
     assert_eq!(stage.pool.ready_count(), 0);
     assert_eq!(stage.connect(w(1), "b"), [ready(1, 1, "b")]);
     assert_eq!(stage.pool.ready_count(), 1);
     let view = stage.pool.worker(w(1)).unwrap();
     assert_eq!((view.control, view.data), (Some("worker-1:7777"), Some("worker-1:7778")));
+    assert_eq!(view.peer, Some("worker-1.peers:7778"));
     assert_eq!(view.incarnation.map(Incarnation::as_str), Some("b"));
 }
 
@@ -35,9 +31,8 @@ fn a_start_that_is_reported_twice_connects_once_but_follows_a_new_address() {
     stage.tell(Event::SetDesired(1));
     stage.start(w(0));
     assert_eq!(stage.start(w(0)), []);
-    let (control, data) = ("h:1".to_owned(), "h:2".to_owned());
-    let moved = stage.tell(Event::Started { worker: w(0), launch: LaunchId(1), control, data });
-    let connect = Action::Connect { worker: w(0), launch: LaunchId(1), control: "h:1".into(), data: "h:2".into() };
+    let moved = stage.tell(Event::Started { worker: w(0), launch: LaunchId(1), addresses: at("elsewhere") });
+    let connect = Action::Connect { worker: w(0), launch: LaunchId(1), addresses: at("elsewhere") };
     assert_eq!(moved, [disconnect(0, 1), connect]);
     assert_eq!(stage.pool.next_deadline(), Some(secs(60)), "the start timeout goes on");
 }
@@ -199,7 +194,7 @@ fn news_of_an_old_launch_is_ignored() {
     let (worker, launch) = (w(0), LaunchId(1));
     let reason = || "late".to_owned();
     for event in [
-        Event::Started { worker, launch, control: "a:1".to_owned(), data: "a:2".to_owned() },
+        Event::Started { worker, launch, addresses: at("late") },
         Event::Connected { worker, launch, incarnation: "late".into() },
         Event::Refused { worker, launch, reason: reason() },
         Event::Exited { worker, launch, reason: reason(), restartable: false },

@@ -26,6 +26,12 @@ const fn t(number: u64) -> TaskId {
     TaskId(number)
 }
 
+/// Where a worker of this host listens.
+fn at(host: &str) -> Addresses {
+    let (control, data) = (format!("{host}:7777").into(), format!("{host}:7778").into());
+    Addresses { control, data, peer: format!("{host}.peers:7778").into() }
+}
+
 fn small() -> PoolConfig {
     PoolConfig {
         slots_per_worker: 1,
@@ -78,8 +84,8 @@ impl Stage {
 
     fn start(&mut self, worker: WorkerId) -> Vec<Action> {
         let launch = self.launch(worker);
-        let (control, data) = (format!("{worker}:7777"), format!("{worker}:7778"));
-        self.tell(Event::Started { worker, launch, control, data })
+        let addresses = at(&format!("{worker}"));
+        self.tell(Event::Started { worker, launch, addresses })
     }
 
     fn connect(&mut self, worker: WorkerId, incarnation: &str) -> Vec<Action> {

@@ -247,8 +247,7 @@ impl Observer {
         let (launch, phase) = (view.launch, view.phase);
         match phase {
             WorkerPhase::Starting => {
-                let (control, data) = ("h:1".to_owned(), "h:2".to_owned());
-                self.tell(Event::Started { worker, launch, control, data });
+                self.tell(Event::Started { worker, launch, addresses: at("h") });
             }
             WorkerPhase::Connecting => self.connect(worker, launch),
             WorkerPhase::Ready | WorkerPhase::Draining => self.finish(worker),
