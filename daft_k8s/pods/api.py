@@ -24,6 +24,9 @@ _SILENCE_SECONDS = 120.0
 """How long a watch may be silent: the server sends a bookmark about each minute."""
 _CONNECT_SECONDS = 10.0
 _PAGE = 500
+_UNANSWERED = (aiohttp.ClientError, OSError, asyncio.TimeoutError, ValueError, config.ConfigException,
+               client.OpenApiException)  # fmt: skip
+"""What stands for "no answer". Without a token that can be read (its file is being replaced) there is none either."""
 
 
 class Api(Protocol):
@@ -37,6 +40,7 @@ class Api(Protocol):
     def watch_pods(self, namespace: str, selector: str, version: str) -> AsyncGenerator[dict[str, Any], None]: ...
     async def create_secret(self, namespace: str, secret: dict[str, Any]) -> None: ...
     async def delete_secret(self, namespace: str, name: str) -> None: ...
+    async def may(self, namespace: str, group: str, resource: str, verb: str) -> bool: ...
     async def close(self) -> None: ...
 
 
@@ -47,6 +51,7 @@ class KubernetesApi:
         self._client = client.ApiClient(configuration)
         # Without its types: they promise models, where there are answers to be read.
         self._core: Any = client.CoreV1Api(self._client)
+        self._authorization: Any = client.AuthorizationV1Api(self._client)
 
     @classmethod
     def in_cluster(cls) -> KubernetesApi:
@@ -122,7 +127,7 @@ class KubernetesApi:
                                 json.dumps(event.get("object", {})).encode(),
                             )
                         yield event
-        except (aiohttp.ClientError, OSError, asyncio.TimeoutError, ValueError) as error:
+        except _UNANSWERED as error:
             raise _unanswered("watch pods", error) from error
 
     async def create_secret(self, namespace: str, secret: dict[str, Any]) -> None:
@@ -136,6 +141,17 @@ class KubernetesApi:
             if error.status != 404:
                 raise
 
+    async def may(self, namespace: str, group: str, resource: str, verb: str) -> bool:
+        """Whether this process has a right; every account may ask that about itself."""
+        attributes = {"namespace": namespace, "group": group, "resource": resource, "verb": verb}
+        review = {
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SelfSubjectAccessReview",
+            "spec": {"resourceAttributes": attributes},
+        }
+        answer = await self._call("review rights", self._authorization.create_self_subject_access_review, review)
+        return bool((answer.get("status") or {}).get("allowed"))
+
     async def close(self) -> None:
         await self._client.close()
 
@@ -147,7 +163,7 @@ class KubernetesApi:
                 if not 200 <= response.status < 300:
                     raise await _error(action, response)
                 content = await response.json(content_type=None)
-        except (aiohttp.ClientError, OSError, asyncio.TimeoutError, ValueError) as error:
+        except _UNANSWERED as error:
             raise _unanswered(action, error) from error
         return content if isinstance(content, dict) else {}
 

@@ -198,7 +198,8 @@ class PodLauncher:
                     if self._setup.done() and self._setup.exception() is not None:
                         self._begin_setup()
                     continue
-                advice = explain(error, namespace or self._configuration.namespace or "the driver's own")
+                where = namespace or self._configuration.namespace or "the driver's own"
+                advice = explain(error, where, self._configuration)
                 self._tell(self._launches.failed(key, advice.text, restartable=advice.restartable))
                 return
             except DaftK8sError as error:

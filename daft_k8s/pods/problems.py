@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-RULES = """rules:
-- apiGroups: [""]
-  resources: ["pods"]
-  verbs: ["create", "get", "list", "watch", "delete", "deletecollection"]
-- apiGroups: [""]
-  resources: ["secrets"]
-  verbs: ["create", "delete"]"""
-"""What the driver's service account needs in its namespace."""
+from daft_k8s.pods.rights import role_rules_text
+
+if TYPE_CHECKING:
+    from daft_k8s.config import Configuration
 
 _RETRIED = frozenset((408, 409, 429, 500, 502, 503, 504))
 
@@ -77,7 +74,7 @@ class Advice:
     restartable: bool
 
 
-def explain(error: ApiError, namespace: str) -> Advice:
+def explain(error: ApiError, namespace: str, configuration: Configuration | None = None) -> Advice:
     """What the error of making something in the namespace means for the pool."""
     words = f"Kubernetes says: {error.message}"
     if error.over_quota:
@@ -89,7 +86,7 @@ def explain(error: ApiError, namespace: str) -> Advice:
     if error.status == 403 and error.reason in ("Forbidden", "") and " cannot " in f" {error.message} ":
         return Advice(
             f"the driver's service account may not {error.action} in the namespace {namespace!r}; {words}. It needs a "
-            f"Role with\n{RULES}",
+            f"Role with\n{role_rules_text(configuration)}",
             False,
         )
     if error.status == 403:  # Pod Security, admission webhooks, policies

@@ -7,7 +7,9 @@ import logging
 from collections.abc import Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any
 
-from daft_k8s.pods import names
+from daft_k8s.errors import WorkerStartError
+from daft_k8s.pods import names, rights
+from daft_k8s.pods.driver_pod import own_namespace
 from daft_k8s.pods.manifest import session_secret
 from daft_k8s.pods.problems import ApiError
 
@@ -65,11 +67,12 @@ class SessionObjects:
 
         Raises:
             ApiError: The cluster refused something, or did not answer.
-            DaftK8sError: The home is not known.
+            DaftK8sError: The home is not known, or rights are missing there.
         """
         if self.api is None:
             self.api = self._connect()
-        home = await self._find_home(self.api, self._configuration)
+        home = await self._find_home_or_explain(self.api)
+        await self._check_rights(self.api, home.namespace)
         secret = session_secret(self._session_id, self._token, home)
         self.home = home
         try:
@@ -84,6 +87,31 @@ class SessionObjects:
                 names.secret_name(self._session_id),
             )
         return self.api, home
+
+    async def _find_home_or_explain(self, api: Api) -> Home:
+        try:
+            return await self._find_home(api, self._configuration)
+        except ApiError as error:
+            namespace = self._configuration.namespace or own_namespace()
+            if error.status == 403 and namespace is not None:
+                await self._check_rights(api, namespace)
+            raise
+
+    async def _check_rights(self, api: Api, namespace: str) -> None:
+        """Names every right that is missing at once, before anything is made."""
+        questions = list(rights.questions(self._configuration))
+        try:
+            answers = await asyncio.gather(
+                *(api.may(namespace, right.group, right.resource, right.verb) for right in questions)
+            )
+        except ApiError as error:
+            logger.debug("the driver's rights could not be reviewed: %s", error)  # then calls tell, one by one
+            return
+        missing = [right for right, allowed in zip(questions, answers, strict=True) if not allowed]
+        if any(not right.optional for right in missing):
+            raise WorkerStartError(rights.explain_missing(missing, namespace, self._configuration))
+        if missing:
+            logger.info("the driver works without these rights: %s", ", ".join(map(str, missing)))
 
     async def delete_pod(self, pod: str, grace_seconds: int) -> None:
         """Deletes a Pod; tries again where that may help, and else says so."""

@@ -81,6 +81,8 @@ class Tracker:
                 await self.list()
             except ApiError as error:
                 logger.warning("the workers' Pods could not be listed: %s", error)
+            except Exception:
+                logger.exception("a list of the workers' Pods could not be understood")
 
     async def _watch(self) -> None:
         version = ""
@@ -99,6 +101,10 @@ class Tracker:
                 if error.status == 410:  # too old: only a new list helps
                     version = ""
                 logger.debug("the watch of the workers' Pods broke: %s", error)
+            except Exception:
+                # Whatever it was: the next list tells the truth, and a tracker that has ended tells nothing.
+                failed, version = True, ""
+                logger.exception("news of the workers' Pods could not be understood")
             if self._clock() - began >= _STEADY_SECONDS:
                 delay = 0.0
             elif failed or self._clock() - began < 1.0:

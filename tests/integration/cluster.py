@@ -10,11 +10,9 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
-import yaml
+from daft_k8s.pods.rights import role_rules
 
-from daft_k8s.pods.problems import RULES
-
-SECRETS_AND_PODS = yaml.safe_load(RULES)["rules"]
+RULES = role_rules()
 
 PREAMBLE = """
 import json, os, sys, time
@@ -132,7 +130,7 @@ class Namespace:
             given={"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.name, "labels": labels}},
         )
         self.kubectl("create", "serviceaccount", "driver")
-        self.set_rules(SECRETS_AND_PODS)
+        self.set_rules(RULES)
         self.kubectl("create", "rolebinding", "driver", "--role=driver", f"--serviceaccount={self.name}:driver")
 
     def set_rules(self, rules: list[dict[str, Any]]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.integration.cluster import SECRETS_AND_PODS, Namespace
+from tests.integration.cluster import RULES, Namespace
 
 FAILING = """
 begin = time.monotonic()
@@ -40,12 +40,18 @@ def test_what_cannot_be_is_told_within_a_minute(namespace: Namespace, options: d
     assert facts["seconds"] < 60
 
 
-def test_a_missing_right_is_named_with_the_role_that_gives_it(empty_namespace: Namespace) -> None:
-    rules = [dict(rule, verbs=[verb for verb in rule["verbs"] if verb != "create"]) for rule in SECRETS_AND_PODS[:1]]
-    empty_namespace.set_rules(rules + SECRETS_AND_PODS[1:])
+def test_missing_rights_are_named_with_the_role_that_gives_them(empty_namespace: Namespace) -> None:
+    without = {"pods": ("create", "watch"), "secrets": ("delete",)}
+    empty_namespace.set_rules(
+        [
+            dict(rule, verbs=[verb for verb in rule["verbs"] if verb not in without.get(rule["resources"][0], ())])
+            for rule in RULES
+        ]
+    )
     facts = empty_namespace.start(FAILING.format(options={})).finish()
-    assert "may not create pods" in facts["error"]
+    assert "may not create pods, watch pods, delete secrets" in facts["error"]
     assert 'verbs: ["create"' in facts["error"]
+    assert facts["seconds"] < 60
 
 
 @pytest.mark.parametrize(("workers", "error"), [(1, None), (0, "exceeded quota")])

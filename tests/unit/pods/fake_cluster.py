@@ -27,6 +27,8 @@ class FakeCluster:
         self.calls: list[str] = []
         self.problems: dict[str, list[ApiError]] = {}
         """By action: each is raised once, in order."""
+        self.forbidden: set[str] = set()
+        """Rights that the driver does not have, such as "watch pods"."""
         self.watch_is_deaf = False
         self.before_create: Callable[[], None] | None = None
         self.closed = False
@@ -105,6 +107,10 @@ class FakeCluster:
     async def delete_secret(self, namespace: str, name: str) -> None:
         self._called("delete secrets")
         self.secrets.pop(name, None)
+
+    async def may(self, namespace: str, group: str, resource: str, verb: str) -> bool:
+        self._called("review rights")
+        return f"{verb} {resource}" not in self.forbidden
 
     async def close(self) -> None:
         self.closed = True
