@@ -31,6 +31,10 @@ class WorkerLostError(DaftK8sError):
     """A worker was lost and with it something that could not be run again; run the query again."""
 
 
+class CodeError(DaftK8sError):
+    """Code that tasks need is not on the workers and cannot be brought there; the message names it and says how."""
+
+
 class TaskError(DaftK8sError):
     """A task failed on a worker; the message names task and worker and carries the worker's traceback."""
 

@@ -7,10 +7,12 @@ payload, which belongs to one task. Partitions never travel here. Daft's objects
 
 from __future__ import annotations
 
+import io
 import itertools
 import pickle
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from daft_k8s.code.reference import CodeReference
 from daft_k8s.errors import TaskError
 
 if TYPE_CHECKING:
@@ -44,9 +46,13 @@ def encode_plan(task: RaySwordfishTask) -> bytes:
     return pickle.dumps(task.plan(), _PICKLE_PROTOCOL)
 
 
-def encode_payload(task: RaySwordfishTask) -> bytes:
-    """Everything else of a task."""
-    return pickle.dumps((task.config(), task.context(), task.inputs()), _PICKLE_PROTOCOL)
+def encode_payload(task: RaySwordfishTask, code: CodeReference | None = None) -> bytes:
+    """Everything else of a task.
+
+    What code it needs comes first, as a pickle of its own: it is read before anything that may import that code.
+    """
+    needs = pickle.dumps(None if code is None else tuple(code), _PICKLE_PROTOCOL)
+    return needs + pickle.dumps((task.config(), task.context(), task.inputs()), _PICKLE_PROTOCOL)
 
 
 def decode_plan(plan: bytes) -> LocalPhysicalPlan:
@@ -57,7 +63,15 @@ def decode_plan(plan: bytes) -> LocalPhysicalPlan:
 
 def decode_payload(payload: bytes) -> TaskPayload:
     """The inverse of `encode_payload`, for the worker."""
-    return TaskPayload(*pickle.loads(payload))
+    stream = io.BytesIO(payload)
+    pickle.load(stream)
+    return TaskPayload(*pickle.load(stream))
+
+
+def decode_code(payload: bytes) -> CodeReference | None:
+    """The code that a task needs; None: nothing that the worker does not have. Imports nothing of the user's."""
+    needs = pickle.loads(payload)  # up to the end of the first pickle
+    return None if needs is None else CodeReference(*needs)
 
 
 class FlightReference(NamedTuple):

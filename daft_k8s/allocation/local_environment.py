@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -72,6 +73,7 @@ def worker_environment(
         "ORPHAN_TIMEOUT_SECONDS": configuration.orphan_timeout_seconds,
         "DRAIN_TIMEOUT_SECONDS": configuration.drain_timeout_seconds,
         "MAX_MESSAGE_BYTES": configuration.max_message_bytes,
+        "PIP": json.dumps(configuration.pip) if configuration.pip else "",
         "LOG_FORMAT": configuration.log_format,
         "LOG_LEVEL": configuration.log_level,
     }

@@ -16,6 +16,7 @@ SIZE = "The size of a worker"
 WAITS = "Waiting and giving up"
 DATA = "Data"
 LOGS = "Logs"
+CODE = "Code"
 PODS = "Pods"
 
 
@@ -140,6 +141,21 @@ class Configuration:
     log_format: Literal["text", "json"] = option(choice("text", "json"), "text", topic=LOGS)
     """How workers log: lines for people, or JSON with session, query, task and worker for a log store
     (`production` and `high-performance`)."""
+
+    working_dir: str = option(options.CODE_FOLDER, "auto", topic=CODE)
+    """The code that tasks import, besides what is installed. `auto`: the Python modules of the folder that the
+    script lies in. `none`: nothing is shipped. A folder or an archive, here or behind a URI: all files of it, and
+    tasks run in a copy of it. `local://` and an absolute path: a folder that is in the workers' image. `auto` does
+    nothing for local workers, as they import from wherever the driver does. A relative path starts at the file that
+    holds it."""
+
+    code_size_limit_bytes: int = option(options.CODE_BYTES, 100 * 2**20, topic=CODE, name="code_size_limit")
+    """The largest code that is shipped, before compression. Every worker holds it once on its spill volume, the
+    driver in memory; 100Mi is far above any code and below most data sets that lie beside a script by mistake."""
+
+    pip: tuple[str, ...] = option(options.REQUIREMENTS, (), topic=CODE)
+    """Packages that every worker installs with pip when it starts, onto its spill volume. Settings of pip itself, such
+    as PIP_INDEX_URL, go into `env`. What is needed every day belongs in the image: each start waits for pip."""
 
     env: FrozenMap[str] = option(options.ENVIRONMENT, FrozenMap(), topic=PODS, secret=True)
     """Environment variables of workers, local ones included. Their values are never shown or logged, but in

@@ -7,6 +7,7 @@ itself returned, so that it can check a `Configuration` that was made by hand.
 from __future__ import annotations
 
 import math
+import os
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -180,6 +181,36 @@ class AbsolutePath(Kind):
         if "\0" in value:
             raise ValueError("holds a null byte")
         return value
+
+
+@dataclass(frozen=True)
+class CodeFolder(Kind):
+    """Where the code of tasks is: a word, a URI, or a path, which is made absolute."""
+
+    words: tuple[str, ...]
+    schemes: tuple[str, ...]
+
+    @property
+    def accepts(self) -> str:
+        return f"{', '.join(self.words)}, the path of a folder or an archive, or a URI ({', '.join(self.schemes)})"
+
+    def read(self, value: object, base: Path) -> str:
+        if isinstance(value, Path):
+            value = str(value)
+        if not isinstance(value, str):
+            raise ValueError(f"not text but {type_name(value)}")
+        text = value.strip()
+        if not text or "\0" in text:
+            raise ValueError("empty" if not text else "holds a null byte")
+        if text in self.words:
+            return text
+        if "://" in text:
+            if not text.startswith(self.schemes):
+                raise ValueError("not of a scheme that can be read")
+            if text.startswith("local://") and not text.startswith("local:///"):
+                raise ValueError("local:// needs the absolute path of a folder in the image")
+            return text
+        return os.path.abspath(os.path.join(base, os.path.expanduser(text)))
 
 
 def _plain(number: float) -> str:

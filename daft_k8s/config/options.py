@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from daft_k8s.config.frozen import FrozenMap
-from daft_k8s.config.kinds import AbsolutePath, Choice, Cpu, Kind, Memory, Number, Text
+from daft_k8s.config.kinds import AbsolutePath, Choice, CodeFolder, Cpu, Kind, Memory, Number, Text
 from daft_k8s.config.sizing import MIN_WORKER_BYTES
 from daft_k8s.config.structures import ObjectList, PodTemplate, TextList, TextMap
 
@@ -69,6 +69,13 @@ TOLERATIONS = ObjectList(
     "value, effect (NoSchedule, PreferNoSchedule, NoExecute) and tolerationSeconds",
 )
 POD_TEMPLATE = PodTemplate()
+CODE_BYTES = Memory(2**10, 2**31)
+CODE_FOLDER = CodeFolder(
+    ("auto", "none"), ("local://", "s3://", "gs://", "gcs://", "az://", "abfss://", "http://", "https://")
+)
+REQUIREMENTS = TextList(
+    Text(r"[^-\s][^\r\n\0]*", 'one requirement of pip, such as "emoji" or "emoji==2.14.0"', max_length=1024)
+)
 
 
 def choice(*words: str) -> Kind:

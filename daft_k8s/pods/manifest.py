@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -259,6 +260,7 @@ def _environment(
         "ORPHAN_TIMEOUT_SECONDS": configuration.orphan_timeout_seconds,
         "DRAIN_TIMEOUT_SECONDS": configuration.drain_timeout_seconds,
         "MAX_MESSAGE_BYTES": configuration.max_message_bytes,
+        "PIP": json.dumps(configuration.pip) if configuration.pip else "",
         "LOG_FORMAT": configuration.log_format,
         "LOG_LEVEL": configuration.log_level,
     }

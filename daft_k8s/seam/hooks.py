@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from daft.daft import RaySwordfishWorker
 
 from daft_k8s.driver.session import Session, current_session
-from daft_k8s.errors import ConfigurationError
+from daft_k8s.errors import CodeError, ConfigurationError
+from daft_k8s.seam.code_shipment import CodeShipment
 from daft_k8s.seam.flight_shuffle import FlightFolders, remove_folders
 from daft_k8s.seam.limit import LimitCounters, collect_pickled_counters
 from daft_k8s.seam.partitions import fetch_micropartitions
@@ -46,8 +47,16 @@ class WorkerHandle:
     def _submit(self, task: RaySwordfishTask) -> SubmittedTaskHandle:
         self._session.ensure_open()
         query_id = task.context()["query_id"]
-        with collect_pickled_counters() as counters:
-            plan = encode_plan(task)
+        try:
+            with collect_pickled_counters() as counters:
+                plan = encode_plan(task)
+            payload = encode_payload(task, code_shipment(self._session).reference)
+        except Exception as error:  # whatever the __reduce__ of somebody's object raises
+            raise CodeError(
+                f"the task {task.name()} cannot be sent to the workers, because a function or an object of yours in it "
+                f"cannot be pickled: {error}. Make what it names (a lock, a connection) inside the function, or "
+                "in __init__ of a class with @daft.cls, which runs on the workers"
+            ) from error
         limit_counters(self._session).bind(query_id, counters)
         task_id, name = task.id(), task.name()
         handle = self._worker.submit(
@@ -55,7 +64,7 @@ class WorkerHandle:
             task_id=task_id,
             name=name,
             plan=plan,
-            payload=encode_payload(task),
+            payload=payload,
             inputs=[(source, [ref.object_ref for ref in refs]) for source, refs in task.psets().items()],
         )
         return SubmittedTaskHandle(handle, query_id=query_id, task_id=task_id, name=name, counters=counters)
@@ -151,6 +160,14 @@ def limit_counters(session: Session) -> LimitCounters:
     if not isinstance(counters, LimitCounters):
         raise ConfigurationError("the session was not started through daft_k8s.set_runner_k8s")
     return counters
+
+
+def code_shipment(session: Session) -> CodeShipment:
+    """The code that the session's tasks need."""
+    shipment = session.attachments.get("code")
+    if not isinstance(shipment, CodeShipment):
+        raise ConfigurationError("the session was not started through daft_k8s.set_runner_k8s")
+    return shipment
 
 
 def flight_folders(session: Session) -> FlightFolders:

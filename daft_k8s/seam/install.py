@@ -135,10 +135,13 @@ def open_session(configuration: Configuration, **session_arguments: Any) -> Sess
     import daft
     from daft.event_loop import get_or_init_event_loop
 
+    from daft_k8s.code.reference import TARGET_PREFIX as CODE_PREFIX
     from daft_k8s.driver.session import Session, set_current_session
+    from daft_k8s.seam.code_shipment import prepare_code
     from daft_k8s.seam.flight_shuffle import FlightFolders
     from daft_k8s.seam.limit import TARGET_PREFIX, LimitCounters
 
+    shipment = prepare_code(configuration)
     session = Session(
         configuration, loop=get_or_init_event_loop().loop, daft_version=daft.__version__, **session_arguments
     )
@@ -146,6 +149,8 @@ def open_session(configuration: Configuration, **session_arguments: Any) -> Sess
     session.attachments["limit"] = counters
     session.add_call_handler(TARGET_PREFIX, counters.answer)
     session.add_closer(counters.close)
+    session.attachments["code"] = shipment
+    session.add_call_handler(CODE_PREFIX, shipment.answer)
     folders = FlightFolders(session.session_id)
     session.attachments["flight"] = folders
     session.add_closer(folders.remove)

@@ -22,6 +22,7 @@ from daft_k8s.errors import ConfigurationError, DaftK8sError, WorkerStartError
 from daft_k8s.worker import exit_codes
 from daft_k8s.worker.driver_calls import set_current_worker
 from daft_k8s.worker.logs import configure_logging
+from daft_k8s.worker.pip_install import PipInstall
 from daft_k8s.worker.private_directory import make_private_directory, remove_private_directory
 from daft_k8s.worker.settings import WorkerSettings, variable
 
@@ -106,7 +107,13 @@ class WorkerProcess:
         loop.add_signal_handler(signal.SIGTERM, self._on_sigterm)
         make_private_directory(settings.spill_dir)
         try:
-            runner, server = self._build(loop)
+            packages = PipInstall(settings.requirements, os.path.join(settings.spill_dir, "pip"))
+            try:
+                runner, server = self._build(loop)
+                await self._wait_for(packages)
+            except BaseException:
+                await packages.abandon()
+                raise
             try:
                 self._announce(server)
                 await self._stop.wait()
@@ -117,19 +124,34 @@ class WorkerProcess:
         finally:
             remove_private_directory(settings.spill_dir, settings.session_dir, owner_is_gone=self._abandoned)
 
+    async def _wait_for(self, packages: PipInstall) -> None:
+        """Waits for pip, or for somebody who wants the worker to stop."""
+        waits = [asyncio.ensure_future(packages.finish()), asyncio.ensure_future(self._stop.wait())]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            if waits[0].done():
+                waits[0].result()
+            else:
+                await packages.abandon()
+        finally:
+            for wait in waits:
+                wait.cancel()
+
     def _build(self, loop: asyncio.AbstractEventLoop) -> tuple[TaskRunner, WorkerServer]:
         settings = self._settings
         server_class = _import_server()
         try:
             import daft
 
+            from daft_k8s.worker.code import WorkerCode
             from daft_k8s.worker.executor import DaftExecutor, refuse_nested_queries
             from daft_k8s.worker.task_runner import TaskRunner
         except ImportError as error:
             raise WorkerStartError(f"Daft cannot be imported in the worker: {error}") from error
         refuse_nested_queries()
         executor = DaftExecutor(threads=settings.slots, host=settings.host)
-        runner = TaskRunner(executor=executor, worker_id=settings.worker_id)
+        code = WorkerCode(os.path.join(settings.spill_dir, "code"))
+        runner = TaskRunner(executor=executor, worker_id=settings.worker_id, code=code)
         try:
             server = server_class(
                 session_id=settings.session_id,

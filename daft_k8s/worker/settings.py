@@ -7,6 +7,7 @@ Secret can be mapped) and the two pipes of a local worker (`DAFT_K8S_READY_FD`, 
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -60,6 +61,8 @@ class WorkerSettings:
     """How long running tasks may go on after a request to stop."""
     max_message_bytes: int = 64 << 20
     """Largest gRPC message that is accepted."""
+    pip: str = ""
+    """What pip installs before the worker serves: a JSON list of requirements; "": nothing."""
     log_format: str = "text"
     """"text" or "json" (one object a line)."""
     log_level: str = "INFO"
@@ -73,6 +76,11 @@ class WorkerSettings:
     def slots(self) -> int:
         """How many tasks run at once."""
         return max(1, int(self.cpus))
+
+    @property
+    def requirements(self) -> list[str]:
+        """What pip installs before the worker serves."""
+        return [str(requirement) for requirement in json.loads(self.pip)] if self.pip else []
 
     @property
     def store_memory_bytes(self) -> int:

@@ -9,7 +9,10 @@ import traceback
 from collections.abc import Hashable
 from typing import TYPE_CHECKING, Any, Protocol
 
-from daft_k8s.task_payload import decode_payload, encode_error, join_result
+from daft_k8s.code.advice import missing_module, ways_to_ship
+from daft_k8s.errors import CodeError
+from daft_k8s.task_payload import decode_code, decode_payload, encode_error, join_result
+from daft_k8s.worker.code import WorkerCode
 from daft_k8s.worker.executor import RunRequest
 from daft_k8s.worker.logs import query_id_var, task_key_var
 from daft_k8s.worker.pipeline_group import PipelineExecutor, PipelineFailedError, PipelineGroups, PipelineMember
@@ -39,8 +42,9 @@ class TaskServer(OutputStore, Protocol):
 class TaskRunner:
     """All tasks of a worker. Its methods are called on the event loop; `bind` comes first."""
 
-    def __init__(self, *, executor: PipelineExecutor[RunRequest], worker_id: str) -> None:
+    def __init__(self, *, executor: PipelineExecutor[RunRequest], worker_id: str, code: WorkerCode) -> None:
         self._worker_id = worker_id
+        self._code = code
         self._pipelines: PipelineGroups[RunRequest] = PipelineGroups(executor)
         self._plans = PlanCache()
         self._running: dict[str, asyncio.Task[None]] = {}
@@ -110,6 +114,7 @@ class TaskRunner:
 
     async def _execute(self, command: TaskCommand, server: TaskServer) -> bytes:
         has_udf = _HAS_UDF.search(command.name) is not None
+        await self._code.ensure(decode_code(command.payload))
         payload = decode_payload(command.payload)
         plan = await self._plans.get(
             plan_hash=command.plan_hash, plan=command.plan, query_id=command.query_id, has_udf=has_udf
@@ -152,4 +157,11 @@ class TaskRunner:
             if error.shared:
                 hint = " (it shared a pipeline with other tasks of its stage, and all of them fail together)"
         head = f"task {command.key} ({command.name}) failed on {self._worker_id}{hint}:"
-        return cause, head + "\n" + "".join(traceback.format_exception(type(cause), cause, cause.__traceback__))
+        details = "".join(traceback.format_exception(type(cause), cause, cause.__traceback__))
+        module = missing_module(cause)
+        if module is not None:
+            advice = ways_to_ship(module, self._worker_id, self._code.root)
+            details = f"{details}{advice}\n"
+            if isinstance(cause, ModuleNotFoundError):  # not in a UDF, whose own error it would be
+                cause = CodeError(advice)
+        return cause, f"{head}\n{details}"

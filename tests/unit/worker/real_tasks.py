@@ -24,6 +24,7 @@ from daft.daft import LocalPhysicalPlan, PyDaftExecutionConfig, PyMicroPartition
 from daft.recordbatch.micropartition import MicroPartition
 
 from daft_k8s.task_payload import decode_error
+from daft_k8s.worker.code import WorkerCode
 from daft_k8s.worker.executor import DaftExecutor
 from daft_k8s.worker.task_runner import TaskRunner
 
@@ -146,7 +147,7 @@ class Worker:
     def __init__(self) -> None:
         self.executor = Recorder(DaftExecutor(threads=2, host="127.0.0.1"))
         self.server = Server()
-        self.runner = TaskRunner(executor=self.executor, worker_id="worker-0")
+        self.runner = TaskRunner(executor=self.executor, worker_id="worker-0", code=WorkerCode("unused"))
         self.runner.bind(self.server)
         self._task_id = 0
 
@@ -166,7 +167,7 @@ class Worker:
             name=name,
             plan_hash=str(column),
             plan=encoded,
-            payload=pickle.dumps((PyDaftExecutionConfig.from_env(), context, {})),
+            payload=pickle.dumps(None) + pickle.dumps((PyDaftExecutionConfig.from_env(), context, {})),
             inputs=[(source, [Stream(values) for values in partitions])],
         )
         self.server.futures[command.key] = asyncio.get_running_loop().create_future()

@@ -8,6 +8,8 @@ import signal
 import stat
 import subprocess
 import sys
+import time
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
@@ -159,6 +161,47 @@ def test_a_spill_directory_of_another_kind_is_refused(start: StartWorker, tmp_pa
     code, _, err = start().end()
     assert code == 70
     assert "is not a directory of this user" in err
+
+
+def make_wheel(folder: Path, name: str) -> Path:
+    path = folder / f"{name}-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(path, "w") as wheel:
+        wheel.writestr(f"{name}.py", "X = 1\n")
+        wheel.writestr(f"{name}-1.0.dist-info/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+        wheel.writestr(f"{name}-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        wheel.writestr(f"{name}-1.0.dist-info/RECORD", "")
+    return path
+
+
+def test_packages_are_installed_before_the_worker_is_ready_and_gone_with_it(start: StartWorker, tmp_path: Path) -> None:
+    wheel = make_wheel(tmp_path, "tiny_package")
+    worker = start(DAFT_K8S_WORKER_PIP=json.dumps([str(wheel)]), PIP_NO_INDEX="1")
+    worker.wait_ready()
+    installed = list((tmp_path / "deep" / "spill" / "pip").glob("lib/python3.*/site-packages/tiny_package.py"))
+    worker.process.send_signal(signal.SIGTERM)
+    code, _, err = worker.end()
+    assert (code, len(installed)) == (0, 1)
+    assert "with pip" in err
+    assert not (tmp_path / "deep" / "spill").exists()
+
+
+def test_a_package_that_cannot_be_installed_ends_the_worker_with_pips_words(start: StartWorker, tmp_path: Path) -> None:
+    code, _, err = start(DAFT_K8S_WORKER_PIP='["no-such-package"]', PIP_NO_INDEX="1").end()
+    assert code == 70
+    assert "pip install no-such-package failed on the worker: ERROR:" in err
+    assert "No matching distribution found for no-such-package" in err
+    assert not (tmp_path / "deep" / "spill").exists()
+
+
+def test_a_worker_that_is_told_to_stop_does_not_wait_for_pip(start: StartWorker, tmp_path: Path) -> None:
+    blocked = tmp_path / "blocked-1.0-py3-none-any.whl"
+    os.mkfifo(blocked)  # reading it waits for a writer that never comes
+    worker = start(DAFT_K8S_WORKER_PIP=json.dumps([str(blocked)]), PIP_NO_INDEX="1")
+    deadline = time.monotonic() + SECONDS
+    while not (tmp_path / "deep" / "spill" / "pip").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    worker.process.send_signal(signal.SIGTERM)
+    assert worker.end()[0] == 0
 
 
 def test_json_logs_carry_the_ids_and_no_token(start: StartWorker) -> None:

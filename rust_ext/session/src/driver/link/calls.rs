@@ -13,6 +13,10 @@ use crate::{Level, driver::Call};
 /// Answers that are kept to repeat them, should the stream break before the worker has read them.
 const REMEMBERED: usize = 1024;
 
+/// Larger answers are not kept. They are to calls that only read, such as one for a piece of the driver's code, so a
+/// call that comes again is made again.
+const LARGEST_REMEMBERED_BYTES: usize = 64 << 10;
+
 /// Calls that were taken, with their answers: a call that comes again is not made again.
 #[derive(Default)]
 struct Taken {
@@ -30,7 +34,7 @@ impl Taken {
         self.order.push_back(call_id);
         while self.order.len() > REMEMBERED {
             let oldest_is_answered =
-                self.order.front().is_some_and(|oldest| self.answers.get(oldest).is_some_and(Option::is_some));
+                self.order.front().is_some_and(|oldest| self.answers.get(oldest).is_none_or(Option::is_some));
             if !oldest_is_answered {
                 break;
             }
@@ -39,6 +43,16 @@ impl Taken {
             }
         }
         true
+    }
+
+    fn answered(&mut self, answer: &DriverReply) {
+        let is_large = matches!(&answer.outcome, Some(driver_reply::Outcome::Payload(payload))
+            if payload.len() > LARGEST_REMEMBERED_BYTES);
+        if is_large {
+            self.answers.remove(&answer.call_id);
+        } else {
+            self.answers.insert(answer.call_id, Some(answer.clone()));
+        }
     }
 }
 
@@ -60,7 +74,7 @@ impl Peer {
             loop {
                 tokio::select! {
                     Some(answer) = answered.recv() => {
-                        taken.answers.insert(answer.call_id, Some(answer.clone()));
+                        taken.answered(&answer);
                         // A broken stream is noticed below, and the answer repeated on the next one.
                         let _ = replies.send(answer);
                     }
@@ -117,5 +131,35 @@ impl Answer {
 impl Drop for Answer {
     fn drop(&mut self) {
         self.send(Err("the driver did not answer this call".to_owned()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(call_id: u64, bytes: usize) -> DriverReply {
+        let outcome = Some(driver_reply::Outcome::Payload(Bytes::from(vec![0; bytes])));
+        DriverReply { call_id, outcome }
+    }
+
+    #[test]
+    fn a_small_answer_is_repeated_and_a_call_with_a_large_one_is_made_again() {
+        let mut taken = Taken::default();
+        assert!(taken.take(1) && taken.take(2));
+        taken.answered(&answer(1, 8));
+        taken.answered(&answer(2, LARGEST_REMEMBERED_BYTES + 1));
+        assert!(!taken.take(1));
+        assert!(taken.take(2));
+    }
+
+    #[test]
+    fn what_is_remembered_is_bounded_whatever_was_answered() {
+        let mut taken = Taken::default();
+        for call_id in 0..3 * REMEMBERED as u64 {
+            assert!(taken.take(call_id));
+            taken.answered(&answer(call_id, if call_id % 2 == 0 { 8 } else { LARGEST_REMEMBERED_BYTES + 1 }));
+        }
+        assert!(taken.answers.len() <= REMEMBERED && taken.order.len() <= REMEMBERED);
     }
 }

@@ -1,0 +1,32 @@
+"""What a task says about the code that it needs."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+TARGET_PREFIX = "code"
+"""Workers ask their driver for code with the targets `code/<digest>/manifest` and `code/<digest>/<offset>`."""
+
+CHUNK_BYTES = 512 << 10
+"""What one answer of the driver carries: well below the least `max_message_bytes`."""
+
+
+class CodeReference(NamedTuple):
+    """Names code by its content; travels with every task that is sent to a worker which may lack it."""
+
+    digest: str
+    """SHA-256 of the manifest, in hex; "": nothing travels, the code is in the worker's image at `root`."""
+    root: str
+    """The folder on the driver's side. A worker with the same content there uses it as it is."""
+    archive_bytes: int
+    """Size of the bundle that a worker without it fetches."""
+    is_working_dir: bool
+    """The worker also makes it its current folder, so that relative paths mean what they mean on the driver."""
+
+
+def manifest_target(digest: str) -> str:
+    return f"{TARGET_PREFIX}/{digest}/manifest"
+
+
+def chunk_target(digest: str, offset: int) -> str:
+    return f"{TARGET_PREFIX}/{digest}/{offset}"

@@ -1,0 +1,117 @@
+"""The driver's code, chosen and packed when a session begins, and handed to the workers that ask."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import tempfile
+from typing import TYPE_CHECKING
+
+from daft_k8s.code.bundle import CodeBundle, make_bundle
+from daft_k8s.code.reference import CodeReference
+from daft_k8s.code.roots import script_folder
+from daft_k8s.code.selection import select_files
+from daft_k8s.code.unpack import unpack_archive
+from daft_k8s.errors import CodeError
+
+if TYPE_CHECKING:
+    from daft_k8s.config import Configuration
+
+logger = logging.getLogger("daft_k8s")
+
+_BAKED_IN = "local://"
+_COPY_BYTES = 4 << 20
+
+
+class CodeShipment:
+    """What the tasks of a session need. Thread-safe: nothing of it changes.
+
+    Args:
+        bundle: What workers fetch that do not have it; None: nothing travels.
+        reference: What tasks say that they need; None: nothing.
+    """
+
+    def __init__(self, bundle: CodeBundle | None = None, reference: CodeReference | None = None) -> None:
+        self._bundle = bundle
+        self.reference = reference
+
+    def answer(self, worker_id: str, target: str, payload: bytes) -> bytes:
+        """Answers a worker's call for the manifest or a chunk of the archive."""
+        _, digest, what = target.split("/")
+        bundle = self._bundle
+        if bundle is None or digest != bundle.digest:
+            raise LookupError(f"this driver has no code with the digest {digest}")
+        if what == "manifest":
+            return bundle.manifest
+        return bundle.chunk(int(what))
+
+
+def prepare_code(configuration: Configuration) -> CodeShipment:
+    """Chooses and packs the code that workers need.
+
+    Raises:
+        CodeError: It cannot be read, is too large, or leads out of its folder.
+    """
+    wanted = configuration.working_dir
+    if wanted == "none":
+        return CodeShipment()
+    if wanted == "auto":
+        return _prepare_script_folder(configuration)
+    if wanted.startswith(_BAKED_IN):
+        folder = wanted.removeprefix(_BAKED_IN)
+        return CodeShipment(None, CodeReference("", folder, 0, is_working_dir=True))
+    if os.path.isdir(wanted):
+        return _ship_folder(wanted, configuration, shown=wanted)
+    with tempfile.TemporaryDirectory(prefix="daft-code-") as work:
+        archive = wanted
+        if "://" in wanted:
+            archive = os.path.join(work, "archive")
+            _download(wanted, archive, configuration.code_size_limit_bytes)
+        elif not os.path.isfile(wanted):
+            raise CodeError(f"working_dir {wanted} is neither a folder nor an archive; nothing is there")
+        folder = os.path.join(work, "folder")
+        os.mkdir(folder)
+        unpack_archive(archive, wanted, folder, size_limit_bytes=configuration.code_size_limit_bytes)
+        return _ship_folder(folder, configuration, shown=wanted)
+
+
+def _prepare_script_folder(configuration: Configuration) -> CodeShipment:
+    if configuration.allocation == "local":
+        return CodeShipment()  # local workers get the driver's search path
+    found = script_folder()
+    if found is None:
+        return CodeShipment()
+    limit = configuration.code_size_limit_bytes
+    files = select_files(found.path, modules_only=True, size_limit_bytes=limit, shallow=found.shallow)
+    if not files:
+        return CodeShipment()
+    bundle = make_bundle(found.path, files, size_limit_bytes=limit)
+    logger.info(
+        "ships %d modules (%d KiB) of %s to workers that lack them", len(files), bundle.size_bytes >> 10, found.path
+    )
+    return CodeShipment(bundle, bundle.reference(is_working_dir=False))
+
+
+def _ship_folder(folder: str, configuration: Configuration, *, shown: str) -> CodeShipment:
+    limit = configuration.code_size_limit_bytes
+    files = select_files(folder, modules_only=False, size_limit_bytes=limit)
+    bundle = make_bundle(shown, files, size_limit_bytes=limit)
+    logger.info("ships %d files (%d KiB) of %s to workers that lack them", len(files), bundle.size_bytes >> 10, shown)
+    return CodeShipment(bundle, bundle.reference(is_working_dir=True))
+
+
+def _download(uri: str, path: str, size_limit_bytes: int) -> None:
+    """Gets an archive with Daft's own readers, so with the credentials that Daft uses."""
+    import daft
+
+    try:
+        with daft.File(uri).open() as source, open(path, "wb") as target:
+            shutil.copyfileobj(source, target, _COPY_BYTES)
+    except Exception as error:  # whatever Daft's many readers raise
+        raise CodeError(f"working_dir {uri} cannot be read: {error}") from error
+    if os.path.getsize(path) > size_limit_bytes:
+        raise CodeError(
+            f"working_dir {uri} has {os.path.getsize(path)} bytes, and code_size_limit allows {size_limit_bytes}; "
+            "raise it, or leave out what is not code"
+        )

@@ -1,0 +1,118 @@
+"""The driver's code on this worker: found in the image, or fetched once over the driver's own connection."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import logging
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from typing import IO
+
+from daft_k8s.code.reference import CHUNK_BYTES, CodeReference, chunk_target, manifest_target
+from daft_k8s.code.unpack import is_present, read_manifest, unpack_bundle
+from daft_k8s.errors import CodeError
+from daft_k8s.worker.driver_calls import DriverCallError, call_driver
+
+logger = logging.getLogger(__name__)
+
+_CALLS_AHEAD = 8
+"""Chunks asked for at once: enough to fill a connection with some latency, and a few MB of memory."""
+
+Call = Callable[[str, bytes], Awaitable[bytes]]
+
+
+class WorkerCode:
+    """Brings code here and makes it importable, each content once. Used on one event loop.
+
+    Args:
+        folder: Where fetched code is kept; the worker removes it at its end.
+        call: How the driver is asked.
+    """
+
+    def __init__(self, folder: str, call: Call = call_driver) -> None:
+        self._folder = folder
+        self._call = call
+        self._arrivals: dict[CodeReference, asyncio.Task[None]] = {}
+        self.root = ""
+        """The driver's folder whose code was brought here last; "": none."""
+
+    async def ensure(self, reference: CodeReference | None) -> None:
+        """Returns when the code can be imported.
+
+        Raises:
+            CodeError: It cannot be had; the next task tries again.
+        """
+        if reference is None:
+            return
+        arrival = self._arrivals.get(reference)
+        if arrival is None or (arrival.done() and (arrival.cancelled() or arrival.exception() is not None)):
+            arrival = self._arrivals[reference] = asyncio.ensure_future(self._bring(reference))
+        # Shielded: one task's cancellation must not take the code from the others.
+        await asyncio.shield(arrival)
+
+    async def _bring(self, reference: CodeReference) -> None:
+        begin = time.monotonic()
+        if not reference.digest:
+            if not os.path.isdir(reference.root):
+                raise CodeError(
+                    f"working_dir is local://{reference.root}, and this worker's image has no such folder; bake it "
+                    "into the image, or set working_dir to a folder of the driver's, which is shipped"
+                )
+            root, how = reference.root, "of the image"
+        else:
+            root, how = await self._find_or_fetch(reference)
+        make_importable(root)
+        if reference.is_working_dir:
+            os.chdir(root)
+        self.root = reference.root
+        logger.info("uses the driver's code of %s, %s (%.2f s)", reference.root, how, time.monotonic() - begin)
+
+    async def _find_or_fetch(self, reference: CodeReference) -> tuple[str, str]:
+        try:
+            manifest = await self._call(manifest_target(reference.digest), b"")
+        except DriverCallError as error:
+            raise CodeError(f"the driver's code did not arrive: {error}") from error
+        entries = await asyncio.to_thread(read_manifest, manifest, reference.digest)
+        if await asyncio.to_thread(is_present, reference.root, entries):
+            return reference.root, f"{len(entries)} files that are here already"
+        os.makedirs(self._folder, mode=0o700, exist_ok=True)
+        target = tempfile.mkdtemp(prefix=f"{reference.digest[:16]}-", dir=self._folder)
+        with tempfile.TemporaryFile(dir=self._folder) as archive:
+            await self._fetch(reference, archive)
+            await asyncio.to_thread(unpack_bundle, archive, entries, target)
+        return target, f"{len(entries)} files, {reference.archive_bytes >> 10} KiB fetched"
+
+    async def _fetch(self, reference: CodeReference, archive: IO[bytes]) -> None:
+        free = asyncio.Semaphore(_CALLS_AHEAD)
+
+        async def fetch(offset: int) -> None:
+            async with free:
+                chunk = await self._call(chunk_target(reference.digest, offset), b"")
+                if len(chunk) != min(CHUNK_BYTES, reference.archive_bytes - offset):
+                    raise CodeError("a piece of the driver's code arrived incomplete; run the query again")
+                archive.seek(offset)
+                archive.write(chunk)
+
+        pieces = [asyncio.ensure_future(fetch(at)) for at in range(0, reference.archive_bytes, CHUNK_BYTES)]
+        try:
+            await asyncio.gather(*pieces)
+        except DriverCallError as error:
+            raise CodeError(f"the driver's code did not arrive: {error}") from error
+        finally:
+            for piece in pieces:
+                piece.cancel()
+        archive.seek(0)
+
+
+def make_importable(root: str) -> None:
+    """Lets this process, and those that UDFs start, import from a folder ahead of everything else."""
+    if root in sys.path:
+        sys.path.remove(root)
+    sys.path.insert(0, root)
+    others = [entry for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry and entry != root]
+    os.environ["PYTHONPATH"] = os.pathsep.join([root, *others])
+    importlib.invalidate_caches()

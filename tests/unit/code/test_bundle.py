@@ -1,0 +1,146 @@
+"""Bundles: the same content has the same name, and what is unpacked is what was packed or an error."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from daft_k8s.code.bundle import CodeBundle, make_bundle
+from daft_k8s.code.reference import CHUNK_BYTES
+from daft_k8s.code.selection import is_safe_path, select_files
+from daft_k8s.code.unpack import is_present, read_manifest, unpack_archive, unpack_bundle
+from daft_k8s.errors import CodeError
+
+MIB = 2**20
+
+
+def bundle_of(root: Path) -> CodeBundle:
+    files = select_files(str(root), modules_only=False, size_limit_bytes=MIB)
+    return make_bundle(str(root), files, size_limit_bytes=MIB)
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    root = tmp_path / "project"
+    (root / "pkg").mkdir(parents=True)
+    (root / "pkg" / "a.py").write_text("X = 1\n")
+    (root / "tool").write_bytes(bytes(range(256)))
+    (root / "tool").chmod(0o755)
+    return root
+
+
+def test_a_bundle_is_named_by_its_content_alone(project: Path, tmp_path: Path) -> None:
+    first = bundle_of(project)
+    copy = project.rename(tmp_path / "elsewhere")
+    (copy / "tool").touch()
+    assert bundle_of(copy).digest == first.digest
+    (copy / "pkg" / "a.py").write_text("X = 2\n")
+    assert bundle_of(copy).digest != first.digest
+
+
+def test_what_is_unpacked_is_what_was_packed(project: Path, tmp_path: Path) -> None:
+    bundle = bundle_of(project)
+    entries = read_manifest(bundle.manifest, bundle.digest)
+    assert not is_present(str(tmp_path / "copy"), entries)
+    unpack_bundle(io.BytesIO(bundle.archive), entries, str(tmp_path / "copy"))
+    assert is_present(str(tmp_path / "copy"), entries)
+    assert (tmp_path / "copy" / "tool").stat().st_mode & 0o111
+    (tmp_path / "copy" / "pkg" / "a.py").write_text("X = 2\n")
+    assert not is_present(str(tmp_path / "copy"), entries)
+
+
+def test_the_chunks_are_the_archive(project: Path) -> None:
+    import os
+
+    (project / "noise").write_bytes(os.urandom(MIB - 4096))
+    bundle = bundle_of(project)
+    chunks = [bundle.chunk(offset) for offset in range(0, len(bundle.archive), CHUNK_BYTES)]
+    assert len(chunks) > 1 and b"".join(chunks) == bundle.archive
+
+
+def test_another_manifest_than_the_named_one_is_refused(project: Path) -> None:
+    bundle = bundle_of(project)
+    with pytest.raises(CodeError, match="damaged"):
+        read_manifest(bundle.manifest.replace(b"tool", b"fool"), bundle.digest)
+
+
+def test_an_archive_that_differs_from_its_manifest_is_refused(project: Path, tmp_path: Path) -> None:
+    bundle = bundle_of(project)
+    entries = read_manifest(bundle.manifest, bundle.digest)
+    (project / "pkg" / "a.py").write_text("X = 2\n")
+    other = bundle_of(project)
+    with pytest.raises(CodeError, match=r"damaged: pkg/a\.py"):
+        unpack_bundle(io.BytesIO(other.archive), entries, str(tmp_path / "one"))
+    (project / "tool").unlink()
+    (project / "pkg" / "a.py").write_text("X = 1\n")
+    with pytest.raises(CodeError, match="without tool"):
+        unpack_bundle(io.BytesIO(bundle_of(project).archive), entries, str(tmp_path / "two"))
+    with pytest.raises(CodeError, match="cannot be unpacked"):
+        unpack_bundle(io.BytesIO(bundle.archive[:50]), entries, str(tmp_path / "three"))
+
+
+@pytest.mark.parametrize("path", ["", "/etc/passwd", "../a", "a/../../b", "a\\..\\b", "a\0b"])
+def test_paths_that_lead_out_are_unsafe(path: str) -> None:
+    assert not is_safe_path(path)
+
+
+@pytest.mark.parametrize("path", ["a", "a/b.py", "..a/b..", "a/.b"])
+def test_paths_that_stay_are_safe(path: str) -> None:
+    assert is_safe_path(path)
+
+
+def make_tar(path: Path, *members: tuple[tarfile.TarInfo, bytes]) -> str:
+    with tarfile.open(path, "w:gz") as archive:
+        for info, content in members:
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    return str(path)
+
+
+def test_foreign_zips_and_tars_are_unpacked(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "code.zip", "w") as archive:
+        archive.mkdir("pkg")
+        archive.writestr("pkg/a.py", "X = 1\n")
+    tar = make_tar(tmp_path / "code.tgz", (tarfile.TarInfo("./pkg/a.py"), b"X = 1\n"))
+    for number, path in enumerate([str(tmp_path / "code.zip"), tar]):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        unpack_archive(path, "s3://b/code", str(folder), size_limit_bytes=MIB)
+        assert (folder / "pkg" / "a.py").read_text() == "X = 1\n"
+
+
+def test_foreign_archives_that_lead_out_are_refused(tmp_path: Path) -> None:
+    link = tarfile.TarInfo("link")
+    link.type, link.linkname = tarfile.SYMTYPE, "/etc"
+    hostile = [
+        make_tar(tmp_path / "a.tgz", (tarfile.TarInfo("../a.py"), b"")),
+        make_tar(tmp_path / "b.tgz", (tarfile.TarInfo("/tmp/a.py"), b"")),
+        make_tar(tmp_path / "c.tgz", (link, b"")),
+    ]
+    with zipfile.ZipFile(tmp_path / "d.zip", "w") as archive:
+        archive.writestr("../a.py", "")
+    with zipfile.ZipFile(tmp_path / "e.zip", "w") as archive:
+        info = zipfile.ZipInfo("link")
+        info.external_attr = 0o120777 << 16
+        archive.writestr(info, "/etc/passwd")
+    hostile += [str(tmp_path / "d.zip"), str(tmp_path / "e.zip")]
+    folder = tmp_path / "target"
+    folder.mkdir()
+    for path in hostile:
+        with pytest.raises(CodeError, match=r"s3://b/x holds .*(leads out|may lead out)"):
+            unpack_archive(path, "s3://b/x", str(folder), size_limit_bytes=MIB)
+    assert not list(folder.iterdir())
+
+
+def test_a_bomb_and_something_else_are_refused(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("zeros", bytes(2 * MIB))
+    (tmp_path / "page.html").write_text("<html>not found</html>")
+    with pytest.raises(CodeError, match="code_size_limit"):
+        unpack_archive(str(tmp_path / "bomb.zip"), "bomb", str(tmp_path), size_limit_bytes=MIB)
+    with pytest.raises(CodeError, match="neither a zip nor a tar"):
+        unpack_archive(str(tmp_path / "page.html"), "page", str(tmp_path), size_limit_bytes=MIB)

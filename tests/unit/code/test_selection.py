@@ -1,0 +1,139 @@
+"""Which files of a folder are shipped, and from which folder.
+
+Not covered: how they are packed (test_bundle.py).
+"""
+
+from __future__ import annotations
+
+import sys
+import types
+from pathlib import Path
+
+import pytest
+
+from daft_k8s.code import selection
+from daft_k8s.code.roots import script_folder
+from daft_k8s.code.selection import select_files
+from daft_k8s.errors import CodeError
+
+MIB = 2**20
+
+
+def fill(root: Path, *paths: str) -> None:
+    for path in paths:
+        target = root / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(f"# {path}")
+
+
+def chosen(root: Path, *, modules_only: bool = True, shallow: bool = False) -> list[str]:
+    files = select_files(str(root), modules_only=modules_only, size_limit_bytes=MIB, shallow=shallow)
+    return [file.path for file in files]
+
+
+def test_modules_and_packages_are_shipped_and_data_is_not(tmp_path: Path) -> None:
+    fill(tmp_path, "main.py", "helpers.py", "pkg/__init__.py", "pkg/deep/inner.py", "data.parquet", "pkg/notes.txt")
+    assert chosen(tmp_path) == ["helpers.py", "main.py", "pkg/__init__.py", "pkg/deep/inner.py"]
+
+
+def test_a_working_dir_is_shipped_with_its_data(tmp_path: Path) -> None:
+    fill(tmp_path, "main.py", "model/weights.bin")
+    assert chosen(tmp_path, modules_only=False) == ["main.py", "model/weights.bin"]
+
+
+def test_environments_caches_and_hidden_files_are_never_shipped(tmp_path: Path) -> None:
+    fill(
+        tmp_path,
+        "a.py",
+        "env/pyvenv.cfg",
+        "env/lib/b.py",
+        "__pycache__/c.py",
+        ".git/d.py",
+        ".e.py",
+        "node_modules/f.py",
+    )
+    assert chosen(tmp_path) == ["a.py"]
+    assert chosen(tmp_path, modules_only=False) == ["a.py"]
+
+
+def test_ignore_files_count_from_their_own_folder_and_the_later_one_goes_first(tmp_path: Path) -> None:
+    fill(tmp_path, "a.py", "old/b.py", "pkg/c_gen.py", "pkg/d.py", "pkg/old/e.py", "pkg/scratch.py")
+    (tmp_path / ".gitignore").write_text("/old/\n*_gen.py\n")
+    (tmp_path / ".daftignore").write_text("!c_gen.py\n")
+    (tmp_path / "pkg" / ".gitignore").write_text("/scratch.py\n")
+    assert chosen(tmp_path) == ["a.py", "pkg/c_gen.py", "pkg/d.py", "pkg/old/e.py"]
+
+
+def test_a_folder_of_everything_gives_only_its_own_modules(tmp_path: Path) -> None:
+    fill(tmp_path, "a.py", "project/b.py")
+    assert chosen(tmp_path, shallow=True) == ["a.py"]
+
+
+def test_code_above_the_limit_is_refused_with_the_largest_files_and_the_ways_out(tmp_path: Path) -> None:
+    fill(tmp_path, "small.py")
+    (tmp_path / "large.py").write_bytes(b"#" * (MIB + 1))
+    with pytest.raises(CodeError, match=r"too large.*1\.0 MiB in 2 files.*large\.py.*\.daftignore.*code_size_limit"):
+        chosen(tmp_path)
+
+
+def test_too_many_files_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(tmp_path, "a.py", "b.py", "c.py")
+    monkeypatch.setattr(selection, "MAX_FILES", 2)
+    with pytest.raises(CodeError, match="more than 2 files"):
+        chosen(tmp_path)
+    monkeypatch.setattr(selection, "MAX_ENTRIES", 2)
+    with pytest.raises(CodeError, match="more than 2 files and folders"):
+        chosen(tmp_path)
+
+
+def test_a_link_that_leads_out_is_refused_by_name_unless_it_is_data_or_ignored(tmp_path: Path) -> None:
+    root, outside = tmp_path / "root", tmp_path / "outside"
+    fill(root, "a.py")
+    fill(outside, "secret.py")
+    fill(tmp_path / "data", "big.parquet")
+    (root / "data").symlink_to(tmp_path / "data")
+    assert chosen(root) == ["a.py"]
+    (root / "shared").symlink_to(outside)
+    with pytest.raises(CodeError, match=r"shared is a link to .*outside, which is outside of"):
+        chosen(root)
+    (root / ".daftignore").write_text("shared\n")
+    assert chosen(root) == ["a.py"]
+    (root / "b.py").symlink_to(outside / "secret.py")
+    with pytest.raises(CodeError, match=r"b\.py is a link to"):
+        chosen(root)
+
+
+def test_links_within_the_folder_are_followed_and_a_loop_ends(tmp_path: Path) -> None:
+    fill(tmp_path, "pkg/a.py")
+    (tmp_path / "alias.py").symlink_to("pkg/a.py")
+    (tmp_path / "pkg" / "up").symlink_to(tmp_path)
+    assert chosen(tmp_path) == ["alias.py", "pkg/a.py"]
+
+
+def module(name: str, file: Path | None, package: str | None = None) -> types.ModuleType:
+    made = types.ModuleType(name)
+    if file is not None:
+        made.__file__ = str(file)
+    made.__spec__ = None if package is None else types.SimpleNamespace(parent=package)  # type: ignore[assignment]
+    return made
+
+
+def test_the_folder_is_the_scripts_or_the_one_that_holds_the_package(tmp_path: Path) -> None:
+    script = script_folder(module("__main__", tmp_path / "jobs" / "main.py"))
+    assert script is not None and script.path == str(tmp_path.resolve() / "jobs")
+    package = script_folder(module("__main__", tmp_path / "jobs" / "daily" / "main.py", "jobs.daily"))
+    assert package is not None and package.path == str(tmp_path.resolve())
+
+
+def test_a_notebook_has_its_current_folder(tmp_path: Path) -> None:
+    found = script_folder(module("__main__", None), current=str(tmp_path))
+    assert found is not None and found == (str(tmp_path.resolve()), False)
+
+
+def test_an_installed_program_has_none_and_a_home_is_not_searched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert script_folder(module("__main__", Path(sys.prefix, "bin", "pytest"))) is None
+    monkeypatch.setenv("HOME", str(tmp_path))
+    found = script_folder(module("__main__", None), current=str(tmp_path))
+    assert found is not None and found.shallow

@@ -1,0 +1,152 @@
+"""Code on a worker: found or fetched, once for each content; what a missing module is told about.
+
+Not covered: the connection (tests/local/test_code.py).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from daft_k8s.code.advice import missing_module, ways_to_ship
+from daft_k8s.code.bundle import CodeBundle, make_bundle
+from daft_k8s.code.reference import CodeReference
+from daft_k8s.code.selection import select_files
+from daft_k8s.errors import CodeError
+from daft_k8s.worker.code import WorkerCode
+from daft_k8s.worker.driver_calls import DriverCallError
+
+MIB = 2**20
+
+
+@pytest.fixture(autouse=True)
+def own_surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setenv("PYTHONPATH", "/elsewhere")
+    monkeypatch.chdir(tmp_path)
+    yield
+    for name in [name for name in sys.modules if name.startswith("shipped_")]:
+        del sys.modules[name]
+
+
+class Driver:
+    """Answers like the seam's shipment."""
+
+    def __init__(self, bundle: CodeBundle) -> None:
+        self.bundle = bundle
+        self.calls: list[str] = []
+        self.failures = 0
+
+    async def __call__(self, target: str, payload: bytes) -> bytes:
+        await asyncio.sleep(0)
+        self.calls.append(target)
+        if self.failures:
+            self.failures -= 1
+            raise DriverCallError("the stream broke")
+        _, digest, what = target.split("/")
+        assert digest == self.bundle.digest
+        return self.bundle.manifest if what == "manifest" else self.bundle.chunk(int(what))
+
+
+def project(root: Path, module: str, content: str = "X = 1\n") -> CodeBundle:
+    root.mkdir(exist_ok=True)
+    (root / f"{module}.py").write_text(content)
+    (root / "noise").write_bytes(os.urandom(MIB - 4096))
+    return make_bundle(
+        str(root), select_files(str(root), modules_only=False, size_limit_bytes=MIB), size_limit_bytes=MIB
+    )
+
+
+def elsewhere(bundle: CodeBundle, *, is_working_dir: bool = False) -> CodeReference:
+    return bundle.reference(is_working_dir=is_working_dir)._replace(root="/not/on/this/machine")
+
+
+def test_code_is_fetched_once_for_all_tasks_and_can_be_imported(tmp_path: Path) -> None:
+    driver = Driver(project(tmp_path / "p", "shipped_one"))
+    code = WorkerCode(str(tmp_path / "code"), driver)
+
+    async def tasks() -> None:
+        await asyncio.gather(*(code.ensure(elsewhere(driver.bundle)) for _ in range(5)))
+
+    asyncio.run(tasks())
+    assert importlib.import_module("shipped_one").X == 1
+    assert len(driver.calls) == len(set(driver.calls)) == 1 + 2  # the manifest, and two chunks
+    assert os.environ["PYTHONPATH"].endswith(os.pathsep + "/elsewhere")
+    assert os.listdir(tmp_path / "code") == [os.path.basename(sys.path[0])]
+
+
+def test_code_that_is_here_already_is_used_where_it_is(tmp_path: Path) -> None:
+    driver = Driver(project(tmp_path / "p", "shipped_two"))
+    asyncio.run(WorkerCode(str(tmp_path / "code"), driver).ensure(driver.bundle.reference(is_working_dir=False)))
+    assert sys.path[0] == str(tmp_path / "p")
+    assert len(driver.calls) == 1
+    assert not (tmp_path / "code").exists()
+
+
+def test_other_code_in_the_same_place_is_not_used(tmp_path: Path) -> None:
+    driver = Driver(project(tmp_path / "p", "shipped_three", "X = 3\n"))
+    (tmp_path / "p" / "shipped_three.py").write_text("X = 4\n")
+    asyncio.run(WorkerCode(str(tmp_path / "code"), driver).ensure(driver.bundle.reference(is_working_dir=False)))
+    assert importlib.import_module("shipped_three").X == 3
+
+
+def test_a_working_dir_becomes_the_current_folder(tmp_path: Path) -> None:
+    driver = Driver(project(tmp_path / "p", "shipped_four"))
+    asyncio.run(WorkerCode(str(tmp_path / "code"), driver).ensure(elsewhere(driver.bundle, is_working_dir=True)))
+    assert Path("noise").stat().st_size == MIB - 4096
+
+
+def test_a_failed_fetch_is_an_error_and_the_next_task_tries_again(tmp_path: Path) -> None:
+    driver = Driver(project(tmp_path / "p", "shipped_five"))
+    driver.failures = 1
+    code = WorkerCode(str(tmp_path / "code"), driver)
+
+    async def tasks() -> None:
+        with pytest.raises(CodeError, match="did not arrive: the stream broke"):
+            await code.ensure(elsewhere(driver.bundle))
+        await code.ensure(elsewhere(driver.bundle))
+
+    asyncio.run(tasks())
+    assert importlib.import_module("shipped_five").X == 1
+
+
+def test_a_task_that_is_cancelled_does_not_take_the_code_from_the_others(tmp_path: Path) -> None:
+    driver = Driver(project(tmp_path / "p", "shipped_six"))
+    code = WorkerCode(str(tmp_path / "code"), driver)
+
+    async def tasks() -> None:
+        first = asyncio.ensure_future(code.ensure(elsewhere(driver.bundle)))
+        second = asyncio.ensure_future(code.ensure(elsewhere(driver.bundle)))
+        await asyncio.sleep(0)
+        first.cancel()
+        await second
+
+    asyncio.run(tasks())
+    assert importlib.import_module("shipped_six").X == 1
+
+
+def test_a_folder_of_the_image_that_is_not_there_is_named(tmp_path: Path) -> None:
+    code = WorkerCode(str(tmp_path / "code"), Driver(project(tmp_path / "p", "shipped_seven")))
+    with pytest.raises(CodeError, match=r"local:///opt/none.*no such folder"):
+        asyncio.run(code.ensure(CodeReference("", "/opt/none", 0, is_working_dir=True)))
+
+
+def test_a_missing_module_is_found_in_what_was_raised() -> None:
+    assert missing_module(ModuleNotFoundError("No module named 'a.b'", name="a.b")) == "a.b"
+    assert missing_module(RuntimeError("DaftError::PyO3Error ModuleNotFoundError: No module named 'c'")) == "c"
+    outer = ValueError("outer")
+    outer.__cause__ = ModuleNotFoundError("No module named 'd'", name="d")
+    assert missing_module(outer) == "d"
+    assert missing_module(ValueError("no module")) is None
+
+
+def test_the_advice_names_the_module_and_the_three_ways() -> None:
+    advice = ways_to_ship("emoji.core", "worker-1", "/home/u/project")
+    for part in ("'emoji.core'", "worker-1", "/home/u/project", "working_dir", "pip=['emoji']", "set image"):
+        assert part in advice
