@@ -141,6 +141,7 @@ class K8sWorkerManager:
         start_timeout_seconds: float,
         unreachable_timeout_seconds: float,
         max_task_attempts: int,
+        max_oom_attempts: int,
         max_worker_restarts: int,
     ) -> Self: ...
     def set_desired_workers(self, count: int) -> None:
@@ -169,8 +170,13 @@ class K8sWorkerManager:
         The driver reaches it at the first two, other workers its data at `peer_address` (None: at `data_address` too).
         """
 
-    def worker_exited(self, worker_id: str, launch_id: int, reason: str, restartable: bool) -> None:
-        """The allocator's news: that process is gone, or never came; `reason` is for people."""
+    def worker_exited(
+        self, worker_id: str, launch_id: int, reason: str, restartable: bool, cause: str = "crash"
+    ) -> None:
+        """The allocator's news: that process is gone, or never came; `reason` is for people.
+
+        `cause` is one of `daft_k8s.pool_news.ExitCause`; another one raises ValueError.
+        """
 
     def put(self, data: SupportsArrowStream, num_rows: int, size_bytes: int) -> PartitionRef:
         """Keeps a partition in the driver; workers are given it when a task needs it."""

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import signal
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from daft_k8s.pool_news import ExitCause
 
 WORKER_START_FAILED = 70
 WORKER_BAD_SETTINGS = 78
@@ -40,3 +44,23 @@ def describe_exit(returncode: int) -> str:
 def is_restartable(returncode: int) -> bool:
     """Whether another process with the same settings may do better."""
     return returncode not in (WORKER_BAD_SETTINGS, WORKER_START_FAILED)
+
+
+def cause_of_exit(returncode: int, *, was_ready: bool, was_told_to_stop: bool, memory_kills: int) -> ExitCause:
+    """Which kind of end it was.
+
+    Args:
+        returncode: `Popen.returncode`.
+        was_ready: Whether it could take tasks by then.
+        was_told_to_stop: Whether its launcher asked for it.
+        memory_kills: How many processes the kernel killed for memory while this one lived.
+    """
+    if was_told_to_stop:
+        return "stopped"
+    if returncode == -signal.SIGKILL and memory_kills > 0:
+        return "oom"
+    if not was_ready or not is_restartable(returncode):
+        return "never_started"
+    if returncode in (0, -signal.SIGTERM, 128 + signal.SIGTERM):  # somebody else told it to stop
+        return "infrastructure"
+    return "crash"

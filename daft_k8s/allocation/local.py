@@ -18,7 +18,7 @@ from daft_k8s.errors import WorkerStartError
 
 if TYPE_CHECKING:
     from daft_k8s.config import Configuration
-    from daft_k8s.pool_news import PoolNews
+    from daft_k8s.pool_news import ExitCause, PoolNews
 
 logger = logging.getLogger(__name__)
 
@@ -126,14 +126,14 @@ class LocalLauncher:
         if manager is not None:
             manager.worker_started(process.worker_id, process.launch_id, ready.control, ready.data)
 
-    def on_exit(self, process: LocalProcess, reason: str, restartable: bool) -> None:
+    def on_exit(self, process: LocalProcess, reason: str, restartable: bool, cause: ExitCause) -> None:
         """A process is gone, or never came. Called on its thread."""
         with self._lock:
             self._processes.pop((process.worker_id, process.launch_id), None)
             closed = self._closed
         manager = self._manager_getter()
         if manager is not None and not closed:
-            manager.worker_exited(process.worker_id, process.launch_id, reason, restartable)
+            manager.worker_exited(process.worker_id, process.launch_id, reason, restartable, cause)
 
     def on_output(self, process: LocalProcess, line: str) -> None:
         """A process wrote a line. Called on a thread of its own."""

@@ -15,9 +15,13 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from daft_k8s.allocation.exit_reasons import describe_exit, is_restartable
+from daft_k8s.allocation.exit_reasons import cause_of_exit, describe_exit, is_restartable
+from daft_k8s.allocation.memory_kills import count_memory_kills
+
+if TYPE_CHECKING:
+    from daft_k8s.pool_news import ExitCause
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +49,7 @@ class ProcessEvents(Protocol):
     """Who wants to know. Called on the process's thread."""
 
     def on_ready(self, process: LocalProcess, ready: Ready) -> None: ...
-    def on_exit(self, process: LocalProcess, reason: str, restartable: bool) -> None: ...
+    def on_exit(self, process: LocalProcess, reason: str, restartable: bool, cause: ExitCause) -> None: ...
     def on_output(self, process: LocalProcess, line: str) -> None: ...
 
 
@@ -85,6 +89,7 @@ class LocalProcess:
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._stop_reason: str | None = None
+        self._was_ready = False
         self._kill_timer: threading.Timer | None = None
         self._thread = threading.Thread(target=self._run, name=f"{worker_id}-{launch_id}", daemon=True)
         self._thread.start()
@@ -129,8 +134,9 @@ class LocalProcess:
 
     def _run(self) -> None:
         reason, restartable = "", True
+        cause: ExitCause = "never_started"
         try:
-            reason, restartable = self._live()
+            reason, restartable, cause = self._live()
         except Exception as error:
             logger.exception("watching %s failed", self.worker_id)
             reason = f"{self.worker_id} could not be watched: {error}"
@@ -138,21 +144,22 @@ class LocalProcess:
             if self._kill_timer is not None:
                 self._kill_timer.cancel()
             shutil.rmtree(self._spill_dir, ignore_errors=True)
-            self._events.on_exit(self, reason, restartable)
+            self._events.on_exit(self, reason, restartable, cause)
 
-    def _live(self) -> tuple[str, bool]:
+    def _live(self) -> tuple[str, bool, ExitCause]:
         ready_read, ready_write = os.pipe()
         lifeline_read, lifeline_write = os.pipe()
         try:
             try:
                 process = self._start(ready_write, lifeline_read)
             except OSError as error:
-                return f"{self.worker_id} could not be started: {error}", True
+                return f"{self.worker_id} could not be started: {error}", True, "never_started"
             finally:
                 os.close(ready_write)
                 os.close(lifeline_read)
             if process is None:
-                return f"{self.worker_id} was not started: {self._stop_reason}", True
+                return f"{self.worker_id} was not started: {self._stop_reason}", True, "stopped"
+            memory_kills = count_memory_kills()
             output = threading.Thread(
                 target=self._read_output, args=(process,), name=f"{self.worker_id}-output", daemon=True
             )
@@ -160,7 +167,13 @@ class LocalProcess:
             problem = self._wait_ready(ready_read)
             self._wait_exit(process)
             output.join(_LAST_OUTPUT_SECONDS)
-            return self._reason(process, problem), is_restartable(process.returncode)
+            cause = cause_of_exit(
+                process.returncode,
+                was_ready=self._was_ready,
+                was_told_to_stop=self._stop_reason is not None and problem is None,
+                memory_kills=count_memory_kills() - memory_kills,
+            )
+            return self._reason(process, problem), is_restartable(process.returncode), cause
         finally:
             os.close(ready_read)
             os.close(lifeline_write)
@@ -196,6 +209,7 @@ class LocalProcess:
         except (ValueError, KeyError, TypeError):
             self.kill()
             return f"wrote a ready line that is none, and was killed: {line[:200]!r}"
+        self._was_ready = True
         self._events.on_ready(self, ready)
         return None
 

@@ -99,6 +99,11 @@ class Configuration:
     """How often a task is tried in all when workers are lost under it. 4, as in Spark: a task that took
     four workers with it is the likely cause. Errors of the user's own code are never retried."""
 
+    max_oom_attempts: int = option(options.ATTEMPTS, 2, topic=WAITS)
+    """How often a task is tried in all when its worker is killed for its memory. After the first time it runs
+    alone on a worker; 2, because what does not fit there fits nowhere else, and each try takes a worker with
+    all the data that it holds."""
+
     max_worker_restarts: int = option(options.RESTARTS, 3, topic=WAITS)
     """How often within ten minutes the process behind one worker is replaced after it died, if it ran no
     task to its end in between. One that died more often is given up: its image, its memory or its node does

@@ -155,6 +155,7 @@ class Session:
                     start_timeout_seconds=configuration.start_timeout_seconds,
                     unreachable_timeout_seconds=configuration.unreachable_timeout_seconds,
                     max_task_attempts=configuration.max_task_attempts,
+                    max_oom_attempts=configuration.max_oom_attempts,
                     max_worker_restarts=configuration.max_worker_restarts,
                 )
                 self._launcher = launcher

@@ -262,7 +262,7 @@ class PodLauncher:
                 host = f"[{item.address}]" if ":" in item.address else item.address
                 manager.worker_started(worker_id, launch_id, f"{host}:{CONTROL_PORT}", f"{host}:{DATA_PORT}")
             else:
-                manager.worker_exited(worker_id, launch_id, item.reason, item.restartable)
+                manager.worker_exited(worker_id, launch_id, item.reason, item.restartable, item.cause)
 
     async def _shut_down(self, timeout_seconds: float) -> None:
         self._closed = True

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from daft_k8s.pods.state import PodState, Stage
+from daft_k8s.pods.state import Cause, PodState, Stage
+
+if TYPE_CHECKING:
+    from daft_k8s.pool_news import ExitCause
 
 Key = tuple[str, int]
 """A worker's id and the number of its launch."""
@@ -34,6 +38,7 @@ class Exited:
     restartable: bool
     delete: bool
     """Whether the Pod is still there and has to go."""
+    cause: ExitCause
 
 
 @dataclass
@@ -100,7 +105,8 @@ class Launches:
         launch = self._end(key)
         if launch is None:
             return []
-        return [Exited(key, f"{key[0]}: the Pod {launch.pod} could not be created: {reason}", restartable, False)]
+        text = f"{key[0]}: the Pod {launch.pod} could not be created: {reason}"
+        return [Exited(key, text, restartable, False, "stopped" if launch.stop_reason else "never_started")]
 
     def has_state(self, pod: str, state: PodState, now: float) -> list[Started | Exited]:
         """A Pod has another state than before."""
@@ -155,10 +161,25 @@ class Launches:
         if launch is not None and launch.stop_reason:
             text += f"; it was told to stop: {launch.stop_reason}"
         restartable = not (hopeless or (state is not None and state.hopeless))
-        return Exited(key, text, restartable, delete)
+        return Exited(key, text, restartable, delete, _cause(launch, state))
 
     def _end(self, key: Key) -> _Launch | None:
         launch = self._launches.pop(key, None)
         if launch is not None:
             self._keys.pop(launch.pod, None)
         return launch
+
+
+def _cause(launch: _Launch | None, state: PodState | None) -> ExitCause:
+    """Which kind of end it was, as far as it matters to the tasks there."""
+    cause = Cause.NONE if state is None else state.cause
+    if launch is not None and launch.stop_reason:
+        return "stopped"
+    if cause is Cause.OUT_OF_MEMORY:
+        return "oom"
+    if launch is None or not launch.started or cause in (Cause.REJECTED, Cause.IMAGE, Cause.SPEC):
+        return "never_started"
+    if cause is Cause.PROCESS:
+        return "crash"
+    # Evicted, preempted, deleted, its node lost; or it stopped well, which a worker does when others tell it to.
+    return "infrastructure"

@@ -79,6 +79,7 @@ def manager_of(loop: Loop, launcher: Launcher) -> Iterator[K8sWorkerManager]:
         start_timeout_seconds=60,
         unreachable_timeout_seconds=5,
         max_task_attempts=2,
+        max_oom_attempts=1,
         max_worker_restarts=0,
     )
     try:

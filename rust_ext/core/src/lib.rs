@@ -14,5 +14,7 @@ pub mod task_log;
 
 pub use backoff::Backoff;
 pub use ids::{Attempt, IdError, Incarnation, LaunchId, TaskId, TaskKey, WorkerId};
-pub use pool::{Action, Addresses, Event, FailKind, Pool, PoolConfig, TaskPhase, TaskView, WorkerPhase, WorkerView};
+pub use pool::{
+    Action, Addresses, Event, ExitCause, FailKind, Pool, PoolConfig, TaskPhase, TaskView, WorkerPhase, WorkerView,
+};
 pub use task_log::TaskLog;

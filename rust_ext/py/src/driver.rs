@@ -6,7 +6,7 @@ mod task;
 
 use std::{sync::Arc, time::Duration};
 
-use daft_k8s_core::{Addresses, LaunchId, PoolConfig, WorkerId};
+use daft_k8s_core::{Addresses, ExitCause, LaunchId, PoolConfig, WorkerId};
 use daft_k8s_data::PartitionData;
 use daft_k8s_session::driver::{Driver, DriverConfig, FetchFailure, Partition};
 use pyo3::{
@@ -41,7 +41,7 @@ impl K8sWorkerManager {
     #[pyo3(signature = (
         *, session_id, token, daft_version, python_version, r#loop, launcher, on_worker_call, on_log,
         slots_per_worker, queue_ahead, start_timeout_seconds, unreachable_timeout_seconds,
-        max_task_attempts, max_worker_restarts,
+        max_task_attempts, max_oom_attempts, max_worker_restarts,
     ))]
     fn new(
         session_id: String,
@@ -57,6 +57,7 @@ impl K8sWorkerManager {
         start_timeout_seconds: f64,
         unreachable_timeout_seconds: f64,
         max_task_attempts: u32,
+        max_oom_attempts: u32,
         max_worker_restarts: u32,
     ) -> PyResult<Self> {
         let mailbox = Mailbox::new(r#loop)?;
@@ -72,6 +73,7 @@ impl K8sWorkerManager {
                 queue_ahead,
                 start_timeout: seconds(start_timeout_seconds)?,
                 max_task_attempts,
+                max_oom_attempts,
                 max_worker_restarts,
                 ..PoolConfig::default()
             },
@@ -134,6 +136,7 @@ impl K8sWorkerManager {
         Ok(())
     }
 
+    #[pyo3(signature = (worker_id, launch_id, reason, restartable, cause = "crash"))]
     fn worker_exited(
         &self,
         py: Python<'_>,
@@ -141,9 +144,13 @@ impl K8sWorkerManager {
         launch_id: u64,
         reason: String,
         restartable: bool,
+        cause: &str,
     ) -> PyResult<()> {
         let worker = worker_of(worker_id)?;
-        py.detach(|| self.driver.worker_exited(worker, LaunchId(launch_id), reason, restartable));
+        let cause: ExitCause = cause
+            .parse()
+            .map_err(|error: daft_k8s_core::pool::UnknownCause| PyValueError::new_err(error.to_string()))?;
+        py.detach(|| self.driver.worker_exited(worker, LaunchId(launch_id), reason, restartable, cause));
         Ok(())
     }
 

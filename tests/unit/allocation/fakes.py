@@ -9,6 +9,7 @@ from pathlib import Path
 
 from daft_k8s.allocation.local import LocalLauncher
 from daft_k8s.config import Configuration
+from daft_k8s.pool_news import ExitCause
 
 SECONDS = 20
 
@@ -30,6 +31,7 @@ class Pool:
 
     def __init__(self) -> None:
         self.news: list[tuple[object, ...]] = []
+        self.causes: list[ExitCause] = []
         self._changed = threading.Condition()
 
     def worker_started(
@@ -43,7 +45,10 @@ class Pool:
         peer = () if peer_address is None else (peer_address,)
         self._add("started", worker_id, launch_id, control_address, data_address, *peer)
 
-    def worker_exited(self, worker_id: str, launch_id: int, reason: str, restartable: bool) -> None:
+    def worker_exited(
+        self, worker_id: str, launch_id: int, reason: str, restartable: bool, cause: ExitCause = "crash"
+    ) -> None:
+        self.causes.append(cause)
         self._add("exited", worker_id, launch_id, reason, restartable)
 
     def _add(self, *news: object) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from daft_k8s.pods.launches import Exited, Launches, Started
 from daft_k8s.pods.state import GONE, read_state
-from tests.unit.pods.pods import UNSCHEDULABLE, ended, pod, ready_pod, waiting
+from tests.unit.pods.pods import UNSCHEDULABLE, disruption, ended, pod, ready_pod, waiting
 
 KEY = ("worker-0", 1)
 READY = read_state(ready_pod())
@@ -91,3 +93,35 @@ def test_a_pod_that_does_not_end_counts_as_ended_after_its_grace_period(launches
 
 def test_news_of_a_pod_that_nobody_waits_for_means_nothing(launches: Launches) -> None:
     assert launches.has_state("another", READY, 1) == []
+
+
+@pytest.mark.parametrize(
+    ("then", "cause"),
+    [
+        (pod(phase="Failed", own=ended(137, "OOMKilled")), "oom"),
+        (pod(phase="Failed", own=ended(1)), "crash"),
+        (pod(phase="Failed", reason="Evicted", message="ephemeral-storage"), "infrastructure"),
+        (pod(phase="Failed", conditions=[disruption("PreemptionByScheduler")]), "infrastructure"),
+        (pod(phase="Failed", reason="OutOfcpu"), "never_started"),
+        (pod(phase="Succeeded", own=ended(0, "Completed")), "infrastructure"),
+    ],
+)
+def test_the_end_of_a_worker_has_a_cause(launches: Launches, then: dict[str, Any], cause: str) -> None:
+    launches.has_state("p", READY, 1)
+    [news] = launches.has_state("p", read_state(then), 2)
+    assert isinstance(news, Exited)
+    assert news.cause == cause
+
+
+def test_a_worker_that_never_was_ready_never_started_whatever_ended_it(launches: Launches) -> None:
+    [news] = launches.has_state("p", read_state(pod(phase="Failed", own=ended(1))), 1)
+    assert isinstance(news, Exited)
+    assert news.cause == "never_started"
+
+
+def test_a_worker_that_the_pool_stops_is_no_loss(launches: Launches) -> None:
+    launches.has_state("p", READY, 1)
+    launches.told_to_stop(KEY, "idle", 2)
+    [news] = launches.has_state("p", GONE, 3)
+    assert isinstance(news, Exited)
+    assert news.cause == "stopped"

@@ -14,8 +14,10 @@ pub struct PoolConfig {
     /// The longest that a launch may take until the worker has shaken hands.
     pub start_timeout: Duration,
     /// How many attempts of a task may be lost with their workers before it fails; at least 1.
-    /// Sends that the worker refused do not count.
+    /// Sends that the worker refused do not count, nor do those that only waited there.
     pub max_task_attempts: u32,
+    /// How many of these may be lost to workers that were killed for their memory; at least 1.
+    pub max_oom_attempts: u32,
     /// How often one worker is started again within [`restart_window`](Self::restart_window) without
     /// running a task to its end in between.
     pub max_worker_restarts: u32,
@@ -37,6 +39,7 @@ impl Default for PoolConfig {
             queue_ahead: 1,
             start_timeout: Duration::from_secs(300),
             max_task_attempts: 4,
+            max_oom_attempts: 2,
             max_worker_restarts: 5,
             restart_window: Duration::from_secs(600),
             restart_backoff: Backoff::new(Duration::from_millis(500), Duration::from_secs(30)),

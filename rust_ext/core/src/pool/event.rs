@@ -1,5 +1,6 @@
 //! What the pool is told: by the driver, by the allocator, by the connections, by the clock.
 
+use super::cause::ExitCause;
 use super::worker::Addresses;
 use crate::ids::{Attempt, Incarnation, LaunchId, TaskId, WorkerId};
 
@@ -47,6 +48,8 @@ pub enum Event {
         reason: String,
         /// Whether another launch may go better (an OOM kill may, a bad image name may not).
         restartable: bool,
+        /// What ended it, which decides how often its tasks may be tried again.
+        cause: ExitCause,
     },
     /// The connection: the worker has not answered for longer than is tolerated.
     Unreachable {

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::worker::{Addresses, Link, State, Worker};
-use super::{Action, Pool, Timer};
-use crate::ids::{Incarnation, LaunchId, WorkerId};
+use super::{Action, ExitCause, Pool, Timer};
+use crate::ids::{Incarnation, LaunchId, TaskId, WorkerId};
 
 /// How many different reasons the message of a broken pool spells out.
 const REASONS_SHOWN: usize = 10;
@@ -71,7 +71,8 @@ impl Pool {
     pub(super) fn retire_if_idle(&mut self, id: WorkerId) {
         let worker = &self.workers[id.index()];
         if id.0 >= self.desired && worker.tasks.is_empty() && worker.state.has_process() {
-            self.end_process(id, "the worker is no longer wanted".into(), Process::ToStop, Next::Restart);
+            let reason = "the worker is no longer wanted".into();
+            self.end_process(id, reason, Process::ToStop, Next::Restart, ExitCause::Stopped);
         }
     }
 
@@ -142,32 +143,39 @@ impl Pool {
         )
         .into();
         if id.0 < self.desired && self.take_restart(id).is_some() {
-            self.bury(id, &reason);
+            self.bury(id, &reason, ExitCause::Crash);
             self.ready(id, link);
         } else {
             // Not wanted any more, or the budget is spent, as `end_process` will find.
-            self.end_process(id, reason, Process::ToStop, Next::Restart);
+            self.end_process(id, reason, Process::ToStop, Next::Restart, ExitCause::Crash);
         }
     }
 
     pub(super) fn refused(&mut self, id: WorkerId, launch: LaunchId, reason: &str) {
         if self.present(id, launch).is_some() {
             let reason = format!("the worker refused the connection: {reason}").into();
-            self.end_process(id, reason, Process::ToStop, Next::GiveUp);
+            self.end_process(id, reason, Process::ToStop, Next::GiveUp, ExitCause::NeverStarted);
         }
     }
 
-    pub(super) fn exited(&mut self, id: WorkerId, launch: LaunchId, reason: String, restartable: bool) {
+    pub(super) fn exited(
+        &mut self,
+        id: WorkerId,
+        launch: LaunchId,
+        reason: String,
+        restartable: bool,
+        cause: ExitCause,
+    ) {
         if self.present(id, launch).is_some() {
             let next = if restartable { Next::Restart } else { Next::GiveUp };
-            self.end_process(id, reason.into(), Process::Gone, next);
+            self.end_process(id, reason.into(), Process::Gone, next, cause);
         }
     }
 
     pub(super) fn unreachable(&mut self, id: WorkerId, launch: LaunchId, reason: &str) {
         if self.present(id, launch).is_some() {
             let reason = format!("the worker could not be reached: {reason}").into();
-            self.end_process(id, reason, Process::ToStop, Next::Restart);
+            self.end_process(id, reason, Process::ToStop, Next::Restart, ExitCause::Infrastructure);
         }
     }
 
@@ -187,11 +195,11 @@ impl Pool {
             }
             _ => format!("not ready {timeout:?} after its launch: the process does not listen yet"),
         };
-        self.end_process(id, reason.into(), Process::ToStop, Next::Restart);
+        self.end_process(id, reason.into(), Process::ToStop, Next::Restart, ExitCause::NeverStarted);
     }
 
     /// The process is over for the pool: nothing that it says from now on counts.
-    fn end_process(&mut self, id: WorkerId, reason: Arc<str>, process: Process, next: Next) {
+    fn end_process(&mut self, id: WorkerId, reason: Arc<str>, process: Process, next: Next, cause: ExitCause) {
         let worker = &mut self.workers[id.index()];
         let launch = worker.launch;
         if let Some(due) = worker.state.due() {
@@ -204,7 +212,7 @@ impl Pool {
         if connected {
             self.actions.push(Action::Disconnect { worker: id, launch });
         }
-        self.bury(id, &reason);
+        self.bury(id, &reason, cause);
         if id.0 >= self.desired {
             return;
         }
@@ -226,7 +234,7 @@ impl Pool {
     }
 
     /// Leaves the worker absent, its incarnation mourned and its tasks waiting (or failed at their cap).
-    fn bury(&mut self, id: WorkerId, reason: &Arc<str>) {
+    fn bury(&mut self, id: WorkerId, reason: &Arc<str>, cause: ExitCause) {
         let worker = &mut self.workers[id.index()];
         let launch = worker.launch;
         if let Some(load) = worker.listed {
@@ -237,13 +245,22 @@ impl Pool {
         }
         worker.reason = Some(reason.clone());
         let state = std::mem::replace(&mut worker.state, State::Absent);
+        let kept_for = worker.kept_for;
         let orphans = worker.forget_tasks();
+        if let Some(record) = kept_for.and_then(|task| self.tasks.get_mut(&task)) {
+            record.seat = None;
+        }
         if let State::Ready(link) | State::Draining(link) = state {
             let (incarnation, reason) = (link.incarnation, reason.clone());
             self.actions.push(Action::WorkerLost { worker: id, launch, incarnation, reason });
         }
-        for task in orphans {
-            self.lose_attempt(task, reason);
+        // Tasks run in the order in which they came; those beyond the slots only waited, and are not to blame.
+        let mut by_send: Vec<(u64, TaskId)> =
+            orphans.iter().filter_map(|task| self.tasks.get(task).map(|record| (record.sent, *task))).collect();
+        by_send.sort_unstable();
+        let slots = self.config.slots_per_worker.max(1) as usize;
+        for (place, (_, task)) in by_send.into_iter().enumerate() {
+            self.lose_attempt(task, reason, cause, place < slots);
         }
     }
 

@@ -42,6 +42,8 @@
 //! (if that is all there is) to the one that refused it last.
 
 mod action;
+mod alone;
+mod cause;
 mod config;
 mod event;
 mod lives;
@@ -62,6 +64,7 @@ use task::Task;
 use worker::{State, Worker};
 
 pub use action::{Action, FailKind};
+pub use cause::{ExitCause, UnknownCause};
 pub use config::PoolConfig;
 pub use event::Event;
 pub use task::TaskPhase;
@@ -92,10 +95,13 @@ pub struct Pool {
     tasks: HashMap<TaskId, Task>,
     /// Tasks that wait for room, by order of submission.
     waiting: BTreeMap<u64, TaskId>,
+    /// Tasks that wait for a worker to themselves, by order of submission.
+    alone: BTreeMap<u64, TaskId>,
     /// Workers that have room, least loaded first.
     open: BTreeSet<(usize, WorkerId)>,
     timers: BTreeSet<(Duration, Timer)>,
     submitted: u64,
+    sends: u64,
     broken: Option<Arc<str>>,
     closed: bool,
     /// What the event at hand has led to so far.
@@ -113,9 +119,11 @@ impl Pool {
             workers: Vec::new(),
             tasks: HashMap::new(),
             waiting: BTreeMap::new(),
+            alone: BTreeMap::new(),
             open: BTreeSet::new(),
             timers: BTreeSet::new(),
             submitted: 0,
+            sends: 0,
             broken: None,
             closed: false,
             actions: Vec::new(),
@@ -151,7 +159,9 @@ impl Pool {
             Event::Started { worker, launch, addresses } => self.started(worker, launch, addresses),
             Event::Connected { worker, launch, incarnation } => self.connected(worker, launch, incarnation),
             Event::Refused { worker, launch, reason } => self.refused(worker, launch, &reason),
-            Event::Exited { worker, launch, reason, restartable } => self.exited(worker, launch, reason, restartable),
+            Event::Exited { worker, launch, reason, restartable, cause } => {
+                self.exited(worker, launch, reason, restartable, cause);
+            }
             Event::Unreachable { worker, launch, reason } => self.unreachable(worker, launch, &reason),
             Event::Submit { task, prefer } => self.submit(task, prefer),
             Event::Succeeded { task, worker, launch, attempt }
@@ -197,6 +207,7 @@ impl Pool {
             self.fail_all_unsent(&message);
             return;
         }
+        self.seat_those_alone();
         while !self.open.is_empty() {
             let Some((_, task)) = self.waiting.pop_first() else {
                 break;
@@ -211,6 +222,7 @@ impl Pool {
         self.timers.clear();
         self.open.clear();
         self.waiting.clear();
+        self.alone.clear();
         let message: Arc<str> = "the session was shut down before the task ended".into();
         let mut tasks: Vec<(TaskId, Task)> = self.tasks.drain().collect();
         tasks.sort_unstable_by_key(|(_, task)| task.order);

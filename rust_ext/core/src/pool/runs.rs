@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::task::{Task, TaskPhase};
-use super::{Action, FailKind, Pool, Timer};
+use super::{Action, ExitCause, FailKind, Pool, Timer};
 use crate::ids::{Attempt, LaunchId, TaskId, WorkerId};
 
 impl Pool {
@@ -27,12 +27,18 @@ impl Pool {
             self.waiting.insert(record.order, task);
             return;
         };
+        self.send_to(task, worker);
+    }
+
+    pub(super) fn send_to(&mut self, task: TaskId, worker: WorkerId) {
         let Some(record) = self.tasks.get_mut(&task) else {
             return;
         };
         let target = &mut self.workers[worker.index()];
         let launch = target.launch;
         let attempt = record.begin(worker, launch);
+        record.sent = self.sends;
+        self.sends += 1;
         target.tasks.insert(task);
         self.actions.push(Action::Send { task, attempt, worker, launch });
         self.relist(worker);
@@ -83,23 +89,24 @@ impl Pool {
 
     pub(super) fn cancelled_by_worker(&mut self, task: TaskId, worker: WorkerId, launch: LaunchId, attempt: Attempt) {
         if self.tasks.get(&task).is_some_and(|record| record.is_at(worker, launch, attempt)) {
-            self.lose_attempt(task, &"the worker cancelled it, though nobody asked for that".into());
+            let reason = "the worker cancelled it, though nobody asked for that".into();
+            self.lose_attempt(task, &reason, ExitCause::Crash, true);
             self.leave(worker, task);
         }
     }
 
     /// The attempt ended without a report, its worker's fault: try again, unless that is hopeless or unwanted.
-    pub(super) fn lose_attempt(&mut self, task: TaskId, reason: &Arc<str>) {
+    pub(super) fn lose_attempt(&mut self, task: TaskId, reason: &Arc<str>, cause: ExitCause, ran: bool) {
         let Some(record) = self.tasks.get_mut(&task) else {
             return;
         };
         if record.is_cancelling() {
             self.actions.push(Action::Cancelled { task });
-        } else if record.lose(reason.clone(), &self.config) {
-            self.waiting.insert(record.order, task);
+        } else if record.lose(reason.clone(), cause, ran, &self.config) {
+            self.queue(task);
             return;
         } else {
-            let message = record.lost_message();
+            let message = record.lost_message(&self.config);
             self.actions.push(Action::FailTask { task, kind: FailKind::Lost, message });
         }
         self.tasks.remove(&task);
@@ -157,7 +164,15 @@ impl Pool {
         };
         if record.phase == (TaskPhase::BackingOff { until: at }) {
             record.phase = TaskPhase::Waiting;
-            self.waiting.insert(record.order, task);
+            self.queue(task);
+        }
+    }
+
+    /// Enters a task among those that wait: for room, or for a worker to itself.
+    fn queue(&mut self, task: TaskId) {
+        if let Some(record) = self.tasks.get(&task) {
+            let queue = if record.needs_a_worker_to_itself() { &mut self.alone } else { &mut self.waiting };
+            queue.insert(record.order, task);
         }
     }
 
@@ -203,7 +218,12 @@ impl Pool {
         let record = self.tasks.get(&task)?;
         match record.phase {
             TaskPhase::Waiting => {
-                self.waiting.remove(&record.order);
+                let (order, seat) = (record.order, record.seat);
+                self.waiting.remove(&order);
+                self.alone.remove(&order);
+                if let Some(worker) = seat {
+                    self.give_up_seat(worker, task);
+                }
                 None
             }
             TaskPhase::BackingOff { until } => {
@@ -217,7 +237,7 @@ impl Pool {
     /// The task no longer is at the worker. Comes after the task's own end, because this may end the worker.
     fn leave(&mut self, worker: WorkerId, task: TaskId) {
         self.workers[worker.index()].tasks.remove(&task);
-        self.relist(worker);
+        self.give_up_seat(worker, task);
         self.retire_if_idle(worker);
     }
 
@@ -234,7 +254,9 @@ impl Pool {
                 self.waiting.insert(record.order, task);
             }
         }
-        for (_, task) in std::mem::take(&mut self.waiting) {
+        let mut unsent = std::mem::take(&mut self.waiting);
+        unsent.append(&mut self.alone);
+        for (_, task) in unsent {
             self.tasks.remove(&task);
             let message = message.clone();
             self.actions.push(Action::FailTask { task, kind: FailKind::NoWorkers, message });

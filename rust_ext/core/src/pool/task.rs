@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::cause::ExitCause;
 use super::config::PoolConfig;
 use crate::ids::{Attempt, LaunchId, WorkerId};
 
@@ -30,6 +31,9 @@ pub enum TaskPhase {
     },
 }
 
+/// A task that is never to blame may still be lost this often with workers at which it only waited.
+const MAX_INNOCENT_LOSSES: usize = 16;
+
 /// An attempt that ended without a report.
 #[derive(Debug)]
 struct Loss {
@@ -37,6 +41,9 @@ struct Loss {
     worker: WorkerId,
     launch: LaunchId,
     reason: Arc<str>,
+    cause: ExitCause,
+    /// Whether the task may have run by then, so that the attempt is used up.
+    charged: bool,
 }
 
 /// Refusals since the task was last taken by a worker.
@@ -55,6 +62,10 @@ pub(super) struct Task {
     pub order: u64,
     pub prefer: WorkerId,
     pub phase: TaskPhase,
+    /// The number of its latest send among all sends of the pool.
+    pub sent: u64,
+    /// The worker that is kept free for it, while it waits for one to itself.
+    pub seat: Option<WorkerId>,
     last_attempt: Option<Attempt>,
     losses: Vec<Loss>,
     refusals: Option<Refusals>,
@@ -62,7 +73,16 @@ pub(super) struct Task {
 
 impl Task {
     pub const fn new(order: u64, prefer: WorkerId) -> Self {
-        Self { order, prefer, phase: TaskPhase::Waiting, last_attempt: None, losses: Vec::new(), refusals: None }
+        Self {
+            order,
+            prefer,
+            phase: TaskPhase::Waiting,
+            sent: 0,
+            seat: None,
+            last_attempt: None,
+            losses: Vec::new(),
+            refusals: None,
+        }
     }
 
     pub const fn is_cancelling(&self) -> bool {
@@ -82,6 +102,15 @@ impl Task {
         self.last_attempt.map_or(0, |attempt| attempt.0)
     }
 
+    /// Whether it gets a worker to itself: the memory of one that it shared was not enough.
+    pub fn needs_a_worker_to_itself(&self) -> bool {
+        self.losses_to_memory() > 0
+    }
+
+    fn losses_to_memory(&self) -> usize {
+        self.losses.iter().filter(|loss| loss.charged && loss.cause == ExitCause::OutOfMemory).count()
+    }
+
     /// The worker that refused it last, if it was not taken by any since.
     pub fn refused_by(&self) -> Option<WorkerId> {
         self.refusals.as_ref().map(|refusals| refusals.worker)
@@ -96,13 +125,17 @@ impl Task {
     }
 
     /// The attempt at hand ended without a report. Returns whether another may be made.
-    pub fn lose(&mut self, reason: Arc<str>, config: &PoolConfig) -> bool {
+    pub fn lose(&mut self, reason: Arc<str>, cause: ExitCause, ran: bool, config: &PoolConfig) -> bool {
         if let TaskPhase::Sent { worker, launch, attempt, .. } = self.phase {
-            self.losses.push(Loss { attempt, worker, launch, reason });
+            let charged = ran && cause.charges();
+            self.losses.push(Loss { attempt, worker, launch, reason, cause, charged });
         }
         self.refusals = None;
         self.phase = TaskPhase::Waiting;
-        (self.losses.len() as u64) < u64::from(config.max_task_attempts)
+        let charged = self.losses.iter().filter(|loss| loss.charged).count();
+        charged < config.max_task_attempts.max(1) as usize
+            && self.losses_to_memory() < config.max_oom_attempts.max(1) as usize
+            && self.losses.len() - charged < MAX_INNOCENT_LOSSES
     }
 
     /// A worker refused the attempt at hand. Returns until when to wait, or `None` if it has waited enough.
@@ -117,14 +150,27 @@ impl Task {
     }
 
     /// Tells people how the task was lost, attempt by attempt.
-    pub fn lost_message(&self) -> Arc<str> {
-        let mut text = format!("it was lost {} times with the worker it ran on:", self.losses.len());
-        for Loss { attempt, worker, launch, reason } in &self.losses {
+    pub fn lost_message(&self, config: &PoolConfig) -> Arc<str> {
+        let times = if self.losses.len() == 1 { "once".to_owned() } else { format!("{} times", self.losses.len()) };
+        let mut text = format!("it was lost {times} with the worker it ran on:");
+        for Loss { attempt, worker, launch, reason, charged, .. } in &self.losses {
+            let innocent = if *charged { "" } else { " (does not count: it only waited there)" };
             // Writing to a String does not fail.
-            let _ = write!(text, " attempt {attempt} on {worker} (launch {launch}): {reason};");
+            let _ = write!(text, " attempt {attempt} on {worker} (launch {launch}): {reason}{innocent};");
         }
-        text.push_str(" no further attempt is made. If the task itself kills its workers (memory), give workers more");
-        text.push_str(" memory or make partitions smaller; else raise max_task_attempts");
+        text.push_str(" no further attempt is made. ");
+        if self.losses_to_memory() >= config.max_oom_attempts as usize {
+            text.push_str(
+                "The task needs more memory than its workers have: give them more (worker_memory), let each ",
+            );
+            text.push_str("run fewer tasks at once (worker_cpu), or make the data of one task smaller (more ");
+            text.push_str("shuffle_partitions, into_partitions, smaller batches in UDFs); else raise max_oom_attempts");
+        } else {
+            text.push_str(
+                "If the task itself ends its workers (memory, a crash in a UDF), give workers more memory or ",
+            );
+            text.push_str("make partitions smaller; if their nodes come and go, raise max_task_attempts");
+        }
         text.into()
     }
 
@@ -134,7 +180,7 @@ impl Task {
         if let Some(Refusals { count, waited, worker, reason }) = &self.refusals {
             let _ = write!(text, ": {count} refusals, {waited:?} of back-off, the last by {worker}: {reason}");
         }
-        for Loss { attempt, worker, launch, reason } in &self.losses {
+        for Loss { attempt, worker, launch, reason, .. } in &self.losses {
             let _ = write!(text, "; earlier, attempt {attempt} on {worker} (launch {launch}): {reason}");
         }
         text.push_str("; give workers more memory or run more of them");

@@ -91,6 +91,11 @@ impl Pool {
         self.waiting.values().copied()
     }
 
+    /// The tasks that wait for a worker to themselves, in the order in which they will be served.
+    pub fn waiting_alone(&self) -> impl Iterator<Item = TaskId> + '_ {
+        self.alone.values().copied()
+    }
+
     /// How many tasks are not at a worker: they wait for room or back off.
     #[must_use]
     pub fn queued_count(&self) -> usize {

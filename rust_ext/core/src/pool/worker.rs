@@ -134,6 +134,8 @@ pub(super) struct Worker {
     pub refusals: u32,
     /// The load under which it stands among the workers with room.
     pub listed: Option<usize>,
+    /// The task that has this worker to itself, or will once the others here have ended.
+    pub kept_for: Option<TaskId>,
     /// Why the latest process that was lost was lost.
     pub reason: Option<Arc<str>>,
     /// When it was started again, within the window and since it last ran a task to its end.
@@ -150,6 +152,7 @@ impl Worker {
             cooling: None,
             refusals: 0,
             listed: None,
+            kept_for: None,
             reason: None,
             restarts: VecDeque::new(),
         }
@@ -157,7 +160,10 @@ impl Worker {
 
     /// Whether this worker is offered tasks now.
     pub fn has_room(&self, capacity: usize) -> bool {
-        matches!(self.state, State::Ready(_)) && self.cooling.is_none() && self.tasks.len() < capacity
+        matches!(self.state, State::Ready(_))
+            && self.cooling.is_none()
+            && self.kept_for.is_none()
+            && self.tasks.len() < capacity
     }
 
     /// Takes one restart from the budget: how many there were in the window before, or `None` if it is spent.
@@ -189,6 +195,7 @@ impl Worker {
         self.cooling = None;
         self.refusals = 0;
         self.listed = None;
+        self.kept_for = None;
         std::mem::take(&mut self.tasks)
     }
 }

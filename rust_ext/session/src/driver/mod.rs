@@ -28,7 +28,8 @@ use std::{
 
 use bytes::Bytes;
 use daft_k8s_core::{
-    Action, Addresses, Attempt, Event, FailKind, LaunchId, Pool, PoolConfig, TaskId, TaskKey, TaskPhase, WorkerId,
+    Action, Addresses, Attempt, Event, ExitCause, FailKind, LaunchId, Pool, PoolConfig, TaskId, TaskKey, TaskPhase,
+    WorkerId,
 };
 use daft_k8s_data::{DataClient, PartitionData};
 use parking_lot::Mutex;
@@ -206,8 +207,15 @@ impl Driver {
     }
 
     /// The launcher: a process is gone, or never came.
-    pub fn worker_exited(&self, worker: WorkerId, launch: LaunchId, reason: String, restartable: bool) {
-        self.inner.exited(worker, launch, reason, restartable);
+    pub fn worker_exited(
+        &self,
+        worker: WorkerId,
+        launch: LaunchId,
+        reason: String,
+        restartable: bool,
+        cause: ExitCause,
+    ) {
+        self.inner.exited(worker, launch, reason, restartable, cause);
     }
 
     /// Queues a task; `on_end` is called once, and must neither block nor call back into the driver.
@@ -351,9 +359,16 @@ impl Inner {
         holders
     }
 
-    fn exited(self: &Arc<Self>, worker: WorkerId, launch: LaunchId, reason: String, restartable: bool) {
+    fn exited(
+        self: &Arc<Self>,
+        worker: WorkerId,
+        launch: LaunchId,
+        reason: String,
+        restartable: bool,
+        cause: ExitCause,
+    ) {
         self.note_loss(worker, launch, &reason);
-        self.feed(Event::Exited { worker, launch, reason, restartable });
+        self.feed(Event::Exited { worker, launch, reason, restartable, cause });
     }
 
     /// A lost process whose link is still open was restarted in place: the new one was given nothing yet, and
@@ -376,7 +391,7 @@ impl Inner {
                 let inner = Arc::downgrade(self);
                 let failed = Box::new(move |reason: String| {
                     if let Some(inner) = inner.upgrade() {
-                        inner.exited(worker, launch, reason, true);
+                        inner.exited(worker, launch, reason, true, ExitCause::NeverStarted);
                     }
                 });
                 self.host.launch(worker, launch, failed);

@@ -3,7 +3,7 @@
 use std::{thread, time::Duration};
 
 use bytes::Bytes;
-use daft_k8s_core::{LaunchId, WorkerId};
+use daft_k8s_core::{ExitCause, LaunchId, WorkerId};
 use daft_k8s_data::PartitionData;
 
 use crate::{
@@ -17,7 +17,7 @@ fn a_task_of_a_worker_that_died_runs_again_on_the_next_one() {
     let ending = session.submit(1, vec![]);
     assert_eq!(workers[0].next_run().key, "q/1.1");
     drop(workers.remove(0));
-    session.driver.worker_exited(WorkerId(0), LaunchId(1), "out of memory".into(), true);
+    session.driver.worker_exited(WorkerId(0), LaunchId(1), "out of memory".into(), true, ExitCause::OutOfMemory);
     let (id, launch) = session.next_launch();
     let worker = session.worker(id);
     session.started(id, launch, worker.control(), worker.data());
@@ -33,7 +33,7 @@ fn a_lost_partition_fails_its_fetch_and_its_readers_with_the_reason() {
     let ending = session.submit_to(1, 1, vec![]);
     workers[1].finish(&workers[1].next_run().key, [large()]);
     let partitions = ending.partitions();
-    session.driver.worker_exited(WorkerId(1), LaunchId(1), "out of memory".into(), true);
+    session.driver.worker_exited(WorkerId(1), LaunchId(1), "out of memory".into(), true, ExitCause::OutOfMemory);
     assert!(session.fetch(&partitions).unwrap_err().contains("out of memory"));
     let reader = session.submit_to(0, 2, partitions);
     assert!(reader.lost().contains("out of memory"));
@@ -64,7 +64,7 @@ fn lost_inputs_are_reported_though_every_slot_is_busy() {
     let _busy = session.submit_to(0, 2, vec![]);
     first.next_run();
     let reader = session.submit_to(0, 3, partitions);
-    session.driver.worker_exited(WorkerId(1), LaunchId(1), "out of memory".into(), true);
+    session.driver.worker_exited(WorkerId(1), LaunchId(1), "out of memory".into(), true, ExitCause::OutOfMemory);
     assert!(reader.lost().contains("out of memory"));
 }
 
@@ -89,7 +89,7 @@ fn news_of_lost_inputs_of_an_old_attempt_is_stale() {
     let reader = session.submit_to(0, 2, partitions);
     until(|| first.worker.unfinished_tasks() == 0, "the inputs were found");
     thread::sleep(Duration::from_millis(500));
-    session.driver.worker_exited(WorkerId(0), LaunchId(1), "out of memory".into(), true);
+    session.driver.worker_exited(WorkerId(0), LaunchId(1), "out of memory".into(), true, ExitCause::OutOfMemory);
     // Where the partition really is, the second attempt finds it.
     let delivery = second.next_run();
     assert_eq!(delivery.key, "q/2.2");

@@ -77,8 +77,13 @@ fn a_worker_that_runs_a_task_to_its_end_has_its_restart_budget_back() {
 #[test]
 fn a_worker_beyond_its_restart_budget_is_given_up_and_the_pool_breaks_with_all_reasons() {
     let mut stage = Stage::ready(2);
-    let bad_image =
-        Event::Exited { worker: w(1), launch: LaunchId(1), reason: "ImagePullBackOff".to_owned(), restartable: false };
+    let bad_image = Event::Exited {
+        worker: w(1),
+        launch: LaunchId(1),
+        reason: "ImagePullBackOff".to_owned(),
+        restartable: false,
+        cause: ExitCause::Crash,
+    };
     stage.tell(bad_image);
     assert_eq!(stage.phase(w(1)), WorkerPhase::GivenUp);
     assert_eq!(stage.pool.broken(), None, "worker-0 is still there");
@@ -143,7 +148,13 @@ fn many_workers_with_one_reason_give_a_short_message() {
     for index in 0..500 {
         let reason = if index < 3 { "quota".to_owned() } else { format!("reason {index}") };
         let worker = w(index);
-        actions = stage.tell(Event::Exited { worker, launch: LaunchId(1), reason, restartable: false });
+        actions = stage.tell(Event::Exited {
+            worker,
+            launch: LaunchId(1),
+            reason,
+            restartable: false,
+            cause: ExitCause::Crash,
+        });
     }
     let [Action::PoolBroken { message }] = &actions[..] else { panic!("{actions:?}") };
     assert!(message.contains("worker-0 and 2 more: quota"), "{message}");
@@ -197,7 +208,7 @@ fn news_of_an_old_launch_is_ignored() {
         Event::Started { worker, launch, addresses: at("late") },
         Event::Connected { worker, launch, incarnation: "late".into() },
         Event::Refused { worker, launch, reason: reason() },
-        Event::Exited { worker, launch, reason: reason(), restartable: false },
+        Event::Exited { worker, launch, reason: reason(), restartable: false, cause: ExitCause::Crash },
         Event::Unreachable { worker, launch, reason: reason() },
         Event::Unreachable { worker: w(9), launch, reason: reason() },
     ] {

@@ -100,8 +100,12 @@ impl Stage {
     }
 
     fn exit(&mut self, worker: WorkerId, reason: &str) -> Vec<Action> {
+        self.exit_by(worker, reason, ExitCause::Crash)
+    }
+
+    fn exit_by(&mut self, worker: WorkerId, reason: &str, cause: ExitCause) -> Vec<Action> {
         let launch = self.launch(worker);
-        self.tell(Event::Exited { worker, launch, reason: reason.to_owned(), restartable: true })
+        self.tell(Event::Exited { worker, launch, reason: reason.to_owned(), restartable: true, cause })
     }
 
     fn submit(&mut self, task: u64, prefer: u32) -> Vec<Action> {

@@ -8,13 +8,19 @@ use super::*;
 
 type Place = (WorkerId, LaunchId, Attempt);
 
+const SLOTS: usize = 2;
+
 /// What the observer knows of one task.
 #[derive(Debug, Default)]
 struct Known {
     ends: u32,
     at: Option<Place>,
     last: u32,
+    /// The number of its latest send among all.
+    sent: u64,
+    /// Losses that used up an attempt, and how many of these were for memory.
     lost: u32,
+    lost_to_memory: u32,
     cancelling: bool,
 }
 
@@ -35,12 +41,15 @@ struct Observer {
     tasks: BTreeMap<TaskId, Known>,
     mourned: BTreeSet<Incarnation>,
     incarnations: u64,
+    sends: u64,
+    /// Why a worker is lost by the event at hand.
+    cause: ExitCause,
     broken: bool,
     closed: bool,
 }
 
 fn config() -> PoolConfig {
-    PoolConfig { slots_per_worker: 2, queue_ahead: 1, bounce_limit: secs(5), ..small() }
+    PoolConfig { slots_per_worker: SLOTS as u32, queue_ahead: 1, bounce_limit: secs(5), ..small() }
 }
 
 impl Observer {
@@ -53,6 +62,8 @@ impl Observer {
             tasks: BTreeMap::new(),
             mourned: BTreeSet::new(),
             incarnations: 0,
+            sends: 0,
+            cause: ExitCause::Crash,
             broken: false,
             closed: false,
         }
@@ -80,6 +91,12 @@ impl Observer {
     }
 
     fn book(&mut self, event: &Event) {
+        self.cause = match event {
+            Event::Exited { cause, .. } => *cause,
+            Event::Unreachable { .. } => ExitCause::Infrastructure,
+            Event::Refused { .. } => ExitCause::NeverStarted,
+            _ => ExitCause::Crash,
+        };
         match event {
             Event::SetDesired(count) => self.desired = *count,
             Event::Exited { worker, launch, .. } => {
@@ -153,11 +170,14 @@ impl Observer {
                 let gone = self.present(*worker, *launch).incarnation.take();
                 assert_eq!(gone.as_ref(), Some(incarnation));
                 assert!(self.mourned.insert(incarnation.clone()), "lost twice");
-                for known in self.tasks.values_mut() {
-                    if known.at.is_some_and(|(at, ..)| at == *worker) {
-                        known.at = None;
-                        known.lost += 1;
-                    }
+                let here = self.tasks.values_mut().filter(|known| known.at.is_some_and(|(at, ..)| at == *worker));
+                let mut here: Vec<&mut Known> = here.collect();
+                here.sort_by_key(|known| known.sent);
+                for (place, known) in here.into_iter().enumerate() {
+                    known.at = None;
+                    let charged = u32::from(place < SLOTS && self.cause.charges());
+                    known.lost += charged;
+                    known.lost_to_memory += if self.cause == ExitCause::OutOfMemory { charged } else { 0 };
                 }
             }
             Action::Send { task, attempt, worker, launch } => {
@@ -167,8 +187,16 @@ impl Observer {
                 let known = self.tasks.get_mut(task).expect("only submitted tasks are sent");
                 assert!(known.ends == 0 && known.at.is_none() && attempt.0 == known.last + 1);
                 assert!(!known.cancelling, "a cancelled task is not sent");
-                assert!(known.lost < 3, "sent although the cap is reached");
+                assert!(known.lost < 3 && known.lost_to_memory < 2, "sent although a cap is reached");
                 known.last = attempt.0;
+                known.sent = self.sends;
+                self.sends += 1;
+                let alone = known.lost_to_memory > 0;
+                let others = self.tasks.values().filter(|other| other.at.is_some_and(|(at, ..)| at == *worker));
+                let mut others = others.peekable();
+                assert!(!alone || others.peek().is_none(), "{task} is not alone after it ran out of memory");
+                assert!(others.all(|other| other.lost_to_memory == 0), "{task} disturbs one that is to be alone");
+                let known = self.tasks.get_mut(task).expect("as above");
                 known.at = Some((*worker, *launch, *attempt));
             }
             Action::CancelOnWorker { task, attempt, worker, launch } => {
@@ -220,15 +248,22 @@ impl Observer {
         for view in self.pool.workers() {
             let load = self.load(view.worker);
             assert_eq!(load, view.tasks);
-            let open = view.phase == WorkerPhase::Ready && !view.cooling && load < capacity;
+            let kept = self.pool.workers[view.worker.index()].kept_for.is_some();
+            let open = view.phase == WorkerPhase::Ready && !view.cooling && !kept && load < capacity;
             assert!(!(waits && open), "{} has room while tasks wait", view.worker);
             assert!(view.phase != WorkerPhase::Draining || load > 0, "an idle worker drains");
             let alive = self.workers.get(&view.worker).is_some_and(|seen| seen.process);
             assert_eq!(alive, !matches!(view.phase, WorkerPhase::Restarting | WorkerPhase::GivenUp));
         }
+        if let Some(first) = self.pool.waiting_alone().next() {
+            let kept = |view: &WorkerView<'_>| self.pool.workers[view.worker.index()].kept_for.is_some();
+            let unkept = self.pool.workers().any(|view| view.phase == WorkerPhase::Ready && !kept(&view));
+            assert!(!unkept || self.pool.tasks[&first].seat.is_some(), "{first} could have a worker to itself");
+        }
+        let waits = waits || self.pool.waiting_alone().next().is_some();
         assert!(!waits || self.pool.broken().is_none(), "tasks wait for a broken pool");
         assert!(self.pool.next_deadline().is_none_or(|due| due > self.now), "overdue");
-        let backing_off = self.pool.queued_count() - self.pool.waiting().count();
+        let backing_off = self.pool.queued_count() - self.pool.waiting().count() - self.pool.waiting_alone().count();
         let timed = |view: &WorkerView<'_>| {
             use WorkerPhase::{Connecting, Restarting, Starting};
             usize::from(matches!(view.phase, Starting | Connecting | Restarting)) + usize::from(view.cooling)
@@ -296,12 +331,14 @@ impl Observer {
         };
         let launch = LaunchId(view.launch.0.saturating_sub(back));
         let reason = "a blow".to_owned();
+        let causes = [ExitCause::Crash, ExitCause::OutOfMemory, ExitCause::Infrastructure, ExitCause::NeverStarted];
+        let cause = causes[usize::from(kind / 8) % causes.len()];
         match kind % 8 {
             0 => self.tell(Event::Refused { worker, launch, reason }),
             1 => self.tell(Event::Unreachable { worker, launch, reason }),
-            2 => self.tell(Event::Exited { worker, launch, reason, restartable: false }),
+            2 => self.tell(Event::Exited { worker, launch, reason, restartable: false, cause }),
             3 | 4 => self.connect(worker, launch),
-            _ => self.tell(Event::Exited { worker, launch, reason, restartable: true }),
+            _ => self.tell(Event::Exited { worker, launch, reason, restartable: true, cause }),
         }
     }
 

@@ -107,6 +107,101 @@ fn a_task_that_was_lost_too_often_fails_with_every_reason() {
 }
 
 #[test]
+fn a_task_that_only_waited_at_a_worker_that_died_is_not_charged() {
+    let mut stage = Stage::new(PoolConfig { max_worker_restarts: 9, ..small() });
+    stage.tell(Event::SetDesired(1));
+    stage.come_up(w(0));
+    stage.submit(1, 0);
+    stage.submit(2, 0);
+    for life in 1..=2 {
+        stage.exit(w(0), "a crash");
+        stage.tick();
+        stage.come_up(w(0));
+        assert_eq!((stage.place(1).2, stage.place(2).2), (Attempt(life + 1), Attempt(life + 1)));
+    }
+    let (task, _, message) = failure(&stage.exit(w(0), "a crash"));
+    assert_eq!(task, t(1), "three times it ran; the other waited behind it: {message}");
+    assert!(stage.pool.task(t(2)).is_some());
+}
+
+#[test]
+fn what_never_runs_and_is_always_lost_ends_as_well() {
+    let mut stage = Stage::new(PoolConfig { max_task_attempts: 100, max_worker_restarts: 100, ..small() });
+    stage.tell(Event::SetDesired(1));
+    stage.submit(1, 0);
+    stage.submit(2, 0);
+    for lives in 1.. {
+        stage.come_up(w(0));
+        let actions = stage.exit(w(0), "a crash");
+        if actions.iter().any(|action| matches!(action, Action::FailTask { .. })) {
+            let (task, _, message) = failure(&actions);
+            assert_eq!((task, lives), (t(2), 16));
+            assert!(message.contains("does not count: it only waited there"), "{message}");
+            return;
+        }
+        stage.tick();
+    }
+}
+
+#[test]
+fn a_task_that_runs_out_of_memory_runs_again_alone_and_then_fails_with_the_option_to_raise() {
+    let mut stage = Stage::ready(2);
+    for task in 1..=4 {
+        stage.submit(task, u32::from(task > 2));
+    }
+    assert_eq!((stage.place(1).0, stage.place(2).0), (w(0), w(1)));
+    let actions = stage.exit_by(w(0), "OOMKilled", ExitCause::OutOfMemory);
+    assert!(!actions.iter().any(|action| matches!(action, Action::Send { .. })), "{actions:?}");
+    assert_eq!(stage.pool.waiting_alone().collect::<Vec<_>>(), [t(1)]);
+    assert_eq!(stage.submit(5, 1), [], "worker-1 is kept for task 1");
+    stage.succeed(2);
+    assert_eq!(stage.succeed(3).last(), Some(&send(1, 2, 1, 1)), "once nothing else is there");
+    assert_eq!(stage.submit(6, 1), [], "and nothing else comes");
+    let (task, kind, message) = failure(&stage.exit_by(w(1), "OOMKilled", ExitCause::OutOfMemory));
+    assert_eq!((task, kind), (t(1), FailKind::Lost));
+    for part in
+        ["needs more memory", "worker_memory", "max_oom_attempts", "attempt 2 on worker-1 (launch 1): OOMKilled"]
+    {
+        assert!(message.contains(part), "{message}");
+    }
+}
+
+#[test]
+fn a_worker_that_was_kept_for_a_task_serves_all_again_once_that_has_ended() {
+    let mut stage = Stage::ready(2);
+    stage.submit(1, 0);
+    let actions = stage.exit_by(w(0), "OOMKilled", ExitCause::OutOfMemory);
+    assert_eq!(actions.last(), Some(&send(1, 2, 1, 1)));
+    assert_eq!(stage.submit(2, 1), []);
+    assert_eq!(stage.succeed(1)[1..], [send(2, 1, 1, 1)]);
+}
+
+#[test]
+fn a_task_that_is_cancelled_while_a_worker_is_kept_for_it_frees_that_worker() {
+    let mut stage = Stage::ready(2);
+    stage.submit(1, 0);
+    stage.submit(2, 1);
+    stage.exit_by(w(0), "OOMKilled", ExitCause::OutOfMemory);
+    assert_eq!(stage.submit(3, 1), []);
+    assert_eq!(stage.tell(Event::CancelTask(t(1))), [cancelled(1), send(3, 1, 1, 1)]);
+}
+
+#[test]
+fn a_worker_that_never_started_charges_nobody() {
+    let mut stage = Stage::new(PoolConfig { max_worker_restarts: 9, ..small() });
+    stage.tell(Event::SetDesired(1));
+    stage.come_up(w(0));
+    stage.submit(1, 0);
+    for _ in 0..2 {
+        stage.exit_by(w(0), "rejected by its node", ExitCause::NeverStarted);
+        stage.tick();
+        stage.come_up(w(0));
+    }
+    stage.exit(w(0), "gone");
+    assert!(stage.pool.task(t(1)).is_some(), "one of three attempts is used up");
+}
+
+#[test]
 fn late_news_of_an_old_attempt_is_ignored() {
     let mut stage = Stage::ready(2);
     stage.submit(1, 0);
