@@ -5,9 +5,23 @@ this package is cheap and does not import Daft. Once Daft is imported, `daft.set
 same function as `daft_k8s.set_runner_k8s`.
 """
 
+from typing import TYPE_CHECKING
+
 from daft_k8s._after_import import after_import
 from daft_k8s.api import offer_in_daft, set_runner_k8s, shutdown
 
-__all__ = ["set_runner_k8s", "shutdown"]
+__all__ = ["__version__", "set_runner_k8s", "shutdown"]
 
 after_import("daft", offer_in_daft)
+
+
+if TYPE_CHECKING:
+    __version__: str
+else:
+
+    def __getattr__(name: str) -> str:
+        if name == "__version__":
+            from daft_k8s._version import version
+
+            return version()
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

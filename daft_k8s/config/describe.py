@@ -6,12 +6,17 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from daft_k8s.config import machine
 from daft_k8s.config.configuration import Configuration
 from daft_k8s.config.fields import FIELDS, Field
 from daft_k8s.config.frozen import thaw
 from daft_k8s.config.origin import DEFAULT, Origin
 from daft_k8s.config.quantities import format_cpu, format_memory
 from daft_k8s.config.validation import HIDDEN
+
+
+MANY_TIMES_THE_CPUS = 2
+"""A few more threads than CPUs keep them busy while tasks wait for data; beyond this it is rather a mistake."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +56,29 @@ def ignored_message(configuration: Configuration) -> str | None:
         f'Ignored, because workers are local processes (allocation="local"): {", ".join(names)}. '
         'Set allocation="pod" to run workers on Kubernetes.'
     )
+
+
+def oversized_message(configuration: Configuration) -> str | None:
+    """A warning that local workers are far wider than the machine, or None."""
+    cpus = machine.available_cpus()
+    if configuration.allocation != "local" or configuration.worker_cpu <= MANY_TIMES_THE_CPUS * cpus:
+        return None
+    return (
+        f"worker_cpu is {format_cpu(configuration.worker_cpu)}, but this machine has {cpus} CPUs: each worker will run "
+        f"{configuration.slots_per_worker} tasks at once, each slowly and with its own memory. "
+        "Leave worker_cpu out to have the machine divided between the workers."
+    )
+
+
+def difference(first: Configuration, second: Configuration) -> str:
+    """The options in which two configurations differ, with both values as they may be written; secrets by name only."""
+    texts = []
+    for field in FIELDS.values():
+        if getattr(first, field.attribute) == getattr(second, field.attribute):
+            continue
+        before, now = (_text(_plain(field, getattr(each, field.attribute))) for each in (first, second))
+        texts.append(field.name if field.option.secret else f"{field.name} was {before}, now {now}")
+    return "; ".join(texts)
 
 
 def _row(configuration: Configuration, field: Field) -> Row:

@@ -108,12 +108,25 @@ CONFIG_FILE = "config_file"
 CONFIG_FILE_VARIABLE = ENVIRONMENT_PREFIX + "CONFIG"
 
 
+def did_you_mean_variable(variable: str) -> str:
+    """`did_you_mean` for environment variables."""
+    close = _closest(variable.removeprefix(ENVIRONMENT_PREFIX), ("config",))
+    if close is not None:
+        return f"did you mean {ENVIRONMENT_PREFIX}{close.upper()}?"
+    return f"known variables are {', '.join([*(field.variable for field in FIELDS.values()), CONFIG_FILE_VARIABLE])}"
+
+
 def did_you_mean(name: str, *, further: tuple[str, ...] = ()) -> str:
     """A sentence that helps after an unknown option: the nearest name, or all names."""
+    close = _closest(name, further)
+    if close is not None:
+        return f"did you mean {close}?"
+    return f"known options are {', '.join([*FIELDS, *further])}"
+
+
+def _closest(name: str, further: tuple[str, ...]) -> str | None:
     wanted = name.lower().replace("-", "_")
     by_attribute = {field.attribute: field.name for field in FIELDS.values()}
     known = wanted if wanted in FIELDS or wanted in further else _OTHER_NAMES.get(wanted) or by_attribute.get(wanted)
     close = [known] if known else get_close_matches(wanted, [*FIELDS, *further], n=1, cutoff=0.7)
-    if close:
-        return f"did you mean {close[0]}?"
-    return f"known options are {', '.join([*FIELDS, *further])}"
+    return close[0] if close else None

@@ -11,7 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from daft_k8s.config.configuration import Configuration
-from daft_k8s.config.fields import CONFIG_FILE, CONFIG_FILE_VARIABLE, ENVIRONMENT_PREFIX, FIELDS, did_you_mean
+from daft_k8s.config.fields import (
+    CONFIG_FILE,
+    CONFIG_FILE_VARIABLE,
+    ENVIRONMENT_PREFIX,
+    FIELDS,
+    did_you_mean,
+    did_you_mean_variable,
+)
 from daft_k8s.config.frozen import FrozenMap
 from daft_k8s.config.origin import DEFAULT, Origin
 from daft_k8s.config.presets import DEFAULT_PRESET, POD_SIZES, PRESETS
@@ -129,7 +136,7 @@ def _from_environment(environ: Mapping[str, str], base: Path, mistakes: list[Mis
         if variable in by_variable:
             given[by_variable[variable]] = _Given(text, Origin("environment", variable), base)
         elif variable != CONFIG_FILE_VARIABLE and not _is_foreign(variable):
-            hint = did_you_mean(variable.removeprefix(ENVIRONMENT_PREFIX))
+            hint = did_you_mean_variable(variable)
             mistakes.append(Mistake((variable,), f"{variable} (environment variable): unknown option; {hint}"))
     return given
 

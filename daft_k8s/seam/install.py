@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import importlib
 import logging
-import os
 import sys
 import threading
 import types
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from daft_k8s.config.describe import ignored_message
+from daft_k8s import _inheritance
+from daft_k8s.config.describe import difference, ignored_message, oversized_message
 from daft_k8s.errors import ConfigurationError
 from daft_k8s.seam import checks
 
@@ -169,9 +169,9 @@ def activate(configuration: Configuration, **session_arguments: Any) -> Session:
     global _next_session
     with _lock:
         install()
-        ignored = ignored_message(configuration)
-        if ignored is not None:
-            logger.warning("%s", ignored)
+        for warning in (ignored_message(configuration), oversized_message(configuration)):
+            if warning is not None:
+                logger.warning("%s", warning)
         runner = _runner_in_use()
         if runner is not None:
             open_one = runner.session
@@ -180,7 +180,7 @@ def activate(configuration: Configuration, **session_arguments: Any) -> Session:
                     return open_one
                 raise ConfigurationError(
                     "set_runner_k8s was called before with other settings: "
-                    f"{_difference(open_one.configuration, configuration)}. Shut that session down first"
+                    f"{difference(open_one.configuration, configuration)}. Shut that session down first"
                 )
             session = open_session(configuration, **session_arguments)
             runner.use_session(session)
@@ -188,8 +188,8 @@ def activate(configuration: Configuration, **session_arguments: Any) -> Session:
         session = open_session(configuration, **session_arguments)
         _next_session = session
         try:
-            if os.environ.get("DAFT_RUNNER", "").lower() == "k8s":
-                os.environ["DAFT_RUNNER"] = "ray"
+            if _inheritance.is_wanted():
+                _inheritance.pass_on()
             from daft.daft import set_runner_ray
 
             set_runner_ray()
@@ -213,22 +213,6 @@ def _runner_in_use() -> K8sRunner | None:
         f"this process already uses Daft's {runner.name} runner, which cannot be changed any more; "
         "call set_runner_k8s before the first DataFrame is made"
     )
-
-
-def _difference(first: Configuration, second: Configuration) -> str:
-    import dataclasses
-
-    different = []
-    for field in dataclasses.fields(first):
-        if field.compare and getattr(first, field.name) != getattr(second, field.name):
-            option = field.metadata.get("option")
-            if option is not None and option.secret:
-                different.append(field.name)
-            else:
-                different.append(
-                    f"{field.name} was {getattr(first, field.name)!r}, now {getattr(second, field.name)!r}"
-                )
-    return "; ".join(different)
 
 
 def get_gpu_udf_options() -> Any:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from daft_k8s.config import FIELDS, Configuration
-from daft_k8s.config.describe import as_dict, as_table, ignored_message, rows
+from daft_k8s.config.describe import as_dict, as_table, difference, ignored_message, oversized_message, rows
 from daft_k8s.config.markdown import page
 from tests.unit.config.conftest import Load
 
@@ -76,3 +76,21 @@ def test_the_page_describes_the_option(name: str) -> None:
     assert FIELDS[name].description in section
     assert FIELDS[name].accepts in section
     assert f"`{FIELDS[name].variable}`" in section
+
+
+def test_a_difference_names_options_and_values_as_they_are_written_and_hides_secrets(read: Load) -> None:
+    first = read(worker_memory="1Gi", worker_cpu=1, env={"PASSWORD": "12345678"})
+    second = read(worker_memory="1536Mi", worker_cpu=2, env={"PASSWORD": "87654321"}, queue_ahead=5)
+    found = difference(first, second).split("; ")
+    assert "worker_memory was 1Gi, now 1536Mi" in found
+    assert "worker_cpu was 1, now 2" in found
+    assert "env" in found
+    assert difference(first, first) == ""
+
+
+def test_local_workers_far_wider_than_the_machine_are_warned_of(read: Load) -> None:
+    warning = oversized_message(read(worker_cpu=17))  # of 8
+    assert warning is not None
+    assert "worker_cpu is 17" in warning and "8 CPUs" in warning
+    assert oversized_message(read(worker_cpu=16)) is None
+    assert oversized_message(read(worker_cpu=17, allocation="pod", image="x")) is None

@@ -139,7 +139,7 @@ def test_an_unknown_argument_is_refused_even_if_it_is_none(read: Load) -> None:
 
 def test_an_unknown_variable_is_refused_with_the_nearest_name(read: Load) -> None:
     text = message(read, {"DAFT_K8S_NUM_WORKER": "3"})
-    assert "DAFT_K8S_NUM_WORKER (environment variable): unknown option; did you mean num_workers?" in text
+    assert "DAFT_K8S_NUM_WORKER (environment variable): unknown option; did you mean DAFT_K8S_NUM_WORKERS?" in text
 
 
 def test_an_unknown_key_of_the_file_is_refused_naming_the_file(read: Load, here: Path) -> None:

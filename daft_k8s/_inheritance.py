@@ -1,0 +1,22 @@
+"""How child processes of a driver come to use the same runner: by the environment that they inherit."""
+
+from __future__ import annotations
+
+import os
+
+RUNNER = "DAFT_RUNNER"
+
+_TAKEN_OVER = "DAFT_K8S_INTERNAL_RUNNER"
+"""Says that the `ray` in `DAFT_RUNNER` stands for k8s. `daft_k8s.pth` looks at it too."""
+
+
+def is_wanted() -> bool:
+    """Whether this process was told to use the runner."""
+    runner = os.environ.get(RUNNER, "").lower()
+    return runner == "k8s" or (runner == "ray" and _TAKEN_OVER in os.environ)
+
+
+def pass_on() -> None:
+    """Writes the wish in the only form that Daft itself understands, marked so that children know better."""
+    os.environ[RUNNER] = "ray"
+    os.environ[_TAKEN_OVER] = "k8s"
