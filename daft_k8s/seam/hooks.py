@@ -10,7 +10,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any
 
-from daft.daft import RaySwordfishWorker
+from daft.daft import PyMicroPartition, PyRecordBatch, RaySwordfishWorker
 
 from daft_k8s.driver.session import Session, current_session
 from daft_k8s.errors import CodeError, ConfigurationError
@@ -22,7 +22,7 @@ from daft_k8s.seam.task_handle import FailedTaskHandle, SubmittedTaskHandle, Tas
 from daft_k8s.task_payload import encode_payload, encode_plan
 
 if TYPE_CHECKING:
-    from daft.daft import PyExpr, PyMicroPartition, RaySwordfishTask
+    from daft.daft import PyExpr, RaySwordfishTask
 
     from daft_k8s._native import K8sWorker, PartitionRef
     from daft_k8s.seam.limit import DriverLimitHandle
@@ -145,6 +145,10 @@ def _boundaries(
     merged = MicroPartition.concat(fetch_micropartitions(session, samples))
     columns = ExpressionsProjection(sort_by).to_column_expressions()
     nulls = descending if nulls_first is None else nulls_first
+    if list(nulls) != list(descending):
+        # Daft divides rows by these boundaries as if nulls came first when descending and last when not, so nulls
+        # would come out in the middle. Without boundaries all rows go to one task, which sorts them right.
+        return PyMicroPartition.from_record_batches([PyRecordBatch.empty(merged.schema()._schema)])
     merged = merged.sort(columns, descending=descending, nulls_first=nulls)
     return merged.quantiles(num_quantiles)._micropartition
 

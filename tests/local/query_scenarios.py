@@ -128,6 +128,13 @@ def sort_with_nulls(folder: Path) -> Any:
     return [str(value) for value in facts(folder).sort("value").to_pydict()["value"]]
 
 
+def sort_with_nulls_at_the_other_end(folder: Path) -> Any:
+    df = facts(folder).select("id", "value")
+    ends = [df.sort("value", desc=desc, nulls_first=not desc).to_pydict()["value"] for desc in (True, False)]
+    several = df.sort(["value", "id"], desc=[False, True], nulls_first=[True, True]).to_pydict()["id"]
+    return [str(ends), several]
+
+
 def top_n(folder: Path) -> Any:
     return facts(folder).sort("id", desc=True).limit(7).select("id").to_pydict()
 
@@ -260,6 +267,7 @@ SCENARIOS: dict[str, Callable[[Path], Any]] = {
         sort_merge_join,
         sort,
         sort_with_nulls,
+        sort_with_nulls_at_the_other_end,
         top_n,
         limits,
         window,
