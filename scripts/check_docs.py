@@ -58,7 +58,7 @@ def unknown_targets(document: Path) -> Iterator[str]:
 
 
 def unknown_modules(document: Path) -> Iterator[str]:
-    public = {"daft_k8s.set_runner_k8s", "daft_k8s.shutdown"}
+    public = {"daft_k8s.__version__", "daft_k8s.set_runner_k8s", "daft_k8s.shutdown"}
     for name in MODULE.findall(document.read_text()):
         path = ROOT / name.replace(".", "/")
         if (

@@ -14,7 +14,6 @@ from daft_k8s.config.origin import DEFAULT, Origin
 from daft_k8s.config.quantities import format_cpu, format_memory
 from daft_k8s.config.validation import HIDDEN
 
-
 MANY_TIMES_THE_CPUS = 2
 """A few more threads than CPUs keep them busy while tasks wait for data; beyond this it is rather a mistake."""
 

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import importlib
 import re
+from collections.abc import Mapping
+from typing import Any
 
 from daft_k8s.errors import VersionMismatchError
+from daft_k8s.seam.replaced import find_changed_hooks
 
 OLDEST_DAFT = (0, 7, 16)
 FIRST_UNKNOWN_DAFT = (0, 8)
 SUPPORTED_RANGE = "daft>=0.7.16,<0.8"
+
+_REMEDY = f"install another Daft of the supported range {SUPPORTED_RANGE}, or a newer daft_k8s"
 
 HOOKS: dict[str, tuple[str, ...]] = {
     "daft.daft": (
@@ -17,14 +22,26 @@ HOOKS: dict[str, tuple[str, ...]] = {
         "DistributedPhysicalPlan.repr_ascii",
         "DistributedPhysicalPlan.repr_json",
         "DistributedPhysicalPlanRunner.run_plan",
+        "FileInfos",
+        "FlightPartitionRef",
+        "LocalPhysicalPlan.has_partitioned_output",
+        "NativeExecutor.cancel_plan",
+        "NativeExecutor.run",
+        "PyDaftContext._daft_execution_config",
         "PyDaftExecutionConfig.with_config_values",
         "PyDaftExecutionConfig.shuffle_algorithm",
         "PyDaftExecutionConfig.shuffle_aggregation_default_partitions",
         "PyExecutionStats",
         "PyMicroPartition.__arrow_c_stream__",
+        "PyMicroPartition.concat",
+        "PyMicroPartition.eval_expression_list",
         "PyMicroPartition.from_arrow_stream",
+        "PyMicroPartition.from_record_batches",
+        "PyMicroPartition.get_record_batches",
         "PyQueryMetadata",
         "PyQueryResult",
+        "PyRecordBatch.empty",
+        "PyRecordBatch.from_pyseries_list",
         "QueryEndState.Canceled",
         "QueryEndState.Failed",
         "QueryEndState.Finished",
@@ -37,8 +54,10 @@ HOOKS: dict[str, tuple[str, ...]] = {
         "RaySwordfishTask.plan",
         "RaySwordfishTask.psets",
         "RaySwordfishWorker",
+        "RayTaskResult.success_flight",
         "RayTaskResult.success_ray",
         "get_runner",
+        "set_compute_runtime_num_worker_threads",
         "set_runner_ray",
     ),
     "daft.context": (
@@ -50,21 +69,25 @@ HOOKS: dict[str, tuple[str, ...]] = {
         "DaftContext._notify_query_start",
         "get_context",
     ),
+    "daft": ("load_extension",),
+    "daft.ai.typing": ("UDFOptions",),
     "daft.ai.utils": ("get_gpu_udf_options",),
+    "daft.datatype": ("DataType.python",),
     "daft.errors": ("UDFException",),
-    "daft.event_loop": ("get_or_init_event_loop",),
+    "daft.event_loop": ("get_or_init_event_loop", "set_event_loop"),
     "daft.execution.metadata": ("ExecutionMetadata._from_runner_output",),
     "daft.execution.vllm": ("LLMActors",),
     "daft.expressions": ("ExpressionsProjection.to_column_expressions",),
     "daft.filesystem": ("glob_path_with_stats",),
     "daft.naming": ("generate_query_name",),
-    "daft.pickle": ("loads",),
+    "daft.pickle": ("dumps", "loads"),
     "daft.recordbatch": (
         "MicroPartition._from_pymicropartition",
         "MicroPartition.concat_or_empty",
         "MicroPartition.quantiles",
     ),
     "daft.runners.heartbeat": ("Heartbeat.start", "Heartbeat.stop"),
+    "daft.runners.native_runner": ("NativeRunner.run_iter",),
     "daft.runners.partitioning": (
         "LocalPartitionSet",
         "MaterializedResult",
@@ -78,8 +101,9 @@ HOOKS: dict[str, tuple[str, ...]] = {
     "daft.runners.query_id": ("emit_query_id",),
     "daft.runners.runner": ("Runner",),
     "daft.runners.runner_io": ("RunnerIO",),
+    "daft.series": ("Series.from_pylist",),
 }
-"""Every private name of Daft that the seam uses, by module."""
+"""Every name of Daft outside its public interface that the seam or a worker uses, by module."""
 
 
 def check_version(version: str) -> None:
@@ -96,7 +120,7 @@ def check_version(version: str) -> None:
         )
 
 
-def find_missing_hooks(hooks: dict[str, tuple[str, ...]] = HOOKS) -> list[str]:
+def find_missing_hooks(hooks: Mapping[str, tuple[str, ...]] = HOOKS) -> list[str]:
     """The names in `hooks` that the installed Daft lacks."""
     missing = []
     for module_name, names in hooks.items():
@@ -114,16 +138,29 @@ def find_missing_hooks(hooks: dict[str, tuple[str, ...]] = HOOKS) -> list[str]:
     return missing
 
 
-def check_daft(version: str) -> None:
-    """Refuses a Daft that this seam does not fit.
+def check_hooks(version: str, hooks: Mapping[str, tuple[str, ...]] = HOOKS) -> None:
+    """Refuses a Daft that lacks what the seam or a worker uses.
 
     Raises:
-        VersionMismatchError: Naming both versions, or every hook that is missing.
+        VersionMismatchError: Naming every hook that is missing.
     """
-    check_version(version)
-    missing = find_missing_hooks()
+    missing = find_missing_hooks(hooks)
     if missing:
+        raise VersionMismatchError(f"daft {version} lacks what daft_k8s relies on: {', '.join(missing)}; {_REMEDY}")
+
+
+def check_replacements(version: str, replacements: Mapping[str, Mapping[str, Any]]) -> None:
+    """Refuses a Daft that would call what our modules do not have.
+
+    Args:
+        version: Daft's.
+        replacements: What will stand in the place of Daft's modules, by their names.
+
+    Raises:
+        VersionMismatchError: Naming every hook that is new or has changed.
+    """
+    changed = find_changed_hooks(replacements)
+    if changed:
         raise VersionMismatchError(
-            f"daft {version} lacks what daft_k8s relies on: {', '.join(missing)}; "
-            f"install another Daft of the supported range {SUPPORTED_RANGE}"
+            f"daft {version} has hooks that daft_k8s does not know: {', '.join(changed)}; {_REMEDY}"
         )

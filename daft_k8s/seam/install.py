@@ -40,10 +40,13 @@ def install() -> None:
             return
         import daft
 
-        checks.check_daft(daft.__version__)
+        checks.check_version(daft.__version__)  # before what imports names that another version may lack
+        checks.check_hooks(daft.__version__)
         from daft_k8s.seam import progress
 
-        for name, attributes in _replacements().items():
+        replacements = _replacements()
+        checks.check_replacements(daft.__version__, replacements)
+        for name, attributes in replacements.items():
             _replace_module(name, attributes)
         vllm = importlib.import_module("daft.execution.vllm")
         vllm.LLMActors = unsupported_llm_actors()  # type: ignore[attr-defined]

@@ -1,12 +1,24 @@
-"""The start-up check of Daft's version and hooks."""
+"""The start-up check of Daft's version and hooks. Not covered: queries on the oldest Daft (`make versions`)."""
 
 from __future__ import annotations
 
-import daft
+import ast
+import sys
+import types
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 
 from daft_k8s.errors import VersionMismatchError
-from daft_k8s.seam.checks import SUPPORTED_RANGE, check_daft, check_version, find_missing_hooks
+from daft_k8s.seam.checks import HOOKS, SUPPORTED_RANGE, check_hooks, check_version, find_missing_hooks
+from daft_k8s.seam.install import _replacements
+from daft_k8s.seam.replaced import find_changed_hooks
+
+ROOT = Path(__file__).parents[3]
+EVERY_HOOK = [(module, name) for module, names in HOOKS.items() for name in names]
+PUBLIC = {"daft", "daft.io", "daft.logical.builder", "daft.schema", "daft.recordbatch.micropartition"}
+"""Modules whose names stay, or that are looked for under another module's name."""
 
 
 @pytest.mark.parametrize("version", ["0.7.16", "0.7.26", "0.7.100", "0.7.26+local", "0.7.26.dev3"])
@@ -22,25 +34,92 @@ def test_other_versions_are_refused_naming_both(version: str) -> None:
     assert SUPPORTED_RANGE in str(caught.value)
 
 
-def test_the_installed_daft_has_every_hook() -> None:
+def test_the_installed_daft_has_every_hook_and_calls_no_others() -> None:
     assert find_missing_hooks() == []
-    check_daft(daft.__version__)
+    assert find_changed_hooks(_replacements()) == []
 
 
-def test_missing_hooks_are_named() -> None:
-    hooks = {
-        "daft.daft": ("RayTaskResult.success_ray", "RayTaskResult.success_pigeon"),
-        "daft.no_such_module": ("anything",),
-        "daft.runners": ("no_such_function",),
+def fake(names: tuple[str, ...], module: str) -> types.ModuleType:
+    """A module with nothing but these names."""
+    made = types.ModuleType(module)
+    for name in names:
+        found: object = made
+        *parents, last = name.split(".")
+        for parent in parents:
+            if not hasattr(found, parent):
+                setattr(found, parent, types.SimpleNamespace())
+            found = getattr(found, parent)
+        if not hasattr(found, last):
+            setattr(found, last, types.SimpleNamespace())
+    return made
+
+
+@pytest.mark.parametrize(("module", "hook"), EVERY_HOOK)
+def test_a_hook_that_is_gone_is_named_at_the_start(monkeypatch: pytest.MonkeyPatch, module: str, hook: str) -> None:
+    for name, names in HOOKS.items():
+        left = tuple(each for each in names if not (name == module and (each == hook or each.startswith(f"{hook}."))))
+        monkeypatch.setitem(sys.modules, f"fake.{name}", fake(left, name))
+    # Of a class that is gone, all members are gone too.
+    gone = [each for each in HOOKS[module] if each == hook or each.startswith(f"{hook}.")]
+    with pytest.raises(VersionMismatchError, match=r"0\.7\.99 lacks") as caught:
+        check_hooks("0.7.99", {f"fake.{name}": names for name, names in HOOKS.items()})
+    assert all(f"fake.{module}.{each}" in str(caught.value) for each in gone)
+    assert str(caught.value).count("fake.") == len(gone)
+
+
+def test_a_module_that_is_gone_is_named() -> None:
+    assert find_missing_hooks({"daft.gone": ("a", "b")}) == ["daft.gone"]
+
+
+def imports_of_daft() -> Iterator[tuple[str, str]]:
+    """What our code imports of Daft's inner modules where it runs, and not for types alone."""
+    package = ROOT / "daft_k8s"
+    for path in [*package.glob("seam/*.py"), *package.glob("worker/*.py"), *package.glob("*.py")]:
+        tree = ast.parse(path.read_text())
+        for_types = {
+            id(inner)
+            for node in ast.walk(tree)
+            if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING")
+            for inner in ast.walk(node)
+        }
+        for node in ast.walk(tree):
+            if (
+                isinstance(node, ast.ImportFrom)
+                and id(node) not in for_types
+                and (node.module or "").startswith("daft.")
+            ):
+                yield from ((str(node.module), alias.name) for alias in node.names)
+
+
+def test_every_name_that_is_imported_of_dafts_inner_modules_is_checked() -> None:
+    checked = {(module, name.partition(".")[0]) for module, name in EVERY_HOOK} | {
+        (parent, child) for parent, _, child in (module.rpartition(".") for module in HOOKS)
     }
-    assert find_missing_hooks(hooks) == [
-        "daft.daft.RayTaskResult.success_pigeon",
-        "daft.no_such_module",
-        "daft.runners.no_such_function",
-    ]
+    imported = {(module, name) for module, name in imports_of_daft() if module not in PUBLIC}
+    assert imported, "nothing was found, so nothing is shown"
+    assert imported <= checked
 
 
-def test_a_daft_without_a_hook_is_refused_naming_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delattr("daft.runners.progress_bar.get_tqdm")
-    with pytest.raises(VersionMismatchError, match=r"daft\.runners\.progress_bar\.get_tqdm"):
-        check_daft(daft.__version__)
+REPLACEMENTS = {"daft.a": {"known": lambda one: None, "any": lambda *arguments: None, "Thing": object}}
+KNOWN = {"daft.a": frozenset({"not_needed"})}
+
+
+def changes(source: str | None, *, called: bool = True) -> list[str]:
+    return find_changed_hooks(REPLACEMENTS, KNOWN, source_of=lambda _: source, is_called=lambda _: called)
+
+
+def test_a_new_function_that_daft_calls_is_named_at_the_start() -> None:
+    assert changes("async def fresh(): ...\ndef known(one): ...") == ["daft.a.fresh is new"]
+    assert changes("class Fresh: ...") == ["daft.a.Fresh is new"]
+    assert changes("def fresh(): ...", called=False) == []
+    assert changes("def not_needed(): ...\ndef _own(): ...") == []
+
+
+def test_a_function_that_takes_more_than_ours_is_named_at_the_start() -> None:
+    assert changes("def known(one, two): ...") == ["daft.a.known takes other arguments"]
+    assert changes("def known(): ...") == ["daft.a.known takes other arguments"]
+    assert changes("def known(one): ...\ndef any(one, two, three): ...\nclass Thing: ...") == []
+
+
+def test_a_module_that_an_older_daft_does_not_have_is_no_mistake() -> None:
+    assert changes(None) == []
