@@ -13,3 +13,6 @@ compile() {
 }
 compile --group dev --output-file requirements/dev.txt
 compile --group dev --group conformance --output-file requirements/conformance.txt
+
+# The image's dependencies come with hashes: what is released is what was tried.
+compile --extra kubernetes --generate-hashes --output-file requirements/image.txt
