@@ -96,8 +96,8 @@ test-local: build ## Python tests with local worker processes
 	@$(PY) -m pytest tests/local $(PYTEST_ARGS)
 
 .PHONY: test-integration
-test-integration: build ## Python tests on a Kubernetes cluster (tests/integration, where there are any)
-	@$(PY) -m pytest tests/integration $(PYTEST_ARGS)
+test-integration: build ## Python tests on a Kubernetes cluster, and of the chart (needs helm)
+	@$(PY) -m pytest tests/integration tests/unit/chart $(PYTEST_ARGS)
 
 .PHONY: conformance
 conformance: build ## Daft's own tests on this runner (DAFT_SOURCE=path of a checkout of Daft)
@@ -132,8 +132,9 @@ protos-check: $(STAMPS)/venv ## Fail where the committed generated code is out o
 	@./scripts/protos.sh check
 
 .PHONY: docs
-docs: $(STAMPS)/venv ## Write docs/configuration.md from the options, and check all documents
+docs: $(STAMPS)/venv ## Write docs/configuration.md and the chart's settings from the options, and check all documents
 	@$(PY) -m daft_k8s.config.markdown > docs/configuration.md.new && mv docs/configuration.md.new docs/configuration.md
+	@$(PY) scripts/chart.py
 	@$(PY) scripts/check_docs.py
 
 .PHONY: lock

@@ -29,7 +29,7 @@ MODULE = re.compile(r"`(daft_k8s(?:\.[a-z_]+)+)`")
 
 
 def documents() -> list[Path]:
-    return [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("**/*.md"))]
+    return [path for pattern in ("*.md", "charts/**/*.md", "docs/**/*.md") for path in sorted(ROOT.glob(pattern))]
 
 
 @cache

@@ -33,6 +33,7 @@ check "ruff format" "$bin/ruff" format --check .
 check "mypy" "$bin/mypy"
 check "layers (import-linter)" "$bin/lint-imports" --no-cache
 check "documents" "$bin/python" scripts/check_docs.py
+check "chart" "$bin/python" scripts/chart.py check
 if cargo fmt --version >/dev/null 2>&1; then
     check "rustfmt" cargo fmt --all --check -- --color never -l
 else
