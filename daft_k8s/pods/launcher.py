@@ -9,13 +9,15 @@ import time
 from collections.abc import Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any
 
-from daft_k8s.errors import DaftK8sError, UnsupportedError
+from daft_k8s.errors import UnsupportedError
 from daft_k8s.pods import access, driver_pod, names
+from daft_k8s.pods.creation import Creation
 from daft_k8s.pods.home import Home
 from daft_k8s.pods.launches import Exited, Key, Launches, Started
 from daft_k8s.pods.loop_thread import LoopThread
 from daft_k8s.pods.manifest import CONTROL_PORT, DATA_PORT, worker_pod
-from daft_k8s.pods.problems import ApiError, explain
+from daft_k8s.pods.problems import ApiError
+from daft_k8s.pods.quota import find_room
 from daft_k8s.pods.session_objects import END_GRACE_SECONDS, FindHome, SessionObjects
 from daft_k8s.pods.snapshots import Change, PodStore
 from daft_k8s.pods.state import Stage
@@ -29,9 +31,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _TICK_SECONDS = 1.0
-_CREATES_AT_ONCE = 20
-_FIRST_RETRY_SECONDS = 0.5
-_LONGEST_RETRY_SECONDS = 10.0
 _STOP_MARGIN_SECONDS = 3.0
 
 
@@ -85,13 +84,15 @@ class PodLauncher:
         self._launches = Launches(
             start_timeout_seconds=configuration.start_timeout_seconds, termination_seconds=self._grace_seconds
         )
+        self._creation = Creation(
+            configuration, self._launches, cluster=self._cluster, provide=self._create, give_up=self._tell
+        )
         self._setup: asyncio.Task[tuple[Api, Home]] | None = None
         self._nodes_to_avoid: dict[str, str] = {}
         """By worker: where its last Pod was, if that may be the node's fault."""
         self._tasks: set[asyncio.Task[Any]] = set()
         self._background: list[asyncio.Task[Any]] = []
         self._closed = False
-        self._creating = asyncio.Semaphore(_CREATES_AT_ONCE)
         self._thread = LoopThread("daft-k8s-pods")
         self._call(self._begin_setup)
 
@@ -126,7 +127,7 @@ class PodLauncher:
         now = time.monotonic()
         self._apply(self._store.was_deleted(pod, now) if kind == "DELETED" else self._store.saw(pod, now))
 
-    def _call(self, function: Callable[..., None], *arguments: Any) -> None:
+    def _call(self, function: Callable[..., object], *arguments: Any) -> None:
         if not self._closed:
             self._thread.call(function, *arguments)
 
@@ -140,14 +141,14 @@ class PodLauncher:
         if not task.cancelled() and task.exception() is not None:
             logger.error("the work on a Pod failed", exc_info=task.exception())
 
-    def _begin_setup(self) -> None:
-        if self._closed:
-            return
-        self._setup = self._thread.loop.create_task(self._set_up())
-        self._setup.add_done_callback(lambda task: task.cancelled() or task.exception())  # seen; launches tell it
+    def _begin_setup(self) -> asyncio.Task[tuple[Api, Home]]:
+        setup = self._setup = self._thread.loop.create_task(self._set_up())
+        setup.add_done_callback(lambda task: task.cancelled() or task.exception())  # seen; launches tell it
+        return setup
 
     async def _set_up(self) -> tuple[Api, Home]:
         api, home = await self._objects.set_up()
+        await self._look_at_quotas(api, home)
         if not self._closed:
             tracker = Tracker(
                 api,
@@ -162,16 +163,27 @@ class PodLauncher:
                 task.add_done_callback(_report_death)
         return api, home
 
+    async def _look_at_quotas(self, api: Api, home: Home) -> None:
+        """Finds out how many workers fit. Without the right to, the refusals will tell."""
+        try:
+            quotas = await api.list_quotas(home.namespace)
+        except ApiError as error:
+            logger.debug("the namespace's quotas could not be read: %s", error)
+            return
+        sample = worker_pod(self._configuration, home, session_id=self._session_id, worker_id="worker-0", launch_id=1)
+        room = find_room(quotas, sample)
+        if room is not None:
+            self._creation.foresee(room, home.namespace)
+
     def _begin_launch(self, key: Key) -> None:
         if self._closed:
             return
-        if self._setup is None or (self._setup.done() and (self._setup.cancelled() or self._setup.exception())):
-            self._begin_setup()
         self._launches.began(key, names.pod_name(self._session_id, *key), time.monotonic())
-        self._spawn(self._create(key))
+        self._spawn(self._creation.create(key))
 
     def _begin_stop(self, key: Key, reason: str) -> None:
         self._launches.told_to_stop(key, reason, time.monotonic())
+        self._creation.room_may_have_come()
         pod = self._launches.pod_of(key)
         if pod is not None:
             # Most of all because it does not answer. A dead node counts as a good one for a while, and an empty one.
@@ -179,40 +191,14 @@ class PodLauncher:
             self._nodes_to_avoid[key[0]] = "" if state is None else state.node
             self._spawn(self._objects.delete_pod(pod, self._grace_seconds))
 
-    async def _create(self, key: Key) -> None:
-        """Creates the Pod of a launch; tries again while that may help and the pool waits."""
-        namespace, delay = "", _FIRST_RETRY_SECONDS
-        while self._setup is not None and self._launches.is_wanted(key) and not self._closed:
-            try:
-                api, home = await asyncio.shield(self._setup)
-                namespace = home.namespace
-                async with self._creating:
-                    await self._create_once(key, api, home)
-                return
-            except ApiError as error:
-                if error.transient and not error.over_quota:
-                    # Also when there was no answer: the Pod may be there, and the next try will find it by its name.
-                    self._launches.has_problem(key, f"the Kubernetes API does not take it: {error}")
-                    await asyncio.sleep(error.retry_after_seconds or delay)
-                    delay = min(_LONGEST_RETRY_SECONDS, delay * 2)
-                    if self._setup.done() and self._setup.exception() is not None:
-                        self._begin_setup()
-                    continue
-                where = namespace or self._configuration.namespace or "the driver's own"
-                advice = explain(error, where, self._configuration)
-                self._tell(self._launches.failed(key, advice.text, restartable=advice.restartable))
-                return
-            except DaftK8sError as error:
-                self._tell(self._launches.failed(key, str(error), restartable=False))
-                return
-            except Exception as error:
-                logger.exception("a Pod could not be created")
-                self._tell(self._launches.failed(key, f"{type(error).__name__}: {error}", restartable=False))
-                return
+    async def _cluster(self) -> tuple[Api, Home]:
+        """What the set-up gives; begins it anew if the last try has failed."""
+        setup = self._setup
+        if setup is None or (setup.done() and (setup.cancelled() or setup.exception())):
+            setup = self._begin_setup()
+        return await asyncio.shield(setup)
 
-    async def _create_once(self, key: Key, api: Api, home: Home) -> None:
-        if not self._launches.is_wanted(key) or self._closed:
-            return
+    async def _create(self, key: Key, api: Api, home: Home) -> None:
         worker_id, launch_id = key
         pod = worker_pod(
             self._configuration,
@@ -241,6 +227,8 @@ class PodLauncher:
             else:
                 logger.debug("the Pod %s: %s %s", change.name, change.state.stage.name, change.state.reason)
             self._tell(self._launches.has_state(change.name, change.state, now))
+            if change.state.stage.over:
+                self._creation.room_may_have_come()
             if change.state.stage is Stage.GONE:
                 self._store.forget(change.name)
 
@@ -266,6 +254,7 @@ class PodLauncher:
 
     async def _shut_down(self, timeout_seconds: float) -> None:
         self._closed = True
+        self._creation.close()
         end = time.monotonic() + timeout_seconds
         # What is on its way to the API may arrive after a deletion, so it is waited for.
         under_way = [task for task in (self._setup, *self._tasks) if task is not None and not task.done()]

@@ -27,7 +27,7 @@ class LoopThread:
         """Whether it still takes work."""
         return self._thread.is_alive() and not self.loop.is_closed()
 
-    def call(self, function: Callable[..., None], *arguments: Any) -> None:
+    def call(self, function: Callable[..., object], *arguments: Any) -> None:
         """Has the function called there. Returns at once."""
         self.loop.call_soon_threadsafe(function, *arguments)
 

@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from daft_k8s.pods.quota import read_refusal
 from daft_k8s.pods.rights import role_rules_text
 
 if TYPE_CHECKING:
@@ -78,10 +79,11 @@ def explain(error: ApiError, namespace: str, configuration: Configuration | None
     """What the error of making something in the namespace means for the pool."""
     words = f"Kubernetes says: {error.message}"
     if error.over_quota:
+        too_small = read_refusal(error.message).never
         return Advice(
             f"the namespace {namespace!r} has no room left for it; {words}. Ask for fewer or smaller workers, or for a "
             "larger ResourceQuota",
-            True,
+            not too_small,
         )
     if error.status == 403 and error.reason in ("Forbidden", "") and " cannot " in f" {error.message} ":
         return Advice(

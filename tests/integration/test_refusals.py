@@ -54,13 +54,44 @@ def test_missing_rights_are_named_with_the_role_that_gives_them(empty_namespace:
     assert facts["seconds"] < 60
 
 
-@pytest.mark.parametrize(("workers", "error"), [(1, None), (0, "exceeded quota")])
-def test_a_quota_is_used_as_far_as_it_goes(empty_namespace: Namespace, workers: int, error: str | None) -> None:
-    hard = {"requests.memory": f"{256 + 512 * workers}Mi"}
+def limit(namespace: Namespace, hard: dict[str, str]) -> None:
     quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "small"}, "spec": {"hard": hard}}
-    empty_namespace.kubectl("create", "-f", "-", given=quota)
+    namespace.kubectl("apply", "-f", "-", given=quota)
+
+
+def test_a_quota_of_two_gives_two_workers_and_the_others_when_it_grows(empty_namespace: Namespace) -> None:
+    limit(empty_namespace, {"pods": "3"})  # the driver is one of them
+    driver = empty_namespace.start(
+        """
+        session = use(num_workers=4)
+        say(rows=count_rows())
+        for wanted in (2, 4):
+            end = time.monotonic() + 90
+            while session.manager.ready_count() < wanted:
+                assert time.monotonic() < end, session.status()
+                time.sleep(0.2)
+            say(**{f"ready_{wanted}": session.manager.ready_count()})
+        """
+    )
+    assert driver.wait_for_fact("ready_2") == 2
+    assert "the ResourceQuota 'small'" in driver.log()
+    assert "has room for 2 of the 4 workers wanted" in driver.log()
+    limit(empty_namespace, {"pods": "5"})
+    assert driver.finish() == {"rows": 500, "ready_2": 2, "ready_4": 4}
+
+
+def test_a_quota_that_cannot_be_read_is_used_as_far_as_it_goes(empty_namespace: Namespace) -> None:
+    empty_namespace.set_rules([rule for rule in RULES if rule["resources"] != ["resourcequotas"]])
+    limit(empty_namespace, {"requests.memory": "768Mi"})
+    driver = empty_namespace.start(FAILING.format(options={}))
+    facts = driver.finish()
+    assert (facts["error"], facts["rows"], facts["workers"]) == (None, 500, 1)
+    assert "has no room for another worker" in driver.log()
+
+
+def test_a_quota_of_nothing_is_told_at_once(empty_namespace: Namespace) -> None:
+    limit(empty_namespace, {"requests.memory": "256Mi"})  # the driver's
     facts = empty_namespace.start(FAILING.format(options={})).finish()
-    if error is None:
-        assert (facts["error"], facts["rows"], facts["workers"]) == (None, 500, 1)
-    else:
-        assert error in facts["error"]
+    assert "the ResourceQuota 'small' of the namespace" in facts["error"]
+    assert "too small for a single worker" in facts["error"]
+    assert facts["seconds"] < 20

@@ -27,6 +27,9 @@ class FakeCluster:
         self.calls: list[str] = []
         self.problems: dict[str, list[ApiError]] = {}
         """By action: each is raised once, in order."""
+        self.quotas: list[dict[str, Any]] = []
+        self.pods_allowed: int | None = None
+        """What a quota that cannot be read admits."""
         self.forbidden: set[str] = set()
         """Rights that the driver does not have, such as "watch pods"."""
         self.watch_is_deaf = False
@@ -64,6 +67,9 @@ class FakeCluster:
             name = pod["metadata"]["name"]
             if name in self.pods:
                 raise ApiError("create pods", 409, f'pods "{name}" already exists', reason="AlreadyExists")
+            if self.pods_allowed is not None and len(self.pods) >= self.pods_allowed:
+                words = f"requested: pods=1, used: pods={len(self.pods)}, limited: pods={self.pods_allowed}"
+                raise ApiError("create pods", 403, f'pods "{name}" is forbidden: exceeded quota: small, {words}')
             made = copy.deepcopy(pod) | {"status": {"phase": "Pending"}}
             made["metadata"]["uid"] = f"uid-{name}"
             self.pods[name] = made
@@ -108,6 +114,10 @@ class FakeCluster:
         self._called("delete secrets")
         self.secrets.pop(name, None)
 
+    async def list_quotas(self, namespace: str) -> list[dict[str, Any]]:
+        self._called("list resourcequotas")
+        return copy.deepcopy(self.quotas)
+
     async def may(self, namespace: str, group: str, resource: str, verb: str) -> bool:
         self._called("review rights")
         return f"{verb} {resource}" not in self.forbidden
@@ -148,7 +158,7 @@ def make_launcher(cluster: FakeCluster, pool: Pool, *, poll_seconds: float = 30.
         return Home("jobs", "image", owner=Owner("driver", "uid"))
 
     return PodLauncher(
-        Configuration(allocation="pod", num_workers=2, **options),
+        Configuration(**{"allocation": "pod", "num_workers": 2, **options}),
         session_id="s1",
         token="secret-token",
         manager_getter=lambda: pool,

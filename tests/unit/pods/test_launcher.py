@@ -91,11 +91,16 @@ def test_a_hopeless_pod_is_deleted(launcher: PodLauncher, cluster: FakeCluster, 
     cluster.wait_until(lambda: not cluster.pods)
 
 
-QUOTA = ApiError("create pods", 403, 'pods "p" is forbidden: exceeded quota: small', reason="Forbidden")
+QUOTA = ApiError(
+    "create pods",
+    403,
+    'pods "p" is forbidden: exceeded quota: small, requested: pods=1, used: pods=0, limited: pods=0',
+    reason="Forbidden",
+)
 RBAC = ApiError("create pods", 403, 'pods is forbidden: User "u" cannot create resource "pods"', reason="Forbidden")
 
 
-@pytest.mark.parametrize(("problem", "words", "restartable"), [(QUOTA, "no room left", True), (RBAC, "Role", False)])
+@pytest.mark.parametrize(("problem", "words", "restartable"), [(QUOTA, "no room left", False), (RBAC, "Role", False)])
 def test_a_refused_creation_is_an_exit_in_kubernetes_words(
     launcher: PodLauncher, cluster: FakeCluster, pool: Pool, problem: ApiError, words: str, restartable: bool
 ) -> None:

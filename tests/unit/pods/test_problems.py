@@ -13,7 +13,10 @@ def refusal(status: int, message: str, reason: str = "") -> bytes:
     return json.dumps({"kind": "Status", "code": status, "message": message, "reason": reason}).encode()
 
 
-QUOTA = 'pods "p" is forbidden: exceeded quota: small, requested: cpu=1, used: cpu=2, limited: cpu=2'
+QUOTA = (
+    'pods "p" is forbidden: exceeded quota: small, requested: requests.cpu=1, used: requests.cpu=2, '
+    "limited: requests.cpu=2"
+)
 RBAC = 'pods is forbidden: User "system:serviceaccount:jobs:default" cannot create resource "pods" in API group ""'
 SECURITY = 'pods "p" is forbidden: violates PodSecurity "restricted:latest": runAsNonRoot != true'
 

@@ -1,0 +1,147 @@
+"""Asking for the Pods of launches until they are there, or cannot be."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
+
+from daft_k8s.errors import DaftK8sError, WorkerStartError
+from daft_k8s.pods.launches import Exited, Key, Launches
+from daft_k8s.pods.problems import ApiError, explain
+from daft_k8s.pods.quota import Room, read_refusal
+from daft_k8s.pods.quota_gate import QuotaGate
+
+if TYPE_CHECKING:
+    from daft_k8s.config import Configuration
+    from daft_k8s.pods.api import Api
+    from daft_k8s.pods.home import Home
+
+logger = logging.getLogger(__name__)
+
+_AT_ONCE = 20
+_FIRST_RETRY_SECONDS = 0.5
+_LONGEST_RETRY_SECONDS = 10.0
+_LONGEST_OBEDIENCE_SECONDS = 30.0
+"""How long the API may ask to be left alone (Retry-After)."""
+
+
+class Creation:
+    """Has Pods made, many at once, each at most once. Used on one event loop.
+
+    Args:
+        configuration: For what errors say.
+        launches: Which launches are wanted.
+        cluster: Gives the connection and the home, once they are there.
+        provide: Asks for one launch's Pod, once.
+        give_up: Is told of the launches that will not come.
+        gate: Who may ask while a quota is used up.
+    """
+
+    def __init__(
+        self,
+        configuration: Configuration,
+        launches: Launches,
+        *,
+        cluster: Callable[[], Awaitable[tuple[Api, Home]]],
+        provide: Callable[[Key, Api, Home], Awaitable[None]],
+        give_up: Callable[[list[Exited]], None],
+        gate: QuotaGate | None = None,
+    ) -> None:
+        self._configuration = configuration
+        self._launches = launches
+        self._cluster = cluster
+        self._provide = provide
+        self._give_up = give_up
+        self._gate = gate or QuotaGate()
+        self._at_once = asyncio.Semaphore(_AT_ONCE)
+        self._no_room_ever = ""
+        self._closing = asyncio.Event()
+
+    def foresee(self, room: Room, namespace: str) -> None:
+        """What the quotas leave, before anything is made."""
+        wanted = self._configuration.max_workers or self._configuration.num_workers
+        if room.workers >= wanted:
+            return
+        if room.never:
+            self._no_room_ever = (
+                f"the ResourceQuota {room.quota!r} of the namespace {namespace!r} is too small for a single worker "
+                f"({room.words}). Ask for smaller workers, or for a larger ResourceQuota"
+            )
+            return
+        self._gate.foresee(room.workers)
+        logger.warning(
+            "the ResourceQuota %r of the namespace %r has room for %d of the %d workers wanted (%s); the session runs "
+            "with those that fit, and the others start when there is room",
+            room.quota, namespace, room.workers, wanted, room.words,
+        )  # fmt: skip
+
+    def room_may_have_come(self) -> None:
+        """A Pod is gone, or is no longer wanted."""
+        self._gate.poke()
+
+    def close(self) -> None:
+        """Ends all waiting: nobody wants Pods any more."""
+        self._closing.set()
+        self._gate.poke()
+
+    async def create(self, key: Key) -> None:
+        """Creates the Pod of a launch; tries again while that may help and the pool waits."""
+        delay = _FIRST_RETRY_SECONDS
+        namespace = self._configuration.namespace or "the driver's own"
+        while self._is_wanted(key):
+            try:
+                api, home = await self._cluster()
+                namespace = home.namespace
+                if self._no_room_ever:
+                    raise WorkerStartError(self._no_room_ever)
+                if await self._try(key, api, home):
+                    return
+            except ApiError as error:
+                if error.over_quota and not read_refusal(error.message).never:
+                    self._wait_for_quota(key, error, namespace)
+                elif error.transient:
+                    # Also when there was no answer: the Pod may be there, and the next try will find it by its name.
+                    self._launches.has_problem(key, f"the Kubernetes API does not take it: {error}")
+                    asked = min(_LONGEST_OBEDIENCE_SECONDS, error.retry_after_seconds or 0.0)
+                    await self._pause(max(asked, delay))
+                    delay = min(_LONGEST_RETRY_SECONDS, delay * 2)
+                else:
+                    advice = explain(error, namespace, self._configuration)
+                    return self._give_up(self._launches.failed(key, advice.text, restartable=advice.restartable))
+            except DaftK8sError as error:
+                return self._give_up(self._launches.failed(key, str(error), restartable=False))
+            except Exception as error:
+                logger.exception("a Pod could not be created")
+                text = f"{type(error).__name__}: {error}"
+                return self._give_up(self._launches.failed(key, text, restartable=False))
+
+    async def _try(self, key: Key, api: Api, home: Home) -> bool:
+        """Asks once; False: a quota was found used up before it was this launch's turn."""
+        async with self._gate.turn(lambda: self._is_wanted(key)) as own_turn, self._at_once:
+            if self._gate.used_up and not own_turn:
+                return False
+            if self._is_wanted(key):
+                await self._provide(key, api, home)
+                self._gate.admitted()
+            return True
+
+    def _wait_for_quota(self, key: Key, error: ApiError, namespace: str) -> None:
+        self._launches.has_problem(key, explain(error, namespace, self._configuration).text)
+        refusal = read_refusal(error.message)
+        if self._gate.refused():
+            logger.warning(
+                "the ResourceQuota %r of the namespace %r has no room for another worker (%s); the session runs with "
+                "those that fit, and the others start when there is room",
+                refusal.quota, namespace, refusal.words,
+            )  # fmt: skip
+
+    def _is_wanted(self, key: Key) -> bool:
+        return not self._closing.is_set() and self._launches.is_wanted(key)
+
+    async def _pause(self, seconds: float) -> None:
+        try:
+            await asyncio.wait_for(self._closing.wait(), seconds)
+        except asyncio.TimeoutError:
+            return

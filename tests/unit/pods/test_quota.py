@@ -1,0 +1,206 @@
+"""What quotas leave for workers. A real quota: tests/integration."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from daft_k8s.config import Configuration
+from daft_k8s.pods.home import Home
+from daft_k8s.pods.manifest import worker_pod
+from daft_k8s.pods.problems import ApiError
+from daft_k8s.pods.quota import find_room, read_refusal
+from daft_k8s.pods.quota_gate import QuotaGate
+from tests.unit.allocation.fakes import Pool
+from tests.unit.pods.fake_cluster import FakeCluster, make_launcher
+
+WORKER = worker_pod(
+    Configuration(allocation="pod", num_workers=4, worker_cpu=1, worker_memory_bytes=2**30, worker_gpu=1),
+    Home("jobs", "image"),
+    session_id="s1",
+    worker_id="worker-0",
+    launch_id=1,
+)
+
+
+def quota(hard: dict[str, str], used: dict[str, str] | None = None, **spec: Any) -> dict[str, Any]:
+    return {"metadata": {"name": "small"}, "spec": {"hard": hard, **spec}, "status": {"hard": hard, "used": used or {}}}
+
+
+@pytest.mark.parametrize(
+    ("hard", "used", "workers"),
+    [
+        ({"pods": "5"}, {"pods": "1"}, 4),
+        ({"count/pods": "2"}, {}, 2),
+        ({"requests.cpu": "3500m"}, {"requests.cpu": "500m"}, 3),
+        ({"cpu": "1"}, {"cpu": "0"}, 1),
+        ({"limits.cpu": "4"}, {"limits.cpu": "2"}, 2),
+        ({"requests.memory": "4Gi"}, {"requests.memory": "1Gi"}, 3),
+        ({"memory": "4Gi", "pods": "10"}, {"memory": "2560Mi"}, 1),
+        ({"limits.memory": "1Gi"}, {"limits.memory": "1Gi"}, 0),
+        ({"requests.nvidia.com/gpu": "2"}, {}, 2),
+    ],
+)
+def test_the_scarcest_resource_decides(hard: dict[str, str], used: dict[str, str], workers: int) -> None:
+    room = find_room([quota({"pods": "100"}), quota(hard, used)], WORKER)
+    assert room is not None
+    assert (room.workers, room.never) == (workers, False)
+
+
+def test_a_quota_that_is_smaller_than_a_worker_has_never_room() -> None:
+    room = find_room([quota({"requests.memory": "512Mi"})], WORKER)
+    assert room is not None
+    assert room.never
+    assert room.words == "requests.memory: 512Mi of 512Mi are free, a worker takes 1Gi"
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        [],
+        [quota({"secrets": "1"})],
+        [quota({"pods": "0"}, scopes=["Terminating"])],
+        [quota({"pods": "0"}, scopes=["BestEffort"])],
+        [quota({"pods": "0"}, scopeSelector={"matchExpressions": []})],
+        [quota({"pods": "no number"})],
+    ],
+)
+def test_what_is_not_about_workers_limits_nothing(found: list[dict[str, Any]]) -> None:
+    assert find_room(found, WORKER) is None
+
+
+def test_sidecars_count_and_init_containers_do_where_they_are_larger() -> None:
+    spec = {
+        "containers": [*WORKER["spec"]["containers"], {"name": "s", "resources": {"limits": {"memory": "1Gi"}}}],
+        "initContainers": [{"name": "i", "resources": {"requests": {"cpu": "3"}}}],
+    }
+    room = find_room([quota({"requests.memory": "4Gi"})], {"spec": spec})
+    assert room is not None
+    assert room.workers == 2
+    room = find_room([quota({"requests.cpu": "3"})], {"spec": spec})
+    assert room is not None
+    assert room.workers == 1
+
+
+def test_a_refusal_tells_whether_there_could_ever_be_room() -> None:
+    # As Kubernetes 1.34 says it.
+    message = (
+        'pods "daft-x-worker-1-1" is forbidden: exceeded quota: small, requested: pods=1,requests.memory=512Mi, '
+        "used: pods=1,requests.memory=256Mi, limited: pods=3,requests.memory=256Mi"
+    )
+    refusal = read_refusal(message)
+    assert (refusal.quota, refusal.never) == ("small", True)
+    assert not read_refusal(message.replace("requests.memory=512Mi", "requests.memory=128Mi")).never
+    assert not read_refusal("exceeded quota: in words that nobody knows").never
+
+
+async def take_turns(gate: QuotaGate, workers: int, room: int, seconds: float) -> int:
+    """How often a namespace with this room is asked within the seconds."""
+    asked, made = 0, 0
+
+    async def create() -> None:
+        nonlocal asked, made
+        while True:
+            async with gate.turn(lambda: True) as own_turn:
+                if gate.used_up and not own_turn:
+                    continue
+                asked += 1
+                await asyncio.sleep(0)
+                if made < room:
+                    made += 1
+                    gate.admitted()
+                    return
+                gate.refused()
+
+    tasks = [asyncio.create_task(create()) for _ in range(workers)]
+    await asyncio.wait(tasks, timeout=seconds)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    assert made == min(room, workers)
+    return asked
+
+
+def test_a_foreseen_full_quota_is_asked_by_one_at_a_time() -> None:
+    async def ask() -> int:
+        gate = QuotaGate(first_pause_seconds=60)
+        gate.foresee(2)
+        return await take_turns(gate, 1000, 2, 0.2)
+
+    assert asyncio.run(ask()) == 2
+
+
+def test_when_there_is_room_again_all_that_fit_come_without_further_pauses() -> None:
+    async def ask() -> None:
+        gate = QuotaGate(first_pause_seconds=0.02)
+        gate.refused()
+        assert await take_turns(gate, 50, 50, 10) == 50
+        assert not gate.used_up
+
+    asyncio.run(ask())
+
+
+def test_pauses_grow_and_end_when_something_has_changed() -> None:
+    async def ask() -> None:
+        gate = QuotaGate(first_pause_seconds=3600)
+        gate.refused()
+        asking = asyncio.create_task(take_turns(gate, 1, 1, 3600))
+        await asyncio.sleep(0)
+        gate.poke()
+        assert await asyncio.wait_for(asking, 10) == 1
+
+    asyncio.run(ask())
+
+
+def test_a_session_runs_with_the_workers_that_fit_and_says_so_once(caplog: pytest.LogCaptureFixture) -> None:
+    cluster, pool = FakeCluster(), Pool()
+    cluster.quotas = [quota({"pods": "2"})]
+    cluster.pods_allowed = 2
+    launcher = make_launcher(cluster, pool, num_workers=4)
+    try:
+        for number in range(4):
+            launcher.launch(f"worker-{number}", 1)
+        cluster.wait_until(lambda: len(cluster.pods) == 2)
+        assert list(cluster.pods) == ["daft-s1-worker-0-1", "daft-s1-worker-1-1"]
+        assert cluster.calls.count("create pods") == 2
+        cluster.pods_allowed = 3
+        launcher.stop("worker-3", 1, "somebody wants fewer")  # which is a reason to ask again
+        cluster.wait_until(lambda: "daft-s1-worker-2-1" in cluster.pods)
+        assert not pool.news
+        [said] = [record.getMessage() for record in caplog.records]
+        assert "has room for 2 of the 4 workers wanted (pods: 2 of 2 are free, a worker takes 1)" in said
+    finally:
+        launcher.shutdown(2)
+
+
+def test_a_quota_of_which_nothing_is_known_is_found_out_by_its_refusal(caplog: pytest.LogCaptureFixture) -> None:
+    cluster, pool = FakeCluster(), Pool()
+    cluster.problems["list resourcequotas"] = [ApiError("list resourcequotas", 403, "forbidden")]
+    cluster.pods_allowed = 1
+    launcher = make_launcher(cluster, pool)
+    try:
+        for number in range(10):
+            launcher.launch(f"worker-{number}", 1)
+        cluster.wait_until(lambda: cluster.calls.count("create pods") >= 2)
+        assert not pool.news
+    finally:
+        launcher.shutdown(2)
+    [said] = [record.getMessage() for record in caplog.records]
+    assert "the ResourceQuota 'small' of the namespace 'jobs' has no room for another worker" in said
+    assert cluster.calls.count("create pods") <= 10
+
+
+def test_a_quota_without_room_for_one_worker_is_an_error_at_once() -> None:
+    cluster, pool = FakeCluster(), Pool()
+    cluster.quotas = [quota({"requests.cpu": "0"})]
+    launcher = make_launcher(cluster, pool)
+    try:
+        launcher.launch("worker-0", 1)
+        [news] = pool.wait_for("exited")
+        assert "the ResourceQuota 'small' of the namespace 'jobs' is too small for a single worker" in str(news[3])
+        assert news[4] is False
+        assert "create pods" not in cluster.calls
+    finally:
+        launcher.shutdown(2)
