@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
-from daft_k8s.errors import UnsupportedError
-
 if TYPE_CHECKING:
     from daft_k8s.config import Configuration
     from daft_k8s.pool_news import PoolNews
@@ -31,18 +29,13 @@ def make_launcher(
     """The launcher that the configuration names.
 
     Raises:
-        UnsupportedError: That allocation, or something that it is asked for, is not there yet.
+        UnsupportedError: Something that it is asked for is not there yet.
         ConfigurationError: The configuration cannot become a Pod.
     """
-    if configuration.allocation == "pod":
+    if configuration.allocation in ("pod", "statefulset"):
         from daft_k8s.pods.launcher import PodLauncher
 
         return PodLauncher(configuration, session_id=session_id, token=token, manager_getter=manager_getter)
-    if configuration.allocation != "local":
-        raise UnsupportedError(
-            f'allocation="{configuration.allocation}" is not supported by daft_k8s yet; allocation="pod" works now '
-            'in a cluster, and allocation="local" works now, everywhere: workers are processes of this machine'
-        )
     from daft_k8s.allocation.local import LocalLauncher
 
     return LocalLauncher(configuration, session_id=session_id, token=token, manager_getter=manager_getter)

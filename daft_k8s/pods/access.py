@@ -19,7 +19,7 @@ def refuse_outside() -> None:
     """
     if not driver_pod.is_in_cluster():
         raise UnsupportedError(
-            'allocation="pod" is not supported by daft_k8s yet for a driver outside the cluster: it reaches workers by '
+            "workers as Pods are not supported by daft_k8s yet for a driver outside the cluster: it reaches workers by "
             'their Pods\' addresses. Run the driver in a Pod or a Job of the cluster, or use allocation="local": '
             '"local" works now, everywhere'
         )

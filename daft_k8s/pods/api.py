@@ -32,7 +32,7 @@ _UNANSWERED = (aiohttp.ClientError, OSError, asyncio.TimeoutError, ValueError, c
 class Api(Protocol):
     """What the launcher asks of a cluster; tests put another in its place. All raise ApiError."""
 
-    async def create_pod(self, namespace: str, pod: dict[str, Any]) -> dict[str, Any]: ...
+    async def create_pod(self, namespace: str, pod: dict[str, Any], *, dry_run: bool = False) -> dict[str, Any]: ...
     async def read_pod(self, namespace: str, name: str) -> dict[str, Any]: ...
     async def delete_pod(self, namespace: str, name: str, grace_seconds: int) -> None: ...
     async def delete_pods(self, namespace: str, selector: str, grace_seconds: int) -> None: ...
@@ -40,6 +40,11 @@ class Api(Protocol):
     def watch_pods(self, namespace: str, selector: str, version: str) -> AsyncGenerator[dict[str, Any], None]: ...
     async def create_secret(self, namespace: str, secret: dict[str, Any]) -> None: ...
     async def delete_secret(self, namespace: str, name: str) -> None: ...
+    async def create_service(self, namespace: str, service: dict[str, Any]) -> None: ...
+    async def delete_service(self, namespace: str, name: str) -> None: ...
+    async def create_stateful_set(self, namespace: str, stateful_set: dict[str, Any]) -> None: ...
+    async def scale_stateful_set(self, namespace: str, name: str, replicas: int) -> None: ...
+    async def delete_stateful_set(self, namespace: str, name: str) -> None: ...
     async def list_quotas(self, namespace: str) -> list[dict[str, Any]]: ...
     async def may(self, namespace: str, group: str, resource: str, verb: str) -> bool: ...
     async def close(self) -> None: ...
@@ -52,6 +57,7 @@ class KubernetesApi:
         self._client = client.ApiClient(configuration)
         # Without its types: they promise models, where there are answers to be read.
         self._core: Any = client.CoreV1Api(self._client)
+        self._apps: Any = client.AppsV1Api(self._client)
         self._authorization: Any = client.AuthorizationV1Api(self._client)
 
     @classmethod
@@ -65,8 +71,10 @@ class KubernetesApi:
             raise ApiError("find the cluster", 0, f"this Pod has no service account's token: {error}") from error
         return cls(configuration)
 
-    async def create_pod(self, namespace: str, pod: dict[str, Any]) -> dict[str, Any]:
-        return await self._call("create pods", self._core.create_namespaced_pod, namespace, pod)
+    async def create_pod(self, namespace: str, pod: dict[str, Any], *, dry_run: bool = False) -> dict[str, Any]:
+        """Makes a Pod, or only asks whether it could be made."""
+        options = {"dry_run": "All"} if dry_run else {}
+        return await self._call("create pods", self._core.create_namespaced_pod, namespace, pod, **options)
 
     async def read_pod(self, namespace: str, name: str) -> dict[str, Any]:
         return await self._call("get pods", self._core.read_namespaced_pod, name, namespace)
@@ -74,11 +82,7 @@ class KubernetesApi:
     async def delete_pod(self, namespace: str, name: str, grace_seconds: int) -> None:
         """Deletes a Pod; that it is not there is no error."""
         call = self._core.delete_namespaced_pod
-        try:
-            await self._call("delete pods", call, name, namespace, grace_period_seconds=grace_seconds)
-        except ApiError as error:
-            if error.status != 404:
-                raise
+        await self._delete("delete pods", call, name, namespace, grace_period_seconds=grace_seconds)
 
     async def delete_pods(self, namespace: str, selector: str, grace_seconds: int) -> None:
         call = self._core.delete_collection_namespaced_pod
@@ -136,11 +140,26 @@ class KubernetesApi:
 
     async def delete_secret(self, namespace: str, name: str) -> None:
         """Deletes a Secret; that it is not there is no error."""
-        try:
-            await self._call("delete secrets", self._core.delete_namespaced_secret, name, namespace)
-        except ApiError as error:
-            if error.status != 404:
-                raise
+        await self._delete("delete secrets", self._core.delete_namespaced_secret, name, namespace)
+
+    async def create_service(self, namespace: str, service: dict[str, Any]) -> None:
+        await self._call("create services", self._core.create_namespaced_service, namespace, service)
+
+    async def delete_service(self, namespace: str, name: str) -> None:
+        """Deletes a Service; that it is not there is no error."""
+        await self._delete("delete services", self._core.delete_namespaced_service, name, namespace)
+
+    async def create_stateful_set(self, namespace: str, stateful_set: dict[str, Any]) -> None:
+        await self._call("create statefulsets.apps", self._apps.create_namespaced_stateful_set, namespace, stateful_set)
+
+    async def scale_stateful_set(self, namespace: str, name: str, replicas: int) -> None:
+        call = self._apps.patch_namespaced_stateful_set
+        await self._call("patch statefulsets.apps", call, name, namespace, {"spec": {"replicas": replicas}})
+
+    async def delete_stateful_set(self, namespace: str, name: str) -> None:
+        """Deletes a StatefulSet, and its Pods with it; that it is not there is no error."""
+        call = self._apps.delete_namespaced_stateful_set
+        await self._delete("delete statefulsets.apps", call, name, namespace, propagation_policy="Background")
 
     async def list_quotas(self, namespace: str) -> list[dict[str, Any]]:
         answer = await self._call("list resourcequotas", self._core.list_namespaced_resource_quota, namespace)
@@ -159,6 +178,13 @@ class KubernetesApi:
 
     async def close(self) -> None:
         await self._client.close()
+
+    async def _delete(self, action: str, function: Any, name: str, namespace: str, **options: Any) -> None:
+        try:
+            await self._call(action, function, name, namespace, **options)
+        except ApiError as error:
+            if error.status != 404:
+                raise
 
     async def _call(self, action: str, function: Any, *arguments: Any, **options: Any) -> dict[str, Any]:
         options.setdefault("_request_timeout", _CALL_SECONDS)

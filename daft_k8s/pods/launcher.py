@@ -10,17 +10,20 @@ from collections.abc import Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any
 
 from daft_k8s.errors import UnsupportedError
-from daft_k8s.pods import access, driver_pod, names
+from daft_k8s.pods import access, driver_pod
 from daft_k8s.pods.creation import Creation
+from daft_k8s.pods.dns import wait_for_name
 from daft_k8s.pods.home import Home
 from daft_k8s.pods.launches import Exited, Key, Launches, Started
 from daft_k8s.pods.loop_thread import LoopThread
 from daft_k8s.pods.manifest import CONTROL_PORT, DATA_PORT, worker_pod
 from daft_k8s.pods.problems import ApiError
 from daft_k8s.pods.quota import find_room
-from daft_k8s.pods.session_objects import END_GRACE_SECONDS, FindHome, SessionObjects
-from daft_k8s.pods.snapshots import Change, PodStore
+from daft_k8s.pods.replicas import Replicas
+from daft_k8s.pods.session_objects import FindHome, SessionObjects
+from daft_k8s.pods.snapshots import Change
 from daft_k8s.pods.state import Stage
+from daft_k8s.pods.supply import BarePods, Supply
 from daft_k8s.pods.tracking import POLL_SECONDS, Tracker
 
 if TYPE_CHECKING:
@@ -72,7 +75,6 @@ class PodLauncher:
         self._session_id = session_id
         self._manager_getter = manager_getter
         self._poll_seconds = poll_seconds
-        self._grace_seconds = math.ceil(configuration.drain_timeout_seconds)
         self._objects = SessionObjects(
             configuration,
             session_id=session_id,
@@ -80,16 +82,16 @@ class PodLauncher:
             connect=connect or access.connect,
             find_home=find_home,
         )
-        self._store = PodStore()
         self._launches = Launches(
-            start_timeout_seconds=configuration.start_timeout_seconds, termination_seconds=self._grace_seconds
+            start_timeout_seconds=configuration.start_timeout_seconds,
+            termination_seconds=math.ceil(configuration.drain_timeout_seconds),
         )
+        make_supply = Replicas if configuration.allocation == "statefulset" else BarePods
+        self._supply: Supply = make_supply(configuration, session_id, objects=self._objects, launches=self._launches)
         self._creation = Creation(
             configuration, self._launches, cluster=self._cluster, provide=self._create, give_up=self._tell
         )
         self._setup: asyncio.Task[tuple[Api, Home]] | None = None
-        self._nodes_to_avoid: dict[str, str] = {}
-        """By worker: where its last Pod was, if that may be the node's fault."""
         self._tasks: set[asyncio.Task[Any]] = set()
         self._background: list[asyncio.Task[Any]] = []
         self._closed = False
@@ -120,12 +122,12 @@ class PodLauncher:
 
     def on_listed(self, pods: list[dict[str, Any]], asked_at: float) -> None:
         """A complete list."""
-        self._apply(self._store.was_listed(pods, asked_at=asked_at))
+        self._apply(self._supply.was_listed(pods, asked_at=asked_at))
 
     def on_event(self, kind: str, pod: Mapping[str, Any]) -> None:
         """An event of the watch."""
         now = time.monotonic()
-        self._apply(self._store.was_deleted(pod, now) if kind == "DELETED" else self._store.saw(pod, now))
+        self._apply(self._supply.was_deleted(pod, now) if kind == "DELETED" else self._supply.saw(pod, now))
 
     def _call(self, function: Callable[..., object], *arguments: Any) -> None:
         if not self._closed:
@@ -178,7 +180,7 @@ class PodLauncher:
     def _begin_launch(self, key: Key) -> None:
         if self._closed:
             return
-        self._launches.began(key, names.pod_name(self._session_id, *key), time.monotonic())
+        self._apply(self._supply.begin(key, time.monotonic()))
         self._spawn(self._creation.create(key))
 
     def _begin_stop(self, key: Key, reason: str) -> None:
@@ -186,10 +188,7 @@ class PodLauncher:
         self._creation.room_may_have_come()
         pod = self._launches.pod_of(key)
         if pod is not None:
-            # Most of all because it does not answer. A dead node counts as a good one for a while, and an empty one.
-            state = self._store.state(pod)
-            self._nodes_to_avoid[key[0]] = "" if state is None else state.node
-            self._spawn(self._objects.delete_pod(pod, self._grace_seconds))
+            self._spawn(self._supply.stop(key, pod))
 
     async def _cluster(self) -> tuple[Api, Home]:
         """What the set-up gives; begins it anew if the last try has failed."""
@@ -199,25 +198,10 @@ class PodLauncher:
         return await asyncio.shield(setup)
 
     async def _create(self, key: Key, api: Api, home: Home) -> None:
-        worker_id, launch_id = key
-        pod = worker_pod(
-            self._configuration,
-            home,
-            session_id=self._session_id,
-            worker_id=worker_id,
-            launch_id=launch_id,
-            node_to_avoid=self._nodes_to_avoid.get(worker_id, ""),
-        )
-        name = pod["metadata"]["name"]
-        try:
-            created = await api.create_pod(home.namespace, pod)
-        except ApiError as error:
-            if error.reason != "AlreadyExists":
-                raise
-            created = await api.read_pod(home.namespace, name)
+        changes = await self._supply.provide(key, api, home)
         if self._closed or not self._launches.is_wanted(key):
-            await self._objects.delete_pod(name, 0)  # the request to stop overtook its creation
-        self._apply(self._store.saw(created, time.monotonic()))
+            await self._supply.withdraw(key)  # the request to stop overtook its creation
+        self._apply(changes)
 
     def _apply(self, changes: list[Change]) -> None:
         now = time.monotonic()
@@ -230,7 +214,7 @@ class PodLauncher:
             if change.state.stage.over:
                 self._creation.room_may_have_come()
             if change.state.stage is Stage.GONE:
-                self._store.forget(change.name)
+                self._supply.forget(change.name)
 
     async def _tick(self) -> None:
         while True:
@@ -242,15 +226,30 @@ class PodLauncher:
         for item in news:
             worker_id, launch_id = item.key
             if isinstance(item, Exited) and item.delete:
-                name = names.pod_name(self._session_id, worker_id, launch_id)
-                self._spawn(self._objects.delete_pod(name, END_GRACE_SECONDS))
+                self._spawn(self._supply.remove(item.key))
             if manager is None or self._closed:
                 continue
             if isinstance(item, Started):
-                host = f"[{item.address}]" if ":" in item.address else item.address
-                manager.worker_started(worker_id, launch_id, f"{host}:{CONTROL_PORT}", f"{host}:{DATA_PORT}")
+                self._spawn(self._announce(item))
             else:
                 manager.worker_exited(worker_id, launch_id, item.reason, item.restartable, item.cause)
+
+    async def _announce(self, item: Started) -> None:
+        """Tells the pool where a worker is: the driver takes its IP, other workers its name, if it has one."""
+        (worker_id, launch_id), home = item.key, self._objects.home
+        name = None if home is None else self._supply.peer_name(item.key, home)
+        if name is not None and driver_pod.is_in_cluster() and not await wait_for_name(name, item.address):
+            logger.warning("the cluster's DNS does not know %s yet; its IP is used in place of its name", name)
+            name = None
+        host = f"[{item.address}]" if ":" in item.address else item.address
+        addresses = f"{host}:{CONTROL_PORT}", f"{host}:{DATA_PORT}"
+        manager = self._manager_getter()
+        if manager is None or self._closed:
+            return
+        if name is None:
+            manager.worker_started(worker_id, launch_id, *addresses)
+        else:
+            manager.worker_started(worker_id, launch_id, *addresses, f"{name}:{DATA_PORT}")
 
     async def _shut_down(self, timeout_seconds: float) -> None:
         self._closed = True

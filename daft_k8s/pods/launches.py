@@ -94,6 +94,14 @@ class Launches:
             launch.stop_reason = reason
             launch.since = now
 
+    def bind(self, key: Key, pod: str) -> None:
+        """Its process is known under another name from now on."""
+        launch = self._launches.get(key)
+        if launch is not None:
+            self._keys.pop(launch.pod, None)
+            launch.pod, launch.problem = pod, ""
+            self._keys[pod] = key
+
     def has_problem(self, key: Key, problem: str) -> None:
         """Its Pod could not be made yet, and the next try may succeed."""
         launch = self._launches.get(key)
@@ -105,7 +113,8 @@ class Launches:
         launch = self._end(key)
         if launch is None:
             return []
-        text = f"{key[0]}: the Pod {launch.pod} could not be created: {reason}"
+        pod = launch.pod.partition("/")[0]
+        text = f"{key[0]}: the Pod {pod} could not be created: {reason}"
         return [Exited(key, text, restartable, False, "stopped" if launch.stop_reason else "never_started")]
 
     def has_state(self, pod: str, state: PodState, now: float) -> list[Started | Exited]:
@@ -153,7 +162,7 @@ class Launches:
         self, key: Key, state: PodState | None, *, delete: bool, hopeless: bool = False, extra: str = ""
     ) -> Exited:
         launch = self._end(key)
-        pod = launch.pod if launch is not None else ""
+        pod = launch.pod.partition("/")[0] if launch is not None else ""
         known = (launch.problem if launch is not None else "") or "nothing is known of it"
         if state is not None:
             known = state.reason or state.stage.value

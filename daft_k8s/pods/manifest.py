@@ -55,7 +55,7 @@ def session_secret(session_id: str, token: str, home: Home) -> dict[str, Any]:
             "name": names.secret_name(session_id),
             "namespace": home.namespace,
             "labels": labels,
-            **_owned_by(home),
+            **owned_by(home),
         },
         "data": {TOKEN_KEY: base64.b64encode(token.encode()).decode()},
     }
@@ -105,7 +105,8 @@ def _aversion(node: str) -> dict[str, Any]:
     return {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": preferred}}
 
 
-def _owned_by(home: Home) -> dict[str, Any]:
+def owned_by(home: Home) -> dict[str, Any]:
+    """The part of an object's metadata that makes it the driver's, if its Pod is known."""
     return {} if home.owner is None else {"ownerReferences": [home.owner.reference()]}
 
 
@@ -132,7 +133,7 @@ def _metadata(
         "namespace": home.namespace,
         "labels": labels,
         "annotations": annotations,
-        **_owned_by(home),
+        **owned_by(home),
     }
 
 

@@ -21,6 +21,8 @@ CONTAINER = "worker"
 _MAX_LENGTH = 63
 """Of a label's value, and of a Pod's name if it is to be its host name too."""
 _HASH_LENGTH = 10
+_NUMBER_LENGTH = 10
+"""What controllers add to a name, at most."""
 _PLAIN_SESSION = re.compile(r"[a-z0-9]+")
 _PLAIN_WORKER = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 _LABEL_VALUE = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?")
@@ -35,11 +37,16 @@ def pod_name(session_id: str, worker_id: str, launch_id: int) -> str:
 
 
 def secret_name(session_id: str) -> str:
-    """The name of the Secret that holds the session's token."""
-    name = f"daft-{session_id}"
-    if _PLAIN_SESSION.fullmatch(session_id) and len(name) <= _MAX_LENGTH:
+    """The name of the Secret that holds the session's token, and of the Service of a StatefulSet."""
+    return object_name(session_id)
+
+
+def object_name(session_id: str, suffix: str = "") -> str:
+    """The name of what a session has one of; short enough for a number to be added to it."""
+    name = f"daft-{session_id}" + (f"-{suffix}" if suffix else "")
+    if _PLAIN_SESSION.fullmatch(session_id) and len(name) <= _MAX_LENGTH - _NUMBER_LENGTH:
         return name
-    return _with_hash(name, session_id)
+    return _with_hash(name, session_id, _MAX_LENGTH - _NUMBER_LENGTH)
 
 
 def label_value(text: str) -> str:
@@ -54,7 +61,7 @@ def session_selector(session_id: str) -> str:
     return f"{SESSION_LABEL}={label_value(session_id)},{ROLE_LABEL}={WORKER_ROLE}"
 
 
-def _with_hash(readable: str, whole: str) -> str:
-    slug = re.sub(r"[^a-z0-9]+", "-", readable.lower()).strip("-")[: _MAX_LENGTH - _HASH_LENGTH - 1].strip("-")
+def _with_hash(readable: str, whole: str, length: int = _MAX_LENGTH) -> str:
+    slug = re.sub(r"[^a-z0-9]+", "-", readable.lower()).strip("-")[: length - _HASH_LENGTH - 1].strip("-")
     digest = hashlib.sha256(whole.encode()).hexdigest()[:_HASH_LENGTH]
     return f"{slug}-{digest}" if slug else f"x{digest}"

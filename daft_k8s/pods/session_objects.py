@@ -12,6 +12,7 @@ from daft_k8s.pods import names, rights
 from daft_k8s.pods.driver_pod import own_namespace
 from daft_k8s.pods.manifest import session_secret
 from daft_k8s.pods.problems import ApiError
+from daft_k8s.pods.stateful_set import set_name
 
 if TYPE_CHECKING:
     from daft_k8s.config import Configuration
@@ -144,12 +145,17 @@ class SessionObjects:
     def _what_is_left(self) -> str:
         if self.home is not None and self.home.owner is not None:
             return "the cluster deletes them with the driver's Pod"
-        return f"delete them by hand: kubectl delete pods,secrets -l {names.SESSION_LABEL}={self._session_id}"
+        kinds = "pods,secrets" if self._configuration.allocation == "pod" else "statefulsets,services,pods,secrets"
+        return f"delete them by hand: kubectl delete {kinds} -l {names.SESSION_LABEL}={self._session_id}"
 
     async def _delete_all(self) -> None:
         if self.api is None or self.home is None:
             return
         namespace = self.home.namespace
+        if self._configuration.allocation == "statefulset":
+            # First: as long as it is there, its controller makes anew what is deleted.
+            await self.api.delete_stateful_set(namespace, set_name(self._session_id))
+            await self.api.delete_service(namespace, names.secret_name(self._session_id))
         for _ in range(_END_ROUNDS):
             try:
                 await self.api.delete_pods(namespace, self.selector, END_GRACE_SECONDS)

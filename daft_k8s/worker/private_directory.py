@@ -20,7 +20,9 @@ _DYING_SECONDS = 3.0
 
 
 def make_private_directory(path: str) -> None:
-    """Makes a directory that only this user can enter.
+    """Makes a directory that only this user can enter, and empties it if it is there.
+
+    Where containers restart in place, it may hold what a process spilled that was killed.
 
     Raises:
         WorkerStartError: It cannot be made, or it is there and belongs to somebody else.
@@ -33,6 +35,11 @@ def make_private_directory(path: str) -> None:
         if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
             raise WorkerStartError(f"the spill directory {path} is not a directory of this user")
         os.chmod(path, 0o700)
+        for entry in list(os.scandir(path)):
+            if entry.is_dir(follow_symlinks=False):
+                shutil.rmtree(entry.path)
+            else:
+                os.unlink(entry.path)
     except OSError as error:
         raise WorkerStartError(f"the spill directory {path} cannot be made: {error}") from error
 

@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from daft_k8s.config import Configuration
+from daft_k8s.pods.rights import role_rules
 from tests.integration.cluster import Namespace, kubectl
 
 
@@ -47,6 +49,16 @@ def namespace(image: str) -> Iterator[Namespace]:
     """A namespace that enforces the Pod Security level `restricted`, with the rights that the documents ask for."""
     namespace = Namespace(f"daft-test-{uuid.uuid4().hex[:6]}", image)
     namespace.create()
+    yield namespace
+    namespace.remove()
+
+
+@pytest.fixture(scope="session")
+def stateful_namespace(image: str) -> Iterator[Namespace]:
+    """As `namespace`, with the rights that `allocation="statefulset"` asks for."""
+    namespace = Namespace(f"daft-test-{uuid.uuid4().hex[:6]}", image)
+    namespace.create()
+    namespace.set_rules(role_rules(Configuration(allocation="statefulset")))
     yield namespace
     namespace.remove()
 

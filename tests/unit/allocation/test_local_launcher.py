@@ -249,7 +249,7 @@ def test_a_spill_directory_that_cannot_be_made_is_explained(pool: Pool, tmp_path
 
 
 @pytest.mark.parametrize("allocation", ["pod", "statefulset"])
-def test_pods_are_said_to_come_later(allocation: str) -> None:
+def test_pods_for_a_driver_outside_are_said_to_come_later(allocation: str) -> None:
     configuration = Configuration(allocation=allocation)  # type: ignore[arg-type]
-    with pytest.raises(UnsupportedError, match=f'allocation="{allocation}".*"local" works now'):
+    with pytest.raises(UnsupportedError, match=r'outside the cluster.*"local" works now'):
         choose_launcher(configuration, session_id="s", token="t", manager_getter=lambda: None)

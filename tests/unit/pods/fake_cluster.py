@@ -27,6 +27,8 @@ class FakeCluster:
         self.calls: list[str] = []
         self.problems: dict[str, list[ApiError]] = {}
         """By action: each is raised once, in order."""
+        self.services: dict[str, dict[str, Any]] = {}
+        self.stateful_sets: dict[str, dict[str, Any]] = {}
         self.quotas: list[dict[str, Any]] = []
         self.pods_allowed: int | None = None
         """What a quota that cannot be read admits."""
@@ -38,6 +40,7 @@ class FakeCluster:
         self._watches: list[tuple[asyncio.AbstractEventLoop, asyncio.Queue[dict[str, Any]]]] = []
         self._threads = ThreadPoolExecutor()
         self._version = 100
+        self._uids = 0
         self._changed = threading.Condition()
 
     # What a test does.
@@ -59,8 +62,10 @@ class FakeCluster:
 
     # What the launcher does.
 
-    async def create_pod(self, namespace: str, pod: dict[str, Any]) -> dict[str, Any]:
+    async def create_pod(self, namespace: str, pod: dict[str, Any], *, dry_run: bool = False) -> dict[str, Any]:
         self._called("create pods")
+        if dry_run:
+            return pod
         if self.before_create is not None:
             await asyncio.get_running_loop().run_in_executor(self._threads, self.before_create)
         with self._changed:
@@ -114,6 +119,33 @@ class FakeCluster:
         self._called("delete secrets")
         self.secrets.pop(name, None)
 
+    async def create_service(self, namespace: str, service: dict[str, Any]) -> None:
+        self._called("create services")
+        self.services[service["metadata"]["name"]] = service
+
+    async def delete_service(self, namespace: str, name: str) -> None:
+        self._called("delete services")
+        self.services.pop(name, None)
+
+    async def create_stateful_set(self, namespace: str, stateful_set: dict[str, Any]) -> None:
+        self._called("create statefulsets")
+        with self._changed:
+            self.stateful_sets[stateful_set["metadata"]["name"]] = copy.deepcopy(stateful_set)
+            self._control()
+
+    async def scale_stateful_set(self, namespace: str, name: str, replicas: int) -> None:
+        self._called("patch statefulsets")
+        with self._changed:
+            if name not in self.stateful_sets:
+                raise ApiError("patch statefulsets", 404, "not found", reason="NotFound")
+            self.stateful_sets[name]["spec"]["replicas"] = replicas
+            self._control()
+
+    async def delete_stateful_set(self, namespace: str, name: str) -> None:
+        self._called("delete statefulsets")
+        with self._changed:
+            self.stateful_sets.pop(name, None)
+
     async def list_quotas(self, namespace: str) -> list[dict[str, Any]]:
         self._called("list resourcequotas")
         return copy.deepcopy(self.quotas)
@@ -136,6 +168,21 @@ class FakeCluster:
             pod = self.pods.pop(name, None)
             if pod is not None:
                 self._publish("DELETED", pod)
+            self._control()
+
+    def _control(self) -> None:
+        """What the StatefulSets' controller does."""
+        for name, found in self.stateful_sets.items():
+            names = [f"{name}-{number}" for number in range(found["spec"]["replicas"])]
+            for pod in [pod for pod in self.pods if pod.startswith(f"{name}-") and pod not in names]:
+                self._publish("DELETED", self.pods.pop(pod))
+            for pod in names:
+                if pod not in self.pods:
+                    self._uids += 1
+                    made = copy.deepcopy(found["spec"]["template"]) | {"status": {"phase": "Pending"}}
+                    made["metadata"] |= {"name": pod, "uid": f"uid{self._uids:05}"}
+                    self.pods[pod] = made
+                    self._publish("ADDED", made)
 
     def _publish(self, kind: str, pod: dict[str, Any]) -> None:
         self._version += 1

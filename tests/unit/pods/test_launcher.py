@@ -139,9 +139,8 @@ def test_a_setup_that_stumbles_is_tried_again(launcher: PodLauncher, cluster: Fa
 def test_a_setup_that_is_refused_ends_every_launch(launcher: PodLauncher, pool: Pool) -> None:
     launcher.shutdown(2)
     forbidding = FakeCluster()
-    forbidding.problems["create secrets"] = [
-        ApiError("create secrets", 403, 'secrets is forbidden: User "u" cannot create resource "secrets"')
-    ]
+    refusal = ApiError("create secrets", 403, 'secrets is forbidden: User "u" cannot create resource "secrets"')
+    forbidding.problems["create secrets"] = [refusal] * 10  # each launch tries again
     launcher = make_launcher(forbidding, pool)
     try:
         launcher.launch("worker-0", 1)

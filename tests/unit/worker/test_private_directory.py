@@ -30,6 +30,16 @@ def kill_driver(session: SessionDir) -> None:
     session._owner_fd = -1
 
 
+def test_what_a_killed_predecessor_spilled_is_removed(tmp_path: Path) -> None:
+    path = tmp_path / "worker-0"
+    (path / "folder").mkdir(parents=True)
+    (path / "folder" / "0.arrows").write_text("spilled")
+    (path / "1.arrows").symlink_to(tmp_path)
+    make_private_directory(str(path))
+    assert list(path.iterdir()) == []
+    assert tmp_path.is_dir()
+
+
 def test_the_directory_of_a_living_driver_stays(session: SessionDir) -> None:
     remove_private_directory(start(session, "worker-0"), session.path)
     assert [path.name for path in Path(session.path).iterdir()] == [OWNER_FILE]

@@ -1,0 +1,168 @@
+"""Workers as the Pods of a StatefulSet, which keep their names and restart in place."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from daft_k8s.pods.incarnations import Incarnations
+from daft_k8s.pods.launches import Key, Launches
+from daft_k8s.pods.manifest import worker_pod
+from daft_k8s.pods.problems import ApiError
+from daft_k8s.pods.session_objects import SessionObjects
+from daft_k8s.pods.snapshots import Change, PodStore
+from daft_k8s.pods.stateful_set import (
+    headless_service,
+    ordinal,
+    peer_name,
+    pod_of_worker,
+    set_name,
+    stateful_set,
+)
+
+if TYPE_CHECKING:
+    from daft_k8s.config import Configuration
+    from daft_k8s.pods.api import Api
+    from daft_k8s.pods.home import Home
+
+logger = logging.getLogger(__name__)
+
+
+class Replicas:
+    """A Pod with a name of its own for each worker, made by the StatefulSet's controller.
+
+    Args:
+        configuration: What a Pod looks like.
+        session_id: The session.
+        objects: What the session has in the cluster.
+        launches: The launches that the pool waits for or works with.
+    """
+
+    def __init__(
+        self, configuration: Configuration, session_id: str, *, objects: SessionObjects, launches: Launches
+    ) -> None:
+        self._configuration = configuration
+        self._session_id = session_id
+        self._objects = objects
+        self._launches = launches
+        self._store = PodStore()
+        self._incarnations = Incarnations()
+        self._grace_seconds = math.ceil(configuration.drain_timeout_seconds)
+        self._wanted: set[int] = set()
+        self._replicas: int | None = None
+        """As the cluster knows it; None: there is no StatefulSet yet."""
+        self._scaling = asyncio.Lock()
+
+    def begin(self, key: Key, now: float) -> list[Change]:
+        pod = self._pod(key)
+        self._wanted.add(ordinal(key[0]))
+        self._launches.began(key, f"{pod}//{key[1]}", now)  # the name of no process, until there is one
+        self._launches.has_problem(key, "the StatefulSet's controller has not made it yet")
+        process = self._incarnations.wants(pod, key)
+        return [] if process is None else self._bind(key, process)
+
+    async def provide(self, key: Key, api: Api, home: Home) -> list[Change]:
+        async with self._scaling:
+            if self._replicas is None:
+                await self._make(key, api, home)
+            else:
+                await self._scale(api, home)
+        return []
+
+    async def withdraw(self, key: Key) -> None:
+        return  # whoever took it back has scaled
+
+    async def stop(self, key: Key, pod: str) -> None:
+        self._incarnations.no_longer_wants(self._pod(key), key)
+        self._wanted.discard(ordinal(key[0]))
+        api, home = self._objects.api, self._objects.home
+        if api is None or home is None:
+            return
+        try:
+            async with self._scaling:
+                await self._scale(api, home)
+        except ApiError as error:
+            logger.warning("the StatefulSet %s could not be scaled: %s", set_name(self._session_id), error)
+        await self._objects.delete_pod(self._pod(key), self._grace_seconds)
+
+    async def remove(self, key: Key) -> None:
+        # By force: until its name is free, no other Pod can bear it, and what its process may still say is fenced.
+        await self._objects.delete_pod(self._pod(key), 0)
+
+    def saw(self, pod: Mapping[str, Any], now: float) -> list[Change]:
+        seen = self._incarnations.saw(pod)
+        changes: list[Change] = []
+        for process in seen.gone:
+            changes += self._store.was_deleted(process, now)
+        self._bind_waiting(pod)
+        for process in seen.processes:
+            changes += self._store.saw(process, now)
+        return changes
+
+    def was_deleted(self, pod: Mapping[str, Any], now: float) -> list[Change]:
+        return self._store.was_deleted(self._incarnations.was_deleted(pod), now)
+
+    def was_listed(self, pods: Iterable[Mapping[str, Any]], *, asked_at: float) -> list[Change]:
+        changes: list[Change] = []
+        processes: list[dict[str, Any]] = []
+        for pod in pods:
+            seen = self._incarnations.saw(pod)
+            for process in seen.gone:
+                changes += self._store.was_deleted(process, asked_at)
+            self._bind_waiting(pod)
+            processes += seen.processes
+        return changes + self._store.was_listed(processes, asked_at=asked_at)
+
+    def forget(self, name: str) -> None:
+        self._store.forget(name)
+
+    def peer_name(self, key: Key, home: Home) -> str | None:
+        return peer_name(self._session_id, key[0], home.namespace)
+
+    def _pod(self, key: Key) -> str:
+        return pod_of_worker(self._session_id, key[0])
+
+    def _bind_waiting(self, pod: Mapping[str, Any]) -> None:
+        bound = self._incarnations.bind(str((pod.get("metadata") or {}).get("name")))
+        if bound is not None:
+            self._launches.bind(*bound)
+
+    def _bind(self, key: Key, process: str) -> list[Change]:
+        self._launches.bind(key, process)
+        state = self._store.state(process)
+        return [] if state is None else [Change(process, state)]
+
+    async def _make(self, key: Key, api: Api, home: Home) -> None:
+        # What refuses a Pod (Pod Security, webhooks, quotas) tells it the one who makes it, which is the controller.
+        # So it is asked for here as well, without being made.
+        pod = worker_pod(self._configuration, home, session_id=self._session_id, worker_id=key[0], launch_id=key[1])
+        await api.create_pod(home.namespace, pod, dry_run=True)
+        replicas = self._replicas_wanted()
+        made = stateful_set(self._configuration, home, session_id=self._session_id, replicas=replicas)
+        for create, body in ((api.create_service, headless_service(self._session_id, home)),
+                             (api.create_stateful_set, made)):  # fmt: skip
+            try:
+                await create(home.namespace, body)
+            except ApiError as error:
+                if error.reason != "AlreadyExists":  # the answer to an earlier try was lost
+                    raise
+        self._replicas = replicas
+        await self._scale(api, home)
+
+    async def _scale(self, api: Api, home: Home) -> None:
+        replicas = self._replicas_wanted()
+        if self._replicas is None or replicas == self._replicas:
+            return
+        try:
+            await api.scale_stateful_set(home.namespace, set_name(self._session_id), replicas)
+        except ApiError as error:
+            if error.status == 404:
+                self._replicas = None  # somebody has deleted it: the next launch makes it anew
+            raise
+        self._replicas = replicas
+
+    def _replicas_wanted(self) -> int:
+        return max(self._wanted, default=-1) + 1

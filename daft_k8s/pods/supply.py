@@ -1,0 +1,126 @@
+"""Where the Pod of a launch comes from: how it is asked for, known again and taken away."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Protocol
+
+from daft_k8s.pods import names
+from daft_k8s.pods.launches import Key, Launches
+from daft_k8s.pods.manifest import worker_pod
+from daft_k8s.pods.problems import ApiError
+from daft_k8s.pods.session_objects import END_GRACE_SECONDS, SessionObjects
+from daft_k8s.pods.snapshots import Change, PodStore
+
+if TYPE_CHECKING:
+    from daft_k8s.config import Configuration
+    from daft_k8s.pods.api import Api
+    from daft_k8s.pods.home import Home
+
+
+class Supply(Protocol):
+    """What differs between bare Pods and those of a StatefulSet. Used on one event loop; times are in seconds."""
+
+    def begin(self, key: Key, now: float) -> list[Change]:
+        """The pool wants a process."""
+
+    async def provide(self, key: Key, api: Api, home: Home) -> list[Change]:
+        """Asks the cluster for its Pod, once. Raises ApiError."""
+
+    async def withdraw(self, key: Key) -> None:
+        """Nobody wanted it any more by the time it was asked for."""
+
+    async def stop(self, key: Key, pod: str) -> None:
+        """The pool wants the process to end; it may drain."""
+
+    async def remove(self, key: Key) -> None:
+        """The launch is over, and its Pod is still there."""
+
+    def saw(self, pod: Mapping[str, Any], now: float) -> list[Change]:
+        """The API showed a Pod."""
+
+    def was_deleted(self, pod: Mapping[str, Any], now: float) -> list[Change]:
+        """The watch says that a Pod is gone."""
+
+    def was_listed(self, pods: Iterable[Mapping[str, Any]], *, asked_at: float) -> list[Change]:
+        """A complete list."""
+
+    def forget(self, name: str) -> None:
+        """Nobody asks about this Pod any more."""
+
+    def peer_name(self, key: Key, home: Home) -> str | None:
+        """The name under which other workers reach it; None: its IP will do."""
+
+
+class BarePods:
+    """A Pod of its own for each launch.
+
+    Args:
+        configuration: What a Pod looks like.
+        session_id: The session.
+        objects: What the session has in the cluster.
+        launches: The launches that the pool waits for or works with.
+    """
+
+    def __init__(
+        self, configuration: Configuration, session_id: str, *, objects: SessionObjects, launches: Launches
+    ) -> None:
+        self._configuration = configuration
+        self._session_id = session_id
+        self._objects = objects
+        self._launches = launches
+        self._store = PodStore()
+        self._grace_seconds = math.ceil(configuration.drain_timeout_seconds)
+        self._nodes_to_avoid: dict[str, str] = {}
+        """By worker: where its last Pod was, if that may be the node's fault."""
+
+    def begin(self, key: Key, now: float) -> list[Change]:
+        self._launches.began(key, names.pod_name(self._session_id, *key), now)
+        return []
+
+    async def provide(self, key: Key, api: Api, home: Home) -> list[Change]:
+        worker_id, launch_id = key
+        pod = worker_pod(
+            self._configuration,
+            home,
+            session_id=self._session_id,
+            worker_id=worker_id,
+            launch_id=launch_id,
+            node_to_avoid=self._nodes_to_avoid.get(worker_id, ""),
+        )
+        try:
+            created = await api.create_pod(home.namespace, pod)
+        except ApiError as error:
+            if error.reason != "AlreadyExists":
+                raise
+            created = await api.read_pod(home.namespace, pod["metadata"]["name"])
+        return self.saw(created, time.monotonic())
+
+    async def withdraw(self, key: Key) -> None:
+        await self._objects.delete_pod(names.pod_name(self._session_id, *key), 0)
+
+    async def stop(self, key: Key, pod: str) -> None:
+        # Most of all because it does not answer. A dead node counts as a good one for a while, and an empty one.
+        state = self._store.state(pod)
+        self._nodes_to_avoid[key[0]] = "" if state is None else state.node
+        await self._objects.delete_pod(pod, self._grace_seconds)
+
+    async def remove(self, key: Key) -> None:
+        await self._objects.delete_pod(names.pod_name(self._session_id, *key), END_GRACE_SECONDS)
+
+    def saw(self, pod: Mapping[str, Any], now: float) -> list[Change]:
+        return self._store.saw(pod, now)
+
+    def was_deleted(self, pod: Mapping[str, Any], now: float) -> list[Change]:
+        return self._store.was_deleted(pod, now)
+
+    def was_listed(self, pods: Iterable[Mapping[str, Any]], *, asked_at: float) -> list[Change]:
+        return self._store.was_listed(pods, asked_at=asked_at)
+
+    def forget(self, name: str) -> None:
+        self._store.forget(name)
+
+    def peer_name(self, key: Key, home: Home) -> str | None:
+        return None
