@@ -64,6 +64,7 @@ def worker_environment(
         "HOST": HOST,
         "CONTROL_PORT": 0,
         "DATA_PORT": 0,
+        "ALL_ADDRESSES": 0,
         "CPUS": configuration.worker_cpu,
         "GPUS": configuration.worker_gpu,
         "MEMORY_BYTES": configuration.worker_memory_bytes,

@@ -170,9 +170,13 @@ class Configuration:
     namespace: str | None = option(options.NAMESPACE, None, topic=PODS, pods_only=True)
     """The namespace for workers. None: the driver Pod's own, or the one of the kubeconfig's context."""
 
+    kube_context: str | None = option(options.KUBE_CONTEXT, None, topic=PODS, pods_only=True)
+    """The context of the kubeconfig (KUBECONFIG, else `~/.kube/config`) by which the driver reaches the
+    cluster, through port-forwards. None: in a Pod its own cluster, elsewhere the kubeconfig's current context."""
+
     image: str | None = option(options.IMAGE, None, topic=PODS, pods_only=True)
     """The image of workers; its Daft and its Python minor version must be the driver's. None: the driver
-    Pod's own image, which always fits."""
+    Pod's own image, which always fits. A driver outside the cluster must set it."""
 
     image_pull_policy: Literal["IfNotPresent", "Always", "Never"] = option(
         choice("IfNotPresent", "Always", "Never"), "IfNotPresent", topic=PODS, pods_only=True

@@ -40,6 +40,7 @@ MESSAGE_BYTES = Memory(2**20, 2**30)
 SPILL_BYTES = Memory(2**20)
 PATH = AbsolutePath()
 NAMESPACE = Text(_LABEL, "a Kubernetes namespace (lower-case letters, digits and -, at most 63)", max_length=63)
+KUBE_CONTEXT = Text(r"\S(.*\S)?", "the name of a context of the kubeconfig", max_length=1024)
 OBJECT_NAME = _OBJECT_NAME
 OBJECT_NAMES = TextList(_OBJECT_NAME)
 IMAGE = Text(r"[A-Za-z0-9](\S*[A-Za-z0-9])?", "an image reference without spaces", max_length=1024)

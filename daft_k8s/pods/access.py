@@ -1,41 +1,59 @@
-"""How this process gets at the cluster."""
+"""How this process gets at the cluster: from a Pod of it, or from outside with a kubeconfig."""
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from daft_k8s.errors import ConfigurationError, UnsupportedError
-from daft_k8s.pods import driver_pod
+from daft_k8s.errors import ConfigurationError
+from daft_k8s.pods import driver_pod, outside
 
 if TYPE_CHECKING:
-    from daft_k8s.pods.api import Api
+    from daft_k8s.config import Configuration
+    from daft_k8s.pods.api import Api, KubernetesApi
+    from daft_k8s.pods.home import FindHome
+
+Connect = Callable[[], Awaitable["Api"]]
 
 
-def refuse_outside() -> None:
-    """Raises unless this process can reach Pods.
+@dataclass(frozen=True)
+class Access:
+    """What the launcher needs to know of where it runs."""
+
+    connect: Connect
+    """Makes a connection to the cluster, on the event loop that will use it."""
+    find_home: FindHome
+    """Finds out where workers go."""
+    forwarded: bool = False
+    """Whether workers are reached by way of the API server: their Pods' addresses mean nothing here."""
+
+
+def choose(configuration: Configuration) -> Access:
+    """Inside if this process runs in a Pod, unless `kube_context` names another cluster; else outside.
 
     Raises:
-        UnsupportedError: It runs outside the cluster.
+        ConfigurationError: Outside: an option is needed that has a default inside.
     """
-    if not driver_pod.is_in_cluster():
-        raise UnsupportedError(
-            "workers as Pods are not supported by daft_k8s yet for a driver outside the cluster: it reaches workers by "
-            'their Pods\' addresses. Run the driver in a Pod or a Job of the cluster, or use allocation="local": '
-            '"local" works now, everywhere'
-        )
+    if driver_pod.is_in_cluster() and configuration.kube_context is None:
+        return Access(_connect_inside, driver_pod.find_home)
+    outside.check(configuration)
+
+    async def connect() -> Api:
+        return await _client().from_kubeconfig(configuration.kube_context)
+
+    return Access(connect, outside.find_home, forwarded=True)
 
 
-def connect() -> Api:
-    """The connection to the cluster; made on the event loop that uses it.
+async def _connect_inside() -> Api:
+    return _client().in_cluster()
 
-    Raises:
-        ConfigurationError: The client is not installed.
-        ApiError: The cluster is not known.
-    """
+
+def _client() -> type[KubernetesApi]:
     try:
         from daft_k8s.pods.api import KubernetesApi
     except ImportError as error:
         raise ConfigurationError(
             f"workers as Pods need the package kubernetes-asyncio ({error}): pip install 'daft_k8s[kubernetes]'"
         ) from error
-    return KubernetesApi.in_cluster()
+    return KubernetesApi

@@ -1,4 +1,4 @@
-"""The calls to the Kubernetes API that workers need. The only module that knows its client.
+"""The calls to the Kubernetes API that workers need. Only this, `kubeconfig` and `pod_stream` know its client.
 
 Bodies go out and come back as plain JSON: the client's models cost time and memory, and drop what they do not know.
 """
@@ -9,12 +9,17 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import aiohttp
 from kubernetes_asyncio import client, config
 
+from daft_k8s.pods import kubeconfig
+from daft_k8s.pods.pod_stream import PodStream, open_stream
 from daft_k8s.pods.problems import ApiError, api_error
+
+if TYPE_CHECKING:
+    from daft_k8s.pods.portforward import Stream
 
 _CALL_SECONDS = 10.0
 _LIST_SECONDS = 30.0
@@ -47,13 +52,24 @@ class Api(Protocol):
     async def delete_stateful_set(self, namespace: str, name: str) -> None: ...
     async def list_quotas(self, namespace: str) -> list[dict[str, Any]]: ...
     async def may(self, namespace: str, group: str, resource: str, verb: str) -> bool: ...
+    async def open_port(self, namespace: str, pod: str, port: int) -> Stream: ...
     async def close(self) -> None: ...
+
+    @property
+    def default_namespace(self) -> str | None: ...
 
 
 class KubernetesApi:
-    """The API of a real cluster. Made and used on one event loop."""
+    """The API of a real cluster. Made and used on one event loop.
 
-    def __init__(self, configuration: client.Configuration) -> None:
+    Args:
+        configuration: Where it is, and with which credentials.
+        default_namespace: The namespace of the kubeconfig's context; None: it names none.
+    """
+
+    def __init__(self, configuration: client.Configuration, default_namespace: str | None = None) -> None:
+        configuration.connection_pool_maxsize = 0  # no limit: each connection to a Pod is one
+        self.default_namespace = default_namespace
         self._client = client.ApiClient(configuration)
         # Without its types: they promise models, where there are answers to be read.
         self._core: Any = client.CoreV1Api(self._client)
@@ -70,6 +86,19 @@ class KubernetesApi:
         except config.ConfigException as error:
             raise ApiError("find the cluster", 0, f"this Pod has no service account's token: {error}") from error
         return cls(configuration)
+
+    @classmethod
+    async def from_kubeconfig(cls, context: str | None) -> KubernetesApi:
+        """The cluster of a kubeconfig.
+
+        Args:
+            context: The name of its context; None: the current one.
+
+        Raises:
+            ConfigurationError: There is no kubeconfig, or it is wrong.
+            ApiError: It leads to no credentials.
+        """
+        return cls(*await kubeconfig.load(context))
 
     async def create_pod(self, namespace: str, pod: dict[str, Any], *, dry_run: bool = False) -> dict[str, Any]:
         """Makes a Pod, or only asks whether it could be made."""
@@ -167,7 +196,8 @@ class KubernetesApi:
 
     async def may(self, namespace: str, group: str, resource: str, verb: str) -> bool:
         """Whether this process has a right; every account may ask that about itself."""
-        attributes = {"namespace": namespace, "group": group, "resource": resource, "verb": verb}
+        kind, _, part = resource.partition("/")
+        attributes = {"namespace": namespace, "group": group, "resource": kind, "subresource": part, "verb": verb}
         review = {
             "apiVersion": "authorization.k8s.io/v1",
             "kind": "SelfSubjectAccessReview",
@@ -175,6 +205,23 @@ class KubernetesApi:
         }
         answer = await self._call("review rights", self._authorization.create_self_subject_access_review, review)
         return bool((answer.get("status") or {}).get("allowed"))
+
+    async def open_port(self, namespace: str, pod: str, port: int) -> PodStream:
+        """A connection to a port of a Pod, from its own loopback address."""
+        headers: dict[str, str] = {}
+        try:
+            await self._client.update_params_for_auth(headers, [], ["BearerToken"])
+        except config.ConfigException as error:
+            raise _unanswered("get credentials", error) from error
+        rest = self._client.rest_client
+        options = {"proxy": rest.proxy, "proxy_headers": rest.proxy_headers, "server_hostname": rest.server_hostname}
+        return await open_stream(
+            rest.pool_manager,
+            f"{self._client.configuration.host}/api/v1/namespaces/{namespace}/pods/{pod}/portforward?ports={port}",
+            action="get pods/portforward",
+            headers=headers,
+            **{name: value for name, value in options.items() if value},
+        )
 
     async def close(self) -> None:
         await self._client.close()

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from daft_k8s.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from daft_k8s.config import Configuration
+    from daft_k8s.pods.api import Api
 
 NAMED_CONTAINERS = ("driver", "main")
 """Names by which the driver's container is known in a Pod that has several."""
@@ -14,14 +18,16 @@ NAMED_CONTAINERS = ("driver", "main")
 
 @dataclass(frozen=True)
 class Owner:
-    """The driver's Pod: when it is deleted, the cluster deletes what it owns."""
+    """The driver's Pod, or the session's Lease: when it is deleted, the cluster deletes what it owns."""
 
     name: str
     uid: str
+    kind: str = "Pod"
+    api_version: str = "v1"
 
     def reference(self) -> dict[str, object]:
         """As it stands in the metadata of what it owns."""
-        return {"apiVersion": "v1", "kind": "Pod", "name": self.name, "uid": self.uid}
+        return {"apiVersion": self.api_version, "kind": self.kind, "name": self.name, "uid": self.uid}
 
 
 @dataclass(frozen=True)
@@ -32,6 +38,13 @@ class Home:
     image: str
     image_pull_secrets: tuple[str, ...] = ()
     owner: Owner | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """Of everything that the session makes."""
+    forwarded: bool = False
+    """Whether the driver comes by port-forward, which arrives at a Pod's loopback address."""
+
+
+FindHome = Callable[["Api", "Configuration"], Coroutine[Any, Any, Home]]
 
 
 def driver_image(pod: Mapping[str, Any]) -> tuple[str, tuple[str, ...]]:

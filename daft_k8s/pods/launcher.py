@@ -10,17 +10,19 @@ from collections.abc import Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any
 
 from daft_k8s.errors import UnsupportedError
-from daft_k8s.pods import access, driver_pod
+from daft_k8s.pods import driver_pod
+from daft_k8s.pods.access import Access, choose
 from daft_k8s.pods.creation import Creation
 from daft_k8s.pods.dns import wait_for_name
 from daft_k8s.pods.home import Home
 from daft_k8s.pods.launches import Exited, Key, Launches, Started
 from daft_k8s.pods.loop_thread import LoopThread
 from daft_k8s.pods.manifest import CONTROL_PORT, DATA_PORT, worker_pod
-from daft_k8s.pods.problems import ApiError
+from daft_k8s.pods.portforward import PortForwards
+from daft_k8s.pods.problems import ApiError, explain
 from daft_k8s.pods.quota import find_room
 from daft_k8s.pods.replicas import Replicas
-from daft_k8s.pods.session_objects import FindHome, SessionObjects
+from daft_k8s.pods.session_objects import SessionObjects
 from daft_k8s.pods.snapshots import Change
 from daft_k8s.pods.state import Stage
 from daft_k8s.pods.supply import BarePods, Supply
@@ -48,8 +50,7 @@ class PodLauncher:
         session_id: The session.
         token: The session's secret.
         manager_getter: Gives the pool, which is made after its launcher; None once it is gone.
-        connect: Makes the connection to the cluster; tests give another.
-        find_home: Finds out where workers go; tests give another.
+        access: How this process gets at the cluster; None: it is found out. Tests give another.
         poll_seconds: The time between two lists of the Pods.
 
     Raises:
@@ -64,13 +65,11 @@ class PodLauncher:
         session_id: str,
         token: str,
         manager_getter: Callable[[], PoolNews | None],
-        connect: Callable[[], Api] | None = None,
-        find_home: FindHome = driver_pod.find_home,
+        access: Access | None = None,
         poll_seconds: float = POLL_SECONDS,
     ) -> None:
-        if connect is None:
-            access.refuse_outside()
         check(configuration, session_id)
+        access = access or choose(configuration)
         self._configuration = configuration
         self._session_id = session_id
         self._manager_getter = manager_getter
@@ -79,8 +78,7 @@ class PodLauncher:
             configuration,
             session_id=session_id,
             token=token,
-            connect=connect or access.connect,
-            find_home=find_home,
+            access=access,
         )
         self._launches = Launches(
             start_timeout_seconds=configuration.start_timeout_seconds,
@@ -96,6 +94,7 @@ class PodLauncher:
         self._background: list[asyncio.Task[Any]] = []
         self._closed = False
         self._thread = LoopThread("daft-k8s-pods")
+        self._forwards = PortForwards(access.connect) if access.forwarded else None
         self._call(self._begin_setup)
 
     def launch(self, worker_id: str, launch_id: int) -> None:
@@ -113,6 +112,8 @@ class PodLauncher:
         """
         if not self._thread.runs:
             return
+        if self._forwards is not None:
+            self._forwards.shutdown(_STOP_MARGIN_SECONDS)
         try:
             self._thread.run(self._shut_down(timeout_seconds), timeout_seconds + _STOP_MARGIN_SECONDS)
         finally:
@@ -232,24 +233,51 @@ class PodLauncher:
             if isinstance(item, Started):
                 self._spawn(self._announce(item))
             else:
+                if self._forwards is not None:
+                    self._forwards.close(f"{worker_id}/{launch_id}")
                 manager.worker_exited(worker_id, launch_id, item.reason, item.restartable, item.cause)
 
     async def _announce(self, item: Started) -> None:
         """Tells the pool where a worker is: the driver takes its IP, other workers its name, if it has one."""
-        (worker_id, launch_id), home = item.key, self._objects.home
-        name = None if home is None else self._supply.peer_name(item.key, home)
+        home = self._objects.home
+        if home is None:
+            return
+        # From outside nobody can see whether the cluster's DNS knows the name by now.
+        name = None if home.forwarded else self._supply.peer_name(item.key, home)
         if name is not None and driver_pod.is_in_cluster() and not await wait_for_name(name, item.address):
             logger.warning("the cluster's DNS does not know %s yet; its IP is used in place of its name", name)
             name = None
         host = f"[{item.address}]" if ":" in item.address else item.address
         addresses = f"{host}:{CONTROL_PORT}", f"{host}:{DATA_PORT}"
+        peer_address = addresses[1] if name is None else f"{name}:{DATA_PORT}"
+        if self._forwards is not None:
+            forwarded = await self._forward(self._forwards, item.key, home.namespace)
+            if forwarded is None:
+                return
+            addresses = forwarded
         manager = self._manager_getter()
         if manager is None or self._closed:
             return
-        if name is None:
-            manager.worker_started(worker_id, launch_id, *addresses)
+        if peer_address == addresses[1]:
+            manager.worker_started(*item.key, *addresses)
         else:
-            manager.worker_started(worker_id, launch_id, *addresses, f"{name}:{DATA_PORT}")
+            manager.worker_started(*item.key, *addresses, peer_address)
+
+    async def _forward(self, forwards: PortForwards, key: Key, namespace: str) -> tuple[str, str] | None:
+        """Opens the way to a worker; None: there is none, which the pool was told, or the worker has left."""
+        name = f"{key[0]}/{key[1]}"
+        try:
+            control, data = await forwards.open(
+                name, namespace=namespace, pod=self._supply.pod_name(key), ports=(CONTROL_PORT, DATA_PORT)
+            )
+        except ApiError as error:
+            advice = explain(error, namespace, self._configuration)
+            self._tell(self._launches.unreachable(key, advice.text, restartable=advice.restartable))
+            return None
+        if self._closed or not self._launches.is_wanted(key):
+            forwards.close(name)  # it has ended, or was told to, meanwhile
+            return None
+        return control, data
 
     async def _shut_down(self, timeout_seconds: float) -> None:
         self._closed = True

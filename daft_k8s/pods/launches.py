@@ -117,6 +117,14 @@ class Launches:
         text = f"{key[0]}: the Pod {pod} could not be created: {reason}"
         return [Exited(key, text, restartable, False, "stopped" if launch.stop_reason else "never_started")]
 
+    def unreachable(self, key: Key, reason: str, *, restartable: bool) -> list[Exited]:
+        """Its Pod runs, and the driver has no way to it."""
+        launch = self._end(key)
+        if launch is None:
+            return []
+        text = f"{key[0]} (Pod {launch.pod}): the driver cannot reach it: {reason}"
+        return [Exited(key, text, restartable, True, "stopped" if launch.stop_reason else "never_started")]
+
     def has_state(self, pod: str, state: PodState, now: float) -> list[Started | Exited]:
         """A Pod has another state than before."""
         key = self._keys.get(pod)

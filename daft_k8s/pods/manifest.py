@@ -43,6 +43,7 @@ and a node that only the API server has lost for a while goes on working."""
 def session_secret(session_id: str, token: str, home: Home) -> dict[str, Any]:
     """The Secret with the session's token, which so stands in no Pod's manifest."""
     labels = {
+        **home.labels,
         names.SESSION_LABEL: names.label_value(session_id),
         names.MANAGED_BY_LABEL: names.MANAGED_BY,
     }
@@ -115,6 +116,7 @@ def _metadata(
 ) -> dict[str, Any]:
     labels = {
         **configuration.labels,
+        **home.labels,
         names.SESSION_LABEL: names.label_value(session_id),
         names.ROLE_LABEL: names.WORKER_ROLE,
         names.WORKER_LABEL: names.label_value(worker_id),
@@ -176,7 +178,7 @@ def _spec(configuration: Configuration, home: Home, session_id: str, worker_id: 
                 "image": home.image,
                 "imagePullPolicy": configuration.image_pull_policy,
                 "command": ["python", "-m", "daft_k8s.worker"],
-                "env": _environment(configuration, session_id, worker_id, launch_id, spill_dir),
+                "env": _environment(configuration, home, session_id, worker_id, launch_id, spill_dir),
                 "ports": [
                     {"name": "control", "containerPort": CONTROL_PORT},
                     {"name": "data", "containerPort": DATA_PORT},
@@ -239,7 +241,7 @@ def _probes(configuration: Configuration) -> dict[str, Any]:
 
 
 def _environment(
-    configuration: Configuration, session_id: str, worker_id: str, launch_id: int, spill_dir: str
+    configuration: Configuration, home: Home, session_id: str, worker_id: str, launch_id: int, spill_dir: str
 ) -> list[dict[str, Any]]:
     """All variables; the names of the worker's own are those of `daft_k8s.worker.settings`."""
     plain = {
@@ -258,6 +260,7 @@ def _environment(
         "MEMORY_BYTES": int(configuration.worker_memory_bytes * _MEMORY_SHARE),
         "STORE_MEMORY_SHARE": configuration.store_memory_share,
         "SPILL_DIR": f"{spill_dir.rstrip('/')}/{names.pod_name(session_id, worker_id, launch_id)}",
+        "ALL_ADDRESSES": int(home.forwarded),
         "ORPHAN_TIMEOUT_SECONDS": configuration.orphan_timeout_seconds,
         "DRAIN_TIMEOUT_SECONDS": configuration.drain_timeout_seconds,
         "MAX_MESSAGE_BYTES": configuration.max_message_bytes,

@@ -88,7 +88,7 @@ def explain(error: ApiError, namespace: str, configuration: Configuration | None
     if error.status == 403 and error.reason in ("Forbidden", "") and " cannot " in f" {error.message} ":
         return Advice(
             f"the driver's service account may not {error.action} in the namespace {namespace!r}; {words}. It needs a "
-            f"Role with\n{role_rules_text(configuration)}",
+            f"Role with\n{role_rules_text(configuration, outside='portforward' in error.action)}",
             False,
         )
     if error.status == 403:  # Pod Security, admission webhooks, policies

@@ -57,7 +57,7 @@ class Replicas:
         self._scaling = asyncio.Lock()
 
     def begin(self, key: Key, now: float) -> list[Change]:
-        pod = self._pod(key)
+        pod = self.pod_name(key)
         self._wanted.add(ordinal(key[0]))
         self._launches.began(key, f"{pod}//{key[1]}", now)  # the name of no process, until there is one
         self._launches.has_problem(key, "the StatefulSet's controller has not made it yet")
@@ -76,7 +76,7 @@ class Replicas:
         return  # whoever took it back has scaled
 
     async def stop(self, key: Key, pod: str) -> None:
-        self._incarnations.no_longer_wants(self._pod(key), key)
+        self._incarnations.no_longer_wants(self.pod_name(key), key)
         self._wanted.discard(ordinal(key[0]))
         api, home = self._objects.api, self._objects.home
         if api is None or home is None:
@@ -86,11 +86,11 @@ class Replicas:
                 await self._scale(api, home)
         except ApiError as error:
             logger.warning("the StatefulSet %s could not be scaled: %s", set_name(self._session_id), error)
-        await self._objects.delete_pod(self._pod(key), self._grace_seconds)
+        await self._objects.delete_pod(self.pod_name(key), self._grace_seconds)
 
     async def remove(self, key: Key) -> None:
         # By force: until its name is free, no other Pod can bear it, and what its process may still say is fenced.
-        await self._objects.delete_pod(self._pod(key), 0)
+        await self._objects.delete_pod(self.pod_name(key), 0)
 
     def saw(self, pod: Mapping[str, Any], now: float) -> list[Change]:
         seen = self._incarnations.saw(pod)
@@ -122,7 +122,7 @@ class Replicas:
     def peer_name(self, key: Key, home: Home) -> str | None:
         return peer_name(self._session_id, key[0], home.namespace)
 
-    def _pod(self, key: Key) -> str:
+    def pod_name(self, key: Key) -> str:
         return pod_of_worker(self._session_id, key[0])
 
     def _bind_waiting(self, pod: Mapping[str, Any]) -> None:

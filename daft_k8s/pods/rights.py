@@ -40,69 +40,80 @@ _ALWAYS = (
     Right("", "secrets", ("create", "delete")),
     Right("", "resourcequotas", ("list",), ("list",)),
 )
+_OUTSIDE = (
+    # Websockets begin with a GET: Kubernetes asks for "get" up to 1.34, and for "create" after.
+    Right("", "pods/portforward", ("get", "create"), ("create",)),
+)
 _STATEFUL_SET = (
     Right("", "services", ("create", "delete")),
     Right("apps", "statefulsets", ("create", "patch", "delete")),
 )
 
 
-def rights(configuration: Configuration | None = None) -> tuple[Right, ...]:
+def rights(configuration: Configuration | None = None, *, outside: bool = False) -> tuple[Right, ...]:
     """All rights that a driver with this configuration uses.
 
     Args:
         configuration: None: one with bare Pods.
+        outside: Whether the driver runs outside the cluster.
     """
-    if configuration is not None and configuration.allocation == "statefulset":
-        return _ALWAYS + _STATEFUL_SET
-    return _ALWAYS
+    stateful = configuration is not None and configuration.allocation == "statefulset"
+    return _ALWAYS + (_OUTSIDE if outside else ()) + (_STATEFUL_SET if stateful else ())
 
 
-def role_rules(configuration: Configuration | None = None) -> list[dict[str, Any]]:
+def role_rules(configuration: Configuration | None = None, *, outside: bool = False) -> list[dict[str, Any]]:
     """The `rules` of a Role that gives a driver all its rights, the optional ones included.
 
     Args:
         configuration: None: one with bare Pods.
+        outside: Whether the driver runs outside the cluster.
     """
     return [
         {"apiGroups": [right.group], "resources": [right.resource], "verbs": list(right.verbs)}
-        for right in rights(configuration)
+        for right in rights(configuration, outside=outside)
     ]
 
 
-def role_rules_text(configuration: Configuration | None = None) -> str:
+def role_rules_text(configuration: Configuration | None = None, *, outside: bool = False) -> str:
     """The same as YAML, for people.
 
     Args:
         configuration: None: one with bare Pods.
+        outside: Whether the driver runs outside the cluster.
     """
     lines = ["rules:"]
-    for right in rights(configuration):
+    for right in rights(configuration, outside=outside):
         verbs = ", ".join(f'"{verb}"' for verb in right.verbs)
         lines += [f'- apiGroups: ["{right.group}"]', f'  resources: ["{right.resource}"]', f"  verbs: [{verbs}]"]
     return "\n".join(lines)
 
 
-def questions(configuration: Configuration | None = None) -> Iterator[Missing]:
+def questions(configuration: Configuration | None = None, *, outside: bool = False) -> Iterator[Missing]:
     """Every single right, as what it would be if it were missing.
 
     Args:
         configuration: None: one with bare Pods.
+        outside: Whether the driver runs outside the cluster.
     """
-    for right in rights(configuration):
+    for right in rights(configuration, outside=outside):
         for verb in right.verbs:
             yield Missing(right.group, right.resource, verb, verb in right.optional)
 
 
-def explain_missing(missing: Iterable[Missing], namespace: str, configuration: Configuration | None = None) -> str:
+def explain_missing(
+    missing: Iterable[Missing], namespace: str, configuration: Configuration | None = None, *, outside: bool = False
+) -> str:
     """The error about rights that were not given.
 
     Args:
         missing: Which.
         namespace: Where.
         configuration: None: one with bare Pods.
+        outside: Whether the driver runs outside the cluster.
     """
     named = ", ".join(map(str, missing))
+    who = "the kubeconfig's user" if outside else "the driver's service account"
     return (
-        f"the driver's service account may not {named} in the namespace {namespace!r}. It needs a Role with\n"
-        f"{role_rules_text(configuration)}"
+        f"{who} may not {named} in the namespace {namespace!r}. It needs a Role with\n"
+        f"{role_rules_text(configuration, outside=outside)}"
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from daft_k8s.errors import WorkerStartError
@@ -16,6 +16,7 @@ from daft_k8s.pods.stateful_set import set_name
 
 if TYPE_CHECKING:
     from daft_k8s.config import Configuration
+    from daft_k8s.pods.access import Access
     from daft_k8s.pods.api import Api
     from daft_k8s.pods.home import Home
 
@@ -25,8 +26,6 @@ END_GRACE_SECONDS = 5
 """For workers whose session has ended: they have been told already, and nobody waits for their tasks."""
 _END_ROUNDS = 3
 _DELETE_DELAYS_SECONDS = (0.5, 2.0, 5.0, 0.0)
-
-FindHome = Callable[["Api", "Configuration"], Coroutine[Any, Any, "Home"]]
 
 
 class SessionObjects:
@@ -38,8 +37,7 @@ class SessionObjects:
         configuration: What says where workers go.
         session_id: The session.
         token: Its secret.
-        connect: Makes the connection to the cluster.
-        find_home: Finds out where workers go.
+        access: How this process gets at the cluster.
     """
 
     def __init__(
@@ -48,14 +46,12 @@ class SessionObjects:
         *,
         session_id: str,
         token: str,
-        connect: Callable[[], Api],
-        find_home: FindHome,
+        access: Access,
     ) -> None:
         self._configuration = configuration
         self._session_id = session_id
         self._token = token
-        self._connect = connect
-        self._find_home = find_home
+        self._access = access
         self.selector = names.session_selector(session_id)
         """Selects its workers' Pods."""
         self.api: Api | None = None
@@ -71,7 +67,7 @@ class SessionObjects:
             DaftK8sError: The home is not known, or rights are missing there.
         """
         if self.api is None:
-            self.api = self._connect()
+            self.api = await self._access.connect()
         home = await self._find_home_or_explain(self.api)
         await self._check_rights(self.api, home.namespace)
         secret = session_secret(self._session_id, self._token, home)
@@ -91,7 +87,7 @@ class SessionObjects:
 
     async def _find_home_or_explain(self, api: Api) -> Home:
         try:
-            return await self._find_home(api, self._configuration)
+            return await self._access.find_home(api, self._configuration)
         except ApiError as error:
             namespace = self._configuration.namespace or own_namespace()
             if error.status == 403 and namespace is not None:
@@ -100,7 +96,7 @@ class SessionObjects:
 
     async def _check_rights(self, api: Api, namespace: str) -> None:
         """Names every right that is missing at once, before anything is made."""
-        questions = list(rights.questions(self._configuration))
+        questions = list(rights.questions(self._configuration, outside=self._access.forwarded))
         try:
             answers = await asyncio.gather(
                 *(api.may(namespace, right.group, right.resource, right.verb) for right in questions)
@@ -110,7 +106,9 @@ class SessionObjects:
             return
         missing = [right for right, allowed in zip(questions, answers, strict=True) if not allowed]
         if any(not right.optional for right in missing):
-            raise WorkerStartError(rights.explain_missing(missing, namespace, self._configuration))
+            raise WorkerStartError(
+                rights.explain_missing(missing, namespace, self._configuration, outside=self._access.forwarded)
+            )
         if missing:
             logger.info("the driver works without these rights: %s", ", ".join(map(str, missing)))
 

@@ -50,6 +50,9 @@ class Supply(Protocol):
     def forget(self, name: str) -> None:
         """Nobody asks about this Pod any more."""
 
+    def pod_name(self, key: Key) -> str:
+        """The name of its Pod."""
+
     def peer_name(self, key: Key, home: Home) -> str | None:
         """The name under which other workers reach it; None: its IP will do."""
 
@@ -121,6 +124,9 @@ class BarePods:
 
     def forget(self, name: str) -> None:
         self._store.forget(name)
+
+    def pod_name(self, key: Key) -> str:
+        return names.pod_name(self._session_id, *key)
 
     def peer_name(self, key: Key, home: Home) -> str | None:
         return None

@@ -157,7 +157,7 @@ class WorkerProcess:
                 session_id=settings.session_id,
                 worker_id=settings.worker_id,
                 token=settings.token,
-                host=settings.host,
+                host=settings.bind_host,
                 control_port=settings.control_port,
                 data_port=settings.data_port,
                 daft_version=daft.__version__,
@@ -177,7 +177,7 @@ class WorkerProcess:
             )
         except OSError as error:
             ports = f"{settings.control_port} and {settings.data_port}"
-            raise WorkerStartError(f"cannot listen on {settings.host}, ports {ports}: {error}") from error
+            raise WorkerStartError(f"cannot listen on {settings.bind_host}, ports {ports}: {error}") from error
         runner.bind(server)
         set_current_worker(server)
         return runner, server

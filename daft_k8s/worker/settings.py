@@ -36,7 +36,7 @@ class WorkerSettings:
     token: str = field(repr=False)
     """The session's secret; calls without it are refused."""
     host: str
-    """The address that both servers bind and that Daft's own shuffle server advertises: the Pod's IP."""
+    """The address at which peers reach this worker, and which both servers bind: the Pod's IP."""
     spill_dir: str
     """A directory of this process alone; made with mode 0700 and removed at exit."""
     memory_bytes: int
@@ -49,6 +49,8 @@ class WorkerSettings:
     """gRPC control; 0: any free port."""
     data_port: int = 7778
     """Arrow Flight; 0: any free port."""
+    all_addresses: int = 0
+    """1: the servers bind every address of this machine: a port-forward arrives at the loopback address."""
     cpus: float = 1.0
     """CPUs of this worker; Daft gets as many threads, rounded down, and there are as many task slots."""
     gpus: float = 0.0
@@ -71,6 +73,13 @@ class WorkerSettings:
     """Where the ready line is written; -1: nowhere (in a Pod, readiness is a gRPC probe)."""
     lifeline_fd: int = -1
     """A pipe held open by the process that started this one: its end is ours; -1: none."""
+
+    @property
+    def bind_host(self) -> str:
+        """The address that both servers bind; any of `host`'s family stands for all."""
+        if not self.all_addresses:
+            return self.host
+        return "::" if ":" in self.host else "0.0.0.0"
 
     @property
     def slots(self) -> int:
@@ -141,7 +150,7 @@ def _bounds(name: str) -> tuple[float, float]:
         return 0, 65535
     if name in ("ready_fd", "lifeline_fd"):
         return -1, 2**31
-    if name == "store_memory_share":
+    if name in ("store_memory_share", "all_addresses"):
         return 0, 1
     if name in ("memory_bytes", "max_message_bytes"):
         return 1, 2**62

@@ -18,7 +18,7 @@ import pytest
 from daft_k8s.allocation import make_launcher as choose_launcher
 from daft_k8s.allocation.local import LocalLauncher
 from daft_k8s.config import Configuration
-from daft_k8s.errors import UnsupportedError, WorkerStartError
+from daft_k8s.errors import ConfigurationError, WorkerStartError
 from tests.unit.allocation.fakes import SECONDS, Pool, is_alive, make_launcher, wait_until_gone
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self").exists(), reason="looks at processes in /proc")
@@ -249,7 +249,7 @@ def test_a_spill_directory_that_cannot_be_made_is_explained(pool: Pool, tmp_path
 
 
 @pytest.mark.parametrize("allocation", ["pod", "statefulset"])
-def test_pods_for_a_driver_outside_are_said_to_come_later(allocation: str) -> None:
+def test_pods_of_a_driver_outside_need_an_image(allocation: str) -> None:
     configuration = Configuration(allocation=allocation)  # type: ignore[arg-type]
-    with pytest.raises(UnsupportedError, match=r'outside the cluster.*"local" works now'):
+    with pytest.raises(ConfigurationError, match="image is not set"):
         choose_launcher(configuration, session_id="s", token="t", manager_getter=lambda: None)

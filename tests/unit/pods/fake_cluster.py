@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from daft_k8s.config import Configuration
+from daft_k8s.pods.access import Access
 from daft_k8s.pods.home import Home, Owner
 from daft_k8s.pods.launcher import PodLauncher
 from daft_k8s.pods.problems import ApiError
@@ -154,8 +155,16 @@ class FakeCluster:
         self._called("review rights")
         return f"{verb} {resource}" not in self.forbidden
 
+    async def open_port(self, namespace: str, pod: str, port: int) -> IdleStream:
+        self._called("get pods/portforward")
+        return IdleStream()
+
     async def close(self) -> None:
         self.closed = True
+
+    @property
+    def default_namespace(self) -> str | None:
+        return "of-the-context"
 
     def break_watches(self, status: int) -> None:
         with self._changed:
@@ -200,16 +209,32 @@ class FakeCluster:
                 raise problems.pop(0)
 
 
-def make_launcher(cluster: FakeCluster, pool: Pool, *, poll_seconds: float = 30.0, **options: Any) -> PodLauncher:
+class IdleStream:
+    """A connection to a Pod that says nothing."""
+
+    async def receive(self) -> memoryview:
+        await asyncio.Event().wait()
+        return memoryview(b"")
+
+    async def send(self, content: bytes) -> None: ...
+
+    async def close(self) -> None: ...
+
+
+def make_launcher(
+    cluster: FakeCluster, pool: Pool, *, poll_seconds: float = 30.0, forwarded: bool = False, **options: Any
+) -> PodLauncher:
     async def home(_api: Any, _configuration: Configuration) -> Home:
-        return Home("jobs", "image", owner=Owner("driver", "uid"))
+        return Home("jobs", "image", owner=Owner("driver", "uid"), forwarded=forwarded)
+
+    async def connect() -> FakeCluster:
+        return cluster
 
     return PodLauncher(
         Configuration(**{"allocation": "pod", "num_workers": 2, **options}),
         session_id="s1",
         token="secret-token",
         manager_getter=lambda: pool,
-        connect=lambda: cluster,
-        find_home=home,
+        access=Access(connect, home, forwarded=forwarded),
         poll_seconds=poll_seconds,
     )

@@ -293,9 +293,40 @@ def test_a_template_that_takes_what_is_the_runners_is_refused_before_anything_st
     assert cluster.calls == []
 
 
-def test_a_driver_outside_of_a_cluster_is_refused(monkeypatch: pytest.MonkeyPatch, pool: Pool) -> None:
+def test_a_driver_outside_reaches_workers_by_forwards_and_they_each_other_by_their_addresses(
+    cluster: FakeCluster, pool: Pool
+) -> None:
+    launcher = make_launcher(cluster, pool, forwarded=True)
+    try:
+        begin(launcher, cluster)
+        cluster.make_ready(POD)
+        [(_, _, _, control, data, peer)] = pool.wait_for("started")
+        assert str(control).startswith("127.0.0.1:")
+        assert str(data).startswith("127.0.0.1:")
+        assert control != data
+        assert peer == "10.0.0.9:7778"
+    finally:
+        launcher.shutdown(2)
+
+
+def test_a_worker_that_cannot_be_forwarded_to_is_an_exit_in_kubernetes_words(cluster: FakeCluster, pool: Pool) -> None:
+    launcher = make_launcher(cluster, pool, forwarded=True)
+    try:
+        begin(launcher, cluster)
+        words = 'pods "p" is forbidden: User "u" cannot get resource "pods/portforward"'
+        cluster.problems["get pods/portforward"] = [ApiError("get pods/portforward", 403, words, reason="Forbidden")]
+        cluster.make_ready(POD)
+        [news] = pool.wait_for("exited")
+        assert words in str(news[3])
+        assert news[4] is False
+        cluster.wait_until(lambda: not cluster.pods)
+    finally:
+        launcher.shutdown(2)
+
+
+def test_a_driver_outside_of_a_cluster_must_say_which_image(monkeypatch: pytest.MonkeyPatch, pool: Pool) -> None:
     monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
-    with pytest.raises(UnsupportedError, match="outside the cluster"):
+    with pytest.raises(ConfigurationError, match="set image"):
         PodLauncher(
             Configuration(allocation="pod", num_workers=1),
             session_id="s1",

@@ -26,9 +26,11 @@ def test_the_text_for_people_is_the_rules(configuration: Configuration | None) -
 def test_the_documents_show_the_rules() -> None:
     blocks = re.findall(r"^```yaml\n(.*?)^```", DOCUMENT.read_text(), re.DOTALL | re.MULTILINE)
     roles = [item for item in map(yaml.safe_load, blocks) if isinstance(item, dict) and item.get("kind") == "Role"]
-    [further] = [item for item in map(yaml.safe_load, blocks) if isinstance(item, list)]
+    outside, stateful = [item for item in map(yaml.safe_load, blocks) if isinstance(item, list)]
     assert [role["rules"] for role in roles] == [role_rules()]
-    assert role_rules(STATEFUL_SET) == role_rules() + further
+    assert role_rules(STATEFUL_SET) == role_rules() + stateful
+    assert role_rules(outside=True) == role_rules() + outside
+    assert role_rules(STATEFUL_SET, outside=True) == role_rules() + outside + stateful
 
 
 def test_no_rule_gives_more_than_one_namespace_or_everything() -> None:

@@ -15,7 +15,7 @@ import pytest
 from daft_k8s.config import Configuration, load
 from daft_k8s.driver import session as session_module
 from daft_k8s.driver.session import Session
-from daft_k8s.errors import SessionClosedError, UnsupportedError, WorkerStartError
+from daft_k8s.errors import ConfigurationError, SessionClosedError, WorkerStartError
 
 ROOT = Path(__file__).parents[3]
 
@@ -137,10 +137,10 @@ def test_workers_that_are_slow_to_start_are_an_error_with_the_pools_state(pool: 
         session.wait_for_worker()
 
 
-def test_an_allocation_that_is_not_there_is_refused_by_name() -> None:
+def test_pods_of_a_driver_outside_are_refused_without_an_image() -> None:
     loop: Any = asyncio.new_event_loop()
     loop.close()
-    with pytest.raises(UnsupportedError, match='allocation="pod"'):
+    with pytest.raises(ConfigurationError, match="image is not set"):
         Session(configuration(allocation="pod"), loop=loop, daft_version="0.7.26").start()
 
 

@@ -58,3 +58,11 @@ def test_numbers_that_are_none_are_refused() -> None:
 
 def test_the_token_is_not_shown() -> None:
     assert "secret-token" not in repr(WorkerSettings.from_environment(REQUIRED))
+
+
+@pytest.mark.parametrize(("host", "everywhere"), [("10.0.0.1", "0.0.0.0"), ("fd00::1", "::")])
+def test_a_worker_behind_a_port_forward_binds_every_address(host: str, everywhere: str) -> None:
+    environment = {**REQUIRED, "DAFT_K8S_WORKER_HOST": host}
+    assert WorkerSettings.from_environment(environment).bind_host == host
+    environment["DAFT_K8S_WORKER_ALL_ADDRESSES"] = "1"
+    assert WorkerSettings.from_environment(environment).bind_host == everywhere

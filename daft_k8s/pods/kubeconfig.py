@@ -1,0 +1,66 @@
+"""The cluster and the credentials of a kubeconfig."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import aiohttp
+from kubernetes_asyncio import client, config
+
+from daft_k8s.errors import ConfigurationError
+from daft_k8s.pods.problems import ApiError
+
+_DEFAULT_PATH = "~/.kube/config"
+_REFRESH_SECONDS = 60.0
+"""How old credentials may be before the kubeconfig is asked again: plugins and files know when theirs end."""
+
+
+async def load(context: str | None) -> tuple[client.Configuration, str | None]:
+    """What the kubeconfig says: the cluster with credentials that are kept fresh, and the context's namespace.
+
+    The files are those of KUBECONFIG, else `~/.kube/config`, as for kubectl.
+
+    Args:
+        context: The name of a context; None: the current one.
+
+    Raises:
+        ConfigurationError: There is no kubeconfig, or it is wrong.
+        ApiError: Its plugin or its provider gives no credentials.
+    """
+    paths = os.environ.get("KUBECONFIG") or _DEFAULT_PATH
+    if not any(os.path.exists(os.path.expanduser(path)) for path in paths.split(os.pathsep) if path):
+        raise ConfigurationError(
+            f"this process runs outside the cluster, and there is no kubeconfig at {paths}; set KUBECONFIG, or run the "
+            "driver in a Pod"
+        )
+    configuration = client.Configuration()
+    begin: Any = config.load_kube_config
+    try:
+        loader = await begin(config_file=paths, context=context, client_configuration=configuration)
+    except (aiohttp.ClientError, OSError) as error:
+        raise ApiError("get credentials", 0, f"{type(error).__name__}: {error}") from error
+    except Exception as error:  # its parser raises whatever a file that is no kubeconfig leads to
+        which = f"context {context!r}" if context else "current context"
+        raise ConfigurationError(
+            f"the kubeconfig {paths} cannot be used with its {which}: {error}; kubectl config get-contexts shows what "
+            "there is, and kube_context chooses one"
+        ) from error
+    configuration.refresh_api_key_hook = _refresher(loader)
+    return configuration, (loader.current_context or {}).get("context", {}).get("namespace") or None
+
+
+def _refresher(loader: Any) -> Callable[[client.Configuration], Awaitable[None]]:
+    """What the client calls before each request: tokens end while a session lives."""
+    known_until = time.monotonic() + _REFRESH_SECONDS
+
+    async def refresh(configuration: client.Configuration) -> None:
+        nonlocal known_until
+        if time.monotonic() < known_until:
+            return
+        known_until = time.monotonic() + _REFRESH_SECONDS  # at once: requests run side by side
+        await loader.load_and_set(configuration)
+
+    return refresh

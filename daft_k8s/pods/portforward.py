@@ -1,0 +1,254 @@
+"""Ways from this machine to the ports of Pods, for a driver that cannot reach their addresses.
+
+Each port of a Pod gets a listener on the loopback address, and each connection to it a stream of its own through the
+API server. So it heals by itself: when a stream dies, that connection dies with it, its client connects again to the
+same local address, and gets a new stream.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket
+import struct
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Protocol
+
+from daft_k8s.pods.loop_thread import LoopThread
+from daft_k8s.pods.problems import ApiError
+
+logger = logging.getLogger(__name__)
+
+LOOPBACK = "127.0.0.1"
+_CHUNK_BYTES = 256 * 1024
+_BUFFER_BYTES = 1024 * 1024
+"""What may wait for a slow client before the Pod is no longer read."""
+_FIRST_RETRY_SECONDS = 0.2
+_LONGEST_RETRY_SECONDS = 2.0
+_DIAL_SECONDS = 20.0
+"""How long a client's connection waits for the API server, before it is closed and the client must try again."""
+_SILENCE_SECONDS = 10.0
+"""How long a Pod may send nothing after the client has sent its last byte. It is not told of that, so it may wait."""
+_FLUSH_SECONDS = 30.0
+_RESET_AT_ONCE = struct.pack("ii", 1, 0)
+"""SO_LINGER: closing drops what is unsent and resets the connection."""
+
+
+class Stream(Protocol):
+    """A connection to a Pod's port. All raise ApiError."""
+
+    async def receive(self) -> memoryview: ...
+    async def send(self, content: bytes) -> None: ...
+    async def close(self) -> None: ...
+
+
+class StreamApi(Protocol):
+    """What is asked of the cluster; tests put another in its place."""
+
+    async def open_port(self, namespace: str, pod: str, port: int) -> Stream: ...
+    async def close(self) -> None: ...
+
+
+@dataclass
+class _Forward:
+    """The listeners of one launch."""
+
+    name: str
+    namespace: str
+    pod: str
+    servers: list[asyncio.Server] = field(default_factory=list)
+    connections: set[asyncio.Task[None]] = field(default_factory=set)
+    broken: bool = False
+    """Whether the last stream failed, and that was told."""
+
+    def close(self) -> None:
+        for server in self.servers:
+            server.close()
+        for connection in self.connections:
+            connection.cancel()
+
+
+class PortForwards:
+    """Opens and closes listeners. Thread-safe.
+
+    All bytes pass through an event loop and a thread of its own, so that they hold up nothing else.
+
+    Args:
+        connect: Makes a connection to the cluster, on the loop that will use it.
+    """
+
+    def __init__(self, connect: Callable[[], Awaitable[StreamApi]]) -> None:
+        self._connect = connect
+        self._thread = LoopThread("daft-k8s-forward")
+        self._connecting: asyncio.Task[StreamApi] | None = None
+        self._forwards: dict[str, _Forward] = {}
+
+    async def open(self, name: str, *, namespace: str, pod: str, ports: Sequence[int]) -> list[str]:
+        """Listens for each of the ports; returns the local addresses. A first stream shows that it can work.
+
+        Args:
+            name: What `close` will be given; the Pod's name may come back with another process.
+            namespace: Where the Pod is.
+            pod: Its name.
+            ports: Its ports.
+
+        Raises:
+            ApiError: The cluster refuses it.
+        """
+        opening = asyncio.run_coroutine_threadsafe(self._open(_Forward(name, namespace, pod), ports), self._thread.loop)
+        return await asyncio.wrap_future(opening)
+
+    def close(self, name: str) -> None:
+        """Stops listening and cuts the connections. Returns at once; idempotent."""
+        if self._thread.runs:
+            self._thread.call(self._close, name)
+
+    def shutdown(self, timeout_seconds: float) -> None:
+        """Ends all of it. Idempotent."""
+        if not self._thread.runs:
+            return
+        try:
+            self._thread.run(self._shut_down(timeout_seconds / 2), timeout_seconds)
+        finally:
+            self._thread.stop(timeout_seconds / 2)
+
+    # Everything below runs on the event loop of its own.
+
+    async def _open(self, forward: _Forward, ports: Sequence[int]) -> list[str]:
+        self._close(forward.name)
+        stream = await self._dial(forward, ports[0])
+        await stream.close()
+        self._forwards[forward.name] = forward
+        try:
+            for port in ports:
+                server = await asyncio.start_server(
+                    partial(self._serve, forward, port), LOOPBACK, 0, limit=_CHUNK_BYTES
+                )
+                forward.servers.append(server)
+        except OSError as error:
+            self._close(forward.name)
+            raise ApiError("listen on this machine", 0, str(error)) from error
+        return [f"{LOOPBACK}:{server.sockets[0].getsockname()[1]}" for server in forward.servers]
+
+    def _close(self, name: str) -> None:
+        forward = self._forwards.pop(name, None)
+        if forward is not None:
+            forward.close()
+
+    async def _api(self) -> StreamApi:
+        if self._connecting is None or (self._connecting.done() and self._connecting.exception() is not None):
+            self._connecting = asyncio.ensure_future(self._connect())
+        return await asyncio.shield(self._connecting)
+
+    async def _dial(self, forward: _Forward, port: int) -> Stream:
+        loop = asyncio.get_running_loop()
+        end, delay = loop.time() + _DIAL_SECONDS, _FIRST_RETRY_SECONDS
+        while True:
+            try:
+                return await (await self._api()).open_port(forward.namespace, forward.pod, port)
+            except ApiError as error:
+                if not error.transient or loop.time() + delay > end:
+                    raise
+                logger.debug("no way to port %d of the Pod %s yet: %s", port, forward.pod, error)
+            await asyncio.sleep(delay)
+            delay = min(_LONGEST_RETRY_SECONDS, delay * 2)
+
+    async def _serve(
+        self, forward: _Forward, port: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        own = asyncio.current_task()
+        if own is None:
+            return
+        forward.connections.add(own)
+        try:
+            stream = await self._dial(forward, port)
+            try:
+                await _pump(reader, writer, stream)
+                await _finish(writer)
+            finally:
+                await stream.close()
+            forward.broken = False
+        except ApiError as error:
+            self._failed(forward, port, error)
+        except (OSError, asyncio.CancelledError):  # the client is gone, or the forward was closed
+            pass
+        finally:
+            forward.connections.discard(own)
+            _cut(writer)
+
+    def _failed(self, forward: _Forward, port: int, error: ApiError) -> None:
+        if error.status == 404:
+            logger.info("the Pod %s is gone, so is the way to it", forward.pod)
+            self._close(forward.name)
+            return
+        level = logging.DEBUG if forward.broken else logging.WARNING
+        forward.broken = True
+        logger.log(level, "a connection to port %d of the Pod %s has ended; the next one gets a new stream: %s", port,
+                   forward.pod, error)  # fmt: skip
+
+    async def _shut_down(self, timeout_seconds: float) -> None:
+        connections = [task for forward in self._forwards.values() for task in forward.connections]
+        for name in list(self._forwards):
+            self._close(name)
+        if connections:
+            await asyncio.wait(connections, timeout=timeout_seconds)
+        if self._connecting is not None and self._connecting.done() and self._connecting.exception() is None:
+            await self._connecting.result().close()
+
+
+@dataclass
+class _Count:
+    chunks: int = 0
+
+
+async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, stream: Stream) -> None:
+    """Passes bytes both ways until the Pod has closed, or has fallen silent after the client's last byte."""
+    writer.transport.set_write_buffer_limits(high=_BUFFER_BYTES)
+    delivered = _Count()
+    up, down = asyncio.ensure_future(_up(reader, stream)), asyncio.ensure_future(_down(stream, writer, delivered))
+    both: set[asyncio.Future[None]] = {up, down}
+    try:
+        await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+        if not down.done():
+            up.result()
+        while not down.done():
+            before = delivered.chunks
+            await asyncio.wait({down}, timeout=_SILENCE_SECONDS)
+            if delivered.chunks == before and not down.done():
+                return _cut(writer)
+        down.result()
+    finally:
+        for task in both:
+            task.cancel()
+        await asyncio.gather(*both, return_exceptions=True)
+
+
+async def _up(reader: asyncio.StreamReader, stream: Stream) -> None:
+    while content := await reader.read(_CHUNK_BYTES):
+        await stream.send(content)
+
+
+async def _down(stream: Stream, writer: asyncio.StreamWriter, delivered: _Count) -> None:
+    while content := await stream.receive():
+        writer.write(content)
+        await writer.drain()
+        delivered.chunks += 1
+
+
+def _cut(writer: asyncio.StreamWriter) -> None:
+    """Ends a connection so that the client does not take it for an orderly end. After such an end it does nothing."""
+    connection = writer.get_extra_info("socket")
+    if connection is not None:
+        with contextlib.suppress(OSError):
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_AT_ONCE)
+    writer.transport.abort()
+
+
+async def _finish(writer: asyncio.StreamWriter) -> None:
+    """Closes once everything is delivered."""
+    writer.close()
+    with contextlib.suppress(asyncio.TimeoutError):
+        await asyncio.wait_for(writer.wait_closed(), _FLUSH_SECONDS)

@@ -1,0 +1,249 @@
+"""Listeners on this machine, with streams in memory behind them. Real Pods: tests/integration/test_outside.py."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from daft_k8s.pods import portforward
+from daft_k8s.pods.portforward import PortForwards
+from daft_k8s.pods.problems import ApiError
+
+SECONDS = 20
+BROKEN = ApiError("get pods/portforward", 0, "the connection to the API server broke")
+
+
+class FakeStream:
+    """Sends back what it gets; `END` from the client ends it, `BREAK` breaks it."""
+
+    def __init__(self) -> None:
+        self._answers: asyncio.Queue[bytes | ApiError] = asyncio.Queue()
+        self.closed = False
+
+    async def receive(self) -> memoryview:
+        answer = await self._answers.get()
+        if isinstance(answer, ApiError):
+            raise answer
+        return memoryview(answer)
+
+    async def send(self, content: bytes) -> None:
+        self._answers.put_nowait({b"END": b"", b"BREAK": BROKEN}.get(content, content))
+
+    async def close(self) -> None:
+        self.closed = True
+
+
+class Fountain(FakeStream):
+    """A Pod that never stops sending."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sent_bytes = 0
+
+    async def receive(self) -> memoryview:
+        await asyncio.sleep(0)
+        self.sent_bytes += 2**16
+        return memoryview(bytes(2**16))
+
+
+class FakeApi:
+    """Opens streams, and refuses as often as it is told."""
+
+    def __init__(self, make: Callable[[], FakeStream] = FakeStream) -> None:
+        self._make = make
+        self._changed = threading.Condition()
+        self.problems: list[ApiError] = []
+        self.asked: list[tuple[str, str, int]] = []
+        self.streams: list[FakeStream] = []
+        self.closed = False
+
+    async def open_port(self, namespace: str, pod: str, port: int) -> FakeStream:
+        with self._changed:
+            self.asked.append((namespace, pod, port))
+            self._changed.notify_all()
+            if self.problems:
+                raise self.problems.pop(0)
+            self.streams.append(self._make())
+            return self.streams[-1]
+
+    async def close(self) -> None:
+        self.closed = True
+
+    def wait_for_asked(self, count: int) -> None:
+        with self._changed:
+            assert self._changed.wait_for(lambda: len(self.asked) >= count, SECONDS), self.asked
+
+
+@pytest.fixture
+def api() -> FakeApi:
+    return FakeApi()
+
+
+@pytest.fixture
+def forwards(api: FakeApi) -> Iterator[PortForwards]:
+    async def connect() -> FakeApi:
+        return api
+
+    forwards = PortForwards(connect)
+    yield forwards
+    forwards.shutdown(10)
+
+
+def open_one(forwards: PortForwards, pod: str = "p") -> str:
+    [address] = asyncio.run(forwards.open(f"the way to {pod}", namespace="jobs", pod=pod, ports=(7777,)))
+    return address
+
+
+def connect(address: str) -> socket.socket:
+    host, _, port = address.partition(":")
+    connection = socket.create_connection((host, int(port)), timeout=SECONDS)
+    connection.settimeout(SECONDS)
+    return connection
+
+
+def exchange(connection: socket.socket, content: bytes) -> bytes:
+    connection.sendall(content)
+    return connection.recv(2**16)
+
+
+def is_cut(connection: socket.socket) -> bool:
+    """Whether it ends, and not as an orderly connection does."""
+    try:
+        connection.recv(1)
+    except ConnectionResetError:
+        return True
+    return False
+
+
+def is_cut_at_once(address: str) -> bool:
+    try:
+        with connect(address) as connection:
+            return is_cut(connection)
+    except ConnectionResetError:  # faster than the client could look
+        return True
+
+
+def test_bytes_pass_both_ways_and_each_connection_has_a_stream(api: FakeApi, forwards: PortForwards) -> None:
+    control, data = asyncio.run(forwards.open("w", namespace="jobs", pod="p", ports=(7777, 7778)))
+    assert control.startswith("127.0.0.1:")
+    with connect(control) as one, connect(data) as other:
+        assert exchange(one, b"control") == b"control"
+        assert exchange(other, b"data") == b"data"
+    assert api.asked == [("jobs", "p", 7777), ("jobs", "p", 7777), ("jobs", "p", 7778)]
+
+
+def test_what_the_pod_ends_ends_in_order(forwards: PortForwards) -> None:
+    with connect(open_one(forwards)) as connection:
+        assert exchange(connection, b"END") == b""
+
+
+def test_a_broken_stream_ends_its_own_connection_only_and_the_next_gets_a_new_one(
+    api: FakeApi, forwards: PortForwards
+) -> None:
+    address = open_one(forwards)
+    with connect(address) as one, connect(address) as other:
+        assert exchange(one, b"a") == exchange(other, b"a") == b"a"
+        one.sendall(b"BREAK")
+        assert is_cut(one)
+        assert exchange(other, b"still here") == b"still here"
+    with connect(address) as next_one:
+        assert exchange(next_one, b"again") == b"again"
+    assert len(api.streams) == 4  # with the first, which showed that it works
+
+
+def test_a_connection_waits_for_an_api_server_that_is_away(api: FakeApi, forwards: PortForwards) -> None:
+    address = open_one(forwards)
+    api.problems = [BROKEN, ApiError("get pods/portforward", 503, "no leader")]
+    with connect(address) as connection:
+        assert exchange(connection, b"patient") == b"patient"
+
+
+def test_a_connection_does_not_wait_for_ever(
+    api: FakeApi, forwards: PortForwards, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(portforward, "_DIAL_SECONDS", 0.5)
+    address = open_one(forwards)
+    api.problems = [BROKEN] * 100
+    assert is_cut_at_once(address)
+
+
+def test_the_way_to_a_pod_that_is_gone_is_closed(api: FakeApi, forwards: PortForwards) -> None:
+    address = open_one(forwards)
+    api.problems = [ApiError("get pods/portforward", 404, 'pods "p" not found')]
+    assert is_cut_at_once(address)
+    with pytest.raises(ConnectionRefusedError):
+        connect(address)
+
+
+def test_a_missing_right_is_told_when_the_way_is_opened(api: FakeApi, forwards: PortForwards) -> None:
+    api.problems = [ApiError("get pods/portforward", 403, 'User "u" cannot get resource "pods/portforward"')]
+    with pytest.raises(ApiError, match="cannot get resource"):
+        open_one(forwards)
+
+
+def test_closing_cuts_the_connections_of_one_pod_only(forwards: PortForwards) -> None:
+    one, other = open_one(forwards, "p"), open_one(forwards, "q")
+    with connect(one) as first, connect(other) as second:
+        assert exchange(first, b"a") == exchange(second, b"a") == b"a"
+        forwards.close("the way to p")
+        assert is_cut(first)
+        assert exchange(second, b"b") == b"b"
+    with pytest.raises(ConnectionRefusedError):
+        connect(one)
+
+
+def test_a_client_that_does_not_read_holds_its_pod_back() -> None:
+    api = FakeApi(Fountain)
+
+    async def connect_api() -> FakeApi:
+        return api
+
+    forwards = PortForwards(connect_api)
+    try:
+        with connect(open_one(forwards)) as connection:
+            api.wait_for_asked(2)
+            connection.recv(1)
+            fountain = api.streams[-1]
+            assert isinstance(fountain, Fountain)
+            before = -1
+            while fountain.sent_bytes != before:  # it stops by itself, or the test's time is over
+                before = fountain.sent_bytes
+                threading.Event().wait(0.2)
+            assert before < 2**25
+            taken = 0
+            while taken < 2**25:  # and goes on when the client reads
+                taken += len(connection.recv(2**20))
+    finally:
+        forwards.shutdown(10)
+
+
+def test_shutting_down_cuts_everything_and_closes_the_connection_to_the_cluster(
+    api: FakeApi, forwards: PortForwards
+) -> None:
+    with connect(open_one(forwards)) as connection:
+        assert exchange(connection, b"a") == b"a"
+        forwards.shutdown(10)
+        assert is_cut(connection)
+    assert all(stream.closed for stream in api.streams)
+    assert api.closed
+    forwards.shutdown(10)
+
+
+def test_a_client_that_has_sent_its_last_byte_still_gets_its_answer(forwards: PortForwards) -> None:
+    with connect(open_one(forwards)) as connection:
+        connection.sendall(b"question")
+        connection.shutdown(socket.SHUT_WR)
+        assert connection.recv(100) == b"question"
+
+
+def test_a_silent_pod_does_not_keep_the_connection_of_a_client_that_has_left(
+    api: FakeApi, forwards: PortForwards, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(portforward, "_SILENCE_SECONDS", 0.2)
+    with connect(open_one(forwards)) as connection:
+        connection.shutdown(socket.SHUT_WR)
+        assert is_cut(connection)
