@@ -13,6 +13,7 @@ from typing_extensions import Self
 
 __all__ = [
     "PROTOCOL_VERSION",
+    "ActorCommand",
     "ArrowStream",
     "K8sTaskResultHandle",
     "K8sWorker",
@@ -135,6 +136,8 @@ class K8sWorkerManager:
         loop: AbstractEventLoop,
         launcher: LauncherProtocol,
         on_worker_call: Callable[[WorkerCall], None],
+        on_worker_ready: Callable[[str], None],
+        on_worker_lost: Callable[[str, str], None],
         on_log: Callable[[int, str], None],
         slots_per_worker: int,
         queue_ahead: int,
@@ -193,6 +196,15 @@ class K8sWorkerManager:
     def end_query(self, query_id: str) -> None:
         """Cancels what still runs of a query and lets workers forget its plans. Never raises."""
 
+    def start_actor(self, worker_id: str, actor_id: str, payload: bytes) -> bool:
+        """Has a worker start an actor; False if it is not ready. What becomes of it, the worker tells by a call.
+
+        Should the worker be lost before it hears of it, `on_worker_lost` is called.
+        """
+
+    def stop_actor(self, worker_id: str, actor_id: str) -> None:
+        """Has a worker stop an actor, if both are still there. Returns at once."""
+
     def status(self) -> str:
         """The pool as JSON: workers with state, incarnation, address, running tasks; queued tasks."""
 
@@ -217,6 +229,19 @@ class TaskCommand:
     plan: bytes
     payload: bytes
     inputs: list[tuple[int, list[ArrowStream]]]
+
+@final
+class ActorCommand:
+    """What the driver or another worker asks of the actors of this worker."""
+
+    kind: str  # "start", "stop" or "call"
+    actor_id: str
+    payload: bytes  # what it is made of, nothing, or the call
+    def reply(self, payload: bytes) -> None:
+        """Answers a call; does nothing if it was answered."""
+
+    def fail(self, message: str) -> None:
+        """Tells the caller that the call was not begun here."""
 
 @final
 class WorkerServer:
@@ -248,6 +273,7 @@ class WorkerServer:
         on_cancel: Callable[[str], None],
         on_stop: Callable[[str], None],
         on_end_query: Callable[[str], None],
+        on_actor: Callable[[ActorCommand], None],
         on_log: Callable[[int, str], None],
     ) -> Self:
         """Binds both ports (0: any) and serves; raises OSError if it cannot.
@@ -274,6 +300,11 @@ class WorkerServer:
 
     def call_driver(self, target: str, payload: bytes, callback: Callable[[bytes | None, str | None], None]) -> None:
         """Calls the driver over the stream that it opened; `callback(payload, None)` or `callback(None, error)`."""
+
+    def call_peer(
+        self, address: str, actor_id: str, payload: bytes, callback: Callable[[bytes | None, str | None], None]
+    ) -> None:
+        """Calls an actor of the worker at this control address; `callback` as for `call_driver`."""
 
     def begin_drain(self) -> None:
         """Refuses new tasks from now on; Health turns NOT_SERVING."""

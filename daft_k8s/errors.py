@@ -35,6 +35,10 @@ class CodeError(DaftK8sError):
     """Code that tasks need is not on the workers and cannot be brought there; the message names it and says how."""
 
 
+class ActorError(DaftK8sError, RuntimeError):
+    """Actors of a UDF could not be started, or are gone; the message says which, where and why."""
+
+
 class TaskError(DaftK8sError):
     """A task failed on a worker; the message names task and worker and carries the worker's traceback."""
 

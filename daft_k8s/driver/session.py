@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import atexit
 import logging
 import os
@@ -9,7 +10,7 @@ import secrets
 import sys
 import threading
 import uuid
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from daft_k8s.allocation import make_launcher
@@ -38,8 +39,15 @@ Each round of its scheduler costs about as much as ten small tasks. 2,000 trivia
 second with factor 1, 700 with 3, and not faster with 6; more would only undo Daft's order of stages.
 """
 
-CallHandler = Callable[[str, str, bytes], bytes]
-"""Answers a worker's call: (worker id, target, payload) -> reply. Runs on the event loop."""
+CallHandler = Callable[[str, str, bytes], "bytes | Awaitable[bytes]"]
+"""Answers a worker's call: (worker id, target, payload) -> reply, at once or later. Runs on the event loop."""
+
+
+class WorkerListener(Protocol):
+    """Hears of workers that come and go, on the event loop."""
+
+    def worker_ready(self, worker_id: str) -> None: ...
+    def worker_lost(self, worker_id: str, reason: str) -> None: ...
 
 
 class ManagerFactory(Protocol):
@@ -72,6 +80,8 @@ class Session:
         self._manager_factory = manager_factory
         self._handlers: dict[str, CallHandler] = {}
         self._closers: list[Callable[[], None]] = []
+        self._listeners: list[WorkerListener] = []
+        self._answering: set[asyncio.Task[None]] = set()
         self._lock = threading.RLock()
         self._pid = os.getpid()
         self._manager: K8sWorkerManager | None = None
@@ -149,6 +159,8 @@ class Session:
                     loop=self._loop,
                     launcher=launcher,
                     on_worker_call=self._on_worker_call,
+                    on_worker_ready=self._on_worker_ready,
+                    on_worker_lost=self._on_worker_lost,
                     on_log=_on_log,
                     slots_per_worker=configuration.slots_per_worker,
                     queue_ahead=configuration.queue_ahead,
@@ -202,6 +214,10 @@ class Session:
         """Calls `closer` when the session is shut down, after its connections are closed."""
         self._closers.append(closer)
 
+    def add_worker_listener(self, listener: WorkerListener) -> None:
+        """Tells `listener` of workers that come and go. Before the session starts, or some are missed."""
+        self._listeners.append(listener)
+
     def _on_worker_call(self, call: WorkerCall) -> None:
         handler = self._handlers.get(call.target.partition("/")[0])
         try:
@@ -210,8 +226,21 @@ class Session:
             reply = handler(call.worker_id, call.target, call.payload)
         except Exception as error:
             call.fail(f"{type(error).__name__}: {error}")
-        else:
+            return
+        if isinstance(reply, bytes):
             call.reply(reply)
+            return
+        answering = asyncio.get_running_loop().create_task(_reply_later(call, reply))
+        self._answering.add(answering)
+        answering.add_done_callback(self._answering.discard)
+
+    def _on_worker_ready(self, worker_id: str) -> None:
+        for listener in self._listeners:
+            listener.worker_ready(worker_id)
+
+    def _on_worker_lost(self, worker_id: str, reason: str) -> None:
+        for listener in self._listeners:
+            listener.worker_lost(worker_id, reason)
 
     def status(self) -> str:
         """The pool as JSON: workers with their states, and queued tasks."""
@@ -253,6 +282,13 @@ class Session:
     def __repr__(self) -> str:
         state = "closed" if self.closed else "open" if self._manager is not None else "not started"
         return f"<daft_k8s session {self.session_id}, {self.configuration.num_workers} workers, {state}>"
+
+
+async def _reply_later(call: WorkerCall, reply: Awaitable[bytes]) -> None:
+    try:
+        call.reply(await reply)
+    except Exception as error:
+        call.fail(f"{type(error).__name__}: {error}")
 
 
 def _native_manager(**arguments: Any) -> K8sWorkerManager:

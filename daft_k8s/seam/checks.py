@@ -86,6 +86,7 @@ HOOKS: dict[str, tuple[str, ...]] = {
         "MicroPartition.concat_or_empty",
         "MicroPartition.quantiles",
     ),
+    "daft.udf.udf_v2": ("ClsBase._daft_get_instance",),
     "daft.runners.heartbeat": ("Heartbeat.start", "Heartbeat.stop"),
     "daft.runners.native_runner": ("NativeRunner.run_iter",),
     "daft.runners.partitioning": (

@@ -14,6 +14,7 @@ from daft.daft import PyMicroPartition, PyRecordBatch, RaySwordfishWorker
 
 from daft_k8s.driver.session import Session, current_session
 from daft_k8s.errors import CodeError, ConfigurationError
+from daft_k8s.seam.actors import actor_pools, collect_pickled_pools
 from daft_k8s.seam.code_shipment import CodeShipment
 from daft_k8s.seam.flight_shuffle import FlightFolders, remove_folders
 from daft_k8s.seam.limit import LimitCounters, collect_pickled_counters
@@ -48,7 +49,7 @@ class WorkerHandle:
         self._session.ensure_open()
         query_id = task.context()["query_id"]
         try:
-            with collect_pickled_counters() as counters:
+            with collect_pickled_counters() as counters, collect_pickled_pools() as pools:
                 plan = encode_plan(task)
             payload = encode_payload(task, code_shipment(self._session).reference)
         except Exception as error:  # whatever the __reduce__ of somebody's object raises
@@ -58,6 +59,7 @@ class WorkerHandle:
                 "in __init__ of a class with @daft.cls, which runs on the workers"
             ) from error
         limit_counters(self._session).bind(query_id, counters)
+        actor_pools(self._session).bind(query_id, pools)
         task_id, name = task.id(), task.name()
         handle = self._worker.submit(
             query_id=query_id,

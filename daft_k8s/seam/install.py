@@ -64,7 +64,7 @@ def unsupported_llm_actors() -> type:
 
 
 def _replacements() -> dict[str, dict[str, Any]]:
-    from daft_k8s.seam import hooks, partitions, unsupported
+    from daft_k8s.seam import actors, hooks, partitions, unsupported
 
     return {
         "daft.runners.flotilla": {
@@ -82,10 +82,7 @@ def _replacements() -> dict[str, dict[str, Any]]:
             "RayRunnerIO": partitions.K8sRunnerIO,
         },
         "daft.execution.ray_distributed_limit": {"start_limit_counter_actor": hooks.start_limit_counter_actor},
-        "daft.execution.ray_actor_pool_udf": {
-            "start_udf_actors": unsupported.start_udf_actors,
-            "get_ready_actors_by_location": unsupported.get_ready_actors_by_location,
-        },
+        "daft.execution.ray_actor_pool_udf": {"start_udf_actors": actors.start_udf_actors},
         "daft.execution.key_filtering_join.bridge": {
             "create_key_filter": unsupported.create_key_filter,
             "teardown_key_filter": unsupported.teardown_key_filter,
@@ -139,6 +136,7 @@ def open_session(configuration: Configuration, **session_arguments: Any) -> Sess
     from daft.event_loop import get_or_init_event_loop
 
     from daft_k8s.code.reference import TARGET_PREFIX as CODE_PREFIX
+    from daft_k8s.driver.actor_pools import ActorPools
     from daft_k8s.driver.session import Session, set_current_session
     from daft_k8s.seam.code_shipment import prepare_code
     from daft_k8s.seam.flight_shuffle import FlightFolders
@@ -154,6 +152,9 @@ def open_session(configuration: Configuration, **session_arguments: Any) -> Sess
     session.add_closer(counters.close)
     session.attachments["code"] = shipment
     session.add_call_handler(CODE_PREFIX, shipment.answer)
+    pools = ActorPools(session)
+    session.attachments["actors"] = pools
+    session.add_closer(pools.close)
     folders = FlightFolders(session.session_id)
     session.attachments["flight"] = folders
     session.add_closer(folders.remove)

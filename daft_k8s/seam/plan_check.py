@@ -17,11 +17,13 @@ if TYPE_CHECKING:
 
     from daft_k8s.config import Configuration
 
-_REQUEST = re.compile(r"Resource request = \{([^}]*)\}")
+_REQUEST = re.compile(r"(ActorUDF:)|Resource request = \{([^}]*)\}|Resource request = None")
 _QUANTITY = re.compile(r"(num_cpus|num_gpus) = ([0-9.]+)")
 
 
-_STREAMING_TYPES = frozenset(("Filter", "Project", "Explode", "Unpivot", "Sample", "MonotonicallyIncreasingId"))
+_STREAMING_TYPES = frozenset(
+    ("ActorUDF", "Filter", "Project", "Explode", "Unpivot", "Sample", "MonotonicallyIncreasingId")
+)
 """Nodes that hand on tasks without running them first; UDF nodes, named after the UDF, do so too."""
 
 
@@ -42,8 +44,6 @@ def refuse_unsupported_nodes(physical_plan_json: str) -> None:
     """Raises UnsupportedError if a node of the plan, as Daft prints it in `repr_json`, cannot run here."""
     for node in _nodes(json.loads(physical_plan_json)):
         node_type = _type_of(node)
-        if node_type == "ActorUDF":
-            unsupported.refuse_actor_udfs()
         if node_type.lower().startswith("vllm"):
             unsupported.UnsupportedLLMActors()
         if node_type == "IntoPartitions" and _streams_from_limit(node):
@@ -69,7 +69,12 @@ def _streams_from_limit(node: dict[str, Any]) -> bool:
 def largest_requests(plan_text: str) -> tuple[float, float]:
     """The most CPUs and GPUs that one task of a plan asks for, from Daft's `repr_ascii`."""
     cpus = gpus = 0.0
-    for request in _REQUEST.findall(plan_text):
+    of_actors = False
+    for actor_udf, request in _REQUEST.findall(plan_text):
+        if actor_udf or of_actors:
+            # Not the tasks but the UDF's actors need it; where these go is decided when they are started.
+            of_actors = bool(actor_udf)
+            continue
         for name, amount in _QUANTITY.findall(request):
             if name == "num_gpus":
                 gpus = max(gpus, float(amount))

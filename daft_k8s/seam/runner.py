@@ -22,6 +22,7 @@ from daft.runners.runner import Runner
 
 from daft_k8s.driver.session import Session
 from daft_k8s.errors import SessionClosedError, WorkerLostError
+from daft_k8s.seam.actors import actor_pools
 from daft_k8s.seam.execution_config import fit_to_cluster
 from daft_k8s.seam.hooks import flight_folders, limit_counters
 from daft_k8s.seam.notifications import QueryNotifications
@@ -151,6 +152,7 @@ class K8sRunner(Runner[Any]):
             refuse_unsupported_nodes(physical_plan)
             notifications.started(builder.schema()._schema, builder.repr_json(), optimized, physical_plan)
             session.wait_for_worker()
+            actor_pools(session).begin_query(query_id)
             # One plan runner for each query: Daft never frees the CPUs that it has booked in it for tasks
             # of a failed or abandoned query, until no task fits any more. It costs nothing, and the
             # pool knows what workers really do.
@@ -187,5 +189,6 @@ class K8sRunner(Runner[Any]):
 
 def _end_query(session: Session, query_id: str) -> None:
     limit_counters(session).end_query(query_id)
+    actor_pools(session).end_query(query_id)
     if not session.closed:
         session.manager.end_query(query_id)

@@ -12,23 +12,6 @@ def refuse(feature: str, instead: str) -> NoReturn:
     raise UnsupportedError(f"{feature} is not supported by daft_k8s yet; {instead}")
 
 
-def refuse_actor_udfs() -> NoReturn:
-    refuse(
-        "a UDF with its own actors (@daft.cls(max_concurrency=...) or .with_concurrency(n))",
-        "leave the concurrency out, or use a plain @daft.func or @daft.func.batch",
-    )
-
-
-async def start_udf_actors(*_args: Any, **_kwargs: Any) -> list[Any]:
-    """Daft's hook for UDFs with actors."""
-    refuse_actor_udfs()
-
-
-def get_ready_actors_by_location(*_args: Any, **_kwargs: Any) -> tuple[list[Any], list[Any]]:
-    """Daft's hook on workers for UDFs with actors."""
-    refuse_actor_udfs()
-
-
 async def create_key_filter(*_args: Any, **_kwargs: Any) -> list[Any]:
     """Daft's hook for the key filter, which checkpointed reads use."""
     refuse("the key filter (checkpoint=... and skip_existing)", "filter with an anti join instead")

@@ -6,6 +6,8 @@ import asyncio
 import json
 import logging
 import os
+import sys
+import types
 from collections.abc import Awaitable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -15,6 +17,7 @@ from daft.daft import NativeExecutor, PyDaftContext, set_compute_runtime_num_wor
 from daft.event_loop import set_event_loop
 
 from daft_k8s.errors import UnsupportedError
+from daft_k8s.worker.actor_calls import ready_actors_by_location
 
 if TYPE_CHECKING:
     from daft.daft import Input, LocalPhysicalPlan, PyDaftExecutionConfig, PyMicroPartition
@@ -38,6 +41,14 @@ def refuse_nested_queries() -> None:
         )
 
     NativeRunner.run_iter = run_iter  # type: ignore[method-assign]
+
+
+def offer_actors() -> None:
+    """Puts our actors in the place of Ray's, where Daft's executor looks for those of a UDF."""
+    name = "daft.execution.ray_actor_pool_udf"
+    module = types.ModuleType(name, "Replaced by daft_k8s.")
+    vars(module)["get_ready_actors_by_location"] = ready_actors_by_location
+    sys.modules[name] = module
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, NoReturn
 
 from daft_k8s.errors import ConfigurationError, DaftK8sError, WorkerStartError
 from daft_k8s.worker import exit_codes
+from daft_k8s.worker.actor_calls import set_current_host
+from daft_k8s.worker.actor_host import ActorHost
 from daft_k8s.worker.driver_calls import set_current_worker
 from daft_k8s.worker.logs import configure_logging
 from daft_k8s.worker.pip_install import PipInstall
@@ -109,7 +111,7 @@ class WorkerProcess:
         try:
             packages = PipInstall(settings.requirements, os.path.join(settings.spill_dir, "pip"))
             try:
-                runner, server = self._build(loop)
+                runner, server, actors = self._build(loop)
                 await self._wait_for(packages)
             except BaseException:
                 await packages.abandon()
@@ -120,6 +122,8 @@ class WorkerProcess:
                 await self._drain(server, runner)
             finally:
                 set_current_worker(None)
+                set_current_host(None)
+                actors.close()
                 server.shutdown()
         finally:
             remove_private_directory(settings.spill_dir, settings.session_dir, owner_is_gone=self._abandoned)
@@ -137,21 +141,23 @@ class WorkerProcess:
             for wait in waits:
                 wait.cancel()
 
-    def _build(self, loop: asyncio.AbstractEventLoop) -> tuple[TaskRunner, WorkerServer]:
+    def _build(self, loop: asyncio.AbstractEventLoop) -> tuple[TaskRunner, WorkerServer, ActorHost]:
         settings = self._settings
         server_class = _import_server()
         try:
             import daft
 
             from daft_k8s.worker.code import WorkerCode
-            from daft_k8s.worker.executor import DaftExecutor, refuse_nested_queries
+            from daft_k8s.worker.executor import DaftExecutor, offer_actors, refuse_nested_queries
             from daft_k8s.worker.task_runner import TaskRunner
         except ImportError as error:
             raise WorkerStartError(f"Daft cannot be imported in the worker: {error}") from error
         refuse_nested_queries()
+        offer_actors()
         executor = DaftExecutor(threads=settings.slots, host=settings.host)
         code = WorkerCode(os.path.join(settings.spill_dir, "code"))
         runner = TaskRunner(executor=executor, worker_id=settings.worker_id, code=code)
+        actors = ActorHost(worker_id=settings.worker_id, gpus=settings.gpus, code=code)
         try:
             server = server_class(
                 session_id=settings.session_id,
@@ -173,14 +179,17 @@ class WorkerProcess:
                 on_cancel=runner.on_cancel,
                 on_stop=self.stop,
                 on_end_query=runner.on_end_query,
+                on_actor=actors.on_command,
                 on_log=logging.getLogger("daft_k8s.worker.native").log,
             )
         except OSError as error:
             ports = f"{settings.control_port} and {settings.data_port}"
             raise WorkerStartError(f"cannot listen on {settings.bind_host}, ports {ports}: {error}") from error
         runner.bind(server)
+        actors.bind(server.control_address)
         set_current_worker(server)
-        return runner, server
+        set_current_host(actors, server)
+        return runner, server, actors
 
     def _announce(self, server: WorkerServer) -> None:
         settings = self._settings

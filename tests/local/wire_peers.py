@@ -115,7 +115,9 @@ def worker_in_process(directory: Path, **changes: Any) -> Iterator[InProcess]:
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
-    queues: dict[str, queue.Queue[Any]] = {name: queue.Queue() for name in ("task", "cancel", "stop", "end_query")}
+    queues: dict[str, queue.Queue[Any]] = {
+        name: queue.Queue() for name in ("task", "cancel", "stop", "end_query", "actor")
+    }
     arguments: dict[str, Any] = {
         "session_id": SESSION,
         "worker_id": WORKER,

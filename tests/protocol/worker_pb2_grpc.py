@@ -84,6 +84,11 @@ class WorkerStub:
                 request_serializer=tests_dot_protocol_dot_worker__pb2.StopActorRequest.SerializeToString,
                 response_deserializer=tests_dot_protocol_dot_worker__pb2.StopActorReply.FromString,
                 _registered_method=True)
+        self.CallActor = channel.stream_stream(
+                '/daft_k8s.v1.Worker/CallActor',
+                request_serializer=tests_dot_protocol_dot_worker__pb2.ActorPiece.SerializeToString,
+                response_deserializer=tests_dot_protocol_dot_worker__pb2.ActorPiece.FromString,
+                _registered_method=True)
 
 
 class WorkerServicer:
@@ -147,7 +152,8 @@ class WorkerServicer:
         raise NotImplementedError('Method not implemented!')
 
     def StartActor(self, request, context):
-        """Actor pools. A worker that cannot host actors answers UNIMPLEMENTED.
+        """Actors: processes of a worker with a state of their own. Both calls return at once and may be
+        repeated; what becomes of an actor is told on DriverCalls.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -155,6 +161,14 @@ class WorkerServicer:
 
     def StopActor(self, request, context):
         """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CallActor(self, request_iterator, context):
+        """A call of an actor by a task of another worker. Call and answer are cut into pieces, because they
+        carry data; whatever goes wrong inside the actor is part of the answer.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -211,6 +225,11 @@ def add_WorkerServicer_to_server(servicer, server):
                     servicer.StopActor,
                     request_deserializer=tests_dot_protocol_dot_worker__pb2.StopActorRequest.FromString,
                     response_serializer=tests_dot_protocol_dot_worker__pb2.StopActorReply.SerializeToString,
+            ),
+            'CallActor': grpc.stream_stream_rpc_method_handler(
+                    servicer.CallActor,
+                    request_deserializer=tests_dot_protocol_dot_worker__pb2.ActorPiece.FromString,
+                    response_serializer=tests_dot_protocol_dot_worker__pb2.ActorPiece.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -483,6 +502,33 @@ class Worker:
             '/daft_k8s.v1.Worker/StopActor',
             tests_dot_protocol_dot_worker__pb2.StopActorRequest.SerializeToString,
             tests_dot_protocol_dot_worker__pb2.StopActorReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CallActor(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/daft_k8s.v1.Worker/CallActor',
+            tests_dot_protocol_dot_worker__pb2.ActorPiece.SerializeToString,
+            tests_dot_protocol_dot_worker__pb2.ActorPiece.FromString,
             options,
             channel_credentials,
             insecure,

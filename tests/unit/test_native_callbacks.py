@@ -73,6 +73,8 @@ def manager_of(loop: Loop, launcher: Launcher) -> Iterator[K8sWorkerManager]:
         loop=loop,  # type: ignore[arg-type]
         launcher=launcher,
         on_worker_call=lambda call: None,
+        on_worker_ready=lambda worker_id: None,
+        on_worker_lost=lambda worker_id, reason: None,
         on_log=lambda level, message: None,
         slots_per_worker=1,
         queue_ahead=1,

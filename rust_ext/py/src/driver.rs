@@ -39,8 +39,8 @@ impl K8sWorkerManager {
     #[allow(clippy::too_many_arguments)]
     #[new]
     #[pyo3(signature = (
-        *, session_id, token, daft_version, python_version, r#loop, launcher, on_worker_call, on_log,
-        slots_per_worker, queue_ahead, start_timeout_seconds, unreachable_timeout_seconds,
+        *, session_id, token, daft_version, python_version, r#loop, launcher, on_worker_call, on_worker_ready,
+        on_worker_lost, on_log, slots_per_worker, queue_ahead, start_timeout_seconds, unreachable_timeout_seconds,
         max_task_attempts, max_oom_attempts, max_worker_restarts,
     ))]
     fn new(
@@ -51,6 +51,8 @@ impl K8sWorkerManager {
         r#loop: Py<PyAny>,
         launcher: Py<PyAny>,
         on_worker_call: Py<PyAny>,
+        on_worker_ready: Py<PyAny>,
+        on_worker_lost: Py<PyAny>,
         on_log: Py<PyAny>,
         slots_per_worker: u32,
         queue_ahead: u32,
@@ -61,7 +63,7 @@ impl K8sWorkerManager {
         max_worker_restarts: u32,
     ) -> PyResult<Self> {
         let mailbox = Mailbox::new(r#loop)?;
-        let host = Host { mailbox: mailbox.clone(), launcher, on_worker_call, on_log };
+        let host = Host { mailbox: mailbox.clone(), launcher, on_worker_call, on_worker_ready, on_worker_lost, on_log };
         let config = DriverConfig {
             session_id,
             token,
@@ -202,6 +204,18 @@ impl K8sWorkerManager {
 
     fn end_query(&self, py: Python<'_>, query_id: &str) {
         py.detach(|| self.driver.end_query(query_id));
+    }
+
+    fn start_actor(&self, py: Python<'_>, worker_id: &str, actor_id: &str, payload: &[u8]) -> PyResult<bool> {
+        let worker = worker_of(worker_id)?;
+        let payload = bytes::Bytes::copy_from_slice(payload);
+        Ok(py.detach(|| self.driver.start_actor(worker, actor_id, payload)))
+    }
+
+    fn stop_actor(&self, py: Python<'_>, worker_id: &str, actor_id: &str) -> PyResult<()> {
+        let worker = worker_of(worker_id)?;
+        py.detach(|| self.driver.stop_actor(worker, actor_id));
+        Ok(())
     }
 
     fn status(&self, py: Python<'_>) -> String {

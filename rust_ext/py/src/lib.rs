@@ -20,7 +20,7 @@ mod _native {
         arrow::ArrowStream,
         driver::{K8sTaskResultHandle, K8sWorker, K8sWorkerManager, PartitionRef, WorkerCall},
         outcome::TaskOutcome,
-        worker::{TaskCommand, WorkerServer},
+        worker::{ActorCommand, TaskCommand, WorkerServer},
     };
 
     #[pymodule_init]

@@ -7,8 +7,9 @@ use daft_k8s_core::{IdError, TaskKey};
 use daft_k8s_data::PartitionData;
 use daft_k8s_session::{
     Level,
-    worker::{Delivery, Host, Refusal, Worker, WorkerConfig},
+    worker::{ActorRequest, CallReply, Delivery, Host, Refusal, Worker, WorkerConfig},
 };
+use parking_lot::Mutex;
 use pyo3::{
     exceptions::PyValueError,
     prelude::*,
@@ -88,6 +89,48 @@ impl TaskCommand {
     }
 }
 
+/// What the driver or another worker asks of the actors in this process.
+#[pyclass(module = "daft_k8s._native", frozen)]
+pub(crate) struct ActorCommand {
+    #[pyo3(get)]
+    kind: &'static str,
+    #[pyo3(get)]
+    actor_id: String,
+    payload: Bytes,
+    answer: Mutex<Option<CallReply>>,
+}
+
+impl From<ActorRequest> for ActorCommand {
+    fn from(request: ActorRequest) -> Self {
+        let (kind, actor_id, payload, answer) = match request {
+            ActorRequest::Start { actor_id, payload } => ("start", actor_id, payload, None),
+            ActorRequest::Stop { actor_id } => ("stop", actor_id, Bytes::new(), None),
+            ActorRequest::Call { actor_id, payload, answer } => ("call", actor_id, payload, Some(answer)),
+        };
+        Self { kind, actor_id, payload, answer: Mutex::new(answer) }
+    }
+}
+
+#[pymethods]
+impl ActorCommand {
+    #[getter]
+    fn payload<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, &self.payload)
+    }
+
+    fn reply(&self, payload: &[u8]) {
+        if let Some(answer) = self.answer.lock().take() {
+            answer(Ok(Bytes::copy_from_slice(payload)));
+        }
+    }
+
+    fn fail(&self, message: String) {
+        if let Some(answer) = self.answer.lock().take() {
+            answer(Err(message));
+        }
+    }
+}
+
 /// Passes what the session asks for on to Python.
 struct PythonHost {
     mailbox: Mailbox,
@@ -99,6 +142,7 @@ struct Callbacks {
     on_cancel: Py<PyAny>,
     on_stop: Py<PyAny>,
     on_end_query: Py<PyAny>,
+    on_actor: Py<PyAny>,
     on_log: Py<PyAny>,
 }
 
@@ -130,6 +174,11 @@ impl Host for PythonHost {
         self.mailbox.post(move |py| callbacks.on_end_query.call1(py, (query_id,)).map(drop));
     }
 
+    fn actor(&self, request: ActorRequest) {
+        let callbacks = self.callbacks.clone();
+        self.mailbox.post(move |py| callbacks.on_actor.call1(py, (ActorCommand::from(request),)).map(drop));
+    }
+
     fn log(&self, level: Level, message: String) {
         let callbacks = self.callbacks.clone();
         self.mailbox.post(move |py| callbacks.on_log.call1(py, (level as i32, message)).map(drop));
@@ -151,7 +200,7 @@ impl WorkerServer {
     #[pyo3(signature = (
         *, session_id, worker_id, token, host, control_port, data_port, daft_version, python_version,
         slots, memory_bytes, store_memory_bytes, spill_dir, max_message_bytes, orphan_timeout_seconds,
-        r#loop, on_task, on_cancel, on_stop, on_end_query, on_log,
+        r#loop, on_task, on_cancel, on_stop, on_end_query, on_actor, on_log,
     ))]
     fn new(
         py: Python<'_>,
@@ -174,10 +223,11 @@ impl WorkerServer {
         on_cancel: Py<PyAny>,
         on_stop: Py<PyAny>,
         on_end_query: Py<PyAny>,
+        on_actor: Py<PyAny>,
         on_log: Py<PyAny>,
     ) -> PyResult<Self> {
         let mailbox = Mailbox::new(r#loop)?;
-        let callbacks = Arc::new(Callbacks { on_task, on_cancel, on_stop, on_end_query, on_log });
+        let callbacks = Arc::new(Callbacks { on_task, on_cancel, on_stop, on_end_query, on_actor, on_log });
         let python_host = Arc::new(PythonHost { mailbox: mailbox.clone(), callbacks });
         let config = WorkerConfig {
             session_id,
@@ -251,14 +301,11 @@ impl WorkerServer {
     }
 
     fn call_driver(&self, target: String, payload: &[u8], callback: Py<PyAny>) {
-        let mailbox = self.mailbox.clone();
-        let reply = move |result: Result<Bytes, String>| {
-            mailbox.post(move |py| match result {
-                Ok(payload) => callback.call1(py, (PyBytes::new(py, &payload), py.None())).map(drop),
-                Err(message) => callback.call1(py, (py.None(), message)).map(drop),
-            });
-        };
-        self.worker.call_driver(target, Bytes::copy_from_slice(payload), Box::new(reply));
+        self.worker.call_driver(target, Bytes::copy_from_slice(payload), self.reply_to(callback));
+    }
+
+    fn call_peer(&self, address: String, actor_id: String, payload: &[u8], callback: Py<PyAny>) {
+        self.worker.call_peer(address, actor_id, Bytes::copy_from_slice(payload), self.reply_to(callback));
     }
 
     fn begin_drain(&self) {
@@ -285,5 +332,18 @@ impl WorkerServer {
     fn shutdown(&self, py: Python<'_>) {
         // Released: removing files may take a while.
         py.detach(|| self.worker.shutdown());
+    }
+}
+
+impl WorkerServer {
+    /// Has `callback(payload, None)` or `callback(None, error)` called on the event loop.
+    fn reply_to(&self, callback: Py<PyAny>) -> CallReply {
+        let mailbox = self.mailbox.clone();
+        Box::new(move |result| {
+            mailbox.post(move |py| match result {
+                Ok(payload) => callback.call1(py, (PyBytes::new(py, &payload), py.None())).map(drop),
+                Err(message) => callback.call1(py, (py.None(), message)).map(drop),
+            });
+        })
     }
 }

@@ -44,13 +44,6 @@ def boom(values: daft.Series) -> Any:
     raise ValueError("the user's own words")
 
 
-@daft.cls(max_concurrency=2)
-class Pooled:
-    @daft.method(return_dtype=daft.DataType.int64())
-    def __call__(self, value: int) -> int:
-        return value
-
-
 @daft.func.batch(return_dtype=daft.DataType.int64())
 def same(values: daft.Series) -> Any:
     return values
@@ -93,7 +86,6 @@ def run(manager: FakeManager, session: Any) -> dict[str, Any]:
 
     found["udf"] = df.with_column("c", same(col("a"))).select(col("c").sum()).to_pydict()
     found["udf_error"] = outcome_of(lambda: df.with_column("c", boom(col("a"))).collect())
-    found["actor_udf"] = outcome_of(lambda: df.with_column("c", Pooled()(col("a"))).collect())
     scattered = daft.from_pydict({"a": [1, 2, 3]}).into_partitions(2).limit(2)
     found["limited_into_partitions"] = outcome_of(scattered.collect)
     found["ray_bridge"] = outcome_of(df.to_ray_dataset)

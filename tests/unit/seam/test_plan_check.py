@@ -34,6 +34,12 @@ def test_the_largest_requests_of_a_plan_are_found() -> None:
     assert largest_requests("* Filter") == (0.0, 0.0)
 
 
+def test_what_actors_ask_for_is_not_asked_of_tasks() -> None:
+    actors = "* ActorUDF: infer\n|   Resource request = { num_gpus = 50 }\n|\n"
+    assert largest_requests(actors + PLAN_TEXT) == (2.0, 0.5)
+    assert largest_requests(actors.replace("{ num_gpus = 50 }", "None") + PLAN_TEXT) == (2.0, 0.5)
+
+
 def test_a_task_that_no_worker_could_ever_run_is_refused() -> None:
     sizes = {"num_workers": 1, "worker_memory": "1Gi"}
     with pytest.raises(ConfigurationError, match="asks for 2 CPUs, but each worker has 1"):
@@ -46,8 +52,8 @@ def test_a_task_that_no_worker_could_ever_run_is_refused() -> None:
 @pytest.mark.parametrize(
     ("plan", "feature"),
     [
-        (chain("Project", "ActorUDF", "ScanTaskSource"), "max_concurrency"),
         (chain("VLLMProject", "ScanTaskSource"), "vLLM"),
+        (chain("IntoPartitions", "ActorUDF", "Limit", "ScanTaskSource"), "into_partitions"),
         (chain("Sort", "IntoPartitions", "Filter", "UDF f", "Limit", "ScanTaskSource"), "into_partitions"),
     ],
 )
@@ -62,6 +68,7 @@ def test_a_plan_that_cannot_run_is_refused_by_name(plan: str, feature: str) -> N
         chain("Limit", "IntoPartitions", "ScanTaskSource"),
         chain("IntoPartitions", "Sort", "Limit", "ScanTaskSource"),
         chain("Filter", "ScanTaskSource"),
+        chain("Project", "ActorUDF", "ScanTaskSource"),
     ],
 )
 def test_other_plans_pass(plan: str) -> None:

@@ -86,7 +86,6 @@ def test_a_udf_runs_and_its_error_arrives_with_the_users_traceback(found: dict[s
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("actor_udf", "UnsupportedError: a UDF with its own actors"),
         ("limited_into_partitions", "UnsupportedError: into_partitions() of a limited DataFrame"),
         ("ray_bridge", "UnsupportedError: DataFrame.to_ray_dataset()"),
         ("dask_bridge", "UnsupportedError: DataFrame.to_dask_dataframe()"),

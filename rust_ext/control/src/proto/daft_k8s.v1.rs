@@ -289,6 +289,7 @@ pub struct DrainReply {
 pub struct StartActorRequest {
     #[prost(string, tag = "1")]
     pub actor_id: ::prost::alloc::string::String,
+    /// What the actor is made of and may use, pickled by the driver.
     #[prost(bytes = "bytes", tag = "2")]
     pub payload: ::prost::bytes::Bytes,
 }
@@ -306,6 +307,14 @@ pub struct StopActorRequest {
 pub struct StopActorReply {
     #[prost(string, tag = "1")]
     pub instance_id: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ActorPiece {
+    /// In the first piece of a call only.
+    #[prost(string, tag = "1")]
+    pub actor_id: ::prost::alloc::string::String,
+    #[prost(bytes = "bytes", tag = "2")]
+    pub data: ::prost::bytes::Bytes,
 }
 /// Generated client implementations.
 pub mod worker_client {
@@ -584,7 +593,8 @@ pub mod worker_client {
             req.extensions_mut().insert(GrpcMethod::new("daft_k8s.v1.Worker", "Drain"));
             self.inner.unary(req, path, codec).await
         }
-        /// Actor pools. A worker that cannot host actors answers UNIMPLEMENTED.
+        /// Actors: processes of a worker with a state of their own. Both calls return at once and may be
+        /// repeated; what becomes of an actor is told on DriverCalls.
         pub async fn start_actor(
             &mut self,
             request: impl tonic::IntoRequest<super::StartActorRequest>,
@@ -629,6 +639,32 @@ pub mod worker_client {
             req.extensions_mut()
                 .insert(GrpcMethod::new("daft_k8s.v1.Worker", "StopActor"));
             self.inner.unary(req, path, codec).await
+        }
+        /// A call of an actor by a task of another worker. Call and answer are cut into pieces, because they
+        /// carry data; whatever goes wrong inside the actor is part of the answer.
+        pub async fn call_actor(
+            &mut self,
+            request: impl tonic::IntoStreamingRequest<Message = super::ActorPiece>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::ActorPiece>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/daft_k8s.v1.Worker/CallActor",
+            );
+            let mut req = request.into_streaming_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("daft_k8s.v1.Worker", "CallActor"));
+            self.inner.streaming(req, path, codec).await
         }
     }
 }
@@ -698,7 +734,8 @@ pub mod worker_server {
             &self,
             request: tonic::Request<super::DrainRequest>,
         ) -> std::result::Result<tonic::Response<super::DrainReply>, tonic::Status>;
-        /// Actor pools. A worker that cannot host actors answers UNIMPLEMENTED.
+        /// Actors: processes of a worker with a state of their own. Both calls return at once and may be
+        /// repeated; what becomes of an actor is told on DriverCalls.
         async fn start_actor(
             &self,
             request: tonic::Request<super::StartActorRequest>,
@@ -707,6 +744,18 @@ pub mod worker_server {
             &self,
             request: tonic::Request<super::StopActorRequest>,
         ) -> std::result::Result<tonic::Response<super::StopActorReply>, tonic::Status>;
+        /// Server streaming response type for the CallActor method.
+        type CallActorStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::ActorPiece, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// A call of an actor by a task of another worker. Call and answer are cut into pieces, because they
+        /// carry data; whatever goes wrong inside the actor is part of the answer.
+        async fn call_actor(
+            &self,
+            request: tonic::Request<tonic::Streaming<super::ActorPiece>>,
+        ) -> std::result::Result<tonic::Response<Self::CallActorStream>, tonic::Status>;
     }
     #[derive(Debug)]
     pub struct WorkerServer<T> {
@@ -1213,6 +1262,50 @@ pub mod worker_server {
                                 max_encoding_message_size,
                             );
                         let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/daft_k8s.v1.Worker/CallActor" => {
+                    #[allow(non_camel_case_types)]
+                    struct CallActorSvc<T: Worker>(pub Arc<T>);
+                    impl<T: Worker> tonic::server::StreamingService<super::ActorPiece>
+                    for CallActorSvc<T> {
+                        type Response = super::ActorPiece;
+                        type ResponseStream = T::CallActorStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<tonic::Streaming<super::ActorPiece>>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Worker>::call_actor(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = CallActorSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.streaming(method, req).await;
                         Ok(res)
                     };
                     Box::pin(fut)

@@ -53,6 +53,8 @@ pub(super) struct Host {
     pub(super) mailbox: Mailbox,
     pub(super) launcher: Py<PyAny>,
     pub(super) on_worker_call: Py<PyAny>,
+    pub(super) on_worker_ready: Py<PyAny>,
+    pub(super) on_worker_lost: Py<PyAny>,
     pub(super) on_log: Py<PyAny>,
 }
 
@@ -96,6 +98,15 @@ impl DriverHost for SharedHost {
             };
             host.on_worker_call.call1(py, (call,)).map(drop)
         });
+    }
+
+    fn worker_ready(&self, worker: WorkerId) {
+        self.0.post(move |py, host| host.on_worker_ready.call1(py, (worker.to_string(),)).map(drop));
+    }
+
+    fn worker_lost(&self, worker: WorkerId, reason: &str) {
+        let reason = reason.to_owned();
+        self.0.post(move |py, host| host.on_worker_lost.call1(py, (worker.to_string(), reason)).map(drop));
     }
 
     fn log(&self, level: Level, message: String) {

@@ -6,9 +6,13 @@ mod submit;
 
 use std::{future::Future, sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use daft_k8s_control::{
     Client, ClientError, PROTOCOL_VERSION,
-    proto::{CancelTaskRequest, DropPartitionsRequest, EndQueryRequest, HandshakeRequest},
+    proto::{
+        CancelTaskRequest, DropPartitionsRequest, EndQueryRequest, HandshakeRequest, StartActorRequest,
+        StopActorRequest,
+    },
 };
 use daft_k8s_core::{Addresses, Event, Incarnation, LaunchId, WorkerId};
 use tokio::{
@@ -49,6 +53,8 @@ enum Request {
     Cancel(String),
     Drop(Vec<String>),
     EndQuery(String),
+    StartActor(String, Bytes),
+    StopActor(String),
 }
 
 /// What the tasks behind a link share.
@@ -110,6 +116,14 @@ impl Link {
 
     pub(super) fn end_query(&self, query_id: &str) {
         let _ = self.requests.send(Request::EndQuery(query_id.to_owned()));
+    }
+
+    pub(super) fn start_actor(&self, actor_id: &str, payload: Bytes) {
+        let _ = self.requests.send(Request::StartActor(actor_id.to_owned(), payload));
+    }
+
+    pub(super) fn stop_actor(&self, actor_id: &str) {
+        let _ = self.requests.send(Request::StopActor(actor_id.to_owned()));
     }
 
     /// Whether the worker was given this partition of the driver; it has to be told to drop it then.
@@ -214,6 +228,12 @@ impl Peer {
             }
             Request::EndQuery(query_id) => {
                 self.client.end_query(EndQueryRequest { query_id }).await?;
+            }
+            Request::StartActor(actor_id, payload) => {
+                self.client.start_actor(StartActorRequest { actor_id, payload }).await?;
+            }
+            Request::StopActor(actor_id) => {
+                self.client.stop_actor(StopActorRequest { actor_id }).await?;
             }
         }
         Ok(())

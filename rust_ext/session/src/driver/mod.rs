@@ -99,6 +99,10 @@ pub trait DriverHost: Send + Sync + 'static {
     fn stop(&self, worker: WorkerId, launch: LaunchId, reason: &str);
     /// A worker calls.
     fn worker_call(&self, call: Call);
+    /// A process of this worker takes tasks, and actors, from now on.
+    fn worker_ready(&self, worker: WorkerId);
+    /// The process that was ready is lost, and with it all that it held.
+    fn worker_lost(&self, worker: WorkerId, reason: &str);
     /// A line for the log.
     fn log(&self, level: Level, message: String);
 }
@@ -251,6 +255,24 @@ impl Driver {
         }
         for link in state.links.values() {
             link.end_query(query_id);
+        }
+    }
+
+    /// Has a worker start an actor; false if no process of it is ready. Should it be lost before it hears of it,
+    /// the host is told of the loss.
+    pub fn start_actor(&self, worker: WorkerId, actor_id: &str, payload: Bytes) -> bool {
+        let state = self.inner.state.lock();
+        match state.links.get(&worker).filter(|_| state.ready.contains_key(&worker)) {
+            Some(link) => link.start_actor(actor_id, payload),
+            None => return false,
+        }
+        true
+    }
+
+    /// Has a worker stop an actor, if both are still there.
+    pub fn stop_actor(&self, worker: WorkerId, actor_id: &str) {
+        if let Some(link) = self.inner.state.lock().links.get(&worker) {
+            link.stop_actor(actor_id);
         }
     }
 
@@ -436,6 +458,7 @@ impl Inner {
             Action::WorkerReady { worker, launch, incarnation } => {
                 self.host.log(Level::Info, format!("{worker} is ready (incarnation {incarnation})"));
                 state.ready.insert(worker, launch);
+                self.host.worker_ready(worker);
                 self.readiness.send_modify(|readiness| {
                     readiness.ready = state.ready.len();
                     readiness.broken = None;
@@ -443,6 +466,7 @@ impl Inner {
             }
             Action::WorkerLost { worker, launch, reason, .. } => {
                 self.host.log(Level::Warning, format!("{worker} was lost: {reason}"));
+                self.host.worker_lost(worker, &reason);
                 state.losses.entry((worker, launch)).or_insert(reason);
                 self.renew_link(state, worker, launch);
                 if state.ready.get(&worker) == Some(&launch) {

@@ -7,6 +7,7 @@
 //!
 //! A task's outputs are collected aside and published all at once when it ends well.
 
+mod actors;
 mod calls;
 mod intake;
 mod plans;
@@ -27,7 +28,7 @@ use daft_k8s_data::{DataClient, PartitionData, Store, StoreConfig};
 use parking_lot::Mutex;
 use tokio::{net::TcpListener, runtime::Handle, sync::watch};
 
-use self::{calls::Calls, intake::Intake};
+use self::{actors::Peers, calls::Calls, intake::Intake};
 use crate::Level;
 
 /// What a worker process is told at its start.
@@ -94,11 +95,38 @@ pub trait Host: Send + Sync + 'static {
     fn stop(&self, reason: &str);
     /// The query is over; what is cached for it may be forgotten.
     fn end_query(&self, query_id: &str);
+    /// Something is asked of the actors in this process.
+    fn actor(&self, request: ActorRequest);
     /// A line for the log.
     fn log(&self, level: Level, message: String);
 }
 
-/// Answer to a call of the driver: the reply or the reason why there is none.
+/// What the driver and other workers ask of a worker's actors.
+pub enum ActorRequest {
+    /// Start an actor, unless it is there already.
+    Start {
+        /// Names the actor in the session.
+        actor_id: String,
+        /// What it is made of, pickled by the driver.
+        payload: Bytes,
+    },
+    /// Stop an actor; an unknown one is fine.
+    Stop {
+        /// Names the actor in the session.
+        actor_id: String,
+    },
+    /// A task of another worker calls an actor.
+    Call {
+        /// Names the actor in the session.
+        actor_id: String,
+        /// The call, as the caller encoded it.
+        payload: Bytes,
+        /// Takes the answer.
+        answer: CallReply,
+    },
+}
+
+/// Answer to a call: the reply or the reason why there is none.
 pub type CallReply = Box<dyn FnOnce(Result<Bytes, String>) + Send>;
 
 /// The servers, the partition store and the tasks of one worker process.
@@ -118,6 +146,7 @@ struct Shared {
     store: Store,
     intake: Intake,
     calls: Calls,
+    peers: Peers,
     host: Arc<dyn Host>,
     draining: AtomicBool,
     last_call: Mutex<Instant>,
@@ -148,6 +177,7 @@ impl Worker {
             store: store.clone(),
             intake,
             calls: Calls::default(),
+            peers: Peers::new(&config.token),
             host,
             draining: AtomicBool::new(false),
             last_call: Mutex::new(Instant::now()),
@@ -218,6 +248,12 @@ impl Worker {
     /// Calls the driver over the stream that it opened.
     pub fn call_driver(&self, target: String, payload: Bytes, reply: CallReply) {
         self.shared.calls.call(target, payload, reply);
+    }
+
+    /// Calls an actor of the worker whose control server listens at `address`.
+    pub fn call_peer(&self, address: String, actor_id: String, payload: Bytes, reply: CallReply) {
+        let shared = self.shared.clone();
+        self.runtime.spawn(async move { reply(shared.peers.call(&address, actor_id, payload).await) });
     }
 
     /// Refuses new tasks from now on.

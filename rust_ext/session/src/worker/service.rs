@@ -9,10 +9,10 @@ use std::{
 use daft_k8s_control::{
     PROTOCOL_VERSION,
     proto::{
-        AwaitTaskReply, AwaitTaskRequest, Bounce, CancelTaskReply, CancelTaskRequest, DrainReply, DrainRequest,
-        DriverReply, DropPartitionsReply, DropPartitionsRequest, EndQueryReply, EndQueryRequest, HandshakeReply,
-        HandshakeRequest, StartActorReply, StartActorRequest, StopActorReply, StopActorRequest, SubmitTaskReply,
-        SubmitTaskRequest, WorkerCall, bounce::Reason, worker_server::Worker as WorkerCalls,
+        ActorPiece, AwaitTaskReply, AwaitTaskRequest, Bounce, CancelTaskReply, CancelTaskRequest, DrainReply,
+        DrainRequest, DriverReply, DropPartitionsReply, DropPartitionsRequest, EndQueryReply, EndQueryRequest,
+        HandshakeReply, HandshakeRequest, StartActorReply, StartActorRequest, StopActorReply, StopActorRequest,
+        SubmitTaskReply, SubmitTaskRequest, WorkerCall, bounce::Reason, worker_server::Worker as WorkerCalls,
     },
 };
 use daft_k8s_core::TaskKey;
@@ -20,10 +20,11 @@ use daft_k8s_data::{MemoryLevel, Ticket};
 use futures::{Stream, StreamExt};
 use parking_lot::Mutex;
 use rand::Rng;
+use tokio::sync::oneshot;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{Shared, plans::Plans};
+use super::{ActorRequest, Shared, actors, plans::Plans};
 use crate::Level;
 
 /// A long poll answers after this at the latest; randomised so that many workers do not answer in step.
@@ -188,11 +189,32 @@ impl WorkerCalls for Service {
         Ok(Response::new(DrainReply { instance_id }))
     }
 
-    async fn start_actor(&self, _: Request<StartActorRequest>) -> Answer<StartActorReply> {
-        Err(Status::unimplemented("this worker cannot host actors"))
+    async fn start_actor(&self, request: Request<StartActorRequest>) -> Answer<StartActorReply> {
+        let instance_id = self.heard();
+        let StartActorRequest { actor_id, payload } = request.into_inner();
+        self.shared.host.actor(ActorRequest::Start { actor_id, payload });
+        Ok(Response::new(StartActorReply { instance_id }))
     }
 
-    async fn stop_actor(&self, _: Request<StopActorRequest>) -> Answer<StopActorReply> {
-        Err(Status::unimplemented("this worker cannot host actors"))
+    async fn stop_actor(&self, request: Request<StopActorRequest>) -> Answer<StopActorReply> {
+        let instance_id = self.heard();
+        self.shared.host.actor(ActorRequest::Stop { actor_id: request.into_inner().actor_id });
+        Ok(Response::new(StopActorReply { instance_id }))
+    }
+
+    type CallActorStream = Pin<Box<dyn Stream<Item = Result<ActorPiece, Status>> + Send>>;
+
+    async fn call_actor(&self, request: Request<Streaming<ActorPiece>>) -> Answer<Self::CallActorStream> {
+        // Another worker calls, which says nothing of the driver: it is not noted as heard.
+        let (actor_id, payload) = actors::gather(request.into_inner()).await?;
+        let (sender, answered) = oneshot::channel();
+        let answer = Box::new(move |result| {
+            // Fails only if the caller has gone away.
+            let _ = sender.send(result);
+        });
+        self.shared.host.actor(ActorRequest::Call { actor_id, payload, answer });
+        let answer = answered.await.map_err(|_| Status::unavailable("the worker did not answer the call"))?;
+        let pieces = actors::pieces(String::new(), answer.map_err(Status::failed_precondition)?);
+        Ok(Response::new(Box::pin(pieces.map(Ok))))
     }
 }

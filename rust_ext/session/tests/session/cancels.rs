@@ -53,7 +53,7 @@ fn a_cancel_right_after_the_submission_is_never_lost() {
             match posted {
                 Posted::Run(delivery) => drop(running.insert(delivery.key)),
                 Posted::Cancel(key) if running.remove(&key) => worker.worker.cancelled(&key),
-                Posted::Cancel(_) => {}
+                Posted::Cancel(_) | Posted::Actor(..) => {}
             }
         }
     });

@@ -16,7 +16,7 @@ use daft_k8s_data::PartitionData;
 use daft_k8s_session::{
     Level,
     driver::{Call, Driver, DriverConfig, DriverHost, LaunchFailed, Outcome, Partition, TaskSpec},
-    worker::{Delivery, Host, Worker, WorkerConfig},
+    worker::{ActorRequest, Delivery, Host, Worker, WorkerConfig},
 };
 use tokio::runtime::Runtime;
 
@@ -50,6 +50,10 @@ impl DriverHost for TestDriverHost {
         let _ = self.calls.send(call);
     }
 
+    fn worker_ready(&self, _: WorkerId) {}
+
+    fn worker_lost(&self, _: WorkerId, _: &str) {}
+
     fn log(&self, _: Level, _: String) {}
 }
 
@@ -64,6 +68,8 @@ pub struct TestWorker {
 pub enum Posted {
     Run(Delivery),
     Cancel(String),
+    /// An actor is to start, made of this, or to stop.
+    Actor(String, Option<Bytes>),
 }
 
 struct TestHost {
@@ -83,6 +89,19 @@ impl Host for TestHost {
 
     fn end_query(&self, _: &str) {}
 
+    /// Answers calls with what they carry.
+    fn actor(&self, request: ActorRequest) {
+        match request {
+            ActorRequest::Start { actor_id, payload } => {
+                let _ = self.posted.send(Posted::Actor(actor_id, Some(payload)));
+            }
+            ActorRequest::Stop { actor_id } => {
+                let _ = self.posted.send(Posted::Actor(actor_id, None));
+            }
+            ActorRequest::Call { payload, answer, .. } => answer(Ok(payload)),
+        }
+    }
+
     fn log(&self, _: Level, _: String) {}
 }
 
@@ -99,6 +118,7 @@ impl TestWorker {
         match self.posted.recv_timeout(LONG).expect("no task came") {
             Posted::Run(delivery) => delivery,
             Posted::Cancel(key) => panic!("a cancel of {key} came instead of a task"),
+            Posted::Actor(actor_id, _) => panic!("news of {actor_id} came instead of a task"),
         }
     }
 
@@ -106,6 +126,7 @@ impl TestWorker {
         match self.posted.recv_timeout(LONG).expect("no cancel came") {
             Posted::Cancel(key) => key,
             Posted::Run(delivery) => panic!("{} came instead of a cancel", delivery.key),
+            Posted::Actor(actor_id, _) => panic!("news of {actor_id} came instead of a cancel"),
         }
     }
 

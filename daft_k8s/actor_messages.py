@@ -1,0 +1,127 @@
+"""What travels to actors and back: a contract between the driver, the workers and the actors' own processes.
+
+A message is one pickle whose large buffers stay outside of it (protocol 5): Daft's partitions keep their Arrow
+buffers there, so they are neither copied into the pickle nor out of it, and their batches, empty ones included, stay as
+they are. Laid out in bytes, each part begins at a multiple of 64, so that Arrow can use it where it lies.
+"""
+
+from __future__ import annotations
+
+import pickle
+import struct
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from daft_k8s.code.reference import CodeReference
+from daft_k8s.errors import TaskError
+
+CALL_PREFIX = "actors"
+"""Begins the targets of workers' calls to the driver that concern actors."""
+
+ALIGNMENT_BYTES = 64
+_PROTOCOL = 5
+_COUNT = struct.Struct("<Q")
+
+Buffer = bytes | bytearray | memoryview
+
+
+class ActorSpec(NamedTuple):
+    """What an actor is made of, and what it may use."""
+
+    label: str
+    """For people: the UDF's name and the actor's number."""
+    factory: str
+    """`module:Class` of the object that the actor is, importable in the worker."""
+    arguments: bytes
+    """The arguments of that class, pickled with Daft's pickler."""
+    generation: int
+    """Counts the places that this actor had; news of an earlier one are stale."""
+    cpus: float
+    gpu_devices: tuple[int, ...]
+    """Indices into the worker's own devices; empty: the actor was promised none."""
+    start_timeout_seconds: float
+    """How long its constructor may take."""
+    max_restarts: int
+    """How often its process is replaced after it died."""
+    code: CodeReference | None = None
+    """The driver's code, which must be importable before `arguments` are unpickled; None: nothing is shipped."""
+
+    def encode(self) -> bytes:
+        """The spec as bytes."""
+        return pickle.dumps(tuple(self), _PROTOCOL)
+
+    @classmethod
+    def decode(cls, data: Buffer) -> ActorSpec:
+        """The inverse of `encode`."""
+        return cls(*pickle.loads(data))
+
+
+def encode_message(value: Any) -> list[Buffer]:
+    """A value as the parts of a message; the parts are views of the value's own buffers."""
+    buffers: list[pickle.PickleBuffer] = []
+    body = pickle.dumps(value, _PROTOCOL, buffer_callback=buffers.append)
+    parts: list[Buffer] = [body, *(buffer.raw() for buffer in buffers)]
+    head = _COUNT.pack(len(parts)) + b"".join(_COUNT.pack(len(part)) for part in parts)
+    laid_out: list[Buffer] = [head, bytes(_padding(len(head)))]
+    for part in parts:
+        laid_out += [part, bytes(_padding(len(part)))]
+    return [part for part in laid_out if len(part)]
+
+
+def join_message(parts: Sequence[Buffer]) -> bytes:
+    """The parts of a message as one string of bytes."""
+    return b"".join(parts)
+
+
+def decode_message(data: Buffer) -> Any:
+    """The inverse of `encode_message`; the value's buffers lie in `data`, which lives as long as they do."""
+    view = memoryview(data)
+    (count,) = _COUNT.unpack_from(view, 0)
+    lengths = [_COUNT.unpack_from(view, _COUNT.size * (1 + index))[0] for index in range(count)]
+    start = _aligned(_COUNT.size * (1 + count))
+    parts = []
+    for length in lengths:
+        parts.append(view[start : start + length])
+        start = _aligned(start + length)
+    return pickle.loads(parts[0], buffers=parts[1:])
+
+
+def encode_call(method: str, arguments: tuple[Any, ...]) -> list[Buffer]:
+    """A call of one of an actor's methods."""
+    return encode_message((method, arguments))
+
+
+class Answer(NamedTuple):
+    """How a call ended."""
+
+    kind: str
+    """`value`; `error`: the actor's own code raised; `dead`: the actor is gone, and did not begin the call."""
+    value: Any = None
+    error: bytes = b""
+    message: str = ""
+
+
+def result_of(answer: Answer, label: str) -> Any:
+    """The value of an answer, or what the actor's code raised.
+
+    Raises:
+        Exception: As the code raised it, with the actor's traceback as a note.
+    """
+    if answer.kind == "value":
+        return answer.value
+    from daft_k8s.task_payload import decode_error
+
+    error = decode_error(answer.error, f"{label}: {answer.message}")
+    if not isinstance(error, Exception):
+        raise TaskError(f"{label}: {answer.message}")
+    if hasattr(error, "add_note"):
+        error.add_note(f"raised in {label}\n{answer.message}".rstrip())
+    raise error
+
+
+def _aligned(position: int) -> int:
+    return position + _padding(position)
+
+
+def _padding(length: int) -> int:
+    return -length % ALIGNMENT_BYTES

@@ -1,0 +1,132 @@
+"""One pool of actors: what it is made of, where each actor is, and who waits for a change."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import enum
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from daft_k8s.actor_messages import ActorSpec
+
+if TYPE_CHECKING:
+    from daft_k8s.code.reference import CodeReference
+    from daft_k8s.driver.actor_placement import Demand, Place
+
+MAX_PLACES = 5
+"""How many workers an actor may have in turn: the first, and four more after that was lost."""
+
+
+class ActorState(enum.Enum):
+    """Where an actor is in its life, as the driver knows it."""
+
+    WAITING = "waits for a worker with room"
+    STARTING = "is being constructed"
+    READY = "takes calls"
+    FAILED = "is gone for good"
+
+
+@dataclass(frozen=True)
+class PoolRequest:
+    """What a pool is to be."""
+
+    name: str
+    """For people: the name of the UDF."""
+    factory: str
+    """`module:Class` of each actor, importable in the worker."""
+    arguments: tuple[bytes, ...]
+    """The pickled arguments of the class, actor by actor; a single one is for all."""
+    count: int
+    demand: Demand
+    start_timeout_seconds: float
+    max_restarts: int = 4
+    """How often an actor's process is replaced after it died."""
+    code: CodeReference | None = None
+    """The driver's code that workers need first."""
+    stateless: bool = True
+    """A call may be made to any actor, and a new one is as good as the one that was lost."""
+
+
+@dataclass
+class Actor:
+    """One actor of a pool."""
+
+    actor_id: str
+    number: int
+    state: ActorState = ActorState.WAITING
+    generation: int = 0
+    place: Place | None = None
+    address: str = ""
+    reason: str = ""
+    error: bytes = b""
+
+
+class ActorPool:
+    """Used on one event loop."""
+
+    def __init__(self, pool_id: str, request: PoolRequest) -> None:
+        self.pool_id = pool_id
+        self.request = request
+        self.actors = [Actor(f"{pool_id}/{number}", number) for number in range(request.count)]
+        self.retired = False
+        """Daft is done with it; should a task run again that needs it, it is started anew."""
+        self.starting = True
+        self._changed = asyncio.Event()
+
+    def find(self, actor_id: str) -> Actor | None:
+        """The actor of this id."""
+        return next((actor for actor in self.actors if actor.actor_id == actor_id), None)
+
+    def in_state(self, *states: ActorState) -> list[Actor]:
+        """The actors that are in one of these states."""
+        return [actor for actor in self.actors if actor.state in states]
+
+    def label(self, actor: Actor) -> str:
+        """An actor's name for people."""
+        return f"actor {actor.number} of {self.request.name}"
+
+    def spec_of(self, actor: Actor) -> ActorSpec:
+        """What a worker is told of an actor."""
+        request = self.request
+        arguments = request.arguments
+        return ActorSpec(
+            label=self.label(actor),
+            factory=request.factory,
+            arguments=arguments[actor.number] if len(arguments) > 1 else arguments[0],
+            generation=actor.generation,
+            cpus=request.demand.cpus,
+            gpu_devices=() if actor.place is None else actor.place.devices,
+            start_timeout_seconds=request.start_timeout_seconds,
+            max_restarts=request.max_restarts,
+            code=request.code,
+        )
+
+    def changed(self) -> None:
+        """Wakes everybody who waits for a change."""
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    async def wait_for_change(self, timeout_seconds: float) -> None:
+        """Waits until something has changed since this was called, but no longer than this."""
+        try:
+            await asyncio.wait_for(self._changed.wait(), timeout_seconds)
+        except asyncio.TimeoutError:
+            return
+
+    def fresh_copy(self) -> ActorPool:
+        """The same pool with all its actors yet to be placed."""
+        copy = ActorPool(self.pool_id, dataclasses.replace(self.request))
+        for old, new in zip(self.actors, copy.actors, strict=True):
+            new.generation = old.generation
+        return copy
+
+    def reasons(self) -> str:
+        """What became of each actor that is not ready."""
+        return "; ".join(
+            f"{self.label(actor)} {actor.state.value}"
+            + (f" on {actor.place.worker_id}" if actor.place is not None else "")
+            + (f": {actor.reason}" if actor.reason else "")
+            for actor in self.actors
+            if actor.state is not ActorState.READY
+        )

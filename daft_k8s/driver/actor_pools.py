@@ -1,0 +1,363 @@
+"""All actors of a session: starts pools, follows their workers, answers where an actor is, and ends them.
+
+Runs on the session's event loop. A worker tells of its actors by calls to the driver, which arrive even over
+broken connections; the loss of a worker is told by the pool of workers.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import pickle
+import random
+import time
+import uuid
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from daft_k8s.actor_messages import CALL_PREFIX
+from daft_k8s.driver.actor_placement import Capacity, Demand, Placement, total
+from daft_k8s.driver.actor_pool import MAX_PLACES, Actor, ActorPool, ActorState, PoolRequest
+from daft_k8s.errors import ActorError, ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
+    from daft_k8s.driver.session import Session
+
+logger = logging.getLogger("daft_k8s")
+
+
+class ActorPools:
+    """The session's actors."""
+
+    def __init__(self, session: Session) -> None:
+        configuration = session.configuration
+        self._session = session
+        self._loop = session.loop
+        self._most_workers = max(configuration.num_workers, configuration.max_workers or 0)
+        self._placement = Placement(
+            Capacity(
+                cpus=max(1.0, configuration.worker_cpu),
+                gpus=configuration.worker_gpu,
+                memory_bytes=configuration.worker_memory_bytes,
+            )
+        )
+        self._pools: dict[str, ActorPool] = {}
+        self._of_query: dict[str, set[str]] = {}
+        self._candidates: dict[str, set[str]] = {}
+        self._queries: set[str] = set()
+        session.add_call_handler(CALL_PREFIX, self.answer)
+        session.add_worker_listener(self)
+
+    # ------------------------------------------------------------------------------- workers
+
+    def worker_ready(self, worker_id: str) -> None:
+        """A worker takes actors from now on."""
+        self.worker_lost(worker_id, "its process was replaced")
+        self._placement.add_worker(worker_id)
+        self._place_waiting()
+
+    def worker_lost(self, worker_id: str, reason: str) -> None:
+        """A worker is gone, and its actors with it; they are started elsewhere if that is allowed."""
+        lost = self._placement.remove_worker(worker_id)
+        for pool, actor in self._find_all(lost):
+            actor.reason = f"{worker_id} was lost: {reason}"
+            may_move = pool.starting or pool.request.stateless
+            if may_move and actor.generation < MAX_PLACES:
+                actor.state, actor.place = ActorState.WAITING, None
+            else:
+                actor.state = ActorState.FAILED
+            pool.changed()
+        if lost:
+            self._place_waiting()
+
+    # ------------------------------------------------------------------------------- starting
+
+    async def start(self, request: PoolRequest) -> ActorPool:
+        """Starts a pool; returns it as soon as all its actors are ready, or with those that are after the time-out.
+
+        Raises:
+            ConfigurationError: The request makes no sense.
+            ActorError: No worker could ever hold one of its actors, or none came up in time.
+            Exception: What a constructor raised.
+        """
+        self._session.ensure_open()
+        request = self._cut_to_cluster(request)
+        pool = ActorPool(uuid.uuid4().hex[:12], request)
+        self._pools[pool.pool_id] = pool
+        self._candidates[pool.pool_id] = set(self._queries)
+        try:
+            self._place_waiting()
+            await self._until_started(pool)
+        except BaseException:
+            self.stop(pool.pool_id)
+            raise
+        late = pool.in_state(ActorState.WAITING, ActorState.STARTING)
+        if late:
+            logger.warning(
+                "%s goes on with %d of %d actors; after %g s %s",
+                request.name,
+                len(pool.actors) - len(late),
+                request.count,
+                request.start_timeout_seconds,
+                pool.reasons(),
+            )
+        for actor in late:
+            self._take_down(actor)
+        pool.actors = pool.in_state(ActorState.READY)
+        pool.starting = False
+        return pool
+
+    def _cut_to_cluster(self, request: PoolRequest) -> PoolRequest:
+        """Refuses what can never run, and wants no more actors than all workers together can ever hold."""
+        demand = request.demand
+        problem = demand.problem()
+        if problem is not None:
+            raise ConfigurationError(f"{request.name}: {problem}")
+        each = self._placement.most_per_worker(demand, request.count)
+        capacity, workers = self._placement.capacity, self._most_workers
+        if each == 0:
+            raise ActorError(
+                f"No single actor can be scheduled: each actor of {request.name} asks for {demand}, and each worker "
+                f"has {capacity} ({workers} workers: {total(capacity, workers)}); ask for less, or raise worker_cpu, "
+                "worker_gpu or worker_memory"
+            )
+        most = each * workers
+        if request.count <= most:
+            return request
+        wanted = Demand(
+            demand.cpus * request.count, demand.gpus * request.count, int(demand.memory_bytes * request.count)
+        )
+        message = (
+            f"{request.name} asks for {request.count} actors with {wanted} in all, and {workers} workers with "
+            f"{total(capacity, workers)} can hold {most} of them"
+        )
+        if not request.stateless:
+            raise ActorError(f"{message}; ask for fewer, or raise num_workers or worker_cpu")
+        logger.warning("%s: it goes on with %d", message, most)
+        return dataclasses.replace(request, count=most)
+
+    async def _until_started(self, pool: ActorPool) -> None:
+        deadline = time.monotonic() + pool.request.start_timeout_seconds
+        while pool.in_state(ActorState.WAITING, ActorState.STARTING, ActorState.FAILED):
+            self._session.ensure_open()
+            if self._pools.get(pool.pool_id) is not pool:
+                raise ActorError(f"the query of {pool.request.name} has ended")
+            failed = pool.in_state(ActorState.FAILED)
+            if failed:
+                raise _error_of(pool, failed[0])
+            left = deadline - time.monotonic()
+            if left <= 0:
+                break
+            await pool.wait_for_change(left)
+        ready = len(pool.in_state(ActorState.READY))
+        if ready == 0 or (ready < len(pool.actors) and not pool.request.stateless):
+            raise ActorError(
+                f"UDF actors failed to start within {pool.request.start_timeout_seconds:g} seconds: {pool.reasons()}; "
+                "if they are only slow, call daft.set_execution_config(actor_udf_ready_timeout=...)"
+            )
+
+    def _place_waiting(self) -> None:
+        """Gives room to those who wait, pools in the order in which they came."""
+        for pool in list(self._pools.values()):
+            for actor in pool.in_state(ActorState.WAITING):
+                if not pool.retired:
+                    self._place(pool, actor)
+
+    def _place(self, pool: ActorPool, actor: Actor) -> None:
+        demand = pool.request.demand
+        place = self._placement.place(actor.actor_id, demand)
+        if place is None and not pool.in_state(ActorState.STARTING, ActorState.READY):
+            # A pool without any actor might wait for ever for one that waits for it: two UDFs of one plan.
+            # CPUs are shared with tasks in any case, so the first actor may share them with other actors.
+            place = self._placement.place(actor.actor_id, demand, share_cpus=True)
+        if place is None:
+            return
+        actor.place = place
+        actor.generation += 1
+        actor.state = ActorState.STARTING
+        spec = pool.spec_of(actor)
+        if not self._session.manager.start_actor(place.worker_id, actor.actor_id, spec.encode()):
+            # It is not ready any more, of which the news is on its way.
+            self._placement.release(actor.actor_id)
+            actor.state, actor.place = ActorState.WAITING, None
+            actor.generation -= 1
+
+    # ------------------------------------------------------------------------------- calls of workers
+
+    def answer(self, worker_id: str, target: str, payload: bytes) -> bytes | Awaitable[bytes]:
+        """Answers one call of a worker."""
+        kind, _, actor_id = target.removeprefix(f"{CALL_PREFIX}/").partition("/")
+        if kind == "news":
+            event, generation, address, reason, error = pickle.loads(payload)  # our own worker's: it knows the token
+            self._on_news(worker_id, actor_id, event, generation, address, reason, error)
+            return b""
+        if kind == "route":
+            request = json.loads(payload)
+            return self._route(request["pool"], request["actor"], [tuple(failed) for failed in request["failed"]])
+        raise LookupError(f"this driver answers no calls to {target!r}")
+
+    def _on_news(
+        self, worker_id: str, actor_id: str, event: str, generation: int, address: str, reason: str, error: bytes
+    ) -> None:
+        for pool, actor in self._find_all([actor_id]):
+            if actor.generation != generation or actor.place is None or actor.place.worker_id != worker_id:
+                continue  # news of a place that it has no more
+            if event == "ready":
+                actor.state, actor.address = ActorState.READY, address
+            elif event == "failed":
+                actor.state, actor.reason, actor.error = ActorState.FAILED, reason, error
+                self._placement.release(actor_id)
+                self._place_waiting()
+            pool.changed()
+
+    async def _route(self, pool_id: str, actor_id: str, failed: Sequence[tuple[str, int]]) -> bytes:
+        deadline: float | None = None
+        while True:
+            pool = self._pools.get(pool_id)
+            if pool is None:
+                raise LookupError("the query of this actor has ended")
+            if pool.retired:
+                pool = self._revive(pool)
+            wanted = pool.find(actor_id)
+            if not pool.request.stateless and (wanted is None or wanted.state is ActorState.FAILED):
+                reason = "" if wanted is None else wanted.reason
+                raise ActorError(f"{pool.request.name} is incomplete: {reason}; run the query again")
+            ready = [
+                actor
+                for actor in pool.in_state(ActorState.READY)
+                if (actor.actor_id, actor.generation) not in failed and (actor is wanted or pool.request.stateless)
+            ]
+            if ready:
+                actor = wanted if wanted in ready else random.choice(ready)
+                return _route_to(actor)
+            if not pool.in_state(ActorState.WAITING, ActorState.STARTING, ActorState.READY):
+                raise ActorError(f"no actor of {pool.request.name} is left: {pool.reasons()}")
+            timeout_seconds = pool.request.start_timeout_seconds
+            deadline = deadline or time.monotonic() + timeout_seconds
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise ActorError(
+                    f"no actor of {pool.request.name} could be reached for {timeout_seconds:g} s: "
+                    f"{pool.reasons() or 'they are ready, but their workers do not answer each other'}"
+                )
+            await pool.wait_for_change(left)
+
+    def _revive(self, retired: ActorPool) -> ActorPool:
+        pool = retired.fresh_copy()
+        pool.starting = False
+        self._pools[pool.pool_id] = pool
+        self._place_waiting()
+        return pool
+
+    # ------------------------------------------------------------------------------- ending
+
+    def begin_query(self, query_id: str) -> None:
+        """A query begins, to which pools that start from now on may belong. Thread-safe."""
+        self._loop.call_soon_threadsafe(self._queries.add, query_id)
+
+    def bind(self, query_id: str, pool_ids: Iterable[str]) -> None:
+        """Ends these pools with this query, whose tasks use them. Thread-safe."""
+        wanted = set(pool_ids)
+        if wanted:
+            self._loop.call_soon_threadsafe(self._bind, query_id, wanted)
+
+    def end_query(self, query_id: str) -> None:
+        """Ends the pools of a query. Thread-safe."""
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._end_query, query_id)
+
+    def retire(self, pool_id: str) -> None:
+        """Daft is done with a pool: its actors make room for others. Thread-safe."""
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._retire, pool_id)
+
+    def stop(self, pool_id: str) -> None:
+        """Ends a pool for good."""
+        pool = self._pools.pop(pool_id, None)
+        self._candidates.pop(pool_id, None)
+        if pool is not None:
+            self._take_all_down(pool)
+
+    def close(self) -> None:
+        """Forgets all pools; their workers end, and the actors with them."""
+        for pool in list(self._pools.values()):
+            self._pools.pop(pool.pool_id, None)
+
+    def __len__(self) -> int:
+        return len(self._pools)
+
+    def _bind(self, query_id: str, pool_ids: set[str]) -> None:
+        self._of_query.setdefault(query_id, set()).update(pool_ids)
+        for pool_id in pool_ids:
+            self._candidates.pop(pool_id, None)
+
+    def _end_query(self, query_id: str) -> None:
+        self._queries.discard(query_id)
+        ended = self._of_query.pop(query_id, set())
+        # Daft does not say for which query it starts a pool: one that no task uses yet ends with the last query
+        # that ran when it was asked for.
+        for pool_id, candidates in self._candidates.items():
+            candidates.discard(query_id)
+            if not candidates:
+                ended.add(pool_id)
+        for pool_id in ended:
+            self.stop(pool_id)
+
+    def _retire(self, pool_id: str) -> None:
+        pool = self._pools.get(pool_id)
+        if pool is None or pool.retired:
+            return
+        if not pool.request.stateless:
+            self.stop(pool_id)
+            return
+        pool.retired = True
+        self._take_all_down(pool)
+
+    def _take_all_down(self, pool: ActorPool) -> None:
+        for actor in pool.actors:
+            self._take_down(actor)
+        pool.changed()
+        self._place_waiting()
+
+    def _take_down(self, actor: Actor) -> None:
+        if actor.place is not None and not self._session.closed:
+            self._session.manager.stop_actor(actor.place.worker_id, actor.actor_id)
+        self._placement.release(actor.actor_id)
+
+    def _find_all(self, actor_ids: Sequence[str]) -> list[tuple[ActorPool, Actor]]:
+        found = []
+        for actor_id in actor_ids:
+            pool = self._pools.get(actor_id.partition("/")[0])
+            actor = None if pool is None else pool.find(actor_id)
+            if pool is not None and actor is not None:
+                found.append((pool, actor))
+        return found
+
+
+def _route_to(actor: Actor) -> bytes:
+    worker_id = "" if actor.place is None else actor.place.worker_id
+    route = {
+        "actor_id": actor.actor_id,
+        "generation": actor.generation,
+        "worker_id": worker_id,
+        "address": actor.address,
+    }
+    return json.dumps(route).encode()
+
+
+def _error_of(pool: ActorPool, actor: Actor) -> BaseException:
+    """What a constructor raised, or why there is no actor."""
+    where = f"{pool.label(actor)} on {actor.place.worker_id}" if actor.place is not None else pool.label(actor)
+    if not actor.error:
+        return ActorError(f"{where} could not be started: {actor.reason}")
+    from daft_k8s.task_payload import decode_error
+
+    error = decode_error(actor.error, actor.reason)
+    if not isinstance(error, Exception):
+        return ActorError(f"{where} could not be started: {actor.reason}")
+    if hasattr(error, "add_note"):
+        error.add_note(f"raised in {where}\n{actor.reason}")
+    return error

@@ -1,0 +1,104 @@
+"""The process of one actor: `python -m daft_k8s.worker.actor FD`, started by its worker.
+
+Makes one object and calls its methods, one call at a time, until the worker closes the socket. What it prints
+goes to the worker's log. It must not outlive its worker, whatever it is doing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import importlib
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+import traceback
+from typing import Any
+
+from daft_k8s.actor_messages import ActorSpec, Answer, decode_message, encode_message
+from daft_k8s.worker import actor_channel
+
+_PR_SET_PDEATHSIG = 1
+_PARENT_INTERVAL_SECONDS = 1.0
+
+
+def main() -> int:
+    """Runs the actor to its end; returns the exit code."""
+    sock = socket.socket(fileno=int(sys.argv[1]))
+    _die_with_worker(int(sys.argv[2]))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    first = actor_channel.receive(sock)
+    if first is None:
+        return 0
+    spec = ActorSpec.decode(first)
+    try:
+        actor = _make(spec)
+    except BaseException as error:  # also sys.exit(): whoever waits must learn why there is no actor
+        _send(sock, _error_answer(error))
+        return 1
+    _send(sock, Answer("value"))
+    while (call := actor_channel.receive(sock)) is not None:
+        _send(sock, _answer(actor, call))
+        del call
+    del actor
+    gc.collect()
+    return 0
+
+
+def _make(spec: ActorSpec) -> Any:
+    from daft.daft import set_compute_runtime_num_worker_threads
+    from daft.pickle import loads
+
+    set_compute_runtime_num_worker_threads(max(1, int(spec.cpus)))
+    module, _, name = spec.factory.partition(":")
+    return getattr(importlib.import_module(module), name)(*loads(spec.arguments))
+
+
+def _answer(actor: Any, call: bytearray) -> Answer:
+    try:
+        method, arguments = decode_message(call)
+        return Answer("value", getattr(actor, method)(*arguments))
+    except BaseException as error:  # a panic of Daft's extension is no Exception
+        return _error_answer(error)
+
+
+def _error_answer(error: BaseException) -> Answer:
+    from daft_k8s.task_payload import encode_error
+
+    text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+    return Answer("error", error=encode_error(error), message=text)
+
+
+def _send(sock: socket.socket, answer: Answer) -> None:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    try:
+        parts = encode_message(tuple(answer))
+    except Exception as error:  # e.g. Python objects that cannot be pickled
+        parts = encode_message(tuple(_error_answer(error)))
+    with contextlib.suppress(OSError):  # the worker is gone; the next receive tells
+        actor_channel.send(sock, parts)
+
+
+def _die_with_worker(worker_pid: int) -> None:
+    if sys.platform == "linux":
+        import ctypes
+
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    else:
+        threading.Thread(target=_watch_worker, args=(worker_pid,), name="parent", daemon=True).start()
+    if os.getppid() != worker_pid:  # it died before the kernel was told
+        os._exit(1)
+
+
+def _watch_worker(worker_pid: int) -> None:
+    while os.getppid() == worker_pid:
+        time.sleep(_PARENT_INTERVAL_SECONDS)
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

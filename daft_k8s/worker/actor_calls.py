@@ -1,0 +1,143 @@
+"""Calls of actors by tasks of this worker. Code that travels inside plans imports this module.
+
+An actor of this worker is called over its socket, any other through the worker that hosts it. Where it is, the
+driver knows; and it names another actor of the pool if the wanted one is gone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import json
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from daft_k8s.actor_messages import (
+    CALL_PREFIX,
+    Answer,
+    Buffer,
+    decode_message,
+    encode_call,
+    join_message,
+    result_of,
+)
+from daft_k8s.errors import DaftK8sError, WorkerLostError
+from daft_k8s.worker.actor_host import ActorGoneError, ActorHost
+from daft_k8s.worker.driver_calls import call_driver
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+MAX_ROUTES = 5
+"""How many places of an actor are tried for one call."""
+
+
+class PeerCaller(Protocol):
+    """The part of `WorkerServer` that is needed here."""
+
+    def call_peer(
+        self, address: str, actor_id: str, payload: bytes, callback: Callable[[bytes | None, str | None], None]
+    ) -> None: ...
+
+
+class Route(NamedTuple):
+    """Where an actor is, as the driver sees it."""
+
+    actor_id: str
+    generation: int
+    worker_id: str
+    address: str
+
+
+class _Worker(NamedTuple):
+    host: ActorHost
+    caller: PeerCaller
+    loop: asyncio.AbstractEventLoop
+
+
+_current: _Worker | None = None
+
+
+def set_current_host(host: ActorHost | None, caller: PeerCaller | None = None) -> None:
+    """Names the actors of this process, and the server through which others are called."""
+    global _current
+    _current = None if host is None or caller is None else _Worker(host, caller, asyncio.get_running_loop())
+
+
+class Handle(Protocol):
+    """What of a handle of an actor is looked at here."""
+
+    actor_id: str
+
+
+def ready_actors_by_location(handles: Sequence[Handle]) -> tuple[list[Handle], list[Handle]]:
+    """Daft's hook: the actors in this worker, and the others. It uses the others only if there are none here."""
+    local = [handle for handle in handles if _current is not None and _current.host.find(handle.actor_id) is not None]
+    return local, [handle for handle in handles if handle not in local]
+
+
+def call_actor_blocking(pool_id: str, actor_id: str, method: str, *arguments: Any) -> concurrent.futures.Future[Any]:
+    """As `call_actor`, for a thread that is not the event loop's."""
+    if _current is None:
+        raise DaftK8sError("actors can be called in a daft_k8s worker process only, and this is none")
+    return asyncio.run_coroutine_threadsafe(call_actor(pool_id, actor_id, method, *arguments), _current.loop)
+
+
+async def call_actor(pool_id: str, actor_id: str, method: str, *arguments: Any) -> Any:
+    """Calls a method of an actor, or of another one of its pool if it is gone and that is allowed.
+
+    Raises:
+        Exception: What the method raised.
+        WorkerLostError: No actor could be reached.
+        DriverCallError: The driver knows of none; the message says why.
+    """
+    worker = _current
+    if worker is None:
+        raise DaftK8sError("actors can be called in a daft_k8s worker process only, and this is none")
+    # Python objects are pickled here, which may take long.
+    parts = await asyncio.to_thread(encode_call, method, arguments)
+    failed: list[tuple[str, int]] = []
+    problem = ""
+    actor = worker.host.find(actor_id)
+    if actor is not None:
+        try:
+            return await _result(asyncio.wrap_future(actor.call(parts)), actor.spec.label)
+        except ActorGoneError as error:
+            failed.append((actor_id, actor.spec.generation))
+            problem = str(error)
+    for _ in range(MAX_ROUTES):
+        route = await _ask_for_route(pool_id, actor_id, failed)
+        try:
+            return await _call_route(worker, route, parts)
+        except ActorGoneError as error:
+            failed.append((route.actor_id, route.generation))
+            problem = f"{route.actor_id} on {route.worker_id}: {error}"
+    raise WorkerLostError(f"{MAX_ROUTES} places of an actor were tried, the last was {problem}")
+
+
+async def _ask_for_route(pool_id: str, actor_id: str, failed: Sequence[tuple[str, int]]) -> Route:
+    request = {"pool": pool_id, "actor": actor_id, "failed": failed}
+    return Route(**json.loads(await call_driver(f"{CALL_PREFIX}/route", json.dumps(request).encode())))
+
+
+async def _call_route(worker: _Worker, route: Route, parts: Sequence[Buffer]) -> Any:
+    label = f"{route.actor_id} on {route.worker_id}"
+    actor = worker.host.find(route.actor_id)
+    if actor is not None:
+        return await _result(asyncio.wrap_future(actor.call(parts)), label)
+    answer: asyncio.Future[bytes] = worker.loop.create_future()
+
+    def settle(data: bytes | None, error: str | None) -> None:
+        if answer.done():
+            return
+        if data is None:
+            answer.set_exception(ActorGoneError(error or "no answer"))
+        else:
+            answer.set_result(data)
+
+    worker.caller.call_peer(route.address, route.actor_id, join_message(parts), settle)
+    return await _result(answer, label)
+
+
+async def _result(answer: asyncio.Future[Any], label: str) -> Any:
+    data = await answer
+    return result_of(Answer(*await asyncio.to_thread(decode_message, data)), label)

@@ -1,0 +1,303 @@
+"""The actors of a worker: one thread each, that owns the actor's process, makes its calls and replaces it."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import contextlib
+import logging
+import os
+import pickle
+import queue
+import threading
+import time
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from daft_k8s.actor_messages import CALL_PREFIX, ActorSpec, Answer, Buffer, encode_message, join_message
+from daft_k8s.errors import DaftK8sError
+from daft_k8s.worker.actor_process import ActorDiedError, ActorProcess, ActorStartError
+from daft_k8s.worker.driver_calls import DriverCallError, call_driver
+from daft_k8s.worker.gpus import device_environment
+
+if TYPE_CHECKING:
+    from daft_k8s._native import ActorCommand
+    from daft_k8s.worker.code import WorkerCode
+
+logger = logging.getLogger(__name__)
+
+MAX_CALL_TRIES = 5
+"""How often one call may be made in all; a call under which an actor died this often is the likely cause."""
+STOP_SECONDS = 3.0
+"""How long an actor may take for its current call, and to let go of what it holds, before it is killed."""
+
+Report = Callable[[str, ActorSpec, str, bytes], None]
+"""Tells the driver of an event: (event, spec, message, pickled error). Called on the actor's thread."""
+
+
+class ActorGoneError(DaftK8sError):
+    """The actor is not here (any more), and the call was not begun: it may be made elsewhere."""
+
+
+class _NotAgainError(DaftK8sError):
+    """The actor has been replaced as often as it may be."""
+
+
+class _Call:
+    def __init__(self, parts: Sequence[Buffer]) -> None:
+        self.parts = parts
+        self.answer: concurrent.futures.Future[bytes | bytearray] = concurrent.futures.Future()
+
+
+class HostedActor:
+    """One actor. Made on the event loop; everything that blocks happens on its own thread."""
+
+    def __init__(self, spec: ActorSpec, environment: Mapping[str, str], report: Report) -> None:
+        self.spec = spec
+        self._environment = environment
+        self._report = report
+        self._calls: queue.SimpleQueue[_Call | None] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._process: ActorProcess | None = None
+        self._starts = 0
+        self._last_death = ""
+        self._stopping = False
+        self._gone = False
+        self._thread = threading.Thread(target=self._run, name=spec.label, daemon=True)
+        self._thread.start()
+
+    @property
+    def gone(self) -> bool:
+        """Whether it takes no more calls."""
+        return self._gone or self._stopping
+
+    def call(self, parts: Sequence[Buffer]) -> concurrent.futures.Future[bytes | bytearray]:
+        """Queues a call; the future gets the message of the answer, or `ActorGoneError`."""
+        call = _Call(parts)
+        with self._lock:
+            if self.gone:
+                call.answer.set_exception(ActorGoneError(f"{self.spec.label} is gone"))
+            else:
+                self._calls.put(call)
+        return call.answer
+
+    def stop(self) -> None:
+        """Ends the actor after its current call; kills it if that takes too long. Returns at once."""
+        with self._lock:
+            if self._stopping:
+                return
+            self._stopping = True
+            self._calls.put(None)
+        killer = threading.Timer(STOP_SECONDS, self.kill)
+        killer.daemon = True
+        killer.start()
+
+    def kill(self) -> None:
+        """Ends the actor's process at once."""
+        with self._lock:
+            self._stopping = True
+            self._calls.put(None)
+            process = self._process
+        if process is not None:
+            process.kill()
+
+    def join(self, timeout_seconds: float) -> None:
+        """Waits for the thread, and with it the process, to end."""
+        self._thread.join(timeout_seconds)
+
+    def _run(self) -> None:
+        try:
+            self._start()
+        except ActorStartError as error:
+            self._end(str(error), error.error)
+            return
+        except Exception as error:  # e.g. no memory for another process
+            self._end(f"{self.spec.label} could not be started: {error}")
+            return
+        self._report("ready", self.spec, "", b"")
+        while (call := self._next_call()) is not None:
+            try:
+                call.answer.set_result(self._make(call))
+            except _NotAgainError as error:
+                call.answer.set_exception(ActorGoneError(str(error)))
+                self._end(str(error))
+                return
+            except (ActorStartError, ActorDiedError) as error:
+                pickled = error.error if isinstance(error, ActorStartError) else b""
+                answer = Answer("error", message=str(error), error=pickled)
+                call.answer.set_result(join_message(encode_message(tuple(answer))))
+            except Exception as error:
+                call.answer.set_exception(error)
+        process, self._process = self._process, None
+        if process is not None:
+            process.stop(STOP_SECONDS)
+        self._end("")
+
+    def _next_call(self) -> _Call | None:
+        call = self._calls.get()
+        if call is not None and self._stopping:
+            call.answer.set_exception(ActorGoneError(f"{self.spec.label} was stopped"))
+            return None
+        return call
+
+    def _start(self) -> ActorProcess:
+        self._starts += 1
+        spec = self.spec
+        process = ActorProcess(spec, self._environment)
+        with self._lock:
+            self._process = process
+            stopping = self._stopping
+        if stopping:
+            process.kill()
+        process.wait_until_ready(spec.start_timeout_seconds)
+        logger.info("%s is ready (process %d)", spec.label, process.pid)
+        return process
+
+    def _make(self, call: _Call) -> bytearray:
+        """Makes a call, on a new process if the old one dies under it.
+
+        Raises:
+            ActorDiedError: It died under each try.
+            ActorStartError: A new process did not come up.
+            _NotAgainError: There is no process, and may be none any more; the call was not begun.
+        """
+        for attempt in range(1, MAX_CALL_TRIES + 1):
+            process = self._process
+            try:
+                if process is None:
+                    process = self._restart()
+                return process.call(call.parts)
+            except ActorDiedError as error:
+                self._process, self._last_death = None, str(error)
+                logger.warning("%s (call %d of %d)", error, attempt, MAX_CALL_TRIES)
+                if attempt == MAX_CALL_TRIES or self._stopping:
+                    raise
+            except _NotAgainError as error:
+                if attempt > 1:
+                    raise ActorDiedError(str(error)) from error
+                raise
+        raise ActorDiedError(self._last_death)
+
+    def _restart(self) -> ActorProcess:
+        if self._starts > self.spec.max_restarts:
+            raise _NotAgainError(
+                f"{self._last_death}\n{self.spec.label} was replaced {self.spec.max_restarts} times, and is not again"
+            )
+        self._report("restarting", self.spec, "", b"")
+        return self._start()
+
+    def _end(self, reason: str, error: bytes = b"") -> None:
+        with self._lock:
+            self._gone = True
+            stopping = self._stopping
+        with contextlib.suppress(queue.Empty):
+            while True:
+                call = self._calls.get_nowait()
+                if call is not None:
+                    call.answer.set_exception(ActorGoneError(reason or f"{self.spec.label} was stopped"))
+        if not stopping:
+            logger.warning("%s", reason)
+            self._report("failed", self.spec, reason, error)
+
+
+class ActorHost:
+    """All actors of this worker. Its methods are called on the event loop."""
+
+    def __init__(self, *, worker_id: str, gpus: float, code: WorkerCode) -> None:
+        self._worker_id = worker_id
+        self._gpus = gpus
+        self._code = code
+        self._actors: dict[str, HostedActor] = {}
+        self._wanted: dict[str, ActorSpec] = {}
+        self._address = ""
+        self._loop = asyncio.get_running_loop()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def bind(self, address: str) -> None:
+        """Names the address at which other workers reach this one's control server."""
+        self._address = address
+
+    def on_command(self, command: ActorCommand) -> None:
+        """What the driver or another worker asks for."""
+        if command.kind == "start":
+            spec = ActorSpec.decode(command.payload)
+            there = self._wanted.get(command.actor_id)
+            if there is None or there.generation < spec.generation:  # else the request was repeated
+                self._wanted[command.actor_id] = spec
+                self._keep(self._start(command.actor_id, spec))
+        elif command.kind == "stop":
+            self._wanted.pop(command.actor_id, None)
+            actor = self._actors.pop(command.actor_id, None)
+            if actor is not None:
+                actor.stop()
+        else:
+            self._keep(self._answer(command))
+
+    def find(self, actor_id: str) -> HostedActor | None:
+        """The actor of this id, if it is here and takes calls."""
+        actor = self._actors.get(actor_id)
+        return None if actor is None or actor.gone else actor
+
+    def close(self, timeout_seconds: float = STOP_SECONDS) -> None:
+        """Kills all actors and waits for their ends. Blocks."""
+        actors = list(self._actors.values())
+        self._actors.clear()
+        self._wanted.clear()
+        for actor in actors:
+            actor.kill()
+        end = time.monotonic() + timeout_seconds
+        for actor in actors:
+            actor.join(max(0.0, end - time.monotonic()))
+
+    async def _start(self, actor_id: str, spec: ActorSpec) -> None:
+        there = self._actors.pop(actor_id, None)
+        if there is not None:
+            there.kill()
+
+        def report(event: str, spec: ActorSpec, message: str, error: bytes) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed: the worker ends
+                self._loop.call_soon_threadsafe(self._tell, actor_id, event, spec, message, error)
+
+        try:
+            await self._code.ensure(spec.code)
+            environment = {**os.environ, **device_environment(os.environ, self._gpus, spec.gpu_devices)}
+        except DaftK8sError as error:
+            self._tell(actor_id, "failed", spec, f"{spec.label} cannot be started on {self._worker_id}: {error}", b"")
+            return
+        if self._wanted.get(actor_id) is not spec:
+            return  # stopped meanwhile
+        self._actors[actor_id] = HostedActor(spec, environment, report)
+
+    def _tell(self, actor_id: str, event: str, spec: ActorSpec, message: str, error: bytes) -> None:
+        actor = self._actors.get(actor_id)
+        if event == "failed":
+            if self._wanted.get(actor_id) is spec:
+                del self._wanted[actor_id]
+            if actor is not None and actor.spec is spec:
+                del self._actors[actor_id]
+        news = pickle.dumps((event, spec.generation, self._address, message, error))
+        self._keep(_tell_driver(f"{CALL_PREFIX}/news/{actor_id}", news))
+
+    async def _answer(self, command: ActorCommand) -> None:
+        actor = self.find(command.actor_id)
+        if actor is None:
+            command.fail(f"{self._worker_id} does not host the actor {command.actor_id}")
+            return
+        try:
+            answer = await asyncio.wrap_future(actor.call([command.payload]))
+        except Exception as error:
+            command.fail(str(error))
+        else:
+            command.reply(bytes(answer))
+
+    def _keep(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+async def _tell_driver(target: str, news: bytes) -> None:
+    try:
+        await call_driver(target, news)
+    except DriverCallError as error:
+        logger.warning("the driver could not be told of an actor: %s", error)

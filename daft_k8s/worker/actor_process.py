@@ -1,0 +1,158 @@
+"""The process of one actor, as the worker sees it: start, call, stop."""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+
+from daft_k8s.actor_messages import ActorSpec, Answer, Buffer, decode_message
+from daft_k8s.errors import DaftK8sError
+from daft_k8s.worker import actor_channel
+
+_LINES_KEPT = 20
+_REAP_SECONDS = 10.0
+_SLICE_SECONDS = 0.5
+
+
+class ActorDiedError(DaftK8sError):
+    """An actor's process ended although nobody told it to; the message says how, with its last lines."""
+
+
+class ActorStartError(DaftK8sError):
+    """An actor did not come up. `error` is what its constructor raised, pickled; empty if it raised nothing."""
+
+    def __init__(self, message: str, error: bytes = b"") -> None:
+        super().__init__(message)
+        self.error = error
+
+
+class ActorProcess:
+    """One process. Its methods block; they are called by one thread, `kill` by any.
+
+    The thread that makes it must live as long as the process: Linux kills the child of a thread that ends.
+    """
+
+    def __init__(self, spec: ActorSpec, environment: Mapping[str, str]) -> None:
+        self._label = spec.label
+        self._sock, theirs = socket.socketpair()
+        self._lines: collections.deque[str] = collections.deque(maxlen=_LINES_KEPT)
+        self._stopping = False
+        with theirs:
+            command = [sys.executable, "-m", "daft_k8s.worker.actor", str(theirs.fileno()), str(os.getpid())]
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                env=dict(environment),
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,  # what the actor starts can be killed with it
+            )
+        self._reader = threading.Thread(target=self._pass_on_output, name=f"output of {spec.label}", daemon=True)
+        self._reader.start()
+        with contextlib.suppress(OSError):
+            actor_channel.send(self._sock, [spec.encode()])
+
+    @property
+    def pid(self) -> int:
+        """The process' id."""
+        return self._process.pid
+
+    def wait_until_ready(self, timeout_seconds: float) -> None:
+        """Waits for the constructor; the process is gone if it fails.
+
+        Raises:
+            ActorStartError: The constructor raised, exited, or took too long.
+        """
+        self._sock.settimeout(timeout_seconds)
+        try:
+            data = actor_channel.receive(self._sock)
+        except TimeoutError:
+            self.kill()
+            raise ActorStartError(
+                f"the constructor of {self._label} was not done after {timeout_seconds:g} s{self._last_lines()}"
+            ) from None
+        self._sock.settimeout(None)
+        if data is None:
+            raise ActorStartError(f"the process of {self._label} {self._how_it_ended()} in its constructor")
+        answer = Answer(*decode_message(data))
+        if answer.kind == "error":
+            self._close()
+            raise ActorStartError(f"the constructor of {self._label} failed:\n{answer.message}", answer.error)
+
+    def call(self, parts: Sequence[Buffer]) -> bytearray:
+        """Makes one call; returns the message of its answer.
+
+        Raises:
+            ActorDiedError: The process died, before or during the call.
+        """
+        with contextlib.suppress(OSError):  # the answer that does not come tells
+            actor_channel.send(self._sock, parts)
+        data = actor_channel.receive(self._sock)
+        if data is None:
+            raise ActorDiedError(f"the process of {self._label} {self._how_it_ended()}")
+        return data
+
+    def stop(self, timeout_seconds: float) -> None:
+        """Lets the process end by itself, and kills it if it takes too long."""
+        self._stopping = True
+        with contextlib.suppress(OSError):
+            self._sock.shutdown(socket.SHUT_RDWR)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(timeout_seconds)
+        self.kill()
+        self._close()
+
+    def kill(self) -> None:
+        """Ends the process, and what it has started, at once."""
+        self._stopping = True
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+
+    def _close(self) -> None:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(_REAP_SECONDS)
+        self.kill()
+        self._sock.close()
+        self._reader.join(_SLICE_SECONDS)
+
+    def _how_it_ended(self) -> str:
+        end = time.monotonic() + _REAP_SECONDS
+        while self._process.poll() is None and time.monotonic() < end:
+            # It has closed its socket, so it is about to be gone.
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(_SLICE_SECONDS)
+        self._close()
+        code = self._process.returncode
+        if code is None:
+            how = "closed its connection"
+        elif code < 0:
+            hint = "; out of memory?" if code == -signal.SIGKILL else ""
+            how = f"was killed by {signal.Signals(-code).name}{hint}"
+        else:
+            how = f"exited with code {code}"
+        return how + self._last_lines()
+
+    def _last_lines(self) -> str:
+        lines = list(self._lines)
+        return "; its last lines:\n  " + "\n  ".join(lines) if lines else ""
+
+    def _pass_on_output(self) -> None:
+        output = self._process.stdout
+        if output is None:
+            return
+        with output:
+            for raw in output:
+                line = raw.decode(errors="replace").rstrip("\n")
+                self._lines.append(line)
+                with contextlib.suppress(Exception):  # a closed stderr must not stop the actor by a full pipe
+                    sys.stderr.write(f"[{self._label}] {line}\n")
+                    sys.stderr.flush()
