@@ -18,6 +18,9 @@ DEMO_ARGS ?=
 BENCH_ARGS ?=
 PYTEST_ARGS ?=
 DAFT_SOURCE ?=
+SECONDS ?= 300
+RAY ?=
+DIFFERENTIAL_ARGS ?=
 
 # --locked in CI: a lock file that does not fit is an error there, and is mended on a developer's machine.
 CARGO_FLAGS := $(if $(CI),--locked,)
@@ -76,8 +79,8 @@ wheel: $(STAMPS)/venv ## Build a wheel for this platform into dist/
 
 # pytest comes last, so that its closing line is the run's; it prints what the other steps have skipped.
 .PHONY: test
-test: begin-skips lint-fast test-rust build ## Quick checks, then the Rust, unit and local tests
-	@SKIPPED_CHECKS_FILE=$(STAMPS)/skipped $(PY) -m pytest $(wildcard tests/unit tests/local) $(PYTEST_ARGS)
+test: begin-skips lint-fast test-rust build ## Quick checks, then the Rust, unit, local and differential tests
+	@SKIPPED_CHECKS_FILE=$(STAMPS)/skipped $(PY) -m pytest $(wildcard tests/unit tests/local tests/differential) $(PYTEST_ARGS)
 
 .PHONY: begin-skips
 begin-skips:
@@ -98,6 +101,10 @@ test-local: build ## Python tests with local worker processes
 .PHONY: test-integration
 test-integration: build ## Python tests on a Kubernetes cluster, and of the chart (needs helm)
 	@$(PY) -m pytest tests/integration tests/unit/chart $(PYTEST_ARGS)
+
+.PHONY: differential
+differential: build ## Random pipelines here and on native Daft, for SECONDS=300 (RAY=a Python with daft[ray], to ask it too)
+	@$(PY) -m tests.differential.run --seconds $(SECONDS) $(if $(RAY),--ray $(RAY)) $(DIFFERENTIAL_ARGS)
 
 .PHONY: conformance
 conformance: build ## Daft's own tests on this runner (DAFT_SOURCE=path of a checkout of Daft)

@@ -1,0 +1,24 @@
+"""A fixed number of random pipelines, the same in every run: this runner's answers are those of the native one.
+
+`make differential SECONDS=600` draws others for as long as you like. Not covered: large data, actors, lost workers.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.differential.engines import Engines
+from tests.differential.run import Run
+
+SEEDS = range(16)
+PIPELINES = 50
+FEWEST_EQUAL = 25
+"""Of each fifty; else the generator draws too much that Daft refuses, and the test shows little."""
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_random_pipelines_answer_as_they_do_on_the_native_runner(engines: Engines, seed: int) -> None:
+    run = Run(engines)
+    run.batch(seed, PIPELINES)
+    assert not run.differences, run.differences[0]
+    assert run.outcomes["equal"] >= FEWEST_EQUAL, run.outcomes
