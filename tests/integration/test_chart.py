@@ -189,3 +189,8 @@ def test_the_api_server_takes_every_object_as_it_is(
     )
     assert done.returncode == 0, done.stderr
     assert "Warning" not in done.stderr, done.stderr  # `restricted` warns, it does not refuse a Job's template
+
+
+def test_the_api_server_takes_the_plain_job_of_the_examples(empty_namespace: Namespace) -> None:
+    example = CHART.parents[1] / "examples" / "workflows" / "kubectl.yaml"
+    empty_namespace.kubectl("apply", "--dry-run=server", "--validate=strict", "-f", str(example))

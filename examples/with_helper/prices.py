@@ -1,0 +1,10 @@
+"""A module beside the script; it reaches the workers by itself."""
+
+from __future__ import annotations
+
+RATES = {"EUR": 1.0, "USD": 0.92, "GBP": 1.17}
+
+
+def in_euro(amount: float, currency: str) -> float:
+    """The amount in euro, rounded to cents."""
+    return round(amount * RATES[currency], 2)
