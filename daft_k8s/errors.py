@@ -31,6 +31,10 @@ class WorkerLostError(DaftK8sError):
     """A worker was lost and with it something that could not be run again; run the query again."""
 
 
+class ClusterError(DaftK8sError):
+    """The cluster cannot be reached or refuses something; the message has Kubernetes' own words and what to change."""
+
+
 class CodeError(DaftK8sError):
     """Code that tasks need is not on the workers and cannot be brought there; the message names it and says how."""
 

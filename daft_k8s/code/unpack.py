@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import lzma
 import os
 import stat
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +19,8 @@ from daft_k8s.code.selection import is_safe_path
 from daft_k8s.errors import CodeError
 
 _BLOCK_BYTES = 1 << 20
+_DAMAGED = (EOFError, NotImplementedError, RuntimeError, ValueError, lzma.LZMAError, zlib.error)
+"""What the modules for archives raise besides their own errors."""
 
 
 def read_manifest(manifest: bytes, digest: str) -> list[tuple[str, str, bool]]:
@@ -118,7 +122,7 @@ def _tar_members(path: str, name: str) -> Iterator[tuple[str, int, bool, IO[byte
                 if source is None:
                     raise _no_file(name, info.name)
                 yield info.name.removeprefix("./"), info.size, bool(info.mode & stat.S_IXUSR), source
-    except (tarfile.TarError, EOFError) as error:
+    except (tarfile.TarError, *_DAMAGED) as error:
         raise CodeError(f"{name} is neither a zip nor a tar that can be read: {error}") from error
 
 
@@ -127,7 +131,7 @@ def _zip(file: IO[bytes], name: str) -> Iterator[zipfile.ZipFile]:
     try:
         with zipfile.ZipFile(file) as archive:
             yield archive
-    except (zipfile.BadZipFile, NotImplementedError, EOFError) as error:
+    except (zipfile.BadZipFile, *_DAMAGED) as error:
         raise CodeError(f"{name} cannot be unpacked: {error}") from error
 
 

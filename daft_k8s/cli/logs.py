@@ -1,0 +1,137 @@
+"""`daft-k8s logs`."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import Sequence
+from contextlib import aclosing
+from typing import Any, NamedTuple
+
+import click
+
+from daft_k8s.cli import exit_codes
+from daft_k8s.cli.driver_job import RUN_LABEL
+from daft_k8s.cli.output import fail, output_option, reports_errors
+from daft_k8s.errors import ClusterError
+from daft_k8s.pods import names
+from daft_k8s.pods.console import Console, NotFoundError
+
+
+class Source(NamedTuple):
+    """A container whose log is wanted."""
+
+    name: str
+    """For people: "driver", "worker-0"."""
+    pod: str
+    container: str
+
+
+@click.command(name="logs")
+@click.argument("name")
+@click.option("-n", "--namespace", help="The namespace.")
+@click.option("--context", help="The context of the kubeconfig.")
+@click.option("-f", "--follow", is_flag=True, help="Go on until the Pods have ended.")
+@click.option("--worker", help="Only this worker, e.g. worker-0; or driver.")
+@click.option("--query", help="Only lines that name this query.")
+@click.option("--tail", type=int, help="Only the last lines of each Pod.")
+@output_option
+@reports_errors
+def command(
+    *,
+    name: str,
+    namespace: str | None,
+    context: str | None,
+    follow: bool,
+    worker: str | None,
+    query: str | None,
+    tail: int | None,
+    output: str,
+) -> None:
+    """Show the logs of a driver and its workers.
+
+    NAME is a run (as `daft-k8s run` prints it), a session, or the name of a driver's Pod.
+
+    \b
+    Examples:
+      daft-k8s logs -n jobs -f daft-job-3fa9c1
+      daft-k8s logs 4f1c09aa23b7 --worker worker-0 --tail 50
+    """
+    wanted = {"follow": "true"} if follow else {}
+    if tail is not None:
+        wanted["tailLines"] = str(tail)
+
+    async def main() -> int:
+        async with Console(context=context, namespace=namespace) as console:
+            sources = [item for item in await find_sources(console, name) if worker in (None, item.name)]
+            printer = _Printer(output, query, prefixed=len(sources) > 1)
+            await asyncio.gather(*(_copy(console, source, wanted, printer) for source in sources))
+            return len(sources)
+
+    if not asyncio.run(main()):
+        which = f" with the worker {worker}" if worker else ""
+        fail(
+            f"there is no run, session or driver {name!r}{which}; `daft-k8s status` lists sessions",
+            exit_codes.NOT_FOUND,
+        )
+
+
+async def find_sources(console: Console, name: str) -> list[Source]:
+    """The driver and the workers of a run, a session or a driver's Pod."""
+    workers = await console.items("/api/v1/{ns}/pods", f"{names.ROLE_LABEL}={names.WORKER_ROLE}")
+    drivers = await console.items("/api/v1/{ns}/pods", f"{RUN_LABEL}={name}")
+    if not drivers:
+        of_session = [pod for pod in workers if pod["metadata"].get("labels", {}).get(names.SESSION_LABEL) == name]
+        driver = next((owner for pod in of_session for owner in _owners(pod)), name)
+        try:
+            drivers = [await console.get(f"/api/v1/{{ns}}/pods/{driver}")]
+        except NotFoundError:
+            return _workers(of_session)
+    driver_names = {pod["metadata"]["name"] for pod in drivers}
+    owned = [pod for pod in workers if driver_names & set(_owners(pod))]
+    return [*(_driver(pod) for pod in drivers), *_workers(owned)]
+
+
+def _owners(pod: dict[str, Any]) -> list[str]:
+    return [str(owner["name"]) for owner in pod["metadata"].get("ownerReferences") or () if owner.get("kind") == "Pod"]
+
+
+def _driver(pod: dict[str, Any]) -> Source:
+    containers = [str(item["name"]) for item in pod["spec"]["containers"]]
+    named = [container for container in containers if container in ("driver", "main")]
+    return Source("driver", pod["metadata"]["name"], (named or containers)[0])
+
+
+def _workers(pods: Sequence[dict[str, Any]]) -> list[Source]:
+    return [
+        Source(pod["metadata"]["labels"].get(names.WORKER_LABEL, ""), pod["metadata"]["name"], names.CONTAINER)
+        for pod in sorted(pods, key=lambda pod: str(pod["metadata"]["name"]))
+    ]
+
+
+async def _copy(console: Console, source: Source, query: dict[str, str], printer: _Printer) -> None:
+    lines = console.lines(f"/api/v1/{{ns}}/pods/{source.pod}/log", container=source.container, **query)
+    try:
+        async with aclosing(lines):
+            async for line in lines:
+                printer.line(source, line)
+    except ClusterError as error:
+        click.echo(f"({source.name}) no log: {error}", err=True)
+
+
+class _Printer:
+    def __init__(self, output: str, query: str | None, *, prefixed: bool) -> None:
+        self._json = output == "json"
+        self._query = query
+        self._prefixed = prefixed
+
+    def line(self, source: Source, line: str) -> None:
+        if self._query is not None and self._query not in line:
+            return
+        if self._json:
+            line = json.dumps({"source": source.name, "pod": source.pod, "line": line})
+        elif self._prefixed:
+            line = f"({source.name}) {line}"
+        sys.stdout.write(line + "\n")
+        sys.stdout.flush()

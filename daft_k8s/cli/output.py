@@ -1,0 +1,78 @@
+"""What a command prints: text for people, or JSON for programs; notes and errors go to stderr."""
+
+from __future__ import annotations
+
+import functools
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NoReturn, TypeVar
+
+import click
+
+from daft_k8s.cli import exit_codes
+from daft_k8s.errors import DaftK8sError
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+output_option = click.option(
+    "--output",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="Text for people, or JSON for programs.",
+)
+
+
+def print_json(value: object) -> None:
+    click.echo(json.dumps(value, indent=2, default=str))
+
+
+def print_table(head: Sequence[str], lines: Sequence[Sequence[object]]) -> None:
+    """Columns as wide as they must be."""
+    table = [list(head), *[[_cell(cell) for cell in line] for line in lines]]
+    widths = [max(len(line[column]) for line in table) for column in range(len(head))]
+    for line in table:
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+def print_rows(output: str, rows: Sequence[Mapping[str, object]], columns: Sequence[str], nothing: str) -> None:
+    """Rows as a table or as JSON; `nothing` is what people read if there are none."""
+    if output == "json":
+        print_json(rows)
+    elif rows:
+        print_table(
+            [column.upper() for column in columns], [[row.get(column, "") for column in columns] for row in rows]
+        )
+    else:
+        click.echo(nothing)
+
+
+def note(text: str) -> None:
+    """A line for people that is no part of the result."""
+    click.echo(text, err=True)
+
+
+def fail(text: str, code: int) -> NoReturn:
+    """Ends the command with an error."""
+    click.echo(f"{click.style('error:', fg='red', bold=True)} {text}", err=True)
+    sys.exit(code)
+
+
+def reports_errors(command: Command) -> Command:
+    """Turns errors of daft_k8s into a message and an exit code."""
+
+    @functools.wraps(command)
+    def run(*arguments: Any, **options: Any) -> Any:
+        try:
+            return command(*arguments, **options)
+        except DaftK8sError as error:
+            fail(str(error), exit_codes.code_of(error))
+        except KeyboardInterrupt:
+            fail("interrupted", exit_codes.INTERRUPTED)
+
+    return run  # type: ignore[return-value]
+
+
+def _cell(value: object) -> str:
+    return "" if value is None else str(value)

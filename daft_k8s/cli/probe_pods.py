@@ -1,0 +1,71 @@
+"""The test Pods of `daft-k8s doctor`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from daft_k8s.pods import names
+
+if TYPE_CHECKING:
+    from daft_k8s.config import Configuration
+
+CONTAINER = "probe"
+_DEADLINE_SECONDS = 90
+
+
+def probe_pod(
+    name: str, configuration: Configuration, service_account: str, role: str, arguments: list[str]
+) -> dict[str, Any]:
+    """A small Pod that runs Python code, is placed as a worker is, and passes the Pod Security level `restricted`.
+
+    Args:
+        name: Its name.
+        configuration: What workers would be.
+        service_account: Whose rights it has.
+        role: "worker" or "driver", for NetworkPolicies.
+        arguments: The source of the program and its arguments.
+    """
+    container = {
+        "name": CONTAINER,
+        "image": configuration.image,
+        "imagePullPolicy": configuration.image_pull_policy,
+        "command": ["python", "-c", *arguments],
+        "resources": {
+            "requests": {"cpu": "50m", "memory": "64Mi"},
+            "limits": {"cpu": "500m", "memory": "128Mi"},
+        },
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+    }
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {
+            "name": name,
+            "labels": {
+                **configuration.labels,
+                names.ROLE_LABEL: role,
+                names.SESSION_LABEL: name.rpartition("-")[0],
+                names.MANAGED_BY_LABEL: names.MANAGED_BY,
+            },
+        },
+        "spec": {
+            "restartPolicy": "Never",
+            "activeDeadlineSeconds": _DEADLINE_SECONDS,
+            "terminationGracePeriodSeconds": 1,
+            "serviceAccountName": service_account,
+            "securityContext": {
+                "runAsNonRoot": True,
+                "runAsUser": 10001,
+                "runAsGroup": 10001,
+                "seccompProfile": {"type": "RuntimeDefault"},
+            },
+            "imagePullSecrets": [{"name": secret} for secret in configuration.image_pull_secrets],
+            "nodeSelector": dict(configuration.node_selector),
+            "tolerations": [dict(item) for item in configuration.tolerations],
+            "containers": [container],
+        },
+    }

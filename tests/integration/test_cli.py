@@ -1,0 +1,170 @@
+"""The command `daft-k8s` and code shipping, on a real cluster, as somebody outside it uses them."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.integration.cluster import Namespace, wait_until
+
+TIMEOUT_SECONDS = 110
+SIZE = ["-w", "2", "--worker-cpu", "0.5", "--worker-memory", "512Mi"]
+DRIVER = ["--service-account", "driver", "--driver-cpu", "100m", "--driver-memory", "1Gi"]
+
+SCRIPT = """
+import sys
+import daft
+import helper
+from pkg.inner import ADD
+
+@daft.func
+def both(x: int) -> int:
+    import os
+    return helper.twice(x) + ADD
+
+if __name__ == "__main__":
+    df = daft.from_pydict({"x": [1, 2, 3]}).into_partitions(3)
+    print("RESULT", sorted(df.select(both(df["x"])).to_pydict()["x"]), sys.argv[1:], flush=True)
+    if "--hang" in sys.argv:
+        import time
+        time.sleep(300)
+    sys.exit(7)
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    (tmp_path / "pkg").mkdir()
+    (tmp_path / "pkg" / "__init__.py").write_text("")
+    (tmp_path / "pkg" / "inner.py").write_text("ADD = 10\n")
+    (tmp_path / "helper.py").write_text("def twice(x): return 2 * x\n")
+    (tmp_path / "job.py").write_text(SCRIPT)
+    return tmp_path
+
+
+def command(namespace: Namespace, name: str, *arguments: str) -> list[str]:
+    where = ["-n", namespace.name]
+    if name in ("run", "sql", "doctor"):
+        where += ["--image", namespace.image, *SIZE]
+    return [sys.executable, "-m", "daft_k8s.cli", name, *where, *arguments]
+
+
+def call(namespace: Namespace, name: str, *arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command(namespace, name, *arguments),
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_SECONDS,
+        env={**os.environ, "PYTHONPATH": os.getcwd()},
+    )
+
+
+def left_over(namespace: Namespace) -> list[str]:
+    kinds = "jobs,pods,configmaps,secrets"
+    names = namespace.kubectl("get", kinds, "-l", "app.kubernetes.io/managed-by=daft-k8s", "-o", "name").split()
+    return [name for name in names if "/driver-" not in name]
+
+
+def test_a_script_with_its_modules_runs_as_a_job_and_leaves_nothing(namespace: Namespace, project: Path) -> None:
+    begin = time.monotonic()
+    ended = call(namespace, "run", *DRIVER, "job.py", "--day", "1", folder=project)
+    print(f"{time.monotonic() - begin:.1f} s from the command to its end")
+    assert ended.returncode == 7, ended.stdout + ended.stderr
+    assert "RESULT [12, 14, 16] ['--day', '1']" in ended.stdout
+    assert "ships 4 files" in ended.stderr
+    wait_until(lambda: left_over(namespace) == [], 30, "everything of the run is gone")
+
+
+def test_ctrl_c_cancels_the_run_and_removes_it(namespace: Namespace, project: Path) -> None:
+    process = subprocess.Popen(
+        command(namespace, "run", *DRIVER, "job.py", "--hang"),
+        cwd=project,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.getcwd()},
+    )
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith("RESULT"):
+            break
+    run = next(
+        pod["metadata"]["labels"]["daft.io/run"]
+        for pod in json.loads(namespace.kubectl("get", "pods", "-l", "daft.io/run", "-o", "json"))["items"]
+    )
+    sessions = json.loads(call(namespace, "status", "--output", "json", folder=project).stdout)
+    assert [len(session["workers"]) for session in sessions if session["driver"].startswith(run)] == [2]
+    logs = call(namespace, "logs", run, "--worker", "driver", folder=project)
+    assert "RESULT [12, 14, 16]" in logs.stdout
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=TIMEOUT_SECONDS)
+    assert process.returncode == 130, errors
+    wait_until(lambda: left_over(namespace) == [], 30, "everything of the run is gone")
+
+
+def test_a_driver_pod_ships_its_modules_to_workers_once(namespace: Namespace) -> None:
+    driver = namespace.start(
+        """
+        import logging
+        from pathlib import Path
+        logging.basicConfig(level=logging.WARNING)
+        folder = Path("/tmp/project")
+        folder.mkdir()
+        (folder / "only_on_the_driver.py").write_text("X = 41")
+        (folder / "noise.bin").write_bytes(os.urandom(2_000_000))
+        session = use(working_dir=str(folder), log_level="INFO")
+
+        @daft.func
+        def answer(x: int) -> int:
+            import only_on_the_driver
+            return only_on_the_driver.X + (os.path.getsize("noise.bin") == 2_000_000) + x
+
+        df = daft.from_pydict({"x": [0] * 8}).into_partitions(8)
+        say(first=df.select(answer(df["x"])).to_pydict()["x"], again=df.select(answer(df["x"])).to_pydict()["x"])
+        """
+    )
+    facts = driver.finish()
+    assert facts["first"] == facts["again"] == [42] * 8
+
+
+def test_doctor_passes_on_a_healthy_namespace_and_finds_planted_faults(
+    empty_namespace: Namespace, tmp_path: Path
+) -> None:
+    account = ["--service-account", "driver"]
+    begin = time.monotonic()
+    healthy = call(empty_namespace, "doctor", *account, folder=tmp_path)
+    print(f"doctor took {time.monotonic() - begin:.1f} s")
+    assert healthy.returncode == 0, healthy.stdout + healthy.stderr
+
+    def problems(*arguments: str) -> dict[str, str]:
+        told = call(empty_namespace, "doctor", *arguments, "--output", "json", folder=tmp_path)
+        assert told.returncode == 1, told.stdout + told.stderr
+        found = json.loads(told.stdout)["findings"]
+        return {item["check"]: item["text"] + " " + item["fix"] for item in found if item["mark"] == "failed"}
+
+    assert "daft-k8s rbac" in problems("--service-account", "nobody")["service account"]
+    assert "cannot be pulled" in problems(*account, "--image", "localhost/daft-k8s:no-such-tag")["test Pod"]
+    empty_namespace.set_rules([{"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "watch"]}])
+    assert "may not create pods" in problems(*account)["rights"]
+    quota = {
+        "apiVersion": "v1",
+        "kind": "ResourceQuota",
+        "metadata": {"name": "none"},
+        "spec": {"hard": {"pods": "0"}},
+    }
+    empty_namespace.kubectl("create", "-f", "-", given=quota)
+    wait_until(
+        lambda: "hard" in json.loads(empty_namespace.kubectl("get", "quota", "none", "-o", "json")).get("status", {}),
+        20,
+        "the quota counts",
+    )
+    found = problems(*account)
+    assert "pods: 0 of 0 are used" in found["quota"] and "exceeded quota" in found["test Pod"]

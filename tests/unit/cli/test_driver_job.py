@@ -1,0 +1,74 @@
+"""The Job of a run, and its code in ConfigMaps; that a cluster takes them is shown in tests/integration/test_cli.py."""
+
+from __future__ import annotations
+
+import base64
+import os
+from pathlib import Path
+
+import pytest
+
+from daft_k8s.cli.driver_job import MAX_CODE_BYTES, PART_BYTES, RUN_LABEL, DriverJob, code_maps, job_manifest
+from daft_k8s.code.bundle import CodeBundle, make_bundle
+from daft_k8s.code.entry import unpack_parts
+from daft_k8s.code.selection import select_files
+from daft_k8s.config import load
+from daft_k8s.errors import CodeError
+
+OWNER = {"apiVersion": "batch/v1", "kind": "Job", "name": "x", "uid": "u"}
+LARGE = 1 << 30
+
+
+def make(root: Path, noise_bytes: int) -> CodeBundle:
+    root.mkdir(exist_ok=True)
+    (root / "job.py").write_text("print(1)\n")
+    (root / "noise").write_bytes(os.urandom(noise_bytes))
+    files = select_files(str(root), modules_only=False, size_limit_bytes=LARGE)
+    return make_bundle(str(root), files, size_limit_bytes=LARGE)
+
+
+def job(**options: object) -> DriverJob:
+    return DriverJob(name="My Job.v2", script="/x/job.py", arguments=("--a", "b"), service_account="d", suffix="abc123")
+
+
+def test_code_in_parts_arrives_whole(tmp_path: Path) -> None:
+    bundle = make(tmp_path / "p", 3 * PART_BYTES)
+    maps = code_maps(job(), bundle, OWNER)
+    assert len(maps) > 3
+    parts = tmp_path / "parts"
+    parts.mkdir()
+    for item in maps:
+        assert sum(len(text) for text in item["binaryData"].values()) < 1 << 20
+        assert item["metadata"]["ownerReferences"] == [OWNER]
+        for key, text in item["binaryData"].items():
+            (parts / key).write_bytes(base64.b64decode(text))
+    (tmp_path / "target").mkdir()
+    unpack_parts(parts, tmp_path / "target")
+    assert (tmp_path / "target" / "noise").read_bytes() == (tmp_path / "p" / "noise").read_bytes()
+    (parts / "archive-001").unlink()
+    with pytest.raises(CodeError):
+        unpack_parts(parts, tmp_path / "target2")
+
+
+def test_code_that_is_too_large_for_a_job_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CodeError, match=r"at most 8 MiB.*working_dir"):
+        code_maps(job(), make(tmp_path / "p", MAX_CODE_BYTES), OWNER)
+
+
+def test_the_job_runs_the_script_once_as_a_restricted_pod() -> None:
+    configuration = load({"allocation": "pod", "image": "x:1", "node_selector": {"a": "b"}})
+    manifest = job_manifest(job(), configuration, maps=2, environment={"DAFT_RUNNER": "k8s"}, keep=False)
+    pod = manifest["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    assert manifest["metadata"]["name"] == "daft-my-job-v2-abc123"
+    assert manifest["spec"]["template"]["metadata"]["labels"][RUN_LABEL] == "daft-my-job-v2-abc123"
+    assert manifest["spec"]["backoffLimit"] == 0
+    assert container["command"][-3:] == ["job.py", "--a", "b"]
+    assert {"name": "DAFT_RUNNER", "value": "k8s"} in container["env"]
+    assert container["securityContext"]["readOnlyRootFilesystem"] and pod["securityContext"]["runAsNonRoot"]
+    assert len(pod["volumes"][-1]["projected"]["sources"]) == 2
+    assert pod["nodeSelector"] == {"a": "b"}
+    assert "ttlSecondsAfterFinished" in manifest["spec"]
+    kept = job_manifest(job(), configuration, maps=0, environment={}, keep=True)
+    assert "ttlSecondsAfterFinished" not in kept["spec"]
+    assert [volume["name"] for volume in kept["spec"]["template"]["spec"]["volumes"]] == ["tmp", "code"]
