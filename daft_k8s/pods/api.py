@@ -6,6 +6,9 @@ Bodies go out and come back as plain JSON: the client's models cost time and mem
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import datetime
+import email.utils
 import json
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -51,6 +54,11 @@ class Api(Protocol):
     async def scale_stateful_set(self, namespace: str, name: str, replicas: int) -> None: ...
     async def delete_stateful_set(self, namespace: str, name: str) -> None: ...
     async def list_quotas(self, namespace: str) -> list[dict[str, Any]]: ...
+    async def create_lease(self, namespace: str, lease: dict[str, Any]) -> dict[str, Any]: ...
+    async def patch_lease(self, namespace: str, name: str, change: dict[str, Any]) -> None: ...
+    async def list_leases(self, namespace: str, selector: str) -> list[dict[str, Any]]: ...
+    async def delete_lease(self, namespace: str, name: str) -> None: ...
+    def now(self) -> datetime.datetime: ...
     async def may(self, namespace: str, group: str, resource: str, verb: str) -> bool: ...
     async def open_port(self, namespace: str, pod: str, port: int) -> Stream: ...
     async def close(self) -> None: ...
@@ -70,10 +78,13 @@ class KubernetesApi:
     def __init__(self, configuration: client.Configuration, default_namespace: str | None = None) -> None:
         configuration.connection_pool_maxsize = 0  # no limit: each connection to a Pod is one
         self.default_namespace = default_namespace
+        self._ahead = datetime.timedelta()
+        """How far the API server's clock is ahead of this machine's."""
         self._client = client.ApiClient(configuration)
         # Without its types: they promise models, where there are answers to be read.
         self._core: Any = client.CoreV1Api(self._client)
         self._apps: Any = client.AppsV1Api(self._client)
+        self._coordination: Any = client.CoordinationV1Api(self._client)
         self._authorization: Any = client.AuthorizationV1Api(self._client)
 
     @classmethod
@@ -194,6 +205,25 @@ class KubernetesApi:
         answer = await self._call("list resourcequotas", self._core.list_namespaced_resource_quota, namespace)
         return list(answer.get("items") or ())
 
+    async def create_lease(self, namespace: str, lease: dict[str, Any]) -> dict[str, Any]:
+        return await self._call("create leases", self._coordination.create_namespaced_lease, namespace, lease)
+
+    async def patch_lease(self, namespace: str, name: str, change: dict[str, Any]) -> None:
+        call = self._coordination.patch_namespaced_lease
+        await self._call("patch leases", call, name, namespace, change)
+
+    async def list_leases(self, namespace: str, selector: str) -> list[dict[str, Any]]:
+        call = self._coordination.list_namespaced_lease
+        return list((await self._call("list leases", call, namespace, label_selector=selector)).get("items") or [])
+
+    async def delete_lease(self, namespace: str, name: str) -> None:
+        """Deletes a Lease; that it is not there is no error."""
+        await self._delete("delete leases", self._coordination.delete_namespaced_lease, name, namespace)
+
+    def now(self) -> datetime.datetime:
+        """The API server's time, as of its last answer: this machine's clock may be wrong."""
+        return datetime.datetime.now(datetime.timezone.utc) + self._ahead
+
     async def may(self, namespace: str, group: str, resource: str, verb: str) -> bool:
         """Whether this process has a right; every account may ask that about itself."""
         kind, _, part = resource.partition("/")
@@ -233,11 +263,18 @@ class KubernetesApi:
             if error.status != 404:
                 raise
 
+    def _look_at_the_clock(self, date: str | None) -> None:
+        if date is not None:
+            with contextlib.suppress(ValueError):
+                there = email.utils.parsedate_to_datetime(date)
+                self._ahead = there - datetime.datetime.now(datetime.timezone.utc)
+
     async def _call(self, action: str, function: Any, *arguments: Any, **options: Any) -> dict[str, Any]:
         options.setdefault("_request_timeout", _CALL_SECONDS)
         try:
             response = await function(*arguments, _preload_content=False, **options)
             async with response:
+                self._look_at_the_clock(response.headers.get("Date"))
                 if not 200 <= response.status < 300:
                     raise await _error(action, response)
                 content = await response.json(content_type=None)

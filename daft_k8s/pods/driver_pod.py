@@ -6,9 +6,10 @@ import os
 import socket
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from daft_k8s.errors import ConfigurationError
+from daft_k8s.pods import driver_process, names
 from daft_k8s.pods.home import Home, Owner, driver_image
 from daft_k8s.pods.problems import ApiError
 
@@ -69,12 +70,25 @@ async def find_home(
     uid = None if pod is None else pod.get("metadata", {}).get("uid")
     # Only what lives in the owner's own namespace can be owned by it.
     owner = Owner(name, str(uid)) if uid and namespace == own else None
+    whose = _traces(pod, str(uid)) if pod is not None and uid else {}
     if configuration.image is not None:
-        return Home(namespace, configuration.image, owner=owner)
+        return Home(namespace, configuration.image, owner=owner, **whose)
     if pod is None:
         raise ConfigurationError(
             f"the driver's own Pod was not found (there is no Pod {name!r} in {own!r}), so its image, which workers "
             "use by default, is not known; set image, or the environment variable POD_NAME"
         )
     image, secrets = driver_image(pod)
-    return Home(namespace, image, secrets, owner)
+    return Home(namespace, image, secrets, owner, **whose)
+
+
+def _traces(pod: Mapping[str, Any], uid: str) -> dict[str, Any]:
+    """What tells the next driver of this Pod whether this one still lives."""
+    spec = pod.get("spec") or {}
+    others = [item for item in spec.get("initContainers") or () if item.get("restartPolicy") == "Always"]
+    containers = [*(spec.get("containers") or ()), *others, *(spec.get("ephemeralContainers") or ())]
+    return {
+        "labels": {names.DRIVER_POD_LABEL: names.label_value(uid)},
+        "annotations": {names.DRIVER_ANNOTATION: driver_process.identity()},
+        "driver_alone": len(containers) == 1,
+    }

@@ -40,6 +40,10 @@ class Home:
     owner: Owner | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
     """Of everything that the session makes."""
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    """Of its Pods and its Lease."""
+    driver_alone: bool = False
+    """Whether the driver's container is the only one of its Pod."""
     forwarded: bool = False
     """Whether the driver comes by port-forward, which arrives at a Pod's loopback address."""
 

@@ -161,7 +161,8 @@ class PodLauncher:
                 poll_seconds=self._poll_seconds,
             )
             loop = self._thread.loop
-            self._background = [loop.create_task(tracker.run()), loop.create_task(self._tick())]
+            work = (tracker.run(), self._tick(), self._objects.keep())
+            self._background = [loop.create_task(part) for part in work]
             for task in self._background:
                 task.add_done_callback(_report_death)
         return api, home
@@ -199,7 +200,8 @@ class PodLauncher:
         return await asyncio.shield(setup)
 
     async def _create(self, key: Key, api: Api, home: Home) -> None:
-        changes = await self._supply.provide(key, api, home)
+        # The home as it is now: its owner is another one if its Lease was lost and made again.
+        changes = await self._supply.provide(key, api, self._objects.home or home)
         if self._closed or not self._launches.is_wanted(key):
             await self._supply.withdraw(key)  # the request to stop overtook its creation
         self._apply(changes)

@@ -129,6 +129,7 @@ def _metadata(
         "karpenter.sh/do-not-disrupt": "true",
         "kubectl.kubernetes.io/default-container": names.CONTAINER,
         **configuration.annotations,
+        **home.annotations,
     }
     return {
         "name": names.pod_name(session_id, worker_id, launch_id),

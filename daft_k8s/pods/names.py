@@ -11,6 +11,10 @@ WORKER_LABEL = "daft.io/worker"
 LAUNCH_LABEL = "daft.io/launch"
 OWNER_LABEL = "daft.io/owner"
 """Whose it is, if the driver runs outside the cluster."""
+DRIVER_POD_LABEL = "daft.io/driver-pod"
+"""The uid of the Pod that the driver runs in."""
+DRIVER_ANNOTATION = "daft.io/driver-process"
+"""Which process of that Pod the driver is, as `driver_process` says it."""
 MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
 MANAGED_BY = "daft-k8s"
 OWN_PREFIX = "daft.io/"
@@ -40,6 +44,11 @@ def pod_name(session_id: str, worker_id: str, launch_id: int) -> str:
 
 def secret_name(session_id: str) -> str:
     """The name of the Secret that holds the session's token, and of the Service of a StatefulSet."""
+    return object_name(session_id)
+
+
+def lease_name(session_id: str) -> str:
+    """The name of the session's Lease."""
     return object_name(session_id)
 
 

@@ -35,10 +35,12 @@ class Missing:
         return f"{self.verb} {self.resource}{'.' + self.group if self.group else ''}"
 
 
+_LEASE_VERBS = ("create", "list", "patch", "delete")
 _ALWAYS = (
     Right("", "pods", ("create", "get", "list", "watch", "delete", "deletecollection"), ("deletecollection",)),
     Right("", "secrets", ("create", "delete")),
     Right("", "resourcequotas", ("list",), ("list",)),
+    Right("coordination.k8s.io", "leases", _LEASE_VERBS, _LEASE_VERBS),
 )
 _OUTSIDE = (
     # Websockets begin with a GET: Kubernetes asks for "get" up to 1.34, and for "create" after.

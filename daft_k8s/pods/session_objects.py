@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Coroutine
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from daft_k8s.errors import WorkerStartError
-from daft_k8s.pods import names, rights
+from daft_k8s.pods import lease, names, rights
 from daft_k8s.pods.driver_pod import own_namespace
 from daft_k8s.pods.manifest import session_secret
+from daft_k8s.pods.outside import who
 from daft_k8s.pods.problems import ApiError
-from daft_k8s.pods.stateful_set import set_name
+from daft_k8s.pods.sweep import remove_session, sweep_dead_sessions, sweep_predecessors
 
 if TYPE_CHECKING:
     from daft_k8s.config import Configuration
@@ -24,7 +26,6 @@ logger = logging.getLogger(__name__)
 
 END_GRACE_SECONDS = 5
 """For workers whose session has ended: they have been told already, and nobody waits for their tasks."""
-_END_ROUNDS = 3
 _DELETE_DELAYS_SECONDS = (0.5, 2.0, 5.0, 0.0)
 
 
@@ -58,6 +59,9 @@ class SessionObjects:
         """None: nobody has asked the cluster yet."""
         self.home: Home | None = None
         """None: it is not known yet."""
+        self._base: Home | None = None
+        """The home before the Lease became its owner."""
+        self._has_lease = False
 
     async def set_up(self) -> tuple[Api, Home]:
         """Finds the home and makes the session's Secret there. May be tried again after it failed.
@@ -68,22 +72,85 @@ class SessionObjects:
         """
         if self.api is None:
             self.api = await self._access.connect()
-        home = await self._find_home_or_explain(self.api)
-        await self._check_rights(self.api, home.namespace)
-        secret = session_secret(self._session_id, self._token, home)
+        base = await self._find_home_or_explain(self.api)
+        await self._check_rights(self.api, base.namespace)
+        await self._sweep(sweep_predecessors(self.api, base, self._session_id))
+        return self.api, await self._furnish(self.api, base)
+
+    async def keep(self) -> None:
+        """Sweeps what dead sessions left, then renews the session's Lease for as long as it lives. Never gives up."""
+        if self.api is None or self.home is None:
+            return
+        await self._sweep(sweep_dead_sessions(self.api, self.home.namespace))
+        while True:
+            await asyncio.sleep(lease.RENEW_SECONDS)
+            if self._has_lease:
+                await self._renew(self.api, self.home)
+
+    async def _renew(self, api: Api, home: Home) -> None:
+        try:
+            await api.patch_lease(home.namespace, names.lease_name(self._session_id), lease.renewal(api.now()))
+        except ApiError as error:
+            if error.status != 404:
+                logger.warning("the session's Lease could not be renewed: %s", error)
+                return
+            logger.warning(
+                "the session's Lease is gone, and what it owned goes too: somebody took the session for dead, perhaps "
+                "because this machine slept. It is made again, and its workers are started anew"
+            )
+            try:
+                await api.delete_secret(home.namespace, names.secret_name(self._session_id))
+                await self._furnish(api, home if self._base is None else self._base)
+            except ApiError as problem:
+                logger.warning("what the session needs in the cluster could not be made again: %s", problem)
+
+    async def _furnish(self, api: Api, base: Home) -> Home:
+        """Makes the Lease and the Secret; returns the home with its owner."""
+        self._base = base
+        found = await self._make_lease(api, base)
+        self._has_lease = found is not None
+        home = base if base.owner is not None or found is None else replace(base, owner=lease.owner(found))
         self.home = home
         try:
-            await self.api.create_secret(home.namespace, secret)
+            await api.create_secret(home.namespace, session_secret(self._session_id, self._token, home))
         except ApiError as error:
             if error.reason != "AlreadyExists":  # the answer to an earlier try was lost
                 raise
         if home.owner is None:
             logger.warning(
-                "the driver's Pod is not known, so nothing owns the workers: should the driver be killed, they exit "
-                "after orphan_timeout_seconds, and their Pods and the Secret %s stay",
+                "the driver's Pod is not known and the driver may not create leases, so nothing owns the workers: "
+                "should the driver be killed, they exit after orphan_timeout_seconds, and their Pods and the Secret "
+                "%s stay",
                 names.secret_name(self._session_id),
             )
-        return self.api, home
+        return home
+
+    async def _make_lease(self, api: Api, base: Home) -> dict[str, Any] | None:
+        """The session's Lease; None: there may be none, and it works without."""
+        wanted = lease.session_lease(
+            self._session_id,
+            base,
+            holder=who(),
+            orphan_timeout_seconds=self._configuration.orphan_timeout_seconds,
+            now=api.now(),
+        )
+        try:
+            return await api.create_lease(base.namespace, wanted)
+        except ApiError as error:
+            if error.reason == "AlreadyExists":
+                selector = f"{names.SESSION_LABEL}={names.label_value(self._session_id)}"
+                return next(iter(await api.list_leases(base.namespace, selector)), None)
+            if error.status != 403:
+                raise
+            logger.info("the session has no Lease: %s", error)
+            return None
+
+    async def _sweep(self, sweeping: Coroutine[Any, Any, list[str]]) -> None:
+        try:
+            await sweeping
+        except ApiError as error:
+            # It is a service to others, and the next session does it again.
+            logger.info("what dead sessions left could not be removed: %s", error)
 
     async def _find_home_or_explain(self, api: Api) -> Home:
         try:
@@ -142,30 +209,13 @@ class SessionObjects:
 
     def _what_is_left(self) -> str:
         if self.home is not None and self.home.owner is not None:
-            return "the cluster deletes them with the driver's Pod"
+            if self.home.owner.kind == "Pod":
+                return "the cluster deletes them with the driver's Pod"
+            return "the next session in the namespace removes them, once their Lease has run out"
         kinds = "pods,secrets" if self._configuration.allocation == "pod" else "statefulsets,services,pods,secrets"
         return f"delete them by hand: kubectl delete {kinds} -l {names.SESSION_LABEL}={self._session_id}"
 
     async def _delete_all(self) -> None:
-        if self.api is None or self.home is None:
-            return
-        namespace = self.home.namespace
-        if self._configuration.allocation == "statefulset":
-            # First: as long as it is there, its controller makes anew what is deleted.
-            await self.api.delete_stateful_set(namespace, set_name(self._session_id))
-            await self.api.delete_service(namespace, names.secret_name(self._session_id))
-        for _ in range(_END_ROUNDS):
-            try:
-                await self.api.delete_pods(namespace, self.selector, END_GRACE_SECONDS)
-            except ApiError as error:
-                if error.status != 403:  # the right to delete many at once is often not given; one by one, then
-                    raise
-            left = [pod for pod in (await self.api.list_pods(namespace, self.selector))[0] if not _is_going(pod)]
-            if not left:
-                break
-            await asyncio.gather(*(self.delete_pod(pod["metadata"]["name"], END_GRACE_SECONDS) for pod in left))
-        await self.api.delete_secret(namespace, names.secret_name(self._session_id))
-
-
-def _is_going(pod: Mapping[str, Any]) -> bool:
-    return bool(pod.get("metadata", {}).get("deletionTimestamp"))
+        if self.api is not None and self.home is not None:
+            session = names.label_value(self._session_id)
+            await remove_session(self.api, self.home.namespace, session, END_GRACE_SECONDS)

@@ -56,6 +56,9 @@ podTemplate: DAFT_K8S_POD_TEMPLATE
 - apiGroups: ['']
   resources: [resourcequotas]
   verbs: [list]
+- apiGroups: [coordination.k8s.io]
+  resources: [leases]
+  verbs: [create, list, patch, delete]
 {{- if eq .Values.workers.allocationMode "statefulset" }}
 - apiGroups: ['']
   resources: [services]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import datetime
 import threading
 from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -25,6 +26,8 @@ class FakeCluster:
     def __init__(self) -> None:
         self.pods: dict[str, dict[str, Any]] = {}
         self.secrets: dict[str, dict[str, Any]] = {}
+        self.leases: dict[str, dict[str, Any]] = {}
+        self.time = datetime.datetime(2026, 1, 1, tzinfo=datetime.timezone.utc)
         self.calls: list[str] = []
         self.problems: dict[str, list[ApiError]] = {}
         """By action: each is raised once, in order."""
@@ -94,12 +97,12 @@ class FakeCluster:
 
     async def delete_pods(self, namespace: str, selector: str, grace_seconds: int) -> None:
         self._called("deletecollection pods")
-        for name in list(self.pods):
+        for name in [name for name, pod in self.pods.items() if fits(pod, selector)]:
             self._delete(name)
 
     async def list_pods(self, namespace: str, selector: str) -> tuple[list[dict[str, Any]], str]:
         self._called("list pods")
-        return copy.deepcopy(list(self.pods.values())), str(self._version)
+        return [copy.deepcopy(pod) for pod in self.pods.values() if fits(pod, selector)], str(self._version)
 
     async def watch_pods(self, namespace: str, selector: str, version: str) -> AsyncGenerator[dict[str, Any], None]:
         queue: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
@@ -155,6 +158,31 @@ class FakeCluster:
         self._called("review rights")
         return f"{verb} {resource}" not in self.forbidden
 
+    async def create_lease(self, namespace: str, lease: dict[str, Any]) -> dict[str, Any]:
+        self._called("create leases")
+        with self._changed:
+            made = copy.deepcopy(lease)
+            made["metadata"]["uid"] = f"uid-{len(self.calls)}"
+            self.leases[made["metadata"]["name"]] = made
+            return copy.deepcopy(made)
+
+    async def patch_lease(self, namespace: str, name: str, change: dict[str, Any]) -> None:
+        self._called("patch leases")
+        if name not in self.leases:
+            raise ApiError("patch leases", 404, "not found")
+        self.leases[name]["spec"] |= change["spec"]
+
+    async def list_leases(self, namespace: str, selector: str) -> list[dict[str, Any]]:
+        self._called("list leases")
+        return [copy.deepcopy(lease) for lease in self.leases.values() if fits(lease, selector)]
+
+    async def delete_lease(self, namespace: str, name: str) -> None:
+        self._called("delete leases")
+        self.leases.pop(name, None)
+
+    def now(self) -> datetime.datetime:
+        return self.time
+
     async def open_port(self, namespace: str, pod: str, port: int) -> IdleStream:
         self._called("get pods/portforward")
         return IdleStream()
@@ -209,6 +237,12 @@ class FakeCluster:
                 raise problems.pop(0)
 
 
+def fits(item: dict[str, Any], selector: str) -> bool:
+    """Whether an object has the labels of a selector of the form "a=b,c=d"."""
+    labels = item["metadata"].get("labels") or {}
+    return all(labels.get(key) == value for key, _, value in (part.partition("=") for part in selector.split(",")))
+
+
 class IdleStream:
     """A connection to a Pod that says nothing."""
 
@@ -225,7 +259,7 @@ def make_launcher(
     cluster: FakeCluster, pool: Pool, *, poll_seconds: float = 30.0, forwarded: bool = False, **options: Any
 ) -> PodLauncher:
     async def home(_api: Any, _configuration: Configuration) -> Home:
-        return Home("jobs", "image", owner=Owner("driver", "uid"), forwarded=forwarded)
+        return Home("jobs", "image", owner=None if forwarded else Owner("driver", "uid"), forwarded=forwarded)
 
     async def connect() -> FakeCluster:
         return cluster

@@ -35,7 +35,7 @@ def test_the_documents_show_the_rules() -> None:
 
 def test_no_rule_gives_more_than_one_namespace_or_everything() -> None:
     assert "*" not in role_rules_text(STATEFUL_SET)
-    assert {rule["apiGroups"][0] for rule in role_rules(STATEFUL_SET)} == {"", "apps"}
+    assert {rule["apiGroups"][0] for rule in role_rules(STATEFUL_SET)} == {"", "apps", "coordination.k8s.io"}
 
 
 def test_optional_verbs_are_among_those_asked_for() -> None:
@@ -43,9 +43,9 @@ def test_optional_verbs_are_among_those_asked_for() -> None:
 
 
 def test_an_error_names_each_missing_right_and_the_role() -> None:
-    missing = [right for right in questions(STATEFUL_SET) if right.verb == "patch" or right.resource == "secrets"]
+    missing = [right for right in questions(STATEFUL_SET) if right.resource in ("secrets", "services")]
     text = explain_missing(missing, "jobs", STATEFUL_SET)
-    assert "may not create secrets, delete secrets, patch statefulsets.apps in the namespace 'jobs'" in text
+    assert "may not create secrets, delete secrets, create services, delete services in the namespace 'jobs'" in text
     assert 'resources: ["statefulsets"]' in text
 
 

@@ -1,0 +1,94 @@
+"""A session's Lease: the sign that its driver lives, and outside the cluster the owner of all that it has made. Pure.
+
+Its times are those of the API server, whoever writes or reads them: clocks of laptops differ by minutes.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from daft_k8s.pods import names
+from daft_k8s.pods.home import Owner
+
+if TYPE_CHECKING:
+    from daft_k8s.pods.home import Home
+
+API_VERSION = "coordination.k8s.io/v1"
+RENEW_SECONDS = 15.0
+DURATION_SECONDS = 30
+"""What a Lease promises: the next renewal, and one that is missed."""
+DEAD_AFTER_DURATIONS = 5
+"""How many times that a Lease may stay as it is before its session counts as dead: 150 s, more than
+`orphan_timeout_seconds`, so by then its workers have gone by themselves. An API server that is away renews nothing,
+and nobody can be swept meanwhile either."""
+
+
+def session_lease(session_id: str, home: Home, *, holder: str, orphan_timeout_seconds: float,
+                  now: datetime.datetime) -> dict[str, Any]:  # fmt: skip
+    """A session's Lease, new.
+
+    Args:
+        session_id: The session.
+        home: Where it is; who owns it, if that is known.
+        holder: The driver, for people.
+        orphan_timeout_seconds: How long the session's workers live on without it; a Lease lasts longer.
+        now: The API server's time.
+    """
+    return {
+        "apiVersion": API_VERSION,
+        "kind": "Lease",
+        "metadata": {
+            "name": names.lease_name(session_id),
+            "namespace": home.namespace,
+            "labels": {
+                **home.labels,
+                names.SESSION_LABEL: names.label_value(session_id),
+                names.MANAGED_BY_LABEL: names.MANAGED_BY,
+            },
+            "annotations": dict(home.annotations),
+            **({} if home.owner is None else {"ownerReferences": [home.owner.reference()]}),
+        },
+        "spec": {
+            "holderIdentity": holder,
+            "leaseDurationSeconds": max(DURATION_SECONDS, -int(-orphan_timeout_seconds // DEAD_AFTER_DURATIONS)),
+            "acquireTime": _text(now),
+            **renewal(now)["spec"],
+        },
+    }
+
+
+def renewal(now: datetime.datetime) -> dict[str, Any]:
+    """The change that renews a Lease."""
+    return {"spec": {"renewTime": _text(now)}}
+
+
+def owner(lease: Mapping[str, Any]) -> Owner:
+    """The Lease as the owner of other objects."""
+    metadata = lease["metadata"]
+    return Owner(str(metadata["name"]), str(metadata["uid"]), "Lease", API_VERSION)
+
+
+def is_dead(lease: Mapping[str, Any], now: datetime.datetime) -> bool:
+    """Whether its session is: nobody has renewed it for a long time. What cannot be read is not dead."""
+    spec = lease.get("spec") or {}
+    renewed, seconds = _time(spec.get("renewTime")), spec.get("leaseDurationSeconds")
+    if renewed is None or not isinstance(seconds, int):
+        return False
+    return (now - renewed).total_seconds() > DEAD_AFTER_DURATIONS * max(DURATION_SECONDS, seconds)
+
+
+def _text(time: datetime.datetime) -> str:
+    return time.astimezone(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def _time(text: object) -> datetime.datetime | None:
+    if not isinstance(text, str):
+        return None
+    for form in ("%Y-%m-%dT%H:%M:%S.%fZ", "%Y-%m-%dT%H:%M:%SZ"):
+        try:
+            return datetime.datetime.strptime(text, form).replace(tzinfo=datetime.timezone.utc)
+        except ValueError:
+            continue
+    return None

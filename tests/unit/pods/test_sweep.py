@@ -1,0 +1,192 @@
+"""Which sessions are dead, and what goes with them; the cluster and its clock are in memory."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from daft_k8s.pods import driver_process, lease, names
+from daft_k8s.pods.home import Home, Owner
+from daft_k8s.pods.problems import ApiError
+from daft_k8s.pods.sweep import remove_session, sweep_dead_sessions, sweep_predecessors
+from tests.unit.allocation.fakes import Pool
+from tests.unit.pods.fake_cluster import FakeCluster, make_launcher
+
+HOME = Home("jobs", "image", labels={names.OWNER_LABEL: "ada.laptop"})
+
+
+def add_session(cluster: FakeCluster, session: str, *, age_seconds: float = 0, orphan_timeout_seconds: float = 120,
+                home: Home = HOME) -> None:  # fmt: skip
+    """Two workers, a Secret and a Lease that was renewed some time ago."""
+    then = cluster.time - datetime.timedelta(seconds=age_seconds)
+    made = lease.session_lease(
+        session, home, holder="ada.laptop", orphan_timeout_seconds=orphan_timeout_seconds, now=then
+    )
+    cluster.leases[names.lease_name(session)] = made
+    cluster.secrets[names.secret_name(session)] = {}
+    for worker in ("worker-0", "worker-1"):
+        labels = {**home.labels, names.SESSION_LABEL: session, names.ROLE_LABEL: names.WORKER_ROLE}
+        labels[names.MANAGED_BY_LABEL] = names.MANAGED_BY
+        name = names.pod_name(session, worker, 1)
+        cluster.pods[name] = {
+            "metadata": {"name": name, "labels": labels, "annotations": dict(home.annotations)},
+            "status": {"phase": "Succeeded"},
+        }
+
+
+def sessions(cluster: FakeCluster) -> set[str]:
+    """Those of which anything is left."""
+    pods = {pod["metadata"]["labels"][names.SESSION_LABEL] for pod in cluster.pods.values()}
+    return pods | {name.removeprefix("daft-") for name in (*cluster.secrets, *cluster.leases)}
+
+
+@pytest.fixture
+def cluster() -> FakeCluster:
+    return FakeCluster()
+
+
+def test_a_session_whose_lease_has_long_run_out_goes_with_all_it_made(cluster: FakeCluster) -> None:
+    add_session(cluster, "dead", age_seconds=151)
+    add_session(cluster, "alive", age_seconds=149)
+    assert asyncio.run(sweep_dead_sessions(cluster, "jobs")) == ["dead"]
+    assert sessions(cluster) == {"alive"}
+
+
+def test_a_session_whose_workers_wait_long_for_their_driver_is_not_dead_before_they_are(cluster: FakeCluster) -> None:
+    add_session(cluster, "patient", age_seconds=3600, orphan_timeout_seconds=3600)
+    assert asyncio.run(sweep_dead_sessions(cluster, "jobs")) == []
+    cluster.time += datetime.timedelta(seconds=5)
+    assert asyncio.run(sweep_dead_sessions(cluster, "jobs")) == ["patient"]
+
+
+@pytest.mark.parametrize("spec", [{}, {"renewTime": "once"}, {"renewTime": "2020-01-01T00:00:00Z"}])
+def test_what_cannot_be_read_is_not_dead(spec: dict[str, Any]) -> None:
+    assert not lease.is_dead({"spec": spec}, datetime.datetime.now(datetime.timezone.utc))
+
+
+def test_leases_of_others_are_left_alone(cluster: FakeCluster) -> None:
+    add_session(cluster, "dead", age_seconds=1000)
+    cluster.leases["daft-dead"]["metadata"]["labels"][names.MANAGED_BY_LABEL] = "somebody-else"
+    assert asyncio.run(sweep_dead_sessions(cluster, "jobs")) == []
+
+
+def test_the_lease_goes_last_so_that_a_sweep_that_fails_is_done_again(cluster: FakeCluster) -> None:
+    add_session(cluster, "dead", age_seconds=1000)
+    cluster.problems["delete secrets"] = [ApiError("delete secrets", 500, "etcd has no leader")]
+    with pytest.raises(ApiError):
+        asyncio.run(sweep_dead_sessions(cluster, "jobs"))
+    assert asyncio.run(sweep_dead_sessions(cluster, "jobs")) == ["dead"]
+    assert sessions(cluster) == set()
+
+
+def test_a_session_goes_where_only_pods_one_by_one_and_secrets_may_be_deleted(cluster: FakeCluster) -> None:
+    add_session(cluster, "s")
+    for action in ("deletecollection pods", "delete leases", "delete statefulsets.apps", "delete services"):
+        cluster.problems[action] = [ApiError(action, 403, "forbidden")]
+    asyncio.run(remove_session(cluster, "jobs", "s"))
+    assert not cluster.pods
+    assert not cluster.secrets
+
+
+# Former drivers of the same Pod.
+
+
+def home_of(process: str, *, alone: bool = True, pod: str = "uid-1") -> Home:
+    return Home(
+        "jobs",
+        "image",
+        owner=Owner("driver", pod),
+        labels={names.DRIVER_POD_LABEL: pod},
+        annotations={names.DRIVER_ANNOTATION: process},
+        driver_alone=alone,
+    )
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="drivers in Pods run on Linux")
+def test_the_session_of_a_process_that_has_ended_goes_and_that_of_one_that_lives_stays(cluster: FakeCluster) -> None:
+    own = driver_process.identity()
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
+        namespace = own.split(".")[2]
+        living = driver_process._describe(driver_process.PROC, other.pid, namespace)
+        gone = living.replace(f"{other.pid}.", f"{other.pid}.1", 1)  # its id, but not its start
+        add_session(cluster, "living", home=home_of(living))
+        add_session(cluster, "gone", home=home_of(gone))
+        add_session(cluster, "elsewhere", home=home_of(gone, pod="uid-2"))
+        add_session(cluster, "own", home=home_of(own))
+        assert asyncio.run(sweep_predecessors(cluster, home_of(own), "own")) == ["gone"]
+        other.kill()
+    assert sessions(cluster) == {"living", "elsewhere", "own"}
+    assert asyncio.run(sweep_predecessors(cluster, home_of(own), "own")) == ["living"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="drivers in Pods run on Linux")
+@pytest.mark.parametrize("alone", [True, False])
+def test_a_process_of_another_container_is_gone_only_if_there_can_be_no_other(alone: bool) -> None:
+    assert driver_process.is_gone(f"{os.getpid()}.123.42", alone=alone) is alone
+
+
+@pytest.mark.parametrize("text", ["", "1.2", "x.2.3"])
+def test_a_process_that_is_not_known_is_not_gone(text: str) -> None:
+    assert not driver_process.is_gone(text, alone=True)
+
+
+def test_where_processes_are_not_shown_nobody_is_gone(tmp_path: Path) -> None:
+    assert driver_process.identity(tmp_path) == ""
+    assert not driver_process.is_gone("1.2.3", alone=True, proc=tmp_path)
+
+
+# A session and its own Lease.
+
+
+def test_a_session_keeps_its_lease_and_makes_it_anew_if_somebody_has_taken_it(
+    cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease, "RENEW_SECONDS", 0.05)
+    launcher = make_launcher(cluster, Pool(), forwarded=True)
+    try:
+        launcher.launch("worker-0", 1)
+        cluster.wait_until(lambda: "daft-s1-worker-0-1" in cluster.pods)
+        [first] = cluster.pods["daft-s1-worker-0-1"]["metadata"]["ownerReferences"]
+        assert (first["kind"], first["apiVersion"], first["name"]) == ("Lease", "coordination.k8s.io/v1", "daft-s1")
+        cluster.time += datetime.timedelta(seconds=60)
+        renewals = cluster.calls.count("patch leases")
+        cluster.wait_until(lambda: cluster.calls.count("patch leases") >= renewals + 2)
+        assert cluster.leases["daft-s1"]["spec"]["renewTime"] == "2026-01-01T00:01:00.000000Z"
+        creations = cluster.calls.count("create secrets")
+        cluster.leases.clear()
+        cluster.wait_until(lambda: cluster.calls.count("create secrets") > creations)
+        launcher.launch("worker-0", 2)
+        cluster.wait_until(lambda: "daft-s1-worker-0-2" in cluster.pods)
+        [second] = cluster.pods["daft-s1-worker-0-2"]["metadata"]["ownerReferences"]
+        assert second["uid"] != first["uid"]
+    finally:
+        launcher.shutdown(5)
+    assert sessions(cluster) == set()
+
+
+def test_a_session_works_without_the_right_to_leases(cluster: FakeCluster) -> None:
+    cluster.problems["create leases"] = [ApiError("create leases", 403, "forbidden")]
+    cluster.problems["list leases"] = [ApiError("list leases", 403, "forbidden")]
+    launcher = make_launcher(cluster, Pool(), forwarded=True)
+    try:
+        launcher.launch("worker-0", 1)
+        cluster.wait_until(lambda: "daft-s1-worker-0-1" in cluster.pods)
+        assert "ownerReferences" not in cluster.pods["daft-s1-worker-0-1"]["metadata"]
+    finally:
+        launcher.shutdown(5)
+
+
+def test_a_session_sweeps_dead_ones_when_it_begins(cluster: FakeCluster) -> None:
+    add_session(cluster, "dead", age_seconds=1000)
+    launcher = make_launcher(cluster, Pool())
+    try:
+        cluster.wait_until(lambda: "dead" not in sessions(cluster))
+    finally:
+        launcher.shutdown(5)
