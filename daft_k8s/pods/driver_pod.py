@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from daft_k8s.errors import ConfigurationError
 from daft_k8s.pods import driver_process, names
-from daft_k8s.pods.home import Home, Owner, driver_image
+from daft_k8s.pods.home import Home, Owner, driver_image, driver_job
 from daft_k8s.pods.problems import ApiError
 
 if TYPE_CHECKING:
@@ -71,15 +71,16 @@ async def find_home(
     # Only what lives in the owner's own namespace can be owned by it.
     owner = Owner(name, str(uid)) if uid and namespace == own else None
     whose = _traces(pod, str(uid)) if pod is not None and uid else {}
+    job = "" if pod is None else driver_job(pod)
     if configuration.image is not None:
-        return Home(namespace, configuration.image, owner=owner, **whose)
+        return Home(namespace, configuration.image, owner=owner, job=job, **whose)
     if pod is None:
         raise ConfigurationError(
             f"the driver's own Pod was not found (there is no Pod {name!r} in {own!r}), so its image, which workers "
             "use by default, is not known; set image, or the environment variable POD_NAME"
         )
     image, secrets = driver_image(pod)
-    return Home(namespace, image, secrets, owner, **whose)
+    return Home(namespace, image, secrets, owner, job=job, **whose)
 
 
 def _traces(pod: Mapping[str, Any], uid: str) -> dict[str, Any]:

@@ -46,9 +46,18 @@ class Home:
     """Whether the driver's container is the only one of its Pod."""
     forwarded: bool = False
     """Whether the driver comes by port-forward, which arrives at a Pod's loopback address."""
+    job: str = ""
+    """What the driver runs in: its Job's name, else its Pod's; "" where neither is known."""
 
 
 FindHome = Callable[["Api", "Configuration"], Coroutine[Any, Any, Home]]
+
+
+def driver_job(pod: Mapping[str, Any]) -> str:
+    """The name of the Job that the driver's Pod belongs to, else the Pod's own."""
+    metadata = pod.get("metadata") or {}
+    labels = metadata.get("labels") or {}
+    return str(labels.get("batch.kubernetes.io/job-name") or labels.get("job-name") or metadata.get("name") or "")
 
 
 def driver_image(pod: Mapping[str, Any]) -> tuple[str, tuple[str, ...]]:

@@ -117,6 +117,7 @@ def _metadata(
     labels = {
         **configuration.labels,
         **home.labels,
+        names.JOB_LABEL: names.label_value(home.job or session_id),
         names.SESSION_LABEL: names.label_value(session_id),
         names.ROLE_LABEL: names.WORKER_ROLE,
         names.WORKER_LABEL: names.label_value(worker_id),

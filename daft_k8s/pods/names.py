@@ -6,6 +6,7 @@ import hashlib
 import re
 
 SESSION_LABEL = "daft.io/session"
+JOB_LABEL = "daft.io/job-id"
 ROLE_LABEL = "daft.io/role"
 WORKER_LABEL = "daft.io/worker"
 LAUNCH_LABEL = "daft.io/launch"

@@ -47,6 +47,7 @@ def test_a_workers_pod_is_what_the_documents_promise(namespace: Namespace) -> No
     wait_until(lambda: len(namespace.workers(session)) == 2, 20, "two workers")
     for pod in namespace.workers(session):
         assert pod["status"]["qosClass"] == "Guaranteed"
+        assert pod["metadata"]["labels"]["daft.io/job-id"] == driver.name
         assert pod["metadata"]["ownerReferences"][0]["name"] == driver.name
         assert pod["spec"]["containers"][0]["image"] == namespace.image
         assert not [volume for volume in pod["spec"]["volumes"] if "projected" in volume]  # no token

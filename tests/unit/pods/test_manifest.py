@@ -10,7 +10,7 @@ import pytest
 from daft_k8s.config import Configuration
 from daft_k8s.config.frozen import FrozenMap
 from daft_k8s.errors import ConfigurationError
-from daft_k8s.pods.home import Home, Owner, driver_image
+from daft_k8s.pods.home import Home, Owner, driver_image, driver_job
 from daft_k8s.pods.manifest import session_secret, worker_pod
 from daft_k8s.pods.names import session_selector
 from daft_k8s.worker.settings import WorkerSettings
@@ -143,6 +143,52 @@ def test_the_users_variables_and_labels_are_added() -> None:
     pod = make(env=FrozenMap({"AWS_REGION": "x"}), labels=FrozenMap({"team": "a"}))
     assert variables(pod)["AWS_REGION"] == "x"
     assert pod["metadata"]["labels"]["team"] == "a"
+
+
+def test_the_job_label_is_the_drivers_job_and_else_what_is_known() -> None:
+    def label(home: Home) -> str:
+        return str(make(home)["metadata"]["labels"]["daft.io/job-id"])
+
+    metadata = {"name": "nightly-x7k2p", "labels": {"batch.kubernetes.io/job-name": "nightly"}}
+    assert label(Home("jobs", "image", job=driver_job({"metadata": metadata}))) == "nightly"
+    assert label(Home("jobs", "image", job=driver_job({"metadata": {"name": "notebook-0"}}))) == "notebook-0"
+    assert label(Home("jobs", "image")) == "abc123"
+
+
+def test_workers_are_spread_over_nodes_and_a_template_adds_to_that() -> None:
+    zones = {"maxSkew": 1, "topologyKey": "topology.kubernetes.io/zone", "whenUnsatisfiable": "ScheduleAnyway"}
+    found = make(pod_template={"spec": {"topologySpreadConstraints": [zones]}})["spec"]["topologySpreadConstraints"]
+    assert [item["topologyKey"] for item in found] == ["kubernetes.io/hostname", "topology.kubernetes.io/zone"]
+    assert found[0]["whenUnsatisfiable"] == "ScheduleAnyway"  # a preference: one node is better than none
+    assert found[0]["labelSelector"]["matchLabels"].items() <= make()["metadata"]["labels"].items()
+
+
+def test_a_template_may_add_a_hook_before_the_stop_and_shared_memory() -> None:
+    hook = {"preStop": {"exec": {"command": ["sync"]}}}
+    mount = {"name": "shm", "mountPath": "/dev/shm"}
+    shm = {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": "1Gi"}}
+    worker = {"name": "worker", "lifecycle": hook, "volumeMounts": [mount]}
+    pod = make(pod_template={"spec": {"containers": [worker], "volumes": [shm]}})
+    assert container(pod)["lifecycle"] == hook
+    assert container(pod)["volumeMounts"][-1] == mount
+    assert pod["spec"]["volumes"][-1] == shm
+
+
+def test_probes_ask_the_control_port_by_grpc() -> None:
+    found = container(make())
+    for kind in ("startupProbe", "readinessProbe", "livenessProbe"):
+        assert found[kind]["grpc"] == {"port": 7777}
+        assert found[kind]["timeoutSeconds"] > 1
+
+
+def test_gpus_are_asked_for_under_the_name_that_nodes_give_them() -> None:
+    resources = container(make(worker_gpu=2, gpu_resource_name="nvidia.com/mig-1g.5gb"))["resources"]
+    assert resources["requests"]["nvidia.com/mig-1g.5gb"] == resources["limits"]["nvidia.com/mig-1g.5gb"] == "2"
+
+
+def test_annotations_of_the_user_may_replace_the_runners() -> None:
+    mine = {"cluster-autoscaler.kubernetes.io/safe-to-evict": "true"}
+    assert make(annotations=mine)["metadata"]["annotations"].items() >= mine.items()
 
 
 def test_a_template_adds_what_has_no_option() -> None:
