@@ -12,12 +12,14 @@ import email.utils
 import json
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import aiohttp
 from kubernetes_asyncio import client, config
 
 from daft_k8s.pods import kubeconfig
+from daft_k8s.pods.driver_pod import SERVICE_ACCOUNT_DIR
 from daft_k8s.pods.pod_stream import PodStream, open_stream
 from daft_k8s.pods.problems import ApiError, api_error
 
@@ -73,13 +75,24 @@ class KubernetesApi:
     Args:
         configuration: Where it is, and with which credentials.
         default_namespace: The namespace of the kubeconfig's context; None: it names none.
+        call_seconds: How long an answer may take.
+        silence_seconds: How long a watch may be silent.
     """
 
-    def __init__(self, configuration: client.Configuration, default_namespace: str | None = None) -> None:
+    def __init__(
+        self,
+        configuration: client.Configuration,
+        default_namespace: str | None = None,
+        *,
+        call_seconds: float = _CALL_SECONDS,
+        silence_seconds: float = _SILENCE_SECONDS,
+    ) -> None:
         configuration.connection_pool_maxsize = 0  # no limit: each connection to a Pod is one
         self.default_namespace = default_namespace
         self._ahead = datetime.timedelta()
         """How far the API server's clock is ahead of this machine's."""
+        self._call_seconds = call_seconds
+        self._silence_seconds = silence_seconds
         self._client = client.ApiClient(configuration)
         # Without its types: they promise models, where there are answers to be read.
         self._core: Any = client.CoreV1Api(self._client)
@@ -88,12 +101,23 @@ class KubernetesApi:
         self._authorization: Any = client.AuthorizationV1Api(self._client)
 
     @classmethod
-    def in_cluster(cls) -> KubernetesApi:
-        """The cluster that this process runs in; its token is read again as it is rotated."""
+    def in_cluster(cls, account: Path = SERVICE_ACCOUNT_DIR) -> KubernetesApi:
+        """The cluster that this process runs in; its token is read again, each minute, as it is rotated.
+
+        Args:
+            account: The folder with the service account's token and the cluster's certificate.
+
+        Raises:
+            ApiError: There is no such cluster, or no token.
+        """
         configuration = client.Configuration()
         load: Any = config.load_incluster_config
         try:
-            load(client_configuration=configuration)
+            load(
+                client_configuration=configuration,
+                token_filename=str(account / "token"),
+                cert_filename=str(account / "ca.crt"),
+            )
         except config.ConfigException as error:
             raise ApiError("find the cluster", 0, f"this Pod has no service account's token: {error}") from error
         return cls(configuration)
@@ -146,7 +170,7 @@ class KubernetesApi:
     async def watch_pods(self, namespace: str, selector: str, version: str) -> AsyncGenerator[dict[str, Any], None]:
         """Events as the API sends them, until the server ends the watch. A version too old is ApiError 410."""
         timeout = aiohttp.ClientTimeout(
-            total=_WATCH_SECONDS + 30, sock_connect=_CONNECT_SECONDS, sock_read=_SILENCE_SECONDS
+            total=_WATCH_SECONDS + 30, sock_connect=_CONNECT_SECONDS, sock_read=self._silence_seconds
         )
         try:
             response = await self._core.list_namespaced_pod(
@@ -270,7 +294,7 @@ class KubernetesApi:
                 self._ahead = there - datetime.datetime.now(datetime.timezone.utc)
 
     async def _call(self, action: str, function: Any, *arguments: Any, **options: Any) -> dict[str, Any]:
-        options.setdefault("_request_timeout", _CALL_SECONDS)
+        options.setdefault("_request_timeout", self._call_seconds)
         try:
             response = await function(*arguments, _preload_content=False, **options)
             async with response:

@@ -99,7 +99,7 @@ class PodLauncher:
 
     def launch(self, worker_id: str, launch_id: int) -> None:
         """Creates a Pod; `worker_started` or `worker_exited` of the pool follow."""
-        self._call(self._begin_launch, (worker_id, launch_id))
+        self._call(self._begin_launch, (worker_id, launch_id), time.monotonic())
 
     def stop(self, worker_id: str, launch_id: int, reason: str) -> None:
         """Deletes a Pod; its worker may drain, and is killed if that takes too long."""
@@ -179,10 +179,10 @@ class PodLauncher:
         if room is not None:
             self._creation.foresee(room, home.namespace)
 
-    def _begin_launch(self, key: Key) -> None:
+    def _begin_launch(self, key: Key, asked_at: float) -> None:
         if self._closed:
             return
-        self._apply(self._supply.begin(key, time.monotonic()))
+        self._apply(self._supply.begin(key, asked_at))  # the pool counts from there, however busy this thread was
         self._spawn(self._creation.create(key))
 
     def _begin_stop(self, key: Key, reason: str) -> None:

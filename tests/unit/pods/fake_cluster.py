@@ -38,6 +38,8 @@ class FakeCluster:
         """What a quota that cannot be read admits."""
         self.forbidden: set[str] = set()
         """Rights that the driver does not have, such as "watch pods"."""
+        self.hangs: set[str] = set()
+        """Actions that are never answered."""
         self.watch_is_deaf = False
         self.before_create: Callable[[], None] | None = None
         self.closed = False
@@ -68,6 +70,7 @@ class FakeCluster:
 
     async def create_pod(self, namespace: str, pod: dict[str, Any], *, dry_run: bool = False) -> dict[str, Any]:
         self._called("create pods")
+        await self._answer("create pods")
         if dry_run:
             return pod
         if self.before_create is not None:
@@ -117,6 +120,7 @@ class FakeCluster:
 
     async def create_secret(self, namespace: str, secret: dict[str, Any]) -> None:
         self._called("create secrets")
+        await self._answer("create secrets")
         self.secrets[secret["metadata"]["name"]] = secret
 
     async def delete_secret(self, namespace: str, name: str) -> None:
@@ -227,6 +231,10 @@ class FakeCluster:
         for loop, queue in self._watches:
             loop.call_soon_threadsafe(queue.put_nowait, {"type": kind, "object": copy.deepcopy(pod)})
         self._changed.notify_all()
+
+    async def _answer(self, action: str) -> None:
+        while action in self.hangs:
+            await asyncio.sleep(3600)
 
     def _called(self, action: str) -> None:
         with self._changed:

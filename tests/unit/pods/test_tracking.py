@@ -1,0 +1,187 @@
+"""Watching and listing in virtual time, against an API that misbehaves. A real API's connections: test_api.py."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Mapping
+from typing import Any
+
+import pytest
+
+from daft_k8s.pods.problems import ApiError
+from daft_k8s.pods.tracking import Tracker
+from tests.unit.pods.pods import ready_pod
+from tests.unit.pods.virtual_time import run_for
+
+MINUTE = 60.0
+
+
+class Script:
+    """An API that lists and watches as it is told."""
+
+    def __init__(self) -> None:
+        self.lists = 0
+        self.watched_from: list[str] = []
+        self.list_error: Exception | None = None
+        self.watch: Callable[[int], AsyncGenerator[dict[str, Any], None]] = silent
+
+    async def list_pods(self, namespace: str, selector: str) -> tuple[list[dict[str, Any]], str]:
+        self.lists += 1
+        await asyncio.sleep(0.01)
+        if self.list_error is not None:
+            raise self.list_error
+        return [ready_pod()], str(self.lists * 100)
+
+    async def watch_pods(self, namespace: str, selector: str, version: str) -> AsyncGenerator[dict[str, Any], None]:
+        self.watched_from.append(version)
+        await asyncio.sleep(0.01)
+        async for event in self.watch(len(self.watched_from)):
+            yield event
+
+
+class Heard:
+    """What the tracker has told."""
+
+    def __init__(self) -> None:
+        self.lists = 0
+        self.events: list[str] = []
+        self.mistake: Exception | None = None
+
+    def on_listed(self, pods: list[dict[str, Any]], asked_at: float) -> None:
+        self.lists += 1
+
+    def on_event(self, kind: str, pod: Mapping[str, Any]) -> None:
+        self.events.append(kind)
+        if self.mistake is not None:
+            raise self.mistake
+
+
+async def silent(attempt: int) -> AsyncGenerator[dict[str, Any], None]:
+    await asyncio.sleep(1e9)
+    yield {}
+
+
+async def ends_at_once(attempt: int) -> AsyncGenerator[dict[str, Any], None]:
+    return
+    yield {}
+
+
+def failing(error: Exception, *before: dict[str, Any]) -> Callable[[int], AsyncGenerator[dict[str, Any], None]]:
+    async def watch(attempt: int) -> AsyncGenerator[dict[str, Any], None]:
+        for event in before:
+            yield event
+        raise error
+
+    return watch
+
+
+def event(kind: str, version: int) -> dict[str, Any]:
+    return {"type": kind, "object": ready_pod(version=version)}
+
+
+def track(api: Script, minutes: float = 10) -> Heard:
+    heard = Heard()
+    run_for(minutes * MINUTE, tracker(api, heard).run())
+    return heard
+
+
+def tracker(api: Script, heard: Heard) -> Tracker:
+    return Tracker(
+        api,  # type: ignore[arg-type]
+        namespace="jobs",
+        selector="a=b",
+        news=heard,
+        clock=lambda: asyncio.get_event_loop().time(),
+    )
+
+
+def test_a_watch_that_says_nothing_is_made_up_for_by_the_lists() -> None:
+    api = Script()
+    heard = track(api)
+    assert 20 <= heard.lists <= 22
+    assert len(api.watched_from) == 1
+
+
+@pytest.mark.parametrize("first", [[], [event("MODIFIED", 7)]], ids=["an answer", "an event"])
+def test_a_storm_of_410_leads_to_no_loop_of_lists(first: list[dict[str, Any]]) -> None:
+    api = Script()
+    api.watch = failing(ApiError("watch pods", 410, "too old resource version"), *first)
+    track(api)
+    own = len(api.watched_from)
+    assert 20 <= own <= 50  # each of them with a list of its own
+    assert api.lists <= own + 21
+
+
+def test_after_a_410_the_watch_goes_on_from_a_new_list() -> None:
+    api = Script()
+
+    async def watch(attempt: int) -> AsyncGenerator[dict[str, Any], None]:
+        if attempt == 1:
+            raise ApiError("watch pods", 410, "too old resource version")
+        await asyncio.sleep(1e9)
+        yield {}
+
+    api.watch = watch
+    track(api, minutes=0.2)
+    assert api.watched_from == ["100", "200"]
+
+
+def test_a_server_that_ends_each_watch_at_once_is_asked_with_pauses_and_from_the_same_place() -> None:
+    api = Script()
+    api.watch = ends_at_once
+    heard = track(api)
+    assert 20 <= len(api.watched_from) <= 50
+    assert set(api.watched_from) == {"100"}  # the end of a watch without news says nothing
+    assert heard.lists <= 22
+
+
+def test_bookmarks_advance_the_place_and_are_no_news() -> None:
+    api = Script()
+
+    async def watch(attempt: int) -> AsyncGenerator[dict[str, Any], None]:
+        yield event("BOOKMARK", 500 + attempt)
+        await asyncio.sleep(290)  # and then the server ends it
+
+    api.watch = watch
+    heard = track(api)
+    assert api.watched_from == ["100", "501", "502"]
+    assert heard.events == []
+
+
+def test_a_watch_that_breaks_goes_on_from_the_last_event() -> None:
+    api = Script()
+
+    async def watch(attempt: int) -> AsyncGenerator[dict[str, Any], None]:
+        yield event("MODIFIED", 500 + attempt)
+        raise ApiError("watch pods", 0, "TimeoutError")
+
+    api.watch = watch
+    track(api, minutes=0.2)
+    assert api.watched_from[:3] == ["100", "501", "502"]
+
+
+@pytest.mark.parametrize("status", [0, 401, 403, 429, 500])
+def test_failing_lists_tell_nothing_and_are_never_given_up(status: int) -> None:
+    api = Script()
+    api.list_error = ApiError("list pods", status, "not now")
+    heard = track(api)
+    assert heard.lists == 0
+    assert api.lists >= 20 + 10  # the poll's, and those of the watch, with back-off
+    assert api.lists <= 20 + 50
+
+
+def test_no_mistake_in_the_news_ends_the_tracking(caplog: pytest.LogCaptureFixture) -> None:
+    api, heard = Script(), Heard()
+    heard.mistake = KeyError("something that nobody thought of")
+    api.watch = failing(ApiError("watch pods", 0, "x"), event("MODIFIED", 7))
+    run_for(10 * MINUTE, tracker(api, heard).run())
+    assert heard.lists >= 20
+    assert len(heard.events) >= 10
+    assert "could not be understood" in caplog.text
+
+
+def test_an_unexpected_error_of_the_client_is_survived_too() -> None:
+    api = Script()
+    api.list_error = RuntimeError("what no library promised")
+    assert track(api).lists == 0
+    assert api.lists >= 20
