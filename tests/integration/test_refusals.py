@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.integration.cluster import RULES, Namespace
+from tests.integration.cluster import RULES, Driver, Namespace
 
 FAILING = """
 begin = time.monotonic()
@@ -18,26 +18,77 @@ else:
 """
 
 
-@pytest.mark.parametrize(
-    ("options", "words"),
-    [
-        ({"image": "localhost/daft-k8s:never-built"}, ["localhost/daft-k8s:never-built", "pull"]),
-        ({"image": "localhost/daft-k8s:test", "image_pull_policy": "Never", "node_selector": {"no": "such"},
-          "start_timeout_seconds": 20}, ["didn't match Pod's node affinity/selector"]),
-        ({"worker_cpu": 1000, "start_timeout_seconds": 20}, ["Insufficient cpu"]),
-        ({"priority_class": "there-is-none"}, ["no PriorityClass with name there-is-none was found"]),
-        ({"namespace": "there-is-none"}, ["there-is-none"]),
-        ({"pod_template": {"spec": {"containers": [{"name": "worker", "env": [{"name": "X", "valueFrom": {
-            "secretKeyRef": {"name": "there-is-none", "key": "k"}}}]}]}}}, ['secret "there-is-none" not found']),
-        ({"pod_template": {"spec": {"hostPID": True}}}, ["violates PodSecurity", "hostPID"]),
-    ],
-)  # fmt: skip
-def test_what_cannot_be_is_told_within_a_minute(namespace: Namespace, options: dict, words: list[str]) -> None:
-    facts = namespace.start(FAILING.format(options=options)).finish()
+def patched(code: str, **options: object) -> dict[str, object]:
+    """Options with which the worker's Python runs this code first."""
+    mount = {"name": "patch", "mountPath": "/patch"}
+    env = [{"name": "PYTHONPATH", "value": "/patch"}]
+    volume = {"name": "patch", "configMap": {"name": code}}
+    spec = {"volumes": [volume], "containers": [{"name": "worker", "env": env, "volumeMounts": [mount]}]}
+    return {"pod_template": {"spec": spec}, **options}
+
+
+PATCHES = {
+    "other-version": "import daft\ndaft.__version__ = '0.7.1'\n",
+    "out-of-memory": "hog = bytearray(2**30)\n",
+}
+SECRET = {"name": "X", "valueFrom": {"secretKeyRef": {"name": "there-is-none", "key": "k"}}}
+REFUSALS: dict[str, tuple[dict[str, object], list[str]]] = {
+    "an image that does not exist": (
+        {"image": "localhost/daft-k8s:never-built"}, ["localhost/daft-k8s:never-built", "pull"]),
+    "an invalid image name": ({"image": "localhost/UPPER:1"}, ["localhost/UPPER:1", "InvalidImageName"]),
+    "a node selector that matches nothing": (
+        {"node_selector": {"no": "such"}, "start_timeout_seconds": 20}, ["didn't match Pod's node affinity/selector"]),
+    "a request larger than any node": ({"worker_cpu": 1000, "start_timeout_seconds": 20}, ["Insufficient cpu"]),
+    "a priority class that does not exist": (
+        {"priority_class": "there-is-none"}, ["no PriorityClass with name there-is-none was found"]),
+    "a namespace that does not exist": ({"namespace": "there-is-none"}, ["there-is-none"]),
+    "a Secret that does not exist": (
+        {"pod_template": {"spec": {"containers": [{"name": "worker", "env": [SECRET]}]}}},
+        ['secret "there-is-none" not found']),
+    "what Pod Security forbids": (
+        {"pod_template": {"spec": {"hostPID": True}}}, ["violates PodSecurity", "hostPID"]),
+    "too little memory to start": (
+        patched("out-of-memory"), ["used more memory than its limit (OOMKilled)", "raise worker_memory"]),
+    "a worker of another version of Daft": (patched("other-version"), ["0.7.1", "refused"]),
+}  # fmt: skip
+
+
+class Refused:
+    """One driver for each refusal, a few ahead of the one that is looked at: what they do most is to wait."""
+
+    AHEAD = 2
+
+    def __init__(self, namespace: Namespace) -> None:
+        self._namespace = namespace
+        self._drivers: dict[str, Driver] = {}
+
+    def driver(self, name: str) -> Driver:
+        names = list(REFUSALS)
+        place = names.index(name)
+        for each in names[place : place + 1 + self.AHEAD]:
+            if each not in self._drivers:
+                self._drivers[each] = self._namespace.start(FAILING.format(options=REFUSALS[each][0]))
+        return self._drivers[name]
+
+
+@pytest.fixture(scope="module")
+def refused(namespace: Namespace) -> Refused:
+    for name, code in PATCHES.items():
+        data = {"sitecustomize.py": code}
+        patch = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": data}
+        namespace.kubectl("apply", "-f", "-", given=patch)
+    return Refused(namespace)
+
+
+@pytest.mark.parametrize("name", REFUSALS)
+def test_what_cannot_be_is_told_within_a_minute(refused: Refused, name: str) -> None:
+    words = REFUSALS[name][1]
+    facts = refused.driver(name).finish(110)
     assert facts["error"] is not None
-    assert facts["error"].startswith("WorkerStartError")
+    assert facts["error"].startswith("WorkerStartError"), facts["error"]
     assert [word for word in words if word not in facts["error"]] == [], facts["error"]
     assert facts["seconds"] < 60
+    print(f"{name}: {facts['seconds']:.1f} s")
 
 
 def test_missing_rights_are_named_with_the_role_that_gives_them(empty_namespace: Namespace) -> None:
