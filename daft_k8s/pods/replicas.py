@@ -58,7 +58,6 @@ class Replicas:
 
     def begin(self, key: Key, now: float) -> list[Change]:
         pod = self.pod_name(key)
-        self._wanted.add(ordinal(key[0]))
         self._launches.began(key, f"{pod}//{key[1]}", now)  # the name of no process, until there is one
         self._launches.has_problem(key, "the StatefulSet's controller has not made it yet")
         process = self._incarnations.wants(pod, key)
@@ -66,10 +65,21 @@ class Replicas:
 
     async def provide(self, key: Key, api: Api, home: Home) -> list[Change]:
         async with self._scaling:
-            if self._replicas is None:
-                await self._make(key, api, home)
-            else:
-                await self._scale(api, home)
+            if not self._launches.is_wanted(key):
+                return []
+            number = ordinal(key[0])
+            if self._replicas is None or number >= self._replicas:
+                await self._ask(key, api, home)
+            self._wanted.add(number)
+            try:
+                if self._replicas is None:
+                    await self._make(api, home)
+                else:
+                    # A worker that was lost may be so because somebody has deleted the StatefulSet.
+                    await self._scale(api, home, surely=key[1] > 1)
+            except ApiError:
+                self._wanted.discard(number)
+                raise
         return []
 
     async def withdraw(self, key: Key) -> None:
@@ -135,33 +145,44 @@ class Replicas:
         state = self._store.state(process)
         return [] if state is None else [Change(process, state)]
 
-    async def _make(self, key: Key, api: Api, home: Home) -> None:
-        # What refuses a Pod (Pod Security, webhooks, quotas) tells it the one who makes it, which is the controller.
-        # So it is asked for here as well, without being made.
+    async def _ask(self, key: Key, api: Api, home: Home) -> None:
+        """Asks for the Pod without having it made.
+
+        What refuses a Pod (Pod Security, webhooks, quotas) tells it the one who makes it, and that is the controller.
+        """
         pod = worker_pod(self._configuration, home, session_id=self._session_id, worker_id=key[0], launch_id=key[1])
         await api.create_pod(home.namespace, pod, dry_run=True)
+
+    async def _make(self, api: Api, home: Home) -> None:
         replicas = self._replicas_wanted()
         made = stateful_set(self._configuration, home, session_id=self._session_id, replicas=replicas)
-        for create, body in ((api.create_service, headless_service(self._session_id, home)),
-                             (api.create_stateful_set, made)):  # fmt: skip
-            try:
-                await create(home.namespace, body)
-            except ApiError as error:
-                if error.reason != "AlreadyExists":  # the answer to an earlier try was lost
-                    raise
+        try:
+            await api.create_service(home.namespace, headless_service(self._session_id, home))
+        except ApiError as error:
+            if error.reason != "AlreadyExists":  # the answer to an earlier try was lost
+                raise
+        try:
+            await api.create_stateful_set(home.namespace, made)
+        except ApiError as error:
+            if error.reason != "AlreadyExists":
+                raise
+            await api.scale_stateful_set(home.namespace, set_name(self._session_id), replicas)
         self._replicas = replicas
-        await self._scale(api, home)
 
-    async def _scale(self, api: Api, home: Home) -> None:
+    async def _scale(self, api: Api, home: Home, *, surely: bool = False) -> None:
         replicas = self._replicas_wanted()
-        if self._replicas is None or replicas == self._replicas:
+        if self._replicas is None or (replicas == self._replicas and not surely):
             return
         try:
             await api.scale_stateful_set(home.namespace, set_name(self._session_id), replicas)
         except ApiError as error:
-            if error.status == 404:
-                self._replicas = None  # somebody has deleted it: the next launch makes it anew
-            raise
+            if error.status != 404:
+                raise
+            logger.warning("the StatefulSet %s is not there any more; it is made again", set_name(self._session_id))
+            self._replicas = None
+            if self._wanted:
+                await self._make(api, home)
+            return
         self._replicas = replicas
 
     def _replicas_wanted(self) -> int:

@@ -138,6 +138,8 @@ class FakeCluster:
     async def create_stateful_set(self, namespace: str, stateful_set: dict[str, Any]) -> None:
         self._called("create statefulsets")
         with self._changed:
+            if stateful_set["metadata"]["name"] in self.stateful_sets:
+                raise ApiError("create statefulsets", 409, "it is there", reason="AlreadyExists")
             self.stateful_sets[stateful_set["metadata"]["name"]] = copy.deepcopy(stateful_set)
             self._control()
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from daft_k8s.config import Configuration
+from daft_k8s.pods.access import Access
 from daft_k8s.pods.launches import Launches, Started
 from daft_k8s.pods.session_objects import SessionObjects
 from daft_k8s.pods.supply import BarePods
@@ -23,16 +25,11 @@ def make_supply() -> tuple[BarePods, Launches]:
     configuration = Configuration(allocation="pod", num_workers=PODS)
     launches = Launches(start_timeout_seconds=100, termination_seconds=30)
 
-    async def find_home(*_: object) -> None:
+    async def nowhere(*_: object) -> Any:
         raise NotImplementedError
 
-    objects = SessionObjects(
-        configuration,
-        session_id="s1",
-        token="t",
-        connect=FakeCluster,
-        find_home=find_home,  # type: ignore[arg-type]
-    )
+    access = Access(nowhere, nowhere)
+    objects = SessionObjects(configuration, session_id="s1", token="t", access=access)
     return BarePods(configuration, "s1", objects=objects, launches=launches), launches
 
 

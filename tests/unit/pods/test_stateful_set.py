@@ -179,15 +179,44 @@ def test_what_does_not_admit_the_pods_is_told_at_once(cluster: FakeCluster, pool
         launcher.shutdown(2)
 
 
+def test_no_more_replicas_are_asked_for_than_a_quota_has_room_for(cluster: FakeCluster, pool: Pool) -> None:
+    cluster.quotas = [{"metadata": {"name": "small"}, "spec": {"hard": {"pods": "2"}}, "status": {}}]
+    launcher = make_launcher(cluster, pool, allocation="statefulset", num_workers=4)
+    try:
+        for number in range(4):
+            launcher.launch(f"worker-{number}", 1)
+        cluster.wait_until(lambda: len(cluster.pods) == 2)
+        launcher.stop("worker-3", 1, "somebody wants fewer")  # which is a reason to ask again
+        cluster.wait_until(lambda: cluster.calls.count("create pods") >= 3)
+        cluster.wait_until(lambda: len(cluster.pods) == 3)  # this quota has become larger
+        assert not pool.news
+    finally:
+        launcher.shutdown(2)
+
+
 def test_a_stateful_set_that_somebody_deleted_is_made_again(
     launcher: PodLauncher, cluster: FakeCluster, pool: Pool
 ) -> None:
     begin(launcher, cluster)
+    cluster.make_ready(POD)
+    pool.wait_for("started")
     cluster.stateful_sets.clear()
-    launcher.launch("worker-1", 1)
-    assert "not found" in str(pool.wait_for("exited")[0][3])
-    launcher.launch("worker-1", 2)
-    cluster.wait_until(lambda: len(cluster.pods) == 2)
+    cluster._delete(POD)
+    pool.wait_for("exited")
+    launcher.launch("worker-0", 2)
+    cluster.wait_until(lambda: POD in cluster.pods)
+    cluster.make_ready(POD)
+    assert pool.wait_for("started", 2)[1][2] == 2
+
+
+def test_a_stateful_set_whose_making_was_not_answered_is_taken_as_it_is(cluster: FakeCluster, pool: Pool) -> None:
+    made = stateful_set(Configuration(allocation="statefulset"), HOME, session_id="s1", replicas=0)
+    cluster.stateful_sets[made["metadata"]["name"]] = made
+    launcher = make_launcher(cluster, pool, allocation="statefulset")
+    try:
+        begin(launcher, cluster, 2)
+    finally:
+        launcher.shutdown(2)
 
 
 def test_shutting_down_leaves_nothing(launcher: PodLauncher, cluster: FakeCluster, pool: Pool) -> None:
