@@ -26,6 +26,7 @@ logger = logging.getLogger(__name__)
 
 END_GRACE_SECONDS = 5
 """For workers whose session has ended: they have been told already, and nobody waits for their tasks."""
+_END_RETRY_SECONDS = 0.5
 _DELETE_DELAYS_SECONDS = (0.5, 2.0, 5.0, 0.0)
 
 
@@ -216,6 +217,13 @@ class SessionObjects:
         return f"delete them by hand: kubectl delete {kinds} -l {names.SESSION_LABEL}={self._session_id}"
 
     async def _delete_all(self) -> None:
-        if self.api is not None and self.home is not None:
-            session = names.label_value(self._session_id)
-            await remove_session(self.api, self.home.namespace, session, END_GRACE_SECONDS)
+        """Tries until it succeeds, or can not; whoever calls it sets the end."""
+        while self.api is not None and self.home is not None:
+            try:
+                session = names.label_value(self._session_id)
+                return await remove_session(self.api, self.home.namespace, session, END_GRACE_SECONDS)
+            except ApiError as error:
+                if not error.transient:
+                    raise
+                logger.debug("the Pods of session %s could not be deleted yet: %s", self._session_id, error)
+            await asyncio.sleep(_END_RETRY_SECONDS)

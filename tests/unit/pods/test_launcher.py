@@ -268,6 +268,15 @@ cluster.wait_until(lambda: len(cluster.pods) == 1)
     assert done.stdout == "left: [] []\n", done.stderr
 
 
+def test_an_api_that_stumbles_at_the_end_is_asked_again(launcher: PodLauncher, cluster: FakeCluster) -> None:
+    begin(launcher, cluster)
+    cluster.problems["deletecollection pods"] = [ApiError("deletecollection pods", 503, "etcd has no leader")]
+    cluster.problems["delete secrets"] = [ApiError("delete secrets", 0, "the connection broke")]
+    launcher.shutdown(10)
+    assert not cluster.pods
+    assert not cluster.secrets
+
+
 def test_pods_go_one_by_one_where_many_at_once_are_forbidden(launcher: PodLauncher, cluster: FakeCluster) -> None:
     begin(launcher, cluster)
     cluster.problems["deletecollection pods"] = [ApiError("deletecollection pods", 403, "forbidden")]
