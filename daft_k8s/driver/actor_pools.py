@@ -134,8 +134,6 @@ class ActorPools:
             f"{request.name} asks for {request.count} actors with {wanted} in all, and {workers} workers with "
             f"{total(capacity, workers)} can hold {most} of them"
         )
-        if not request.stateless:
-            raise ActorError(f"{message}; ask for fewer, or raise num_workers or worker_cpu")
         logger.warning("%s: it goes on with %d", message, most)
         return dataclasses.replace(request, count=most)
 
@@ -152,8 +150,7 @@ class ActorPools:
             if left <= 0:
                 break
             await pool.wait_for_change(left)
-        ready = len(pool.in_state(ActorState.READY))
-        if ready == 0 or (ready < len(pool.actors) and not pool.request.stateless):
+        if not pool.in_state(ActorState.READY):
             raise ActorError(
                 f"UDF actors failed to start within {pool.request.start_timeout_seconds:g} seconds: {pool.reasons()}; "
                 "if they are only slow, call daft.set_execution_config(actor_udf_ready_timeout=...)"

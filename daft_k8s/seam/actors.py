@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -51,6 +52,12 @@ class ActorHandle:
         from daft_k8s.worker.actor_calls import call_actor
 
         return await call_actor(self.pool_id, self.actor_id, method, *arguments)
+
+    def call_blocking(self, method: str, *arguments: Any) -> Future[Any]:
+        """As `call`, on a thread of the worker that is not its event loop's."""
+        from daft_k8s.worker.actor_calls import call_actor_blocking
+
+        return call_actor_blocking(self.pool_id, self.actor_id, method, *arguments)
 
     async def eval_input(self, partition: PyMicroPartition) -> PyMicroPartition:
         """Daft calls this for each piece of rows, one of two for each actor at a time."""

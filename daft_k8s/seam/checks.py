@@ -75,6 +75,11 @@ HOOKS: dict[str, tuple[str, ...]] = {
     "daft.datatype": ("DataType.python",),
     "daft.errors": ("UDFException",),
     "daft.event_loop": ("get_or_init_event_loop", "set_event_loop"),
+    "daft.execution.key_filtering_join.actors": (
+        "KeyFilterActor",
+        "KeySpec",
+        "_group_row_indices_by_worker",
+    ),
     "daft.execution.metadata": ("ExecutionMetadata._from_runner_output",),
     "daft.execution.vllm": ("LLMActors",),
     "daft.expressions": ("ExpressionsProjection.to_column_expressions",),

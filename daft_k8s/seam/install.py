@@ -64,7 +64,7 @@ def unsupported_llm_actors() -> type:
 
 
 def _replacements() -> dict[str, dict[str, Any]]:
-    from daft_k8s.seam import actors, hooks, partitions, unsupported
+    from daft_k8s.seam import actors, hooks, key_filter, partitions, unsupported
 
     return {
         "daft.runners.flotilla": {
@@ -84,8 +84,8 @@ def _replacements() -> dict[str, dict[str, Any]]:
         "daft.execution.ray_distributed_limit": {"start_limit_counter_actor": hooks.start_limit_counter_actor},
         "daft.execution.ray_actor_pool_udf": {"start_udf_actors": actors.start_udf_actors},
         "daft.execution.key_filtering_join.bridge": {
-            "create_key_filter": unsupported.create_key_filter,
-            "teardown_key_filter": unsupported.teardown_key_filter,
+            "create_key_filter": key_filter.create_key_filter,
+            "teardown_key_filter": key_filter.teardown_key_filter,
         },
         "daft.subscribers.event_log_sink": {
             "create_or_get_sink": unsupported.create_or_get_sink,

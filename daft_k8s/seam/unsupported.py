@@ -12,15 +12,6 @@ def refuse(feature: str, instead: str) -> NoReturn:
     raise UnsupportedError(f"{feature} is not supported by daft_k8s yet; {instead}")
 
 
-async def create_key_filter(*_args: Any, **_kwargs: Any) -> list[Any]:
-    """Daft's hook for the key filter, which checkpointed reads use."""
-    refuse("the key filter (checkpoint=... and skip_existing)", "filter with an anti join instead")
-
-
-def teardown_key_filter(*_args: Any, **_kwargs: Any) -> None:
-    """Daft's hook for the end of a key filter; there is never one."""
-
-
 class UnsupportedLLMActors:
     """Stands in for Daft's vLLM engines."""
 

@@ -134,11 +134,13 @@ class HostedActor:
         self._end("")
 
     def _next_call(self) -> _Call | None:
-        call = self._calls.get()
-        if call is not None and self._stopping:
-            call.answer.set_exception(ActorGoneError(f"{self.spec.label} was stopped"))
-            return None
-        return call
+        while (call := self._calls.get()) is not None:
+            if self._stopping:
+                call.answer.set_exception(ActorGoneError(f"{self.spec.label} was stopped"))
+                return None
+            if call.answer.set_running_or_notify_cancel():  # else nobody wants the answer any more
+                return call
+        return None
 
     def _start(self) -> ActorProcess:
         self._starts += 1
@@ -179,10 +181,12 @@ class HostedActor:
         raise ActorDiedError(self._last_death)
 
     def _restart(self) -> ActorProcess:
-        if self._starts > self.spec.max_restarts:
-            raise _NotAgainError(
-                f"{self._last_death}\n{self.spec.label} was replaced {self.spec.max_restarts} times, and is not again"
+        most = self.spec.max_restarts
+        if self._starts > most:
+            why = (
+                f"was replaced {most} times, and is not again" if most else "held what is lost now: run the query again"
             )
+            raise _NotAgainError(f"{self._last_death}\n{self.spec.label} {why}")
         self._report("restarting", self.spec, "", b"")
         return self._start()
 

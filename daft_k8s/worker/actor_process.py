@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from daft_k8s.actor_messages import ActorSpec, Answer, Buffer, decode_message
 from daft_k8s.errors import DaftK8sError
 from daft_k8s.worker import actor_channel
+from daft_k8s.worker.logs import log_output
 
 _LINES_KEPT = 20
 _REAP_SECONDS = 10.0
@@ -77,6 +78,7 @@ class ActorProcess:
             data = actor_channel.receive(self._sock)
         except TimeoutError:
             self.kill()
+            self._close()
             raise ActorStartError(
                 f"the constructor of {self._label} was not done after {timeout_seconds:g} s{self._last_lines()}"
             ) from None
@@ -154,5 +156,4 @@ class ActorProcess:
                 line = raw.decode(errors="replace").rstrip("\n")
                 self._lines.append(line)
                 with contextlib.suppress(Exception):  # a closed stderr must not stop the actor by a full pipe
-                    sys.stderr.write(f"[{self._label}] {line}\n")
-                    sys.stderr.flush()
+                    log_output(self._label, line)

@@ -19,10 +19,10 @@ class _Formatter(logging.Formatter):
         super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
         self._session_id = session_id
         self._worker_id = worker_id
-        self._as_json = as_json
+        self.as_json = as_json
 
     def format(self, record: logging.LogRecord) -> str:
-        if not self._as_json:
+        if not self.as_json:
             task = task_key_var.get()
             text = super().format(record)
             return f"{text} [task {task}]" if task else text
@@ -39,6 +39,17 @@ class _Formatter(logging.Formatter):
         if record.exc_info:
             entry["traceback"] = self.formatException(record.exc_info)
         return json.dumps({key: value for key, value in entry.items() if value}, default=str)
+
+
+def log_output(source: str, line: str) -> None:
+    """Passes on what another process printed: as it is with its source before it, or as a JSON line."""
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler.formatter, _Formatter) and handler.formatter.as_json:
+            message = f"[{source}] {line}"
+            handler.handle(logging.LogRecord("daft_k8s.output", logging.INFO, "", 0, message, None, None))
+            return
+    sys.stderr.write(f"[{source}] {line}\n")
+    sys.stderr.flush()
 
 
 def configure_logging(*, session_id: str, worker_id: str, log_format: str, log_level: str) -> None:

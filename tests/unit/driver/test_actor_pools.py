@@ -1,0 +1,315 @@
+"""The driver's side of actors, with a session whose workers do what a test says: starts, losses, routes, ends.
+
+Time-outs are real but tiny, and only where the test is about one. Placement has tests of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import pickle
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from daft_k8s.actor_messages import ActorSpec
+from daft_k8s.config import load
+from daft_k8s.driver.actor_placement import Demand
+from daft_k8s.driver.actor_pool import ActorPool, PoolRequest
+from daft_k8s.driver.actor_pools import ActorPools
+from daft_k8s.errors import ActorError, ConfigurationError, SessionClosedError
+
+
+class FakeSession:
+    """Notes what workers are told."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, **options: Any) -> None:
+        sizes = {"num_workers": 2, "worker_cpu": 2, "worker_memory": "1Gi", **options}
+        self.configuration = load(sizes, environ={})
+        self.loop = loop
+        self.closed = False
+        self.manager = self
+        self.ready: set[str] = set()
+        self.started: list[tuple[str, str, ActorSpec]] = []
+        self.stopped: list[str] = []
+
+    def ensure_open(self) -> None:
+        if self.closed:
+            raise SessionClosedError("closed")
+
+    def add_call_handler(self, prefix: str, handler: Any) -> None:
+        assert prefix == "actors"
+
+    def add_worker_listener(self, listener: ActorPools) -> None:
+        self.pools = listener
+
+    def start_actor(self, worker_id: str, actor_id: str, payload: bytes) -> bool:
+        if worker_id not in self.ready:
+            return False
+        self.started.append((worker_id, actor_id, ActorSpec.decode(payload)))
+        return True
+
+    def stop_actor(self, worker_id: str, actor_id: str) -> None:
+        self.stopped.append(actor_id)
+
+    def add_worker(self, worker_id: str) -> None:
+        self.ready.add(worker_id)
+        self.pools.worker_ready(worker_id)
+
+    def lose_worker(self, worker_id: str) -> None:
+        self.ready.discard(worker_id)
+        self.pools.worker_lost(worker_id, "it was killed")
+
+    def tell(self, event: str, start: tuple[str, str, ActorSpec], reason: str = "", error: bytes = b"") -> None:
+        worker_id, actor_id, spec = start
+        news = pickle.dumps((event, spec.generation, f"{worker_id}:7777", reason, error))
+        assert self.pools.answer(worker_id, f"actors/news/{actor_id}", news) == b""
+
+    def all_ready(self) -> None:
+        for start in self.started:
+            self.tell("ready", start)
+
+
+Scenario = Callable[[FakeSession, ActorPools], Awaitable[None]]
+
+
+def play(scenario: Scenario, *, workers: int = 2, **options: Any) -> None:
+    async def run() -> None:
+        session = FakeSession(asyncio.get_running_loop(), **options)
+        pools = ActorPools(session)  # type: ignore[arg-type]
+        for number in range(workers):
+            session.add_worker(f"worker-{number}")
+        await scenario(session, pools)
+
+    asyncio.run(asyncio.wait_for(run(), 20))
+
+
+def request(count: int = 2, *, seconds: float = 10, **changes: Any) -> PoolRequest:
+    wanted = {"demand": Demand(), **changes}
+    return PoolRequest("UDF f", "module:Class", (b"",), count, start_timeout_seconds=seconds, **wanted)
+
+
+async def settle() -> None:
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+async def started(session: FakeSession, pools: ActorPools, wanted: PoolRequest) -> ActorPool:
+    starting = asyncio.ensure_future(pools.start(wanted))
+    await settle()
+    session.all_ready()
+    return await starting
+
+
+async def route(pools: ActorPools, pool: ActorPool, number: int, *failed: tuple[str, int]) -> dict[str, Any]:
+    asked = {"pool": pool.pool_id, "actor": f"{pool.pool_id}/{number}", "failed": failed}
+    answer = pools.answer("worker-9", "actors/route", json.dumps(asked).encode())
+    assert not isinstance(answer, bytes)
+    found: dict[str, Any] = json.loads(await answer)
+    return found
+
+
+def test_a_pool_is_there_when_all_its_actors_are_ready() -> None:
+    async def scenario(session: FakeSession, pools: ActorPools) -> None:
+        starting = asyncio.ensure_future(pools.start(request(3)))
+        await settle()
+        assert sorted(worker_id for worker_id, _, _ in session.started) == ["worker-0", "worker-0", "worker-1"]
+        for start in session.started[:2]:
+            session.tell("ready", start)
+        await settle()
+        assert not starting.done()
+        session.tell("ready", session.started[2])
+        assert len((await starting).actors) == 3
+
+    play(scenario)
+
+
+def test_a_pool_waits_for_its_first_worker() -> None:
+    async def scenario(session: FakeSession, pools: ActorPools) -> None:
+        starting = asyncio.ensure_future(pools.start(request(1)))
+        await settle()
+        assert session.started == []
+        session.add_worker("worker-0")
+        session.all_ready()
+        assert (await starting).actors[0].address == "worker-0:7777"
+
+    play(scenario, workers=0)
+
+
+def test_after_the_time_out_a_pool_goes_on_with_those_that_are_ready_and_stops_the_others() -> None:
+    async def scenario(session: FakeSession, pools: ActorPools) -> None:
+        starting = asyncio.ensure_future(pools.start(request(2, seconds=0.1)))
+        await settle()
+        session.tell("ready", session.started[0])
+        pool = await starting
+        assert [actor.actor_id for actor in pool.actors] == [session.started[0][1]]
+        assert session.stopped == [session.started[1][1]]
+
+    play(scenario)
+
+
+def test_a_pool_of_which_no_actor_came_up_fails_and_leaves_nothing() -> None:
+    async def scenario(session: FakeSession, pools: ActorPools) -> None:
+        with pytest.raises(
+            ActorError, match=r"failed to start within 0\.1 seconds: actor 0 of UDF f is being construct"
+        ):
+            await pools.start(request(1, seconds=0.1))
+        assert len(session.stopped) == len(session.started) == 1
+        assert len(pools) == 0
+
+    play(scenario)
+
+
+def test_a_constructor_that_fails_ends_the_start_at_once() -> None:
+    async def scenario(session: FakeSession, pools: ActorPools) -> None:
+        starting = asyncio.ensure_future(pools.start(request(2)))
+        await settle()
+        session.tell("failed", session.started[1], "it exited with code 9")
+        with pytest.raises(
+            ActorError, match="actor 1 of UDF f on worker-1 could not be started: it exited with code 9"
+        ):
+            await starting
+        assert session.started[0][1] in session.stopped
+        assert len(pools) == 0
+
+    play(scenario)
+
+
+def test_what_no_worker_could_hold_is_refused_with_the_sums() -> None:
+    async def scenario(session: FakeSession, pools: ActorPools) -> None:
+        words = r"asks for 1 CPUs, 3 GPUs, and each worker has 2 CPUs, 1,024 MiB \(2 workers: 4 CPUs, 2,048 MiB\)"
+        with pytest.raises(ActorError, match=words):
+            await pools.start(request(1, demand=Demand(gpus=3)))
+        with pytest.raises(ConfigurationError, match="neither a share of one GPU nor a whole number"):
+            await pools.start(request(1, demand=Demand(gpus=1.5)))
+
+    play(scenario)
+
+
+def test_more_actors_than_fit_become_as_many_as_fit() -> None:
+    async def scenario(session: FakeSession, pools: ActorPools) -> None:
+        assert len((await started(session, pools, request(100))).actors) == 4
+
+    play(scenario)
+
+
+def test_a_second_udf_gets_its_first_actor_though_all_cpus_are_taken() -> None:
+    async def scenario(session: FakeSession, pools: ActorPools) -> None:
+        await started(session, pools, request(4))
+        second = asyncio.ensure_future(pools.start(request(2, seconds=0.1)))
+        await settle()
+        session.all_ready()
+        assert len((await second).actors) == 1
+
+    play(scenario)
+
+
+def test_an_actor_of_a_lost_worker_is_started_again_and_calls_go_to_the_others_meanwhile() -> None:
+    async def scenario(session: FakeSession, pools: ActorPools) -> None:
+        pool = await started(session, pools, request(2))
+        lost = next(start for start in session.started if start[0] == "worker-0")
+        number = int(lost[1].rpartition("/")[2])
+        session.lose_worker("worker-0")
+        assert (await route(pools, pool, number))["worker_id"] == "worker-1"
+        again = session.started[-1]
+        assert (again[0], again[1], again[2].generation) == ("worker-1", lost[1], 2)
+        session.tell("ready", lost)
+        assert (await route(pools, pool, number))["actor_id"] != lost[1], "news of a lost place were believed"
+        session.tell("ready", again)
+        assert (await route(pools, pool, number))["generation"] == 2
+
+    play(scenario)
+
+
+def test_an_actor_is_not_moved_for_ever() -> None:
+    async def scenario(session: FakeSession, pools: ActorPools) -> None:
+        pool = await started(session, pools, request(1))
+        for _ in range(5):
+            session.lose_worker("worker-0")
+            session.add_worker("worker-0")
+        assert len(session.started) == 5
+        with pytest.raises(ActorError, match=r"no actor of UDF f is left: .*worker-0 was lost: it was killed"):
+            await route(pools, pool, 0)
+
+    play(scenario, workers=1, num_workers=1)
+
+
+def test_a_place_that_failed_is_not_named_again() -> None:
+    async def scenario(session: FakeSession, pools: ActorPools) -> None:
+        pool = await started(session, pools, request(2))
+        first = (f"{pool.pool_id}/0", 1)
+        assert (await route(pools, pool, 0))["actor_id"].endswith("/0")
+        assert (await route(pools, pool, 0, first))["actor_id"].endswith("/1")
+
+    play(scenario)
+
+
+def test_a_route_that_never_comes_ends_with_an_error() -> None:
+    async def scenario(session: FakeSession, pools: ActorPools) -> None:
+        pool = await started(session, pools, request(1, seconds=0.2))
+        with pytest.raises(ActorError, match=r"no actor of UDF f could be reached for 0\.2 s"):
+            await route(pools, pool, 0, (f"{pool.pool_id}/0", 1))
+
+    play(scenario)
+
+
+def test_an_actor_with_a_state_that_is_lost_is_not_replaced() -> None:
+    async def scenario(session: FakeSession, pools: ActorPools) -> None:
+        pool = await started(session, pools, request(2, stateless=False))
+        worker_id, actor_id, _ = session.started[0]
+        session.lose_worker(worker_id)
+        with pytest.raises(ActorError, match=r"UDF f is incomplete: .* was lost: it was killed; run the query again"):
+            await route(pools, pool, int(actor_id[-1]))
+        assert len(session.started) == 2
+
+    play(scenario)
+
+
+def test_the_actors_of_a_query_end_with_it() -> None:
+    async def scenario(session: FakeSession, pools: ActorPools) -> None:
+        pool = await started(session, pools, request(2))
+        pools.bind("query", [pool.pool_id])
+        pools.end_query("another")
+        await settle()
+        assert session.stopped == []
+        pools.end_query("query")
+        await settle()
+        assert len(session.stopped) == 2
+        with pytest.raises(LookupError, match="has ended"):
+            await route(pools, pool, 0)
+
+    play(scenario)
+
+
+def test_a_pool_that_still_starts_ends_with_the_last_query_that_may_want_it() -> None:
+    async def scenario(session: FakeSession, pools: ActorPools) -> None:
+        for query in ("a", "b"):
+            pools.begin_query(query)
+        await settle()
+        starting = asyncio.ensure_future(pools.start(request(1)))
+        await settle()
+        pools.end_query("a")
+        await settle()
+        assert not starting.done()
+        pools.end_query("b")
+        with pytest.raises(ActorError, match="has ended"):
+            await starting
+        assert len(session.stopped) == 1
+
+    play(scenario)
+
+
+def test_a_pool_that_daft_is_done_with_makes_room_and_comes_back_if_a_task_runs_again() -> None:
+    async def scenario(session: FakeSession, pools: ActorPools) -> None:
+        pool = await started(session, pools, request(4))
+        pools.retire(pool.pool_id)
+        await settle()
+        assert len(session.stopped) == 4
+        asked = asyncio.ensure_future(route(pools, pool, 0))
+        await settle()
+        assert len(session.started) == 8
+        session.all_ready()
+        assert (await asked)["generation"] == 2
+
+    play(scenario)
