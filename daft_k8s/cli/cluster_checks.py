@@ -270,7 +270,11 @@ def _rights(missing: list[dict[str, Any]], namespace: str, configuration: Config
         text = f"the driver's service account may not {named}"
         return failed("rights", text, f"its Role needs\n{role_rules_text(configuration)}")
     if named:
-        return warning("rights", f"the driver's service account may not {named}; it works without", "")
+        return warning(
+            "rights",
+            f"the driver's service account may not {named}; it works without",
+            f"daft-k8s rbac -n {namespace} | kubectl apply -f -",
+        )
     return ok("rights", f"the driver's service account has all it needs in {namespace}")
 
 

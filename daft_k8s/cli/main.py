@@ -16,6 +16,7 @@ COMMANDS = {
     "top": "Show the same again and again.",
     "logs": "Show the logs of a driver and its workers.",
     "doctor": "Find out what is wrong, and say what to change.",
+    "clean": "Remove what dead sessions have left.",
     "config": "Show, make and check configurations.",
     "rbac": "Print the rights that a driver needs.",
     "completion": "Print the shell's completion script.",

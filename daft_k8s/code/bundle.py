@@ -45,8 +45,14 @@ class CodeBundle:
         return self.archive[offset : offset + CHUNK_BYTES]
 
 
-def make_bundle(root: str, files: Sequence[SelectedFile], *, size_limit_bytes: int) -> CodeBundle:
+def make_bundle(root: str, files: Sequence[SelectedFile], *, size_limit_bytes: int, deflate: bool = True) -> CodeBundle:
     """Reads the files and packs them.
+
+    Args:
+        root: Their folder.
+        files: What to pack.
+        size_limit_bytes: What all of them may have.
+        deflate: Make text smaller, for a way that is slower than the processor.
 
     Raises:
         CodeError: A file cannot be read, or grew above the limit meanwhile.
@@ -67,7 +73,8 @@ def make_bundle(root: str, files: Sequence[SelectedFile], *, size_limit_bytes: i
                 raise CodeError(f"{file.source} grew while it was read, above code_size_limit; raise that")
             entries.append((file.path, hashlib.sha256(content).hexdigest(), executable))
             info = zipfile.ZipInfo(file.path, _DATE)
-            info.compress_type = zipfile.ZIP_DEFLATED if file.path.endswith(_DEFLATED_SUFFIXES) else zipfile.ZIP_STORED
+            shrinks = deflate and file.path.endswith(_DEFLATED_SUFFIXES)
+            info.compress_type = zipfile.ZIP_DEFLATED if shrinks else zipfile.ZIP_STORED
             archive.writestr(info, content)
     manifest = json.dumps(entries, separators=(",", ":")).encode()
     digest = hashlib.sha256(manifest).hexdigest()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import lzma
 import os
@@ -64,8 +65,8 @@ def unpack_bundle(archive: IO[bytes], entries: list[tuple[str, str, bool]], fold
     with _zip(archive, "the driver's code") as opened:
         for info in opened.infolist():
             content, executable = expected.pop(info.filename, ("", False))
-            with opened.open(info) as source:
-                written = _write(folder, info.filename, source, executable=executable)
+            source = io.BytesIO(opened.read(info))  # in pieces, what is stored plainly comes by 4 KiB
+            written = _write(folder, info.filename, source, executable=executable)
             if written != content:
                 raise CodeError(f"the driver's code arrived damaged: {info.filename}; run the query again")
     if expected:
@@ -147,6 +148,14 @@ def _check_path(path: str, name: str) -> None:
         raise CodeError(f"{name} holds the path {path!r}, which leads out of the folder; it is not unpacked")
 
 
+def _create(target: Path) -> IO[bytes]:
+    try:
+        return open(target, "xb")
+    except FileNotFoundError:  # the first file of its folder
+        target.parent.mkdir(parents=True, exist_ok=True)
+        return open(target, "xb")
+
+
 def _write(folder: str, path: str, source: IO[bytes], *, executable: bool, size_limit_bytes: int | None = None) -> str:
     """Writes a file and returns the SHA-256 of its content in hex."""
     _check_path(path, "the archive")
@@ -154,8 +163,7 @@ def _write(folder: str, path: str, source: IO[bytes], *, executable: bool, size_
     found = hashlib.sha256()
     left = size_limit_bytes
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with open(target, "xb") as file:
+        with _create(target) as file:
             while block := source.read(_BLOCK_BYTES):
                 if left is not None:
                     left -= len(block)

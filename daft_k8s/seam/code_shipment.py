@@ -14,6 +14,7 @@ from daft_k8s.code.roots import script_folder
 from daft_k8s.code.selection import select_files
 from daft_k8s.code.unpack import unpack_archive
 from daft_k8s.errors import CodeError
+from daft_k8s.pods.driver_pod import is_in_cluster
 
 if TYPE_CHECKING:
     from daft_k8s.config import Configuration
@@ -86,7 +87,7 @@ def _prepare_script_folder(configuration: Configuration) -> CodeShipment:
     files = select_files(found.path, modules_only=True, size_limit_bytes=limit, shallow=found.shallow)
     if not files:
         return CodeShipment()
-    bundle = make_bundle(found.path, files, size_limit_bytes=limit)
+    bundle = make_bundle(found.path, files, size_limit_bytes=limit, deflate=_is_far(configuration))
     logger.info(
         "ships %d modules (%d KiB) of %s to workers that lack them", len(files), bundle.size_bytes >> 10, found.path
     )
@@ -96,9 +97,14 @@ def _prepare_script_folder(configuration: Configuration) -> CodeShipment:
 def _ship_folder(folder: str, configuration: Configuration, *, shown: str) -> CodeShipment:
     limit = configuration.code_size_limit_bytes
     files = select_files(folder, modules_only=False, size_limit_bytes=limit)
-    bundle = make_bundle(shown, files, size_limit_bytes=limit)
+    bundle = make_bundle(shown, files, size_limit_bytes=limit, deflate=_is_far(configuration))
     logger.info("ships %d files (%d KiB) of %s to workers that lack them", len(files), bundle.size_bytes >> 10, shown)
     return CodeShipment(bundle, bundle.reference(is_working_dir=True))
+
+
+def _is_far(configuration: Configuration) -> bool:
+    """Whether workers are reached over a line that is slower than deflating: 50 MiB take most of a second of CPU."""
+    return configuration.allocation != "local" and not is_in_cluster()
 
 
 def _download(uri: str, path: str, size_limit_bytes: int) -> None:

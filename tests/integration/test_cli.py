@@ -168,3 +168,32 @@ def test_doctor_passes_on_a_healthy_namespace_and_finds_planted_faults(
     )
     found = problems(*account)
     assert "pods: 0 of 0 are used" in found["quota"] and "exceeded quota" in found["test Pod"]
+
+
+def policy(direction: str, **spec: object) -> dict[str, object]:
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": {"name": "fault"},
+        "spec": {"podSelector": {}, "policyTypes": [direction], **spec},
+    }
+
+
+@pytest.mark.parametrize(
+    ("fault", "check", "words"),
+    [
+        (policy("Ingress", ingress=[]), "network", "port 7777"),
+        (policy("Egress", egress=[{"ports": [{"port": port} for port in (443, 6443, 7777, 7778)]}]), "dns", "port 53"),
+    ],
+)
+def test_doctor_finds_what_network_policies_block(
+    namespace: Namespace, tmp_path: Path, fault: dict[str, object], check: str, words: str
+) -> None:
+    namespace.kubectl("apply", "-f", "-", given=fault)
+    try:
+        told = call(namespace, "doctor", "--service-account", "driver", "--output", "json", folder=tmp_path)
+    finally:
+        namespace.kubectl("delete", "networkpolicy", "fault")
+    failed = {item["check"]: item for item in json.loads(told.stdout)["findings"] if item["mark"] == "failed"}
+    assert list(failed) == [check], told.stdout
+    assert words in failed[check]["text"] + failed[check]["fix"]

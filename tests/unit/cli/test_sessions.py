@@ -6,6 +6,7 @@ import asyncio
 import datetime
 from typing import Any, ClassVar
 
+from daft_k8s.cli.clean import left_over
 from daft_k8s.cli.driver_job import RUN_LABEL
 from daft_k8s.cli.logs import find_sources
 from daft_k8s.cli.sessions import age_of, sessions_of
@@ -89,3 +90,14 @@ def test_a_session_of_a_driver_outside_has_its_workers_only() -> None:
 
 def test_an_unknown_name_leads_nowhere() -> None:
     assert sources("nothing") == []
+
+
+def test_only_sessions_without_lease_owner_and_running_workers_are_left_over() -> None:
+    over = pod("over", "worker-0", created="2026-11-22T11:00:00Z", phase="Succeeded")
+    half = [
+        pod("half", "worker-0", created="2026-11-22T11:00:00Z", phase="Failed"),
+        pod("half", "worker-1", created="2026-11-22T11:00:00Z", phase="Running"),
+    ]
+    owned = pod("owned", "worker-0", created="2026-11-22T11:00:00Z", phase="Succeeded", driver="job-x")
+    leased = pod("leased", "worker-0", created="2026-11-22T11:00:00Z", phase="Succeeded")
+    assert left_over([over, *half, owned, leased], ["leased"]) == {"over"}
