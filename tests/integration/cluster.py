@@ -8,6 +8,7 @@ import textwrap
 import time
 import uuid
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from daft_k8s.pods.rights import role_rules
@@ -121,8 +122,14 @@ class Namespace:
     def kubectl(self, *arguments: str, given: object = None) -> str:
         return kubectl("-n", self.name, *arguments, given=given)
 
-    def create(self) -> None:
-        labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+    @classmethod
+    def fresh(cls, image: str) -> Namespace:
+        """One with a name of its own; it is not made yet."""
+        return cls(f"daft-test-{uuid.uuid4().hex[:6]}", image)
+
+    def create(self, *, level: str = "restricted") -> None:
+        """Makes it, with a service account for drivers, and enforces a Pod Security level."""
+        labels = {"pod-security.kubernetes.io/enforce": level}
         kubectl(
             "create",
             "-f",
@@ -141,19 +148,33 @@ class Namespace:
     def remove(self) -> None:
         kubectl("delete", "namespace", self.name, "--wait=false")
 
-    def start(self, script: str) -> Driver:
-        """Starts a driver that runs the script after PREAMBLE."""
+    def start(
+        self,
+        script: str,
+        *,
+        restart_policy: str = "Never",
+        memory: str = "1Gi",
+        disks: tuple[Path, ...] = (),
+    ) -> Driver:
+        """Starts a driver that runs the script after PREAMBLE.
+
+        Args:
+            script: What it runs.
+            restart_policy: Whether its container is restarted in its Pod.
+            memory: Its limit.
+            disks: Folders of its node that it may read, at the same place.
+        """
         name = f"driver-{uuid.uuid4().hex[:6]}"
         code = PREAMBLE + textwrap.dedent(script)
         source = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {"job.py": code}}
         self.kubectl("create", "-f", "-", given=source)
-        container = {
+        container: dict[str, Any] = {
             "name": "driver",
             "image": self.image,
             "imagePullPolicy": "IfNotPresent",
             "command": ["python", "/job/job.py"],
             "env": [{"name": "HOME", "value": "/tmp"}, {"name": "DAFT_PROGRESS_BAR", "value": "0"}],
-            "resources": {"requests": {"cpu": "100m", "memory": "256Mi"}, "limits": {"memory": "1Gi"}},
+            "resources": {"requests": {"cpu": "100m", "memory": "256Mi"}, "limits": {"memory": memory}},
             "securityContext": {
                 "allowPrivilegeEscalation": False,
                 "readOnlyRootFilesystem": True,
@@ -161,8 +182,8 @@ class Namespace:
             },
             "volumeMounts": [{"name": "job", "mountPath": "/job"}, {"name": "tmp", "mountPath": "/tmp"}],
         }
-        spec = {
-            "restartPolicy": "Never",
+        spec: dict[str, Any] = {
+            "restartPolicy": restart_policy,
             "serviceAccountName": "driver",
             "terminationGracePeriodSeconds": 20,
             "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
@@ -170,6 +191,10 @@ class Namespace:
             "tolerations": [{"operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300}],
             "volumes": [{"name": "job", "configMap": {"name": name}}, {"name": "tmp", "emptyDir": {}}],
         }
+        for number, folder in enumerate(disks):
+            spec["volumes"].append({"name": f"disk-{number}", "hostPath": {"path": str(folder)}})
+            mount = {"name": f"disk-{number}", "mountPath": str(folder), "readOnly": True}
+            container["volumeMounts"].append(mount)
         pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec}
         self.kubectl("create", "-f", "-", given=pod)
         return Driver(self, name)

@@ -44,3 +44,25 @@ def test_shutting_down_while_pods_are_created_leaves_none(namespace: Namespace) 
     )
     driver.finish()
     wait_until(lambda: not namespace.workers(), 30, "no worker is left")
+
+
+def test_a_driver_whose_container_is_restarted_removes_its_former_workers(namespace: Namespace) -> None:
+    driver = namespace.start(
+        """
+        session = use()
+        if not os.path.exists("/tmp/former"):
+            assert session.manager.wait_ready(2, 60) == 2
+            open("/tmp/former", "w").write(session.session_id)
+            os._exit(1)  # no clearing up: as if it had been killed
+        say(former=open("/tmp/former").read(), session=session.session_id, rows=count_rows())
+        time.sleep(300)
+        """,
+        restart_policy="OnFailure",
+    )
+    driver.wait_for_fact("rows", 90)
+    facts = driver.facts()
+    assert facts["former"] != facts["session"]
+    wait_until(lambda: not namespace.workers(facts["former"]), 15, "the former workers are gone")
+    assert namespace.secrets(facts["former"]) == []
+    assert len(namespace.workers(facts["session"])) == 2
+    driver.delete("--grace-period=1")

@@ -1,0 +1,165 @@
+"""Drivers outside the cluster, through a relay that can cut their connections to the API server."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from daft_k8s.pods.rights import role_rules
+from tests.integration.cluster import Namespace, wait_until
+from tests.integration.outside import OutsideDriver, Relay, write_kubeconfig
+
+Start = Callable[[str], OutsideDriver]
+
+
+@pytest.fixture
+def relay() -> Iterator[Relay]:
+    relay = Relay()
+    yield relay
+    relay.close()
+
+
+@pytest.fixture
+def start(empty_namespace: Namespace, relay: Relay, tmp_path: Path) -> Iterator[Start]:
+    """Starts drivers that have the rights of the documents, and no more."""
+    empty_namespace.set_rules(role_rules(outside=True))
+    kubeconfig = tmp_path / "kubeconfig"
+    write_kubeconfig(kubeconfig, empty_namespace, relay)
+    drivers: list[OutsideDriver] = []
+
+    def begin(script: str) -> OutsideDriver:
+        drivers.append(OutsideDriver(script, image=empty_namespace.image, kubeconfig=kubeconfig))
+        return drivers[-1]
+
+    yield begin
+    for driver in drivers:
+        driver.end()
+
+
+def leases(namespace: Namespace) -> list[dict]:
+    return json.loads(namespace.kubectl("get", "leases", "-l", "app.kubernetes.io/managed-by=daft-k8s", "-o", "json"))[
+        "items"
+    ]
+
+
+def test_a_driver_outside_runs_queries_and_leaves_nothing(empty_namespace: Namespace, start: Start) -> None:
+    driver = start(
+        """
+        begin = time.monotonic()
+        session = use(num_workers=3)
+        say(session=session.session_id)
+        say(first=count_rows(), first_row_seconds=time.monotonic() - begin)
+        assert session.manager.wait_ready(3, 60) == 3
+        say(three_ready_seconds=time.monotonic() - begin)
+        df = daft.range(100_000, partitions=6).with_column("key", col("id") % 7)
+        kept = df.where(col("id") % 10 == 0).collect()
+        say(kept=len(kept), kept_sum=sum(kept.to_pydict()["id"]))
+        groups = df.groupby("key").agg(col("id").sum().alias("sum"), col("id").count().alias("n")).sort("key")
+        say(groups=groups.to_pydict())
+        begin = time.monotonic()
+        table = daft.range(8_000_000, partitions=8).collect().to_arrow()
+        say(collected_mb=table.nbytes / 1e6, collect_seconds=time.monotonic() - begin, rows=len(table))
+        """
+    )
+    driver.wait_for_fact("first")
+    for pod in empty_namespace.workers():
+        assert "daft.io/owner" in pod["metadata"]["labels"]
+        assert pod["metadata"]["ownerReferences"][0]["kind"] == "Lease"
+    facts = driver.finish()
+    assert facts["first"] == 500
+    assert (facts["kept"], facts["kept_sum"]) == (10_000, sum(range(0, 100_000, 10)))
+    assert facts["groups"] == {
+        "key": list(range(7)),
+        "sum": [sum(range(key, 100_000, 7)) for key in range(7)],
+        "n": [len(range(key, 100_000, 7)) for key in range(7)],
+    }
+    assert facts["rows"] == 8_000_000
+    print(
+        f"outside: first row after {facts['first_row_seconds']:.1f} s, three workers after "
+        f"{facts['three_ready_seconds']:.1f} s, {facts['collected_mb'] / facts['collect_seconds']:.0f} MB/s collected"
+    )
+    wait_until(lambda: not empty_namespace.workers(), 30, "the workers' Pods are gone")
+    assert empty_namespace.secrets(facts["session"]) == []
+    assert leases(empty_namespace) == []
+
+
+def test_a_query_survives_that_all_connections_to_the_api_server_are_cut(start: Start, relay: Relay) -> None:
+    driver = start(
+        """
+        @daft.func
+        def slow(number: int) -> int:
+            time.sleep(2)
+            return number
+        session = use()
+        assert session.manager.wait_ready(2, 60) == 2
+        say(begun=True)
+        df = daft.range(8, partitions=8).select(slow(col("id")).alias("number"))
+        say(numbers=sorted(df.to_pydict()["number"]))
+        say(launches=[worker["launch"] for worker in json.loads(session.status())["workers"]])
+        """
+    )
+    driver.wait_for_fact("begun")
+    for _ in range(3):
+        time.sleep(1.5)  # somewhere in the eight seconds that the query takes
+        assert relay.cut() > 0
+    facts = driver.finish()
+    assert facts["numbers"] == list(range(8))
+    assert facts["launches"] == [1, 1], "no worker was replaced"
+
+
+def test_what_a_killed_driver_leaves_ends_by_itself_and_is_swept_by_the_next(
+    empty_namespace: Namespace, start: Start
+) -> None:
+    driver = start(
+        """
+        session = use(orphan_timeout_seconds=10)
+        say(session=session.session_id)
+        assert session.manager.wait_ready(2, 60) == 2
+        say(ready=True)
+        time.sleep(300)
+        """
+    )
+    driver.wait_for_fact("ready")
+    session = driver.facts()["session"]
+    driver.kill()
+    seconds = wait_until(
+        lambda: all(pod["status"]["phase"] in ("Succeeded", "Failed") for pod in empty_namespace.workers(session)),
+        30,
+        "the workers have ended by themselves",
+    )
+    print(f"workers of a killed driver ended after {seconds:.1f} s")
+    assert len(empty_namespace.workers(session)) == 2
+    [lease] = leases(empty_namespace)
+    long_ago = '{"spec":{"renewTime":"2026-01-01T00:00:00.000000Z"}}'
+    empty_namespace.kubectl("patch", "lease", lease["metadata"]["name"], "--type=merge", "-p", long_ago)
+    next_driver = start(
+        """
+        session = use()
+        say(session=session.session_id, rows=count_rows())
+        time.sleep(300)
+        """
+    )
+    next_driver.wait_for_fact("rows")
+    wait_until(lambda: not empty_namespace.workers(session) and not empty_namespace.secrets(session), 20, "it is swept")
+    [lease] = leases(empty_namespace)
+    assert lease["metadata"]["labels"]["daft.io/session"] == next_driver.facts()["session"]
+
+
+def test_a_missing_right_to_forward_is_named(empty_namespace: Namespace, start: Start) -> None:
+    empty_namespace.set_rules(role_rules())
+    driver = start(
+        """
+        use()
+        try:
+            count_rows()
+        except Exception as error:
+            say(error=f"{type(error).__name__}: {error}")
+        """
+    )
+    error = driver.wait_for_fact("error")
+    assert "may not get pods/portforward" in error
+    assert 'resources: ["pods/portforward"]' in error
