@@ -63,6 +63,8 @@ class SessionObjects:
         self._base: Home | None = None
         """The home before the Lease became its owner."""
         self._has_lease = False
+        self._furnished = False
+        """Whether Lease and Secret are there, as far as is known."""
 
     async def set_up(self) -> tuple[Api, Home]:
         """Finds the home and makes the session's Secret there. May be tried again after it failed.
@@ -89,6 +91,8 @@ class SessionObjects:
                 await self._renew(self.api, self.home)
 
     async def _renew(self, api: Api, home: Home) -> None:
+        if not self._furnished:
+            return await self._furnish_again(api, home)
         try:
             await api.patch_lease(home.namespace, names.lease_name(self._session_id), lease.renewal(api.now()))
         except ApiError as error:
@@ -99,11 +103,16 @@ class SessionObjects:
                 "the session's Lease is gone, and what it owned goes too: somebody took the session for dead, perhaps "
                 "because this machine slept. It is made again, and its workers are started anew"
             )
-            try:
-                await api.delete_secret(home.namespace, names.secret_name(self._session_id))
-                await self._furnish(api, home if self._base is None else self._base)
-            except ApiError as problem:
-                logger.warning("what the session needs in the cluster could not be made again: %s", problem)
+            await self._furnish_again(api, home)
+
+    async def _furnish_again(self, api: Api, home: Home) -> None:
+        self._furnished = False
+        try:
+            # It belongs to the old Lease, and so would soon be gone.
+            await api.delete_secret(home.namespace, names.secret_name(self._session_id))
+            await self._furnish(api, home if self._base is None else self._base)
+        except ApiError as error:
+            logger.warning("what the session needs in the cluster could not be made again yet: %s", error)
 
     async def _furnish(self, api: Api, base: Home) -> Home:
         """Makes the Lease and the Secret; returns the home with its owner."""
@@ -117,6 +126,7 @@ class SessionObjects:
         except ApiError as error:
             if error.reason != "AlreadyExists":  # the answer to an earlier try was lost
                 raise
+        self._furnished = True
         if home.owner is None:
             logger.warning(
                 "the driver's Pod is not known and the driver may not create leases, so nothing owns the workers: "
