@@ -1,9 +1,13 @@
-"""Writes the parts of charts/daft that other places decide: `python scripts/chart.py`, and `... check` to compare only.
+"""Writes what charts and examples take from daft_k8s: `python scripts/chart.py`, and `... check` to compare only.
+
+In charts/daft:
 
 - values.yaml, between `# BEGIN workers` and `# END workers`: the options of daft_k8s.config;
 - values.schema.json, under `workers`: what they accept;
 - templates/_generated.tpl: their environment variables, the driver's rights, the workers' ports;
 - README.md, between its two marks: every value of values.yaml.
+
+In examples/workflows/kubectl.yaml: the rules of its Role.
 """
 
 from __future__ import annotations
@@ -21,6 +25,7 @@ import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 CHART = ROOT / "charts" / "daft"
+EXAMPLE = ROOT / "examples" / "workflows" / "kubectl.yaml"
 sys.path.insert(0, str(ROOT))  # runs from a checkout whose environment is not linked yet, too
 
 from daft_k8s.config.configuration import Configuration  # noqa: E402
@@ -213,6 +218,7 @@ def between(text: str, begin: str, end: str, content: str) -> str:
 def written() -> dict[Path, str]:
     """Every file as it should be."""
     values_path, schema_path, readme_path = CHART / "values.yaml", CHART / "values.schema.json", CHART / "README.md"
+    rules = textwrap.indent(_yaml(role_rules()), "  ")
     values = between(
         values_path.read_text(),
         "# BEGIN workers",
@@ -225,6 +231,7 @@ def written() -> dict[Path, str]:
         schema_path: values_schema(schema_path.read_text()),
         CHART / "templates" / "_generated.tpl": generated_templates(),
         readme_path: readme(readme_path.read_text(), values),
+        EXAMPLE: between(EXAMPLE.read_text(), "  # BEGIN rules", "  # END rules", rules),
     }
 
 

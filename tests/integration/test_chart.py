@@ -86,7 +86,8 @@ def script(divisor: int) -> dict[str, Any]:
 
 def leftovers(namespace: Namespace) -> list[str]:
     kinds = (
-        "jobs,cronjobs,pods,configmaps,secrets,serviceaccounts,roles,rolebindings,networkpolicies,poddisruptionbudgets"
+        "jobs,cronjobs,pods,statefulsets,services,configmaps,secrets,leases,"
+        "serviceaccounts,roles,rolebindings,networkpolicies,poddisruptionbudgets"
     )
     names = namespace.kubectl("get", kinds, "-o", "name").split()
     of_the_namespace = {"configmap/kube-root-ca.crt", "serviceaccount/default", "serviceaccount/driver"}
