@@ -19,6 +19,7 @@ __all__ = [
     "K8sWorker",
     "K8sWorkerManager",
     "PartitionRef",
+    "SessionCertificates",
     "TaskCommand",
     "TaskOutcome",
     "WorkerCall",
@@ -39,6 +40,14 @@ class ArrowStream:
     def __arrow_c_stream__(self, requested_schema: object | None = None) -> object: ...
 
 # ------------------------------------------------------------------------------------- driver
+
+@final
+class SessionCertificates:
+    """What proves the members of one session to each other. The key that signed it is forgotten."""
+
+    driver_files: dict[str, bytes]
+    worker_files: dict[str, bytes]  # PEM: "ca.crt", "tls.crt" and "tls.key", as the worker's `tls_dir` must have them
+    def __new__(cls, session_id: str) -> Self: ...
 
 @final
 class PartitionRef:
@@ -146,7 +155,10 @@ class K8sWorkerManager:
         max_task_attempts: int,
         max_oom_attempts: int,
         max_worker_restarts: int,
-    ) -> Self: ...
+        certificates: SessionCertificates | None = None,
+    ) -> Self:
+        """With `certificates` all connections are encrypted, and only with workers that have theirs."""
+
     def set_desired_workers(self, count: int) -> None:
         """Asks for workers `worker-0` .. `worker-<count-1>`; missing ones are launched at once."""
 
@@ -250,6 +262,7 @@ class WorkerServer:
     instance_id: str
     control_address: str
     data_address: str
+    health_address: str | None
 
     def __new__(
         cls,
@@ -275,8 +288,13 @@ class WorkerServer:
         on_end_query: Callable[[str], None],
         on_actor: Callable[[ActorCommand], None],
         on_log: Callable[[int, str], None],
+        tls_dir: str | None = None,
+        health_port: int | None = None,
     ) -> Self:
-        """Binds both ports (0: any) and serves; raises OSError if it cannot.
+        """Binds its ports (0: any) and serves; raises OSError if it cannot, ValueError for wrong certificates.
+
+        With the certificates of `tls_dir`, control takes only the session's driver and data only its members. On
+        `health_port` anybody may ask for health, and nothing else.
 
         Health answers NOT_SERVING until `set_serving`. `on_stop(reason)` comes on a drain call, and
         when no driver has called for `orphan_timeout_seconds`.

@@ -1,6 +1,10 @@
 //! A driver's connection to the control server of one worker.
 
-use std::time::Duration;
+use std::{io, time::Duration};
+
+use daft_k8s_tls::{ClientTls, TlsProblem, Transport};
+use http::Uri;
+use hyper_util::rt::TokioIo;
 
 use thiserror::Error;
 use tonic::{
@@ -20,6 +24,8 @@ pub type Client = WorkerClient<InterceptedService<Channel, Attach>>;
 
 /// Messages to and from a worker may be as large as this; partitions do not travel here.
 const MAX_MESSAGE_BYTES: usize = 1 << 30;
+/// With TLS, its handshake included.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Why no connection to a worker came about.
 #[derive(Debug, Error)]
@@ -35,7 +41,7 @@ pub enum ClientError {
     /// The token cannot be sent as a header.
     #[error("the session token is not made of visible ASCII characters")]
     Token(#[from] InvalidMetadataValue),
-    /// The worker runs other versions, or belongs to another session.
+    /// The worker runs other versions, or belongs to another session as its answer or its certificate says.
     #[error("{0}")]
     Refused(String),
     /// The call failed; trying again may help.
@@ -43,21 +49,29 @@ pub enum ClientError {
     Call(String),
 }
 
-/// A client for `address` ("host:port") that connects at its first call.
-pub fn connect_lazily(address: &str, token: &str) -> Result<Client, ClientError> {
+/// A client for `address` ("host:port") that connects at its first call, encrypted if there is `tls`.
+pub fn connect_lazily(address: &str, token: &str, tls: Option<ClientTls>) -> Result<Client, ClientError> {
     let endpoint = Endpoint::from_shared(format!("http://{address}"))
         .map_err(|source| ClientError::Address { address: address.to_owned(), source })?
-        .connect_timeout(Duration::from_secs(5))
-        .tcp_nodelay(true)
         .http2_keep_alive_interval(Duration::from_secs(5))
         .keep_alive_timeout(Duration::from_secs(10))
         .keep_alive_while_idle(true)
         .initial_stream_window_size(16 << 20)
         .initial_connection_window_size(64 << 20);
-    let channel = InterceptedService::new(endpoint.connect_lazy(), Attach::new(token)?);
+    let connector = tower::service_fn(move |uri: Uri| open(uri, tls.clone()));
+    let channel = InterceptedService::new(endpoint.connect_with_connector_lazy(connector), Attach::new(token)?);
     Ok(WorkerClient::new(channel)
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
         .max_encoding_message_size(MAX_MESSAGE_BYTES))
+}
+
+async fn open(uri: Uri, tls: Option<ClientTls>) -> io::Result<TokioIo<Transport>> {
+    let address = uri.authority().map_or("", |authority| authority.as_str());
+    let connecting = daft_k8s_tls::connect(address, tls.as_ref());
+    match tokio::time::timeout(CONNECT_TIMEOUT, connecting).await {
+        Ok(connected) => connected.map(TokioIo::new),
+        Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "no connection within 5 s")),
+    }
 }
 
 /// Compares versions with the worker; a refusal is told apart from a failed call.
@@ -68,7 +82,10 @@ pub async fn handshake(client: &mut Client, request: HandshakeRequest) -> Result
         tonic::Code::FailedPrecondition | tonic::Code::Unauthenticated => {
             ClientError::Refused(status.message().to_owned())
         }
-        _ => ClientError::Call(describe(&status)),
+        _ => match TlsProblem::find(&status).filter(TlsProblem::is_final) {
+            Some(problem) => ClientError::Refused(problem.to_string()),
+            None => ClientError::Call(describe(&status)),
+        },
     })
 }
 

@@ -1,12 +1,19 @@
-//! Serving the control protocol and the standard gRPC health service on one port.
+//! Serving the control protocol with the standard gRPC health service, and that service on a port of its own.
 
 use std::{future::Future, time::Duration};
 
-use daft_k8s_data::accept::{AcceptOptions, serve_connections};
+use daft_k8s_data::{
+    LogSink,
+    accept::{AcceptOptions, serve_connections},
+};
+use daft_k8s_tls::ServerTls;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tonic::service::{InterceptorLayer, Routes};
-use tonic_health::server::HealthReporter;
+use tonic_health::{
+    pb::health_server::HealthServer,
+    server::{HealthReporter, HealthService},
+};
 use tower::Layer;
 
 use crate::{
@@ -18,10 +25,24 @@ use crate::{
 const MAX_CONCURRENT_STREAMS: u32 = 1024;
 /// Calls carry no partitions, so their windows can be small.
 const WINDOW_BYTES: u32 = 16 << 20;
+/// For probes; whoever opens more waits, and takes no file from the worker's own connections.
+const MAX_HEALTH_CONNECTIONS: usize = 64;
 /// The longest poll ends by itself within this.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// What the health service answers. Kubernetes probes carry no token, so this is the one open call.
+/// Whom a control server lets in, and what it takes.
+pub struct ServerOptions {
+    /// The session's token.
+    pub token: String,
+    /// Takes only the driver of the session, encrypted; `None`: whoever has the token.
+    pub tls: Option<ServerTls>,
+    /// A larger request is refused (OUT_OF_RANGE); the connection lives on.
+    pub max_message_bytes: usize,
+    /// Is told of peers that were refused.
+    pub log: LogSink,
+}
+
+/// What the health service answers.
 #[derive(Clone)]
 pub struct HealthSwitch {
     reporter: HealthReporter,
@@ -36,29 +57,39 @@ impl HealthSwitch {
             self.reporter.set_service_status(name, status).await;
         }
     }
+
+    fn routes(&self) -> Routes {
+        Routes::new(HealthServer::new(HealthService::from_health_reporter(self.reporter.clone())))
+    }
 }
 
-/// Serves `worker` until `shutdown` resolves. Health starts as NOT_SERVING.
-///
-/// A request larger than `max_message_bytes` is refused (OUT_OF_RANGE); the connection lives on.
+/// Serves `worker` until `shutdown` resolves. Health starts as NOT_SERVING; it is the one call without a token.
 pub async fn serve<W: Worker, F: Future<Output = ()> + Send + 'static>(
     listener: TcpListener,
     worker: W,
-    token: &str,
-    max_message_bytes: usize,
+    options: ServerOptions,
     shutdown: F,
 ) -> (HealthSwitch, impl Future<Output = ()> + Send + use<W, F>) {
-    let (reporter, health_service) = tonic_health::server::health_reporter();
-    let health = HealthSwitch { reporter };
+    let health = HealthSwitch { reporter: HealthReporter::new() };
     health.set_serving(false).await;
-    let worker_service = InterceptorLayer::new(Check::new(token))
-        .layer(WorkerServer::new(worker).max_decoding_message_size(max_message_bytes));
-    let routes = Routes::new(health_service).add_service(worker_service).prepare();
-    let options = AcceptOptions {
+    let worker_service = InterceptorLayer::new(Check::new(&options.token))
+        .layer(WorkerServer::new(worker).max_decoding_message_size(options.max_message_bytes));
+    let routes = health.routes().add_service(worker_service).prepare();
+    let options = AcceptOptions { tls: options.tls, log: options.log, ..accept_options() };
+    (health, serve_connections(listener, TowerToHyperService::new(routes), options, shutdown))
+}
+
+/// Serves health alone, to anybody and without TLS: Kubernetes' probes have neither certificate nor token.
+pub async fn serve_health(listener: TcpListener, health: HealthSwitch, shutdown: impl Future<Output = ()>) {
+    let options = AcceptOptions { max_connections: Some(MAX_HEALTH_CONNECTIONS), ..accept_options() };
+    serve_connections(listener, TowerToHyperService::new(health.routes().prepare()), options, shutdown).await;
+}
+
+fn accept_options() -> AcceptOptions {
+    AcceptOptions {
         max_concurrent_streams: MAX_CONCURRENT_STREAMS,
         window_bytes: WINDOW_BYTES,
         drain_timeout: DRAIN_TIMEOUT,
         ..AcceptOptions::default()
-    };
-    (health, serve_connections(listener, TowerToHyperService::new(routes), options, shutdown))
+    }
 }

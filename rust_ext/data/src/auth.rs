@@ -1,20 +1,32 @@
-//! The session token that every call must carry.
+//! What a caller must show: a certificate of the session, and its token.
 
 use std::sync::Arc;
 
+use daft_k8s_tls::ServerTls;
 use http::{HeaderMap, HeaderValue, header::AUTHORIZATION};
 use subtle::ConstantTimeEq;
 
-/// Checks that a call carries the session's token.
+/// Checks that a caller belongs to the session.
 #[derive(Clone)]
 pub struct Auth {
     token: Arc<[u8]>,
+    tls: Option<ServerTls>,
 }
 
 impl Auth {
     /// Accepts exactly `token`; an empty token accepts nobody.
     pub fn new(token: &str) -> Self {
-        Self { token: token.as_bytes().into() }
+        Self { token: token.as_bytes().into(), tls: None }
+    }
+
+    /// Takes only connections that this lets in as well; `None`: any.
+    #[must_use]
+    pub fn with_tls(self, tls: Option<ServerTls>) -> Self {
+        Self { tls, ..self }
+    }
+
+    pub(crate) fn tls(&self) -> Option<ServerTls> {
+        self.tls.clone()
     }
 
     /// Whether the headers carry `authorization: Bearer <token>`. Takes the same time for every

@@ -52,7 +52,7 @@ pub async fn serve(
     limits: Limits,
     shutdown: impl Future<Output = ()>,
 ) {
-    let options = AcceptOptions { log: store.log(), ..AcceptOptions::default() };
+    let options = AcceptOptions { log: store.log(), tls: auth.tls(), ..AcceptOptions::default() };
     serve_connections(listener, FlightService { store, auth, limits }, options, shutdown).await;
 }
 

@@ -23,6 +23,7 @@ pub(crate) use self::{
 };
 use crate::{
     arrow::{self, ArrowStream},
+    certificates::SessionCertificates,
     mailbox::Mailbox,
     runtime,
 };
@@ -41,7 +42,7 @@ impl K8sWorkerManager {
     #[pyo3(signature = (
         *, session_id, token, daft_version, python_version, r#loop, launcher, on_worker_call, on_worker_ready,
         on_worker_lost, on_log, slots_per_worker, queue_ahead, start_timeout_seconds, unreachable_timeout_seconds,
-        max_task_attempts, max_oom_attempts, max_worker_restarts,
+        max_task_attempts, max_oom_attempts, max_worker_restarts, certificates = None,
     ))]
     fn new(
         session_id: String,
@@ -61,12 +62,14 @@ impl K8sWorkerManager {
         max_task_attempts: u32,
         max_oom_attempts: u32,
         max_worker_restarts: u32,
+        certificates: Option<Py<SessionCertificates>>,
     ) -> PyResult<Self> {
         let mailbox = Mailbox::new(r#loop)?;
         let host = Host { mailbox: mailbox.clone(), launcher, on_worker_call, on_worker_ready, on_worker_lost, on_log };
         let config = DriverConfig {
             session_id,
             token,
+            tls: certificates.map(|certificates| certificates.get().client()).transpose()?,
             daft_version,
             python_version,
             unreachable_timeout: seconds(unreachable_timeout_seconds)?,

@@ -3,6 +3,7 @@
 #![warn(missing_docs)]
 
 mod arrow;
+mod certificates;
 mod driver;
 mod mailbox;
 mod outcome;
@@ -18,6 +19,7 @@ mod _native {
     #[pymodule_export]
     use crate::{
         arrow::ArrowStream,
+        certificates::SessionCertificates,
         driver::{K8sTaskResultHandle, K8sWorker, K8sWorkerManager, PartitionRef, WorkerCall},
         outcome::TaskOutcome,
         worker::{ActorCommand, TaskCommand, WorkerServer},

@@ -9,6 +9,7 @@ use daft_k8s_session::{
     Level,
     worker::{ActorRequest, CallReply, Delivery, Host, Refusal, Worker, WorkerConfig},
 };
+use daft_k8s_tls::Pem;
 use parking_lot::Mutex;
 use pyo3::{
     exceptions::PyValueError,
@@ -19,6 +20,7 @@ use serde_json::json;
 
 use crate::{
     arrow::{self, ArrowStream},
+    certificates::to_python,
     driver::seconds,
     mailbox::Mailbox,
     runtime,
@@ -200,7 +202,7 @@ impl WorkerServer {
     #[pyo3(signature = (
         *, session_id, worker_id, token, host, control_port, data_port, daft_version, python_version,
         slots, memory_bytes, store_memory_bytes, spill_dir, max_message_bytes, orphan_timeout_seconds,
-        r#loop, on_task, on_cancel, on_stop, on_end_query, on_actor, on_log,
+        r#loop, on_task, on_cancel, on_stop, on_end_query, on_actor, on_log, tls_dir = None, health_port = None,
     ))]
     fn new(
         py: Python<'_>,
@@ -225,6 +227,8 @@ impl WorkerServer {
         on_end_query: Py<PyAny>,
         on_actor: Py<PyAny>,
         on_log: Py<PyAny>,
+        tls_dir: Option<PathBuf>,
+        health_port: Option<u16>,
     ) -> PyResult<Self> {
         let mailbox = Mailbox::new(r#loop)?;
         let callbacks = Arc::new(Callbacks { on_task, on_cancel, on_stop, on_end_query, on_actor, on_log });
@@ -233,9 +237,11 @@ impl WorkerServer {
             session_id,
             worker_id,
             token,
+            tls: tls_dir.map(|folder| Pem::read(&folder)).transpose().map_err(to_python)?,
             host,
             control_port,
             data_port,
+            health_port,
             daft_version,
             python_version,
             slots,
@@ -264,6 +270,11 @@ impl WorkerServer {
     #[getter]
     fn data_address(&self) -> String {
         self.worker.data_address().to_string()
+    }
+
+    #[getter]
+    fn health_address(&self) -> Option<String> {
+        self.worker.health_address().map(|address| address.to_string())
     }
 
     fn set_serving(&self, py: Python<'_>) {

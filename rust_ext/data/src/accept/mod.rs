@@ -5,9 +5,11 @@
 //! loop: it waits and goes on.
 
 mod preface;
+mod strangers;
 
 use std::{future::Future, io, sync::Arc, time::Duration};
 
+use daft_k8s_tls::{ServerTls, TlsProblem};
 use http_body::Body;
 use hyper::{body::Incoming, server::conn::http2, service::HttpService};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -17,12 +19,15 @@ use tokio::{
     task::JoinSet,
 };
 
+use self::{preface::Greeted, strangers::Strangers};
 use crate::{LogLevel, LogSink, error::BoxError, log, sys};
 
 /// How connections are treated.
 #[derive(Clone)]
 pub struct AcceptOptions {
-    /// How long a new peer may take to say that it speaks HTTP/2.
+    /// Takes only members of the session, encrypted; `None`: anybody, as TCP carries it.
+    pub tls: Option<ServerTls>,
+    /// How long a new peer may take to say that it speaks HTTP/2, and with TLS who it is.
     pub preface_timeout: Duration,
     /// A peer that has been silent for so long is pinged.
     pub keepalive_interval: Duration,
@@ -37,13 +42,14 @@ pub struct AcceptOptions {
     pub window_bytes: u32,
     /// How long calls may go on after the shutdown.
     pub drain_timeout: Duration,
-    /// Is told when no connection can be accepted, and when that is over.
+    /// Is told when no connection can be accepted, when that is over, and of peers that were refused.
     pub log: LogSink,
 }
 
 impl Default for AcceptOptions {
     fn default() -> Self {
         Self {
+            tls: None,
             preface_timeout: Duration::from_secs(5),
             keepalive_interval: Duration::from_secs(10),
             keepalive_timeout: Duration::from_secs(10),
@@ -84,6 +90,7 @@ pub async fn serve_connections<S, B>(
     let permits = options.max_connections.unwrap_or(open_files / 4 * 3).clamp(1, Semaphore::MAX_PERMITS);
     let permits = Arc::new(Semaphore::new(permits));
     let (stopping, stopped) = watch::channel(false);
+    let strangers = Arc::new(Strangers::new(options.log.clone()));
     let mut connections = JoinSet::new();
     let mut shutdown = std::pin::pin!(shutdown);
     let mut backoff = LEAST_BACKOFF;
@@ -100,8 +107,9 @@ pub async fn serve_connections<S, B>(
                 }
                 backoff = LEAST_BACKOFF;
                 let (service, options, stopped) = (service.clone(), options.clone(), stopped.clone());
+                let strangers = strangers.clone();
                 connections.spawn(async move {
-                    serve_connection(stream, service, &options, stopped).await;
+                    serve_connection(stream, service, &options, &strangers, stopped).await;
                     drop(permit);
                 });
             }
@@ -136,10 +144,15 @@ fn concerns_one_peer(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
 }
 
+async fn greet(stream: TcpStream, tls: Option<&ServerTls>) -> io::Result<Greeted> {
+    preface::read(daft_k8s_tls::accept(stream, tls).await?).await
+}
+
 async fn serve_connection<S, B>(
     stream: TcpStream,
     service: S,
     options: &AcceptOptions,
+    strangers: &Strangers,
     mut stopped: watch::Receiver<bool>,
 ) where
     S: HttpService<Incoming, ResBody = B> + Send + 'static,
@@ -149,13 +162,15 @@ async fn serve_connection<S, B>(
     B::Data: Send,
     B::Error: Into<BoxError>,
 {
-    let _ = stream.set_nodelay(true);
+    let peer = stream.peer_addr().ok();
     let greeted = tokio::select! {
-        greeted = tokio::time::timeout(options.preface_timeout, preface::read(stream)) => greeted,
+        greeted = tokio::time::timeout(options.preface_timeout, greet(stream, options.tls.as_ref())) => greeted,
         _ = stopped.wait_for(|stopped| *stopped) => return,
     };
-    let Ok(Ok(stream)) = greeted else {
-        return;
+    let stream = match greeted {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => return strangers.refused(peer, TlsProblem::find(&error)),
+        Err(_) => return,
     };
     let mut builder = http2::Builder::new(TokioExecutor::new());
     builder

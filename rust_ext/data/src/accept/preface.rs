@@ -6,15 +6,13 @@ use std::{
     task::{Context, Poll},
 };
 
-use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf},
-    net::TcpStream,
-};
+use daft_k8s_tls::Transport;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Reads the preface and returns a stream that begins with it; fails with the first wrong byte.
-pub(super) async fn read(mut stream: TcpStream) -> io::Result<Greeted> {
+pub(super) async fn read(mut stream: Transport) -> io::Result<Greeted> {
     let mut bytes = [0; PREFACE.len()];
     let mut length = 0;
     while length < PREFACE.len() {
@@ -33,7 +31,7 @@ pub(super) async fn read(mut stream: TcpStream) -> io::Result<Greeted> {
 /// A connection whose preface has been read; gives it out once more.
 pub(super) struct Greeted {
     unread: &'static [u8],
-    stream: TcpStream,
+    stream: Transport,
 }
 
 impl AsyncRead for Greeted {

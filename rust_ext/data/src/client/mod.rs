@@ -6,6 +6,7 @@ mod pool;
 use std::{collections::HashSet, convert::Infallible, sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use daft_k8s_tls::ClientTls;
 use futures::stream;
 use http::HeaderValue;
 use http_body::Frame;
@@ -32,6 +33,8 @@ use crate::{
 /// How a client treats its peers.
 #[derive(Clone, Debug)]
 pub struct ClientConfig {
+    /// Encrypts, and proves who is who; `None`: as TCP carries it.
+    pub tls: Option<ClientTls>,
     /// How long a connection may take to come up.
     pub connect_timeout: Duration,
     /// A peer that has been silent for so long is pinged.
@@ -52,6 +55,7 @@ pub struct ClientConfig {
 impl Default for ClientConfig {
     fn default() -> Self {
         Self {
+            tls: None,
             connect_timeout: Duration::from_secs(5),
             keepalive_interval: Duration::from_secs(5),
             keepalive_timeout: Duration::from_secs(10),
@@ -79,6 +83,11 @@ impl DataClient {
     /// A client that presents this token. Opens nothing yet.
     pub fn new(token: &str) -> Self {
         Self::with_config(token, ClientConfig::default())
+    }
+
+    /// A client that presents this token, over connections that are encrypted if there is `tls`.
+    pub fn with_tls(token: &str, tls: Option<ClientTls>) -> Self {
+        Self::with_config(token, ClientConfig { tls, ..ClientConfig::default() })
     }
 
     /// A client with other settings.

@@ -12,7 +12,7 @@ use std::{
 use hyper::client::conn::http2::{Builder, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use parking_lot::Mutex;
-use tokio::{net::TcpStream, task::AbortHandle};
+use tokio::task::AbortHandle;
 
 use super::{ClientConfig, call::ClientBody};
 use crate::{FetchError, accept::MAX_FRAME_BYTES, error::BoxError};
@@ -139,8 +139,8 @@ impl Pool {
 
     async fn open(&self, address: &str, peer: &Peer) -> Result<Connection, BoxError> {
         let config = &self.config;
-        let stream = within(config.connect_timeout, TcpStream::connect(address)).await??;
-        stream.set_nodelay(true)?;
+        let connecting = daft_k8s_tls::connect(address, config.tls.as_ref());
+        let stream = within(config.connect_timeout, connecting).await??;
         let handshake = Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
             .initial_stream_window_size(WINDOW_BYTES)

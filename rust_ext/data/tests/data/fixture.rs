@@ -1,8 +1,10 @@
 //! A store behind a server on the loopback, and a client.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use daft_k8s_data::{Auth, DataClient, Limits, Store, StoreConfig, log, serve};
+use daft_k8s_data::{Auth, DataClient, Limits, LogSink, Store, StoreConfig, serve};
+use daft_k8s_tls::{ClientTls, Identity, Issued, Pem, Role};
+use parking_lot::Mutex;
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
 
 pub const TOKEN: &str = "correct horse";
@@ -11,6 +13,8 @@ pub struct Server {
     pub address: String,
     pub store: Store,
     pub client: DataClient,
+    /// What was logged.
+    pub said: Arc<Mutex<Vec<String>>>,
     pub spill_dir: tempfile::TempDir,
     stop: Option<oneshot::Sender<()>>,
     task: JoinHandle<()>,
@@ -25,19 +29,41 @@ impl Server {
         Self::start_at("127.0.0.1:0".parse().unwrap(), store_memory_bytes, limits).await
     }
 
+    /// A server that takes only members of this session; its client is the driver.
+    pub async fn start_tls(session: &Issued) -> Self {
+        let tls = Identity::from_pem(&session.worker).unwrap().server(&[Role::Driver, Role::Worker]).unwrap();
+        let address = "127.0.0.1:0".parse().unwrap();
+        let auth = Auth::new(TOKEN).with_tls(Some(tls));
+        let client = DataClient::with_tls(TOKEN, Some(client_tls(&session.driver)));
+        Self::start_as(address, 0, Limits::default(), auth, client).await
+    }
+
     pub async fn start_at(address: SocketAddr, store_memory_bytes: u64, limits: Limits) -> Self {
+        Self::start_as(address, store_memory_bytes, limits, Auth::new(TOKEN), DataClient::new(TOKEN)).await
+    }
+
+    async fn start_as(
+        address: SocketAddr,
+        store_memory_bytes: u64,
+        limits: Limits,
+        auth: Auth,
+        client: DataClient,
+    ) -> Self {
         let spill_dir = tempfile::tempdir().unwrap();
         let config =
             StoreConfig { store_memory_bytes, worker_memory_bytes: 0, spill_dir: spill_dir.path().join("spill") };
-        let store = Store::new(config, log::silent()).unwrap();
+        let said = Arc::new(Mutex::new(Vec::new()));
+        let lines = said.clone();
+        let log: LogSink = Arc::new(move |_, line| lines.lock().push(line));
+        let store = Store::new(config, log).unwrap();
         let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let (stop, stopped) = oneshot::channel();
         let shutdown = async {
             let _ = stopped.await;
         };
-        let task = tokio::spawn(serve(listener, store.clone(), Auth::new(TOKEN), limits, shutdown));
-        Self { address, store, client: DataClient::new(TOKEN), spill_dir, stop: Some(stop), task }
+        let task = tokio::spawn(serve(listener, store.clone(), auth, limits, shutdown));
+        Self { address, store, client, said, spill_dir, stop: Some(stop), task }
     }
 
     /// Asks the server to stop and waits until it has.
@@ -46,6 +72,10 @@ impl Server {
         within(10, &mut self.task).await.unwrap();
         self.address.parse().unwrap()
     }
+}
+
+pub fn client_tls(pem: &Pem) -> ClientTls {
+    Identity::from_pem(pem).unwrap().client().unwrap()
 }
 
 /// Fails the test if the future takes longer.

@@ -82,7 +82,7 @@ impl Link {
         let uploads = Arc::new(Uploads::default());
         // The launcher's news come on a thread of its own; the channel is made for ours.
         let _entered = inner.runtime.enter();
-        match daft_k8s_control::connect_lazily(&addresses.control, &inner.config.token) {
+        match daft_k8s_control::connect_lazily(&addresses.control, &inner.config.token, inner.config.tls.clone()) {
             Ok(client) => {
                 let data_address = addresses.data.clone();
                 let peer = Peer { inner: inner.clone(), worker, launch, client, data_address };

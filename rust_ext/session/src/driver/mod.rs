@@ -32,6 +32,7 @@ use daft_k8s_core::{
     WorkerId,
 };
 use daft_k8s_data::{DataClient, PartitionData};
+use daft_k8s_tls::ClientTls;
 use parking_lot::Mutex;
 use tokio::{
     runtime::Handle,
@@ -62,6 +63,8 @@ pub struct DriverConfig {
     pub session_id: String,
     /// The session's token; every call carries it.
     pub token: String,
+    /// Encrypts all connections, and lets in only the session's workers; `None`: no encryption.
+    pub tls: Option<ClientTls>,
     /// Version of Daft, compared in the handshake.
     pub daft_version: String,
     /// Python's major and minor version, compared in the handshake.
@@ -168,7 +171,7 @@ impl Driver {
             closed: false,
         };
         let inner = Inner {
-            data: DataClient::new(&config.token),
+            data: DataClient::with_tls(&config.token, config.tls.clone()),
             config,
             host,
             runtime: runtime.clone(),

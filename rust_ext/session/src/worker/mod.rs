@@ -24,7 +24,8 @@ use std::{
 };
 
 use bytes::Bytes;
-use daft_k8s_data::{DataClient, PartitionData, Store, StoreConfig};
+use daft_k8s_data::{Auth, DataClient, LogSink, PartitionData, Store, StoreConfig};
+use daft_k8s_tls::{ClientTls, Identity, Pem, Role, ServerTls, TlsError};
 use parking_lot::Mutex;
 use tokio::{net::TcpListener, runtime::Handle, sync::watch};
 
@@ -40,12 +41,17 @@ pub struct WorkerConfig {
     pub worker_id: String,
     /// The session's token; every call must carry it.
     pub token: String,
+    /// Who this worker is: connections are encrypted, and only between members of the session; `None`: as TCP
+    /// carries it.
+    pub tls: Option<Pem>,
     /// Address to listen on.
     pub host: String,
     /// Port of the control server; 0 takes any.
     pub control_port: u16,
     /// Port of the data server; 0 takes any.
     pub data_port: u16,
+    /// Port for probes, which have neither certificate nor token; `None`: none.
+    pub health_port: Option<u16>,
     /// Version of Daft, compared in the handshake.
     pub daft_version: String,
     /// Python's major and minor version, compared in the handshake.
@@ -134,6 +140,7 @@ pub struct Worker {
     shared: Arc<Shared>,
     control_address: SocketAddr,
     data_address: SocketAddr,
+    health_address: Option<SocketAddr>,
     health: daft_k8s_control::HealthSwitch,
     shutdown: watch::Sender<bool>,
     runtime: Handle,
@@ -153,7 +160,7 @@ struct Shared {
 }
 
 impl Worker {
-    /// Binds both ports and serves; Health answers NOT_SERVING until [`Worker::set_serving`].
+    /// Binds the ports and serves; Health answers NOT_SERVING until [`Worker::set_serving`].
     pub fn start(config: WorkerConfig, host: Arc<dyn Host>, runtime: &Handle) -> io::Result<Self> {
         runtime.block_on(Self::bind(config, host, runtime.clone()))
     }
@@ -161,6 +168,11 @@ impl Worker {
     async fn bind(config: WorkerConfig, host: Arc<dyn Host>, runtime: Handle) -> io::Result<Self> {
         let control = TcpListener::bind((config.host.as_str(), config.control_port)).await?;
         let data = TcpListener::bind((config.host.as_str(), config.data_port)).await?;
+        let probes = match config.health_port {
+            Some(port) => Some(TcpListener::bind((config.host.as_str(), port)).await?),
+            None => None,
+        };
+        let health_address = probes.as_ref().map(TcpListener::local_addr).transpose()?;
         let (control_address, data_address) = (control.local_addr()?, data.local_addr()?);
         let log_host = host.clone();
         let store_config = StoreConfig {
@@ -168,9 +180,10 @@ impl Worker {
             worker_memory_bytes: config.memory_bytes,
             spill_dir: config.spill_dir.clone(),
         };
-        let log = Arc::new(move |level, message| log_host.log(level_of(level), message));
-        let store = Store::new(store_config, log)?;
-        let client = DataClient::new(&config.token);
+        let log: LogSink = Arc::new(move |level, message| log_host.log(level_of(level), message));
+        let store = Store::new(store_config, log.clone())?;
+        let tls = config.tls.as_ref().map(Tls::new).transpose().map_err(io::Error::other)?;
+        let client = DataClient::with_tls(&config.token, tls.as_ref().map(|tls| tls.client.clone()));
         let intake = Intake::new(config.slots, store.clone(), client, host.clone(), runtime.clone());
         let shared = Arc::new(Shared {
             instance_id: uuid::Uuid::new_v4().to_string(),
@@ -187,21 +200,28 @@ impl Worker {
         let (health, serving) = daft_k8s_control::serve(
             control,
             service::Service::new(shared.clone()),
-            &shared.config.token,
-            shared.config.max_message_bytes,
+            daft_k8s_control::ServerOptions {
+                token: shared.config.token.clone(),
+                tls: tls.as_ref().map(|tls| tls.control.clone()),
+                max_message_bytes: shared.config.max_message_bytes,
+                log,
+            },
             stopped(stopping.clone()),
         )
         .await;
         runtime.spawn(serving);
+        if let Some(probes) = probes {
+            runtime.spawn(daft_k8s_control::serve_health(probes, health.clone(), stopped(stopping.clone())));
+        }
         runtime.spawn(daft_k8s_data::serve(
             data,
             store,
-            daft_k8s_data::Auth::new(&shared.config.token),
+            Auth::new(&shared.config.token).with_tls(tls.map(|tls| tls.data)),
             daft_k8s_data::Limits::default(),
             stopped(stopping.clone()),
         ));
         runtime.spawn(watch_for_driver(shared.clone(), stopping));
-        Ok(Self { shared, control_address, data_address, health, shutdown, runtime })
+        Ok(Self { shared, control_address, data_address, health_address, health, shutdown, runtime })
     }
 
     /// Identifies this process; a worker that is started again has another one.
@@ -217,6 +237,11 @@ impl Worker {
     /// Where the data server listens.
     pub fn data_address(&self) -> SocketAddr {
         self.data_address
+    }
+
+    /// Where probes are answered, if there is a port for them.
+    pub fn health_address(&self) -> Option<SocketAddr> {
+        self.health_address
     }
 
     /// Health answers SERVING from now on.
@@ -277,6 +302,25 @@ impl Worker {
     pub fn shutdown(&self) {
         self.shutdown.send_replace(true);
         self.shared.store.close();
+    }
+}
+
+/// What a worker's certificate is used for.
+struct Tls {
+    client: ClientTls,
+    control: ServerTls,
+    data: ServerTls,
+}
+
+impl Tls {
+    fn new(pem: &Pem) -> Result<Self, TlsError> {
+        let identity = Identity::from_pem(pem)?;
+        Ok(Self {
+            client: identity.client()?,
+            // A worker that was taken over must not give orders to others.
+            control: identity.server(&[Role::Driver])?,
+            data: identity.server(&[Role::Driver, Role::Worker])?,
+        })
     }
 }
 

@@ -18,6 +18,7 @@ use daft_k8s_session::{
     driver::{Call, Driver, DriverConfig, DriverHost, LaunchFailed, Outcome, Partition, TaskSpec},
     worker::{ActorRequest, Delivery, Host, Worker, WorkerConfig},
 };
+use daft_k8s_tls::{Identity, Issued};
 use tokio::runtime::Runtime;
 
 pub const TOKEN: &str = "correct-horse";
@@ -153,11 +154,13 @@ pub struct Settings {
     pub queue_ahead: u32,
     pub max_message_bytes: usize,
     pub max_worker_restarts: u32,
+    /// The certificates of driver and workers.
+    pub tls: Option<Issued>,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { workers: 1, slots: 2, queue_ahead: 1, max_message_bytes: 64 << 20, max_worker_restarts: 5 }
+        Self { workers: 1, slots: 2, queue_ahead: 1, max_message_bytes: 64 << 20, max_worker_restarts: 5, tls: None }
     }
 }
 
@@ -178,6 +181,7 @@ impl Session {
         let config = DriverConfig {
             session_id: "s".into(),
             token: TOKEN.into(),
+            tls: settings.tls.as_ref().map(|issued| Identity::from_pem(&issued.driver).unwrap().client().unwrap()),
             daft_version: "1".into(),
             python_version: "3".into(),
             unreachable_timeout: Duration::from_secs(5),
@@ -231,6 +235,8 @@ impl Session {
             session_id: "s".into(),
             worker_id: id.to_string(),
             token: TOKEN.into(),
+            tls: self.settings.tls.as_ref().map(|issued| issued.worker.clone()),
+            health_port: Some(0),
             host: "127.0.0.1".into(),
             control_port: 0,
             data_port: 0,

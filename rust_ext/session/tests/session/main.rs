@@ -9,6 +9,7 @@ mod actors;
 mod addresses;
 mod calls;
 mod cancels;
+mod encrypted;
 mod fixture;
 mod losses;
 mod proxy;

@@ -23,7 +23,7 @@ impl Alone {
         let session = Session::new(Settings { workers: 0, slots: 1, ..Settings::default() });
         let worker = session.worker(WorkerId(0));
         let _entered = session.runtime.enter();
-        let client = connect_lazily(&worker.control(), TOKEN).unwrap();
+        let client = connect_lazily(&worker.control(), TOKEN, None).unwrap();
         drop(_entered);
         Self { session, worker, client }
     }
