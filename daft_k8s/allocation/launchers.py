@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -24,9 +24,17 @@ def make_launcher(
     *,
     session_id: str,
     token: str,
+    certificates: Mapping[str, bytes],
     manager_getter: Callable[[], PoolNews | None],
 ) -> Launcher:
     """The launcher that the configuration names.
+
+    Args:
+        configuration: What workers are.
+        session_id: The session.
+        token: The session's secret.
+        certificates: The files with which a worker proves who it is; empty: nothing is encrypted.
+        manager_getter: Gives the pool, which is made after its launcher; None once it is gone.
 
     Raises:
         UnsupportedError: Something that it is asked for is not there yet.
@@ -35,7 +43,19 @@ def make_launcher(
     if configuration.allocation in ("pod", "statefulset"):
         from daft_k8s.pods.launcher import PodLauncher
 
-        return PodLauncher(configuration, session_id=session_id, token=token, manager_getter=manager_getter)
+        return PodLauncher(
+            configuration,
+            session_id=session_id,
+            token=token,
+            certificates=certificates,
+            manager_getter=manager_getter,
+        )
     from daft_k8s.allocation.local import LocalLauncher
 
-    return LocalLauncher(configuration, session_id=session_id, token=token, manager_getter=manager_getter)
+    return LocalLauncher(
+        configuration,
+        session_id=session_id,
+        token=token,
+        certificates=certificates,
+        manager_getter=manager_getter,
+    )

@@ -8,7 +8,8 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from daft_k8s.allocation.local_environment import worker_environment
@@ -41,6 +42,7 @@ class LocalLauncher:
         session_id: The session.
         token: The session's secret.
         manager_getter: Gives the pool, which is made after its launcher; None once it is gone.
+        certificates: The files with which a worker proves who it is; empty: nothing is encrypted.
         command: What to run; tests run something else.
 
     Raises:
@@ -54,6 +56,7 @@ class LocalLauncher:
         session_id: str,
         token: str,
         manager_getter: Callable[[], PoolNews | None],
+        certificates: Mapping[str, bytes] = MappingProxyType({}),
         command: Sequence[str] = COMMAND,
     ) -> None:
         self._configuration = configuration
@@ -67,6 +70,7 @@ class LocalLauncher:
         try:
             sweep_dead_sessions(configuration.spill_dir)
             self._directory = SessionDir(session_id, base=configuration.spill_dir)
+            self._tls_dir = self._directory.keep(certificates) if certificates else ""
         except OSError as error:
             raise WorkerStartError(
                 f"the directory in which workers spill cannot be made: {error}; set spill_dir to a directory that "
@@ -153,6 +157,7 @@ class LocalLauncher:
             worker_id=worker_id,
             launch_id=launch_id,
             spill_dir=spill_dir,
+            tls_dir=self._tls_dir,
             ready_fd=ready_fd,
             lifeline_fd=lifeline_fd,
             inherited=os.environ,

@@ -25,6 +25,7 @@ def worker_environment(
     worker_id: str,
     launch_id: int,
     spill_dir: str,
+    tls_dir: str = "",
     ready_fd: int,
     lifeline_fd: int,
     inherited: Mapping[str, str] | None = None,
@@ -39,6 +40,7 @@ def worker_environment(
         worker_id: The logical worker.
         launch_id: Which process of that worker.
         spill_dir: Its private directory; the session's is the one around it.
+        tls_dir: The folder with the session's certificates; "": nothing is encrypted.
         ready_fd: The pipe for its ready line.
         lifeline_fd: The pipe whose end tells it that the driver is gone.
         inherited: The driver's environment; None: this process's.
@@ -65,11 +67,13 @@ def worker_environment(
         "CONTROL_PORT": 0,
         "DATA_PORT": 0,
         "ALL_ADDRESSES": 0,
+        "HEALTH_PORT": -1,  # nobody probes a local worker
         "CPUS": configuration.worker_cpu,
         "GPUS": configuration.worker_gpu,
         "MEMORY_BYTES": configuration.worker_memory_bytes,
         "STORE_MEMORY_SHARE": configuration.store_memory_share,
         "SPILL_DIR": spill_dir,
+        "TLS_DIR": tls_dir,
         "SESSION_DIR": os.path.dirname(spill_dir),
         "ORPHAN_TIMEOUT_SECONDS": configuration.orphan_timeout_seconds,
         "DRAIN_TIMEOUT_SECONDS": configuration.drain_timeout_seconds,

@@ -18,10 +18,12 @@ import shutil
 import stat
 import subprocess
 import tempfile
+from collections.abc import Mapping
 
 logger = logging.getLogger(__name__)
 
 _OWNER_FILE = "owner"
+_CERTIFICATES = "certificates"
 
 
 class SessionDir:
@@ -45,6 +47,16 @@ class SessionDir:
     def worker_dir(self, worker_id: str, launch_id: int) -> str:
         """The private directory of one process; it is not made here."""
         return os.path.join(self.path, f"{worker_id}-{launch_id}")
+
+    def keep(self, files: Mapping[str, bytes]) -> str:
+        """Writes files that nobody else may read; returns their folder."""
+        folder = os.path.join(self.path, _CERTIFICATES)
+        os.mkdir(folder, mode=0o700)
+        for name, content in files.items():
+            descriptor = os.open(os.path.join(folder, name), os.O_CREAT | os.O_WRONLY | os.O_EXCL, 0o600)
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(content)
+        return folder
 
     def remove(self) -> None:
         """Removes everything. Idempotent."""

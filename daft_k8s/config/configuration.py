@@ -15,6 +15,7 @@ POOL = "The pool of workers"
 SIZE = "The size of a worker"
 WAITS = "Waiting and giving up"
 DATA = "Data"
+SECURITY = "Security"
 LOGS = "Logs"
 CODE = "Code"
 PODS = "Pods"
@@ -138,6 +139,12 @@ class Configuration:
     larger ones are refused before they are read. Partitions are not messages and have no such limit. 64Mi is
     far above any plan seen, and little beside a worker's memory."""
 
+    tls: bool = chosen_option(options.FLAG, topic=SECURITY)
+    """Whether control and data are encrypted, with certificates that are made for the session and that both sides
+    must show. It costs CPU for each byte of a shuffle (docs/kubernetes.md has the figures), hardly any for a task.
+    None: yes for Pods, whose network carries others' traffic too; no for local workers, who talk over the loopback.
+    Without it the session's token is all that keeps strangers out, and whoever can read the traffic can read it."""
+
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = option(
         choice("DEBUG", "INFO", "WARNING", "ERROR"), "INFO", topic=LOGS
     )
@@ -215,6 +222,8 @@ class Configuration:
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             object.__setattr__(self, field.name, freeze(getattr(self, field.name)))
+        chosen: bool | None = self.tls
+        object.__setattr__(self, "tls", self.allocation != "local" if chosen is None else chosen)
         if not validation.sizes_are_sound(self):
             return  # Nothing can be chosen from them; `validate` says what is wrong.
         if self.allocation != "local" and self.max_workers is not None and self.min_workers is None:

@@ -57,6 +57,25 @@ class Choice(Kind):
 
 
 @dataclass(frozen=True)
+class Flag(Kind):
+    """Yes or no."""
+
+    @property
+    def accepts(self) -> str:
+        return "true, false"
+
+    def read(self, value: object, base: Path) -> bool:
+        if isinstance(value, bool):
+            return value
+        word = value.strip().lower() if isinstance(value, str) else ""
+        if word in ("true", "1", "yes", "on"):
+            return True
+        if word in ("false", "0", "no", "off"):
+            return False
+        raise ValueError("not one of the accepted values")
+
+
+@dataclass(frozen=True)
 class Number(Kind):
     """A whole or decimal number between two bounds."""
 

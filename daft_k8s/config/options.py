@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from daft_k8s.config.frozen import FrozenMap
-from daft_k8s.config.kinds import AbsolutePath, Choice, CodeFolder, Cpu, Kind, Memory, Number, Text
+from daft_k8s.config.kinds import AbsolutePath, Choice, CodeFolder, Cpu, Flag, Kind, Memory, Number, Text
 from daft_k8s.config.sizing import MIN_WORKER_BYTES
 from daft_k8s.config.structures import ObjectList, PodTemplate, TextList, TextMap
 
@@ -38,6 +38,7 @@ GPU = Number(0, 1024, whole=False)
 SHARE = Number(0.05, 0.9, whole=False)
 MESSAGE_BYTES = Memory(2**20, 2**30)
 SPILL_BYTES = Memory(2**20)
+FLAG = Flag()
 PATH = AbsolutePath()
 NAMESPACE = Text(_LABEL, "a Kubernetes namespace (lower-case letters, digits and -, at most 63)", max_length=63)
 KUBE_CONTEXT = Text(r"\S(.*\S)?", "the name of a context of the kubeconfig", max_length=1024)

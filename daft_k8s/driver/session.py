@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    from daft_k8s._native import K8sWorkerManager, WorkerCall
+    from daft_k8s._native import K8sWorkerManager, SessionCertificates, WorkerCall
     from daft_k8s.allocation import Launcher
     from daft_k8s.config import Configuration
 
@@ -147,8 +147,13 @@ class Session:
             factory = self._manager_factory or _native_manager
             token = secrets.token_urlsafe(32)
             configuration = self.configuration
+            certificates = _certificates(self.session_id) if configuration.tls else None
             launcher = make_launcher(
-                configuration, session_id=self.session_id, token=token, manager_getter=lambda: self._manager
+                configuration,
+                session_id=self.session_id,
+                token=token,
+                certificates=certificates.worker_files if certificates is not None else {},
+                manager_getter=lambda: self._manager,
             )
             try:
                 self._manager = factory(
@@ -169,6 +174,7 @@ class Session:
                     max_task_attempts=configuration.max_task_attempts,
                     max_oom_attempts=configuration.max_oom_attempts,
                     max_worker_restarts=configuration.max_worker_restarts,
+                    certificates=certificates,
                 )
                 self._launcher = launcher
                 atexit.register(self.shutdown)
@@ -295,6 +301,12 @@ def _native_manager(**arguments: Any) -> K8sWorkerManager:
     from daft_k8s._native import K8sWorkerManager
 
     return K8sWorkerManager(**arguments)
+
+
+def _certificates(session_id: str) -> SessionCertificates:
+    from daft_k8s._native import SessionCertificates
+
+    return SessionCertificates(session_id)
 
 
 def _on_log(level: int, message: str) -> None:

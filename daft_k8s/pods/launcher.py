@@ -7,6 +7,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Coroutine, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from daft_k8s.errors import UnsupportedError
@@ -50,6 +51,7 @@ class PodLauncher:
         session_id: The session.
         token: The session's secret.
         manager_getter: Gives the pool, which is made after its launcher; None once it is gone.
+        certificates: The files with which a worker proves who it is; empty: nothing is encrypted.
         access: How this process gets at the cluster; None: it is found out. Tests give another.
         poll_seconds: The time between two lists of the Pods.
 
@@ -65,6 +67,7 @@ class PodLauncher:
         session_id: str,
         token: str,
         manager_getter: Callable[[], PoolNews | None],
+        certificates: Mapping[str, bytes] = MappingProxyType({}),
         access: Access | None = None,
         poll_seconds: float = POLL_SECONDS,
     ) -> None:
@@ -78,6 +81,7 @@ class PodLauncher:
             configuration,
             session_id=session_id,
             token=token,
+            certificates=certificates,
             access=access,
         )
         self._launches = Launches(

@@ -18,10 +18,15 @@ if TYPE_CHECKING:
 
 CONTROL_PORT = 7777
 DATA_PORT = 7778
+HEALTH_PORT = 7779
+"""For probes: Kubernetes' gRPC probes have neither certificates nor TLS."""
 TOKEN_KEY = "token"
 """Of the Secret's data."""
 USER_ID = 10001
 """Of the published image; any image works whose files everybody may read."""
+SECRET_DIR = "/var/run/secrets/daft-k8s"
+"""Where a worker finds the session's Secret, as files."""
+_SECRET_VOLUME = "daft-session"
 SPILL_DIR = "/var/lib/daft-spill"
 TMP_DIR = "/tmp"
 
@@ -40,8 +45,9 @@ _PATIENCE_WITH_NODES = tuple(
 and a node that only the API server has lost for a while goes on working."""
 
 
-def session_secret(session_id: str, token: str, home: Home) -> dict[str, Any]:
-    """The Secret with the session's token, which so stands in no Pod's manifest."""
+def session_secret(session_id: str, token: str, home: Home, certificates: Mapping[str, bytes]) -> dict[str, Any]:
+    """The Secret with what proves a worker to be the session's, which so stands in no Pod's manifest."""
+    data = {TOKEN_KEY: token.encode(), **certificates}
     labels = {
         **home.labels,
         names.SESSION_LABEL: names.label_value(session_id),
@@ -58,7 +64,7 @@ def session_secret(session_id: str, token: str, home: Home) -> dict[str, Any]:
             "labels": labels,
             **owned_by(home),
         },
-        "data": {TOKEN_KEY: base64.b64encode(token.encode()).decode()},
+        "data": {key: base64.b64encode(value).decode() for key, value in data.items()},
     }
 
 
@@ -146,8 +152,13 @@ def _spec(configuration: Configuration, home: Home, session_id: str, worker_id: 
     spill: dict[str, Any] = {"name": "spill", "emptyDir": {}}
     if configuration.spill_size_limit_bytes is not None:
         spill["emptyDir"]["sizeLimit"] = str(configuration.spill_size_limit_bytes)
-    volumes = [spill]
-    mounts = [{"name": "spill", "mountPath": spill_dir}]
+    # For its owner and its group alone, which is that of the Pod (fsGroup).
+    secret = {"secretName": names.secret_name(session_id), "defaultMode": 0o440}
+    volumes = [spill, {"name": _SECRET_VOLUME, "secret": secret}]
+    mounts: list[dict[str, Any]] = [
+        {"name": "spill", "mountPath": spill_dir},
+        {"name": _SECRET_VOLUME, "mountPath": SECRET_DIR, "readOnly": True},
+    ]
     if spill_dir.rstrip("/") != TMP_DIR:
         volumes.append({"name": "tmp", "emptyDir": {}})
         mounts.append({"name": "tmp", "mountPath": TMP_DIR})
@@ -184,6 +195,7 @@ def _spec(configuration: Configuration, home: Home, session_id: str, worker_id: 
                 "ports": [
                     {"name": "control", "containerPort": CONTROL_PORT},
                     {"name": "data", "containerPort": DATA_PORT},
+                    {"name": "health", "containerPort": HEALTH_PORT},
                 ],
                 "resources": _resources(configuration),
                 "securityContext": {
@@ -224,7 +236,7 @@ def _resources(configuration: Configuration) -> dict[str, Any]:
 
 
 def _probes(configuration: Configuration) -> dict[str, Any]:
-    probe = {"grpc": {"port": CONTROL_PORT}, "timeoutSeconds": 5}
+    probe = {"grpc": {"port": HEALTH_PORT}, "timeoutSeconds": 5}
     # A draining worker is no longer "serving", and must not be killed for it.
     patience = configuration.drain_timeout_seconds + _LIVENESS_SPARE_SECONDS
     return {
@@ -257,6 +269,8 @@ def _environment(
         "LAUNCH_ID": launch_id,
         "CONTROL_PORT": CONTROL_PORT,
         "DATA_PORT": DATA_PORT,
+        "HEALTH_PORT": HEALTH_PORT,
+        "TLS_DIR": SECRET_DIR if configuration.tls else "",
         "CPUS": configuration.worker_cpu,
         "GPUS": configuration.worker_gpu,
         "MEMORY_BYTES": int(configuration.worker_memory_bytes * _MEMORY_SHARE),
@@ -273,6 +287,5 @@ def _environment(
     entries: list[dict[str, Any]] = [{"name": name, "value": value} for name, value in plain.items()]
     entries += [{"name": f"DAFT_K8S_WORKER_{name}", "value": str(value)} for name, value in settings.items()]
     entries.append({"name": "DAFT_K8S_WORKER_HOST", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}})
-    secret = {"name": names.secret_name(session_id), "key": TOKEN_KEY}
-    entries.append({"name": "DAFT_K8S_TOKEN", "valueFrom": {"secretKeyRef": secret}})
+    entries.append({"name": "DAFT_K8S_TOKEN_FILE", "value": f"{SECRET_DIR}/{TOKEN_KEY}"})
     return entries

@@ -44,7 +44,7 @@ def pod_name(session_id: str, worker_id: str, launch_id: int) -> str:
 
 
 def secret_name(session_id: str) -> str:
-    """The name of the Secret that holds the session's token, and of the Service of a StatefulSet."""
+    """The name of the Secret that holds the session's token and certificates, and of the Service of a StatefulSet."""
     return object_name(session_id)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +39,7 @@ class SessionObjects:
         configuration: What says where workers go.
         session_id: The session.
         token: Its secret.
+        certificates: The files with which its workers prove who they are.
         access: How this process gets at the cluster.
     """
 
@@ -48,11 +49,13 @@ class SessionObjects:
         *,
         session_id: str,
         token: str,
+        certificates: Mapping[str, bytes],
         access: Access,
     ) -> None:
         self._configuration = configuration
         self._session_id = session_id
         self._token = token
+        self._certificates = certificates
         self._access = access
         self.selector = names.session_selector(session_id)
         """Selects its workers' Pods."""
@@ -122,7 +125,8 @@ class SessionObjects:
         home = base if base.owner is not None or found is None else replace(base, owner=lease.owner(found))
         self.home = home
         try:
-            await api.create_secret(home.namespace, session_secret(self._session_id, self._token, home))
+            secret = session_secret(self._session_id, self._token, home, self._certificates)
+            await api.create_secret(home.namespace, secret)
         except ApiError as error:
             if error.reason != "AlreadyExists":  # the answer to an earlier try was lost
                 raise

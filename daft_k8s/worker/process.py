@@ -26,7 +26,7 @@ from daft_k8s.worker.driver_calls import set_current_worker
 from daft_k8s.worker.logs import configure_logging
 from daft_k8s.worker.pip_install import PipInstall
 from daft_k8s.worker.private_directory import make_private_directory, remove_private_directory
-from daft_k8s.worker.settings import WorkerSettings, variable
+from daft_k8s.worker.settings import TOKEN_FILE, WorkerSettings, variable
 
 if TYPE_CHECKING:
     from daft_k8s._native import WorkerServer
@@ -81,7 +81,7 @@ def prepare_environment(settings: WorkerSettings, environment: MutableMapping[st
     The worker's own settings have been read and go as well, so that a UDF that looks at the configuration of
     daft_k8s, or starts a process, finds neither them nor the token.
     """
-    for name in (*_DRIVER_ONLY, *(variable(item.name) for item in dataclasses.fields(settings))):
+    for name in (*_DRIVER_ONLY, TOKEN_FILE, *(variable(item.name) for item in dataclasses.fields(settings))):
         environment.pop(name, None)
     environment["DAFT_RUNNER"] = "native"
     environment["DAFT_FLOTILLA_WORKER"] = "1"
@@ -181,9 +181,14 @@ class WorkerProcess:
                 on_end_query=runner.on_end_query,
                 on_actor=actors.on_command,
                 on_log=logging.getLogger("daft_k8s.worker.native").log,
+                tls_dir=settings.tls_dir or None,
+                health_port=None if settings.health_port < 0 else settings.health_port,
             )
+        except ValueError as error:
+            raise WorkerStartError(f"the worker cannot be given its identity: {error}") from error
         except OSError as error:
-            ports = f"{settings.control_port} and {settings.data_port}"
+            chosen = (settings.control_port, settings.data_port, settings.health_port)
+            ports = ", ".join(str(port) for port in chosen if port >= 0)
             raise WorkerStartError(f"cannot listen on {settings.bind_host}, ports {ports}: {error}") from error
         runner.bind(server)
         actors.bind(server.control_address)

@@ -1,7 +1,8 @@
 """Settings of a worker process; they arrive as environment variables.
 
-Each field is read from `DAFT_K8S_WORKER_<FIELD>`, except the token (`DAFT_K8S_TOKEN`, so that a
-Secret can be mapped) and the two pipes of a local worker (`DAFT_K8S_READY_FD`, `DAFT_K8S_LIFELINE_FD`).
+Each field is read from `DAFT_K8S_WORKER_<FIELD>`, except the token (`DAFT_K8S_TOKEN`, or the file that
+`DAFT_K8S_TOKEN_FILE` names, so that a Secret can be mounted) and the two pipes of a local worker
+(`DAFT_K8S_READY_FD`, `DAFT_K8S_LIFELINE_FD`).
 """
 
 from __future__ import annotations
@@ -10,10 +11,13 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from daft_k8s.errors import ConfigurationError
 
 PREFIX = "DAFT_K8S_WORKER_"
+TOKEN_FILE = "DAFT_K8S_TOKEN_FILE"
+"""The variable that names the file with the token, instead of the token itself."""
 _OTHER_NAMES = {
     "token": "DAFT_K8S_TOKEN",
     "ready_fd": "DAFT_K8S_READY_FD",
@@ -43,12 +47,16 @@ class WorkerSettings:
     """Memory of this worker, shared by Daft and the partition store."""
     session_dir: str = ""
     """The directory around `spill_dir` that the driver made for its session on this machine; "": there is none."""
+    tls_dir: str = ""
+    """The folder with the session's certificates, `ca.crt`, `tls.crt` and `tls.key`; "": nothing is encrypted."""
     launch_id: int = 0
     """Counts the processes behind one worker id."""
     control_port: int = 7777
     """gRPC control; 0: any free port."""
     data_port: int = 7778
     """Arrow Flight; 0: any free port."""
+    health_port: int = -1
+    """A port that answers probes and nothing else, to anybody, never encrypted; 0: any free port, -1: none."""
     all_addresses: int = 0
     """1: the servers bind every address of this machine: a port-forward arrives at the loopback address."""
     cpus: float = 1.0
@@ -108,6 +116,8 @@ class WorkerSettings:
         for item in dataclasses.fields(cls):
             name = variable(item.name)
             text = environment.get(name, "")
+            if item.name == "token" and not text and environment.get(TOKEN_FILE):
+                text = _token(environment[TOKEN_FILE], problems)
             if text == "":
                 if item.default is dataclasses.MISSING:
                     problems.append(f"{name} is not set")
@@ -120,6 +130,14 @@ class WorkerSettings:
         if problems:
             raise ConfigurationError("the worker's environment is wrong: " + "; ".join(problems))
         return cls(**values)  # type: ignore[arg-type]
+
+
+def _token(path: str, problems: list[str]) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8").strip()
+    except OSError as error:
+        problems.append(f"{TOKEN_FILE}={path!r} cannot be read ({error.strerror})")
+        return ""
 
 
 def variable(field_name: str) -> str:
@@ -148,6 +166,8 @@ def _parse(name: str, kind: str, text: str) -> str | int | float:
 def _bounds(name: str) -> tuple[float, float]:
     if name in ("control_port", "data_port"):
         return 0, 65535
+    if name == "health_port":
+        return -1, 65535
     if name in ("ready_fd", "lifeline_fd"):
         return -1, 2**31
     if name in ("store_memory_share", "all_addresses"):

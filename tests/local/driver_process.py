@@ -19,14 +19,14 @@ def environment(**variables: str) -> dict[str, str]:
     return {**kept, "PYTHONPATH": path, "DAFT_PROGRESS_BAR": "0", "DAFT_ANALYTICS_ENABLED": "0", **variables}
 
 
-def run_file(path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def run_file(path: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """Runs a program to its end."""
     return subprocess.run(
         [sys.executable, "-W", "ignore", str(path), *arguments],
         capture_output=True,
         text=True,
         timeout=TIMEOUT_SECONDS,
-        env=environment(),
+        env=environment(**variables),
     )
 
 

@@ -18,8 +18,8 @@ from tests.local.query_scenarios import SCENARIOS
 HERE = Path(__file__).parent
 
 
-def answers_of(runner: str, folder: Path) -> dict[str, Any]:
-    process = driver_process.run_file(HERE / "query_scenarios.py", runner, str(folder))
+def answers_of(runner: str, folder: Path, **variables: str) -> dict[str, Any]:
+    process = driver_process.run_file(HERE / "query_scenarios.py", runner, str(folder), **variables)
     assert process.returncode == 0, process.stderr[-5000:]
     answers: dict[str, Any] = json.loads(process.stdout.splitlines()[0])
     return answers
@@ -33,6 +33,15 @@ def expected(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return answers_of("k8s", tmp_path_factory.mktemp("k8s"))
+
+
+@pytest.fixture(scope="module")
+def found_over_tls(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    return answers_of("k8s", tmp_path_factory.mktemp("tls"), DAFT_K8S_TLS="true")
+
+
+def test_encryption_changes_no_answer(found: dict[str, Any], found_over_tls: dict[str, Any]) -> None:
+    assert found_over_tls == found
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)

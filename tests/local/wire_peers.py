@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -134,11 +134,9 @@ def worker_in_process(directory: Path, **changes: Any) -> Iterator[InProcess]:
         "max_message_bytes": 1 << 20,
         "orphan_timeout_seconds": 600.0,
     }
+    arguments |= {"on_log": lambda level, message: None, **changes}
     server = _native.WorkerServer(
-        **{**arguments, **changes},
-        loop=loop,
-        **{f"on_{name}": received.put for name, received in queues.items()},
-        on_log=lambda level, message: None,
+        **arguments, loop=loop, **{f"on_{name}": received.put for name, received in queues.items()}
     )
     try:
         yield InProcess(server, queues)
@@ -214,14 +212,23 @@ def metadata(authorization: str | None) -> list[tuple[str, str]]:
     return [] if authorization is None else [("authorization", authorization)]
 
 
-def channel(address: str) -> grpc.Channel:
-    """A connection of its own: grpcio would share one among channels of equal options."""
+def channel(address: str, files: Mapping[str, bytes] | None = None) -> grpc.Channel:
+    """A connection of its own: grpcio would share one among channels of equal options.
+
+    Args:
+        address: Where to.
+        files: Who calls, as `SessionCertificates` says it; with "ca.crt" alone: nobody. None: without TLS.
+    """
     options = [
         ("grpc.use_local_subchannel_pool", 1),
         ("grpc.enable_retries", 0),
         ("grpc.max_receive_message_length", -1),
     ]
-    return grpc.insecure_channel(address, options=options)
+    if files is None:
+        return grpc.insecure_channel(address, options=options)
+    credentials = grpc.ssl_channel_credentials(files["ca.crt"], files.get("tls.key"), files.get("tls.crt"))
+    named = [*options, ("grpc.ssl_target_name_override", "worker.daft-k8s.internal")]
+    return grpc.secure_channel(address, credentials, options=named)
 
 
 def raw_call(address: str, path: str, *messages: bytes, authorization: str | None = RIGHT) -> list[bytes]:

@@ -252,4 +252,4 @@ def test_a_spill_directory_that_cannot_be_made_is_explained(pool: Pool, tmp_path
 def test_pods_of_a_driver_outside_need_an_image(allocation: str) -> None:
     configuration = Configuration(allocation=allocation)  # type: ignore[arg-type]
     with pytest.raises(ConfigurationError, match="image is not set"):
-        choose_launcher(configuration, session_id="s", token="t", manager_getter=lambda: None)
+        choose_launcher(configuration, session_id="s", token="t", certificates={}, manager_getter=lambda: None)

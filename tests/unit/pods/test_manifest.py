@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from daft_k8s.config import Configuration
 from daft_k8s.config.frozen import FrozenMap
 from daft_k8s.errors import ConfigurationError
 from daft_k8s.pods.home import Home, Owner, driver_image, driver_job
-from daft_k8s.pods.manifest import session_secret, worker_pod
+from daft_k8s.pods.manifest import SECRET_DIR, session_secret, worker_pod
 from daft_k8s.pods.names import session_selector
 from daft_k8s.worker.settings import WorkerSettings
 
@@ -53,22 +54,46 @@ def test_a_worker_has_no_access_to_kubernetes() -> None:
     assert make()["spec"]["automountServiceAccountToken"] is False
 
 
-def test_the_worker_understands_its_environment() -> None:
+def test_the_worker_understands_its_environment(tmp_path: Path) -> None:
     found = variables(make(worker_cpu=2.0, worker_memory_bytes=1000 * 2**20, drain_timeout_seconds=7.0))
-    found |= {"DAFT_K8S_WORKER_HOST": "10.0.0.1", "DAFT_K8S_TOKEN": "secret"}  # what Kubernetes fills in
+    (tmp_path / "token").write_text("secret")
+    # What Kubernetes fills in, and where it puts the Secret.
+    found |= {"DAFT_K8S_WORKER_HOST": "10.0.0.1", "DAFT_K8S_TOKEN_FILE": str(tmp_path / "token")}
     settings = WorkerSettings.from_environment(found)
     assert (settings.session_id, settings.worker_id, settings.launch_id) == ("abc123", "worker-1", 2)
-    assert (settings.control_port, settings.data_port, settings.cpus) == (7777, 7778, 2.0)
+    assert (settings.control_port, settings.data_port, settings.health_port) == (7777, 7778, 7779)
+    assert (settings.token, settings.cpus) == ("secret", 2.0)
     assert settings.drain_timeout_seconds == 7
     assert settings.memory_bytes == 900 * 2**20
 
 
-def test_the_token_is_in_the_secret_and_nowhere_in_the_pod() -> None:
-    secret = session_secret("abc123", "token-1", HOME)
-    assert base64.b64decode(secret["data"]["token"]) == b"token-1"
-    assert secret["metadata"]["ownerReferences"] == make()["metadata"]["ownerReferences"]
-    reference = variables(make())["DAFT_K8S_TOKEN"]["secretKeyRef"]
-    assert reference == {"name": secret["metadata"]["name"], "key": "token"}
+def test_what_is_secret_is_in_files_for_the_worker_alone() -> None:
+    secret = session_secret("abc123", "token-1", HOME, {"tls.key": b"the key"})
+    assert {name: base64.b64decode(text) for name, text in secret["data"].items()} == {
+        "token": b"token-1",
+        "tls.key": b"the key",
+    }
+    pod = make()
+    assert secret["metadata"]["ownerReferences"] == pod["metadata"]["ownerReferences"]
+    [mount] = [mount for mount in container(pod)["volumeMounts"] if mount["mountPath"] == SECRET_DIR]
+    [volume] = [volume for volume in pod["spec"]["volumes"] if volume["name"] == mount["name"]]
+    assert volume["secret"] == {"secretName": secret["metadata"]["name"], "defaultMode": 0o440}
+    assert mount["readOnly"] is True
+    assert pod["spec"]["securityContext"]["fsGroup"] == pod["spec"]["securityContext"]["runAsGroup"]
+    assert variables(pod)["DAFT_K8S_TOKEN_FILE"] == f"{SECRET_DIR}/token"
+
+
+@pytest.mark.parametrize(("tls", "folder"), [(None, SECRET_DIR), (True, SECRET_DIR), (False, "")])
+def test_pods_use_the_sessions_certificates_unless_told_otherwise(tls: bool | None, folder: str) -> None:
+    assert variables(make(tls=tls))["DAFT_K8S_WORKER_TLS_DIR"] == folder
+
+
+def test_probes_go_where_no_certificate_is_asked_for() -> None:
+    worker = container(make())
+    ports = {port["name"]: port["containerPort"] for port in worker["ports"]}
+    assert {worker[f"{kind}Probe"]["grpc"]["port"] for kind in ("startup", "readiness", "liveness")} == {
+        ports["health"]
+    }
 
 
 def test_the_driver_owns_its_workers_where_it_is_known() -> None:
@@ -104,7 +129,7 @@ def test_a_start_may_take_as_long_as_it_is_waited_for() -> None:
 
 def test_only_volumes_can_be_written_to() -> None:
     pod = make(spill_size_limit_bytes=5 * 2**30)
-    paths = {mount["name"]: mount["mountPath"] for mount in container(pod)["volumeMounts"]}
+    paths = {mount["name"]: mount["mountPath"] for mount in container(pod)["volumeMounts"] if "readOnly" not in mount}
     assert paths == {"spill": "/var/lib/daft-spill", "tmp": "/tmp"}
     assert pod["spec"]["volumes"][0] == {"name": "spill", "emptyDir": {"sizeLimit": str(5 * 2**30)}}
     assert variables(pod)["DAFT_K8S_WORKER_SPILL_DIR"].startswith("/var/lib/daft-spill/")
@@ -112,7 +137,7 @@ def test_only_volumes_can_be_written_to() -> None:
 
 def test_spilling_into_the_folder_for_temporary_files_needs_one_volume() -> None:
     pod = make(spill_dir="/tmp")
-    assert [mount["mountPath"] for mount in container(pod)["volumeMounts"]] == ["/tmp"]
+    assert [mount["mountPath"] for mount in container(pod)["volumeMounts"]] == ["/tmp", SECRET_DIR]
 
 
 def test_placement_comes_from_the_options() -> None:
@@ -208,7 +233,7 @@ def test_a_template_adds_what_has_no_option() -> None:
     pod = make(pod_template=FrozenMap(template), tolerations=(FrozenMap({"key": "daft"}),))
     assert pod["spec"]["runtimeClassName"] == "gvisor"
     assert [item["name"] for item in pod["spec"]["containers"]] == ["worker", "sidecar"]
-    assert [mount["name"] for mount in container(pod)["volumeMounts"]] == ["spill", "tmp", "models"]
+    assert [mount["name"] for mount in container(pod)["volumeMounts"]] == ["spill", "daft-session", "tmp", "models"]
     assert variables(pod)["HOME"] == "/models"
     assert container(pod)["resources"]["limits"]["hugepages-2Mi"] == "4Mi"
     assert pod["spec"]["volumes"][0] == {"name": "spill", "hostPath": {"path": "/ssd"}}

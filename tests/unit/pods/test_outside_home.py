@@ -41,7 +41,7 @@ def test_what_is_made_says_whose_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(outside.getpass, "getuser", lambda: "Ärla Smith")
     home = asyncio.run(outside.find_home(FakeCluster(), configuration()))
     pod = worker_pod(configuration(), home, session_id="s1", worker_id="worker-0", launch_id=1)
-    owners = [made["metadata"]["labels"]["daft.io/owner"] for made in (pod, session_secret("s1", "t", home))]
+    owners = [made["metadata"]["labels"]["daft.io/owner"] for made in (pod, session_secret("s1", "t", home, {}))]
     assert owners[0] == owners[1]
     assert "smith" in owners[0]
 

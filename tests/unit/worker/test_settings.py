@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from daft_k8s.errors import ConfigurationError
-from daft_k8s.worker.settings import WorkerSettings
+from daft_k8s.worker.settings import TOKEN_FILE, WorkerSettings
 
 REQUIRED = {
     "DAFT_K8S_WORKER_SESSION_ID": "s",
@@ -54,6 +56,16 @@ def test_all_problems_are_listed_at_once() -> None:
 def test_numbers_that_are_none_are_refused() -> None:
     with pytest.raises(ConfigurationError, match="STORE_MEMORY_SHARE='nan'"):
         WorkerSettings.from_environment({**REQUIRED, "DAFT_K8S_WORKER_STORE_MEMORY_SHARE": "nan"})
+
+
+def test_the_token_may_be_in_a_file_as_a_secret_is_mounted(tmp_path: Path) -> None:
+    others = {name: value for name, value in REQUIRED.items() if name != "DAFT_K8S_TOKEN"}
+    file = tmp_path / "token"
+    file.write_text("from-a-file\n")
+    assert WorkerSettings.from_environment({**others, TOKEN_FILE: str(file)}).token == "from-a-file"
+    file.unlink()
+    with pytest.raises(ConfigurationError, match=r"DAFT_K8S_TOKEN_FILE='.*' cannot be read \(No such file"):
+        WorkerSettings.from_environment({**others, TOKEN_FILE: str(file)})
 
 
 def test_the_token_is_not_shown() -> None:
