@@ -69,7 +69,7 @@ def test_a_pod_without_a_certificate_of_the_session_cannot_talk_to_a_worker(name
         "plain": [False, False],
         "nobody": [False, False],
         "other": [False, False],
-        "worker": [False, True],  # not for orders
+        "worker": [True, True],
         "health": True,
     }
     driver.delete("--grace-period=1")

@@ -18,8 +18,10 @@ from pyarrow import flight
 
 from daft_k8s import _native
 from tests.local.wire_peers import (
+    METHODS,
     RIGHT,
     SECONDS,
+    SERVICE,
     SESSION,
     TOKEN,
     channel,
@@ -94,8 +96,20 @@ def test_the_driver_gives_orders_and_every_member_fetches(worker: Encrypted) -> 
     assert worker.fetch(worker.worker) == TABLE
 
 
-@pytest.mark.parametrize("caller", ["nobody", "other_driver", "other_worker", "worker"])
-def test_only_the_sessions_driver_gets_a_connection_for_orders(worker: Encrypted, caller: str) -> None:
+def test_a_worker_may_call_actors_of_another_and_give_no_orders(worker: Encrypted) -> None:
+    assert worker.server.control_address
+    with channel(worker.server.control_address, worker.worker) as opened:
+        for method in set(METHODS) - {"CallActor"}:
+            call = opened.stream_stream(SERVICE + method)
+            error = refusal(lambda call=call: list(call(iter([b""]), metadata=metadata(RIGHT), timeout=SECONDS)))
+            assert error.code() is grpc.StatusCode.PERMISSION_DENIED, method
+        call = opened.stream_stream(SERVICE + "CallActor")
+        error = refusal(lambda: list(call(iter([]), metadata=metadata(RIGHT), timeout=SECONDS)))
+        assert error.code() is grpc.StatusCode.INVALID_ARGUMENT, "it was heard: a call has to name its actor"
+
+
+@pytest.mark.parametrize("caller", ["nobody", "other_driver", "other_worker"])
+def test_only_members_of_the_session_get_a_connection_for_orders(worker: Encrypted, caller: str) -> None:
     error = refusal(worker.handshake, getattr(worker, caller))
     assert error.code() is grpc.StatusCode.UNAVAILABLE
 

@@ -79,7 +79,7 @@ pub async fn handshake(client: &mut Client, request: HandshakeRequest) -> Result
     let mut call = tonic::Request::new(request);
     call.set_timeout(Duration::from_secs(5));
     client.handshake(call).await.map(tonic::Response::into_inner).map_err(|status| match status.code() {
-        tonic::Code::FailedPrecondition | tonic::Code::Unauthenticated => {
+        tonic::Code::FailedPrecondition | tonic::Code::Unauthenticated | tonic::Code::PermissionDenied => {
             ClientError::Refused(status.message().to_owned())
         }
         _ => match TlsProblem::find(&status).filter(TlsProblem::is_final) {

@@ -3,6 +3,7 @@
 
 pub mod auth;
 mod client;
+mod members;
 mod server;
 
 pub use client::{Client, ClientError, connect_lazily, describe, handshake};

@@ -18,6 +18,7 @@ use tower::Layer;
 
 use crate::{
     auth::Check,
+    members::OrdersFromDriver,
     proto::worker_server::{Worker, WorkerServer},
 };
 
@@ -34,7 +35,7 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 pub struct ServerOptions {
     /// The session's token.
     pub token: String,
-    /// Takes only the driver of the session, encrypted; `None`: whoever has the token.
+    /// Takes only members of the session, encrypted, and orders from its driver alone; `None`: whoever has the token.
     pub tls: Option<ServerTls>,
     /// A larger request is refused (OUT_OF_RANGE); the connection lives on.
     pub max_message_bytes: usize,
@@ -76,7 +77,8 @@ pub async fn serve<W: Worker, F: Future<Output = ()> + Send + 'static>(
         .layer(WorkerServer::new(worker).max_decoding_message_size(options.max_message_bytes));
     let routes = health.routes().add_service(worker_service).prepare();
     let options = AcceptOptions { tls: options.tls, log: options.log, ..accept_options() };
-    (health, serve_connections(listener, TowerToHyperService::new(routes), options, shutdown))
+    let service = TowerToHyperService::new(OrdersFromDriver::new(routes));
+    (health, serve_connections(listener, service, options, shutdown))
 }
 
 /// Serves health alone, to anybody and without TLS: Kubernetes' probes have neither certificate nor token.

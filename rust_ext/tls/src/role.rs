@@ -31,6 +31,13 @@ impl Role {
         }
     }
 
+    /// What a certificate says.
+    pub(crate) fn of(certificate: &CertificateDer<'_>) -> Option<Self> {
+        let certificate = ParsedCertificate::try_from(certificate).ok()?;
+        let is = |role: &Self| role.server_name().is_ok_and(|name| verify_server_name(&certificate, &name).is_ok());
+        [Self::Driver, Self::Worker].into_iter().find(is)
+    }
+
     pub(crate) fn server_name(self) -> Result<ServerName<'static>, Error> {
         ServerName::try_from(self.dns_name()).map_err(|error| Error::General(error.to_string()))
     }

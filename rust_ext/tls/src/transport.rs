@@ -13,7 +13,7 @@ use tokio::{
 };
 use tokio_rustls::TlsStream;
 
-use crate::{ClientTls, ServerTls, TlsProblem};
+use crate::{ClientTls, Role, ServerTls, TlsProblem};
 
 /// The library reads 4 KiB at a time; from here, not from the kernel.
 const READ_BUFFER_BYTES: usize = 128 << 10;
@@ -67,6 +67,14 @@ async fn hear_out(mut stream: TcpStream) -> io::Result<()> {
 }
 
 impl Transport {
+    /// What the certificate of the peer says that it is; `None` without TLS.
+    pub fn peer_role(&self) -> Option<Role> {
+        match self {
+            Self::Plain(_) => None,
+            Self::Tls(stream) => Role::of(stream.get_ref().1.peer_certificates()?.first()?),
+        }
+    }
+
     fn over(stream: impl Into<TlsStream<BufReader<TcpStream>>>) -> Self {
         let mut stream = stream.into();
         match &mut stream {

@@ -88,14 +88,6 @@ def test_pods_use_the_sessions_certificates_unless_told_otherwise(tls: bool | No
     assert variables(make(tls=tls))["DAFT_K8S_WORKER_TLS_DIR"] == folder
 
 
-def test_probes_go_where_no_certificate_is_asked_for() -> None:
-    worker = container(make())
-    ports = {port["name"]: port["containerPort"] for port in worker["ports"]}
-    assert {worker[f"{kind}Probe"]["grpc"]["port"] for kind in ("startup", "readiness", "liveness")} == {
-        ports["health"]
-    }
-
-
 def test_the_driver_owns_its_workers_where_it_is_known() -> None:
     [owner] = make()["metadata"]["ownerReferences"]
     assert owner == {"apiVersion": "v1", "kind": "Pod", "name": "driver", "uid": "uid-1"}
@@ -199,10 +191,11 @@ def test_a_template_may_add_a_hook_before_the_stop_and_shared_memory() -> None:
     assert pod["spec"]["volumes"][-1] == shm
 
 
-def test_probes_ask_the_control_port_by_grpc() -> None:
+def test_probes_ask_by_grpc_where_no_certificate_is_asked_for() -> None:
     found = container(make())
+    assert {"name": "health", "containerPort": 7779} in found["ports"]
     for kind in ("startupProbe", "readinessProbe", "livenessProbe"):
-        assert found[kind]["grpc"] == {"port": 7777}
+        assert found[kind]["grpc"] == {"port": 7779}
         assert found[kind]["timeoutSeconds"] > 1
 
 

@@ -10,8 +10,13 @@ mod strangers;
 use std::{future::Future, io, sync::Arc, time::Duration};
 
 use daft_k8s_tls::{ServerTls, TlsProblem};
+use http::Request;
 use http_body::Body;
-use hyper::{body::Incoming, server::conn::http2, service::HttpService};
+use hyper::{
+    body::Incoming,
+    server::conn::http2,
+    service::{HttpService, service_fn},
+};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -72,7 +77,8 @@ const MOST_BACKOFF: Duration = Duration::from_secs(1);
 /// running then has ended or the drain time-out has passed.
 ///
 /// Raises the process's soft limit of open files to the hard one. A tower service is passed as
-/// `hyper_util::service::TowerToHyperService::new(service)`.
+/// `hyper_util::service::TowerToHyperService::new(service)`. With TLS, a request has its peer's [`Role`](daft_k8s_tls::Role)
+/// among its extensions.
 pub async fn serve_connections<S, B>(
     listener: TcpListener,
     service: S,
@@ -155,7 +161,7 @@ async fn serve_connection<S, B>(
     strangers: &Strangers,
     mut stopped: watch::Receiver<bool>,
 ) where
-    S: HttpService<Incoming, ResBody = B> + Send + 'static,
+    S: HttpService<Incoming, ResBody = B> + Clone + Send + 'static,
     S::Future: Send + 'static,
     S::Error: Into<BoxError>,
     B: Body + Send + 'static,
@@ -182,6 +188,13 @@ async fn serve_connection<S, B>(
         .max_send_buf_size(4 << 20)
         .keep_alive_interval(options.keepalive_interval)
         .keep_alive_timeout(options.keepalive_timeout);
+    let role = stream.peer_role();
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        if let Some(role) = role {
+            request.extensions_mut().insert(role);
+        }
+        service.clone().call(request)
+    });
     let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
     tokio::select! {
         _ = &mut connection => return,

@@ -6,7 +6,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use daft_k8s_tls::Transport;
+use daft_k8s_tls::{Role, Transport};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -32,6 +32,13 @@ pub(super) async fn read(mut stream: Transport) -> io::Result<Greeted> {
 pub(super) struct Greeted {
     unread: &'static [u8],
     stream: Transport,
+}
+
+impl Greeted {
+    /// Who the peer is, where that was asked.
+    pub(super) fn peer_role(&self) -> Option<Role> {
+        self.stream.peer_role()
+    }
 }
 
 impl AsyncRead for Greeted {

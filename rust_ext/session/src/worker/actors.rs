@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use bytes::{Bytes, BytesMut};
 use daft_k8s_control::{Client, proto::ActorPiece};
+use daft_k8s_tls::ClientTls;
 use futures::{Stream, stream};
 use parking_lot::Mutex;
 use tonic::{Status, Streaming};
@@ -41,12 +42,13 @@ pub(super) async fn gather(mut stream: Streaming<ActorPiece>) -> Result<(String,
 /// Connections to the control servers of other workers.
 pub(super) struct Peers {
     token: String,
+    tls: Option<ClientTls>,
     clients: Mutex<HashMap<String, Client>>,
 }
 
 impl Peers {
-    pub(super) fn new(token: &str) -> Self {
-        Self { token: token.to_owned(), clients: Mutex::default() }
+    pub(super) fn new(token: &str, tls: Option<ClientTls>) -> Self {
+        Self { token: token.to_owned(), tls, clients: Mutex::default() }
     }
 
     pub(super) async fn call(&self, address: &str, actor_id: String, payload: Bytes) -> Result<Bytes, String> {
@@ -64,7 +66,8 @@ impl Peers {
         if let Some(client) = clients.get(address) {
             return Ok(client.clone());
         }
-        let client = daft_k8s_control::connect_lazily(address, &self.token).map_err(|error| error.to_string())?;
+        let client = daft_k8s_control::connect_lazily(address, &self.token, self.tls.clone());
+        let client = client.map_err(|error| error.to_string())?;
         clients.insert(address.to_owned(), client.clone());
         Ok(client)
     }

@@ -190,7 +190,7 @@ impl Worker {
             store: store.clone(),
             intake,
             calls: Calls::default(),
-            peers: Peers::new(&config.token),
+            peers: Peers::new(&config.token, tls.as_ref().map(|tls| tls.client.clone())),
             host,
             draining: AtomicBool::new(false),
             last_call: Mutex::new(Instant::now()),
@@ -202,7 +202,7 @@ impl Worker {
             service::Service::new(shared.clone()),
             daft_k8s_control::ServerOptions {
                 token: shared.config.token.clone(),
-                tls: tls.as_ref().map(|tls| tls.control.clone()),
+                tls: tls.as_ref().map(|tls| tls.server.clone()),
                 max_message_bytes: shared.config.max_message_bytes,
                 log,
             },
@@ -216,7 +216,7 @@ impl Worker {
         runtime.spawn(daft_k8s_data::serve(
             data,
             store,
-            Auth::new(&shared.config.token).with_tls(tls.map(|tls| tls.data)),
+            Auth::new(&shared.config.token).with_tls(tls.map(|tls| tls.server)),
             daft_k8s_data::Limits::default(),
             stopped(stopping.clone()),
         ));
@@ -308,19 +308,13 @@ impl Worker {
 /// What a worker's certificate is used for.
 struct Tls {
     client: ClientTls,
-    control: ServerTls,
-    data: ServerTls,
+    server: ServerTls,
 }
 
 impl Tls {
     fn new(pem: &Pem) -> Result<Self, TlsError> {
         let identity = Identity::from_pem(pem)?;
-        Ok(Self {
-            client: identity.client()?,
-            // A worker that was taken over must not give orders to others.
-            control: identity.server(&[Role::Driver])?,
-            data: identity.server(&[Role::Driver, Role::Worker])?,
-        })
+        Ok(Self { client: identity.client()?, server: identity.server(&[Role::Driver, Role::Worker])? })
     }
 }
 

@@ -79,7 +79,7 @@ fn only_the_driver_gives_orders() {
     let Some(issued) = &session.settings.tls else { panic!() };
     let worker = session.worker(WorkerId(0));
     let forged = Pem { authority: issued.driver.authority.clone(), ..other.driver };
-    for (caller, reason) in [(&issued.worker, "AccessDenied"), (&forged, "it refused our certificate")] {
+    for (caller, reason) in [(&issued.worker, "only the session's driver"), (&forged, "it refused our certificate")] {
         // The connection may be found closed before the reason is read; the driver tries again as well.
         let mut tries = (0..50).map(|_| call(&session, &worker.control(), TOKEN, Some(caller)).unwrap_err());
         let error = tries.find(|error| !matches!(error, ClientError::Call(_))).unwrap();
