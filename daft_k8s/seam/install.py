@@ -220,11 +220,18 @@ def _runner_in_use() -> K8sRunner | None:
 
 
 def get_gpu_udf_options() -> Any:
-    """Daft's question how many GPUs an AI provider can use: those of all workers."""
+    """Daft's question how many GPUs an AI provider can use: those of all workers that there may be."""
     from daft.ai.typing import UDFOptions
 
     from daft_k8s.driver.session import find_current_session
 
     session = find_current_session()
-    gpus = 0 if session is None else int(session.configuration.num_workers * session.configuration.worker_gpu)
+    if session is not None:
+        configuration = session.configuration
+    elif _configuration_source is not None:
+        configuration = _configuration_source()  # no query has made the session yet
+    else:
+        return UDFOptions(concurrency=None, num_gpus=None)
+    workers = configuration.max_workers if configuration.elastic else configuration.num_workers
+    gpus = (workers or configuration.num_workers) * int(configuration.worker_gpu)
     return UDFOptions(concurrency=gpus, num_gpus=1) if gpus else UDFOptions(concurrency=None, num_gpus=None)

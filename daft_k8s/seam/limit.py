@@ -16,6 +16,8 @@ from typing import Any
 from daft_k8s.seam.limit_counter import LimitCounter
 
 TARGET_PREFIX = "limit"
+RESTART_TARGET = "limit/restart"
+"""Where a worker announces that a task runs again (`daft_k8s.worker.driver_calls.announce_restart`)."""
 
 _collector = threading.local()
 
@@ -147,13 +149,22 @@ class LimitCounters:
             if counter_id not in self._bound:
                 self._live.pop(counter_id, None)
 
+    def _restart(self, query_id: str, input_id: str, worker_id: str) -> None:
+        with self._lock:
+            handles = [self._live[counter_id] for counter_id in self._of_query.get(query_id, ())]
+        for handle in handles:
+            handle.counter.restart(input_id, worker_id)
+
     def answer(self, worker_id: str, target: str, payload: bytes) -> bytes:
         """Answers one call of a worker; what it raises is sent back to the worker as text."""
+        request = json.loads(payload)
+        if target == RESTART_TARGET:
+            self._restart(request["query"], request["input"], worker_id)
+            return b""
         with self._lock:
             handle = self._live.get(target.partition("/")[2])
         if handle is None:
             raise LookupError("the query of this LIMIT has ended")
-        request = json.loads(payload)
         if request["call"] == "start":
             return json.dumps(handle.counter.start(request["input"], worker_id)).encode()
         granted = handle.counter.claim(request["input"], request["epoch"], request["rows"])

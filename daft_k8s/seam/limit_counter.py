@@ -43,6 +43,11 @@ class LimitCounter:
         reservation.drawn_take = 0
         return reservation.epoch
 
+    def restart(self, input_id: str, worker_id: str) -> None:
+        """An input's task begins to run again. If it never comes to a claim, what it was granted counts as missing."""
+        if input_id in self._reservations:
+            self.start(input_id, worker_id)
+
     def claim(self, input_id: str, epoch: int, num_rows: int) -> tuple[int, int, bool]:
         """Grants rows of the next piece of an input.
 

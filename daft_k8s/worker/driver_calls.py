@@ -6,6 +6,7 @@ They ride on a stream that the driver opened. Code that travels inside plans imp
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import TYPE_CHECKING, Protocol
 
 from daft_k8s.errors import DaftK8sError
@@ -58,6 +59,17 @@ async def call_driver(target: str, payload: bytes) -> bytes:
     # The server answers on its own event loop, which need not be the caller's.
     caller.call_driver(target, payload, lambda data, error: _on_loop(loop, settle, data, error))
     return await answer
+
+
+async def announce_restart(query_id: str, task_id: int) -> None:
+    """Tells the driver that a task runs again, before its first row.
+
+    A run that never reaches its LIMIT claims nothing, and the driver would take the rows of the run before for its own.
+
+    Raises:
+        DriverCallError: The driver is gone.
+    """
+    await call_driver("limit/restart", json.dumps({"query": query_id, "input": str(task_id)}).encode())
 
 
 def _on_loop(

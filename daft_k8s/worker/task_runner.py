@@ -13,6 +13,7 @@ from daft_k8s.code.advice import missing_module, ways_to_ship
 from daft_k8s.errors import CodeError
 from daft_k8s.task_payload import decode_code, decode_payload, encode_error, join_result
 from daft_k8s.worker.code import WorkerCode
+from daft_k8s.worker.driver_calls import announce_restart
 from daft_k8s.worker.executor import RunRequest
 from daft_k8s.worker.logs import query_id_var, task_key_var
 from daft_k8s.worker.pipeline_group import PipelineExecutor, PipelineFailedError, PipelineGroups, PipelineMember
@@ -126,6 +127,8 @@ class TaskRunner:
         member = self._join(command, request, has_udf)
         outputs = TaskOutputs(server, command.key, partitioned=plan.has_partitioned_output())
         try:
+            if command.attempt > _FIRST_ATTEMPT:
+                await announce_restart(command.query_id, command.task_id)
             stream = await member.start()
             async for part in stream:
                 if part is None:

@@ -13,7 +13,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daft_k8s.seam.limit import TARGET_PREFIX, LimitCounterHandle, LimitCounters, collect_pickled_counters
+from daft_k8s.seam.limit import (
+    RESTART_TARGET,
+    TARGET_PREFIX,
+    LimitCounterHandle,
+    LimitCounters,
+    collect_pickled_counters,
+)
 from daft_k8s.seam.limit_counter import LimitCounter, StaleClaimError
 
 
@@ -122,6 +128,40 @@ def test_a_new_run_that_never_reached_the_limit_is_noticed() -> None:
     counter.claim("1", counter.start("1", "worker-0"), 6)
     assert counter.missing_rows("1", "worker-1") == 6
     assert counter.missing_rows("2", "worker-1") == 0
+
+
+def test_a_new_run_that_never_reached_the_limit_on_the_same_worker_is_noticed() -> None:
+    counter = LimitCounter(10, 0)
+    counter.claim("1", counter.start("1", "worker-0"), 6)
+    counter.restart("1", "worker-0")
+    assert counter.missing_rows("1", "worker-0") == 6
+    assert counter.claim("1", counter.start("1", "worker-0"), 6) == (0, 6, False)
+    assert counter.missing_rows("1", "worker-0") == 0
+
+
+def test_a_restart_of_a_task_without_rows_changes_nothing() -> None:
+    counter = LimitCounter(10, 0)
+    counter.restart("1", "worker-0")
+    assert counter.missing_rows("1", "worker-0") == 0
+    with pytest.raises(StaleClaimError):
+        counter.claim("1", 1, 5)
+
+
+def test_an_announced_restart_counts_for_the_counters_of_its_query_alone() -> None:
+    async def scenario() -> None:
+        counters = LimitCounters()
+        mine, other = counters.create(5, 0), counters.create(5, 0)
+        counters.bind("query", [mine])
+        counters.bind("another query", [other])
+        for handle in (mine, other):
+            epoch = ask(counters, handle.counter_id, call="start", input="1")
+            ask(counters, handle.counter_id, call="claim", input="1", epoch=epoch, rows=4)
+        for query in ("query", "a query that has ended"):
+            counters.answer("worker-0", RESTART_TARGET, json.dumps({"query": query, "input": "1"}).encode())
+        assert mine.counter.missing_rows("1", "worker-0") == 4
+        assert other.counter.missing_rows("1", "worker-0") == 0
+
+    asyncio.run(scenario())
 
 
 def ask(counters: LimitCounters, counter_id: str, **request: object) -> object:

@@ -25,6 +25,7 @@ from daft.recordbatch.micropartition import MicroPartition
 
 from daft_k8s.task_payload import decode_error
 from daft_k8s.worker.code import WorkerCode
+from daft_k8s.worker.driver_calls import set_current_worker
 from daft_k8s.worker.executor import DaftExecutor
 from daft_k8s.worker.task_runner import TaskRunner
 
@@ -105,6 +106,12 @@ class Server:
         self.outputs: dict[str, list[Any]] = collections.defaultdict(list)
         self.ends: dict[str, list[Any]] = {}
         self.futures: dict[str, asyncio.Future[None]] = {}
+        self.calls: list[tuple[str, Any]] = []
+        set_current_worker(self)
+
+    def call_driver(self, target: str, payload: bytes, callback: Any) -> None:
+        self.calls.append((target, json.loads(payload)))
+        callback(b"", None)
 
     def put_output(self, key: str, pieces: Any, num_rows: int, size_bytes: int) -> None:
         parts = [PyMicroPartition.from_arrow_stream(piece) for piece in pieces]
@@ -203,8 +210,15 @@ async def sharing(worker: Worker) -> Any:
     keys.append(worker.submit(column, [[40]], name="UDFProject", attempt=2))
     keys.append(worker.submit(column, [[50]], name="Project"))
     ends = await worker.ends(*keys)
-    pipelines = list(worker.executor.pipelines.values())[-4:]
-    return {"ends": [end[:2] for end in ends], "pipelines": [pipelines.index(number) for number in pipelines]}
+    task_ids = [int(key.partition("/")[2].partition(".")[0]) for key in keys]
+    pipelines = [worker.executor.pipelines[task_id] for task_id in task_ids]
+    return {
+        "ends": [end[:2] for end in ends],
+        "pipelines": [pipelines.index(number) for number in pipelines],
+        "announced": [
+            [target, call["query"], task_ids.index(int(call["input"]))] for target, call in worker.server.calls
+        ],
+    }
 
 
 async def isolation(worker: Worker) -> Any:
