@@ -116,12 +116,12 @@ class PodLauncher:
         """
         if not self._thread.runs:
             return
-        if self._forwards is not None:
-            self._forwards.shutdown(_STOP_MARGIN_SECONDS)
         try:
             self._thread.run(self._shut_down(timeout_seconds), timeout_seconds + _STOP_MARGIN_SECONDS)
         finally:
             self._thread.stop(_STOP_MARGIN_SECONDS)
+            if self._forwards is not None:
+                self._forwards.shutdown(_STOP_MARGIN_SECONDS)
 
     # Everything below runs on the event loop.
 
@@ -288,6 +288,8 @@ class PodLauncher:
     async def _shut_down(self, timeout_seconds: float) -> None:
         self._closed = True
         self._creation.close()
+        if self._forwards is not None:
+            self._forwards.cancel()
         end = time.monotonic() + timeout_seconds
         # What is on its way to the API may arrive after a deletion, so it is waited for.
         under_way = [task for task in (self._setup, *self._tasks) if task is not None and not task.done()]

@@ -85,6 +85,8 @@ class PortForwards:
         self._thread = LoopThread("daft-k8s-forward")
         self._connecting: asyncio.Task[StreamApi] | None = None
         self._forwards: dict[str, _Forward] = {}
+        self._opening: set[asyncio.Task[object]] = set()
+        self._closed = False
 
     async def open(self, name: str, *, namespace: str, pod: str, ports: Sequence[int]) -> list[str]:
         """Listens for each of the ports; returns the local addresses. A first stream shows that it can work.
@@ -97,7 +99,10 @@ class PortForwards:
 
         Raises:
             ApiError: The cluster refuses it.
+            asyncio.CancelledError: `cancel` came first.
         """
+        if not self._thread.runs:
+            raise asyncio.CancelledError
         opening = asyncio.run_coroutine_threadsafe(self._open(_Forward(name, namespace, pod), ports), self._thread.loop)
         return await asyncio.wrap_future(opening)
 
@@ -106,8 +111,13 @@ class PortForwards:
         if self._thread.runs:
             self._thread.call(self._close, name)
 
+    def cancel(self) -> None:
+        """Ends what is being opened, and all that is open. Returns at once; idempotent."""
+        if self._thread.runs:
+            self._thread.call(self._cancel)
+
     def shutdown(self, timeout_seconds: float) -> None:
-        """Ends all of it. Idempotent."""
+        """Ends all of it, and the thread. Idempotent."""
         if not self._thread.runs:
             return
         try:
@@ -119,6 +129,12 @@ class PortForwards:
 
     async def _open(self, forward: _Forward, ports: Sequence[int]) -> list[str]:
         self._close(forward.name)
+        own = asyncio.current_task()
+        if own is not None:
+            self._opening.add(own)
+            own.add_done_callback(self._opening.discard)
+        if self._closed:
+            raise asyncio.CancelledError
         stream = await self._dial(forward, ports[0])
         await stream.close()
         self._forwards[forward.name] = forward
@@ -137,6 +153,13 @@ class PortForwards:
         forward = self._forwards.pop(name, None)
         if forward is not None:
             forward.close()
+
+    def _cancel(self) -> None:
+        self._closed = True
+        for opening in self._opening:
+            opening.cancel()
+        for name in list(self._forwards):
+            self._close(name)
 
     async def _api(self) -> StreamApi:
         if self._connecting is None or (self._connecting.done() and self._connecting.exception() is not None):
@@ -191,8 +214,7 @@ class PortForwards:
 
     async def _shut_down(self, timeout_seconds: float) -> None:
         connections = [task for forward in self._forwards.values() for task in forward.connections]
-        for name in list(self._forwards):
-            self._close(name)
+        self._cancel()
         if connections:
             await asyncio.wait(connections, timeout=timeout_seconds)
         if self._connecting is not None and self._connecting.done() and self._connecting.exception() is None:

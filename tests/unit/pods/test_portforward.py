@@ -233,6 +233,26 @@ def test_shutting_down_cuts_everything_and_closes_the_connection_to_the_cluster(
     forwards.shutdown(10)
 
 
+def test_a_way_that_is_being_opened_does_not_hold_up_the_end(api: FakeApi, forwards: PortForwards) -> None:
+    api.problems = [BROKEN] * 100
+    ended: list[BaseException] = []
+
+    def begin() -> None:
+        try:
+            open_one(forwards)
+        except BaseException as error:
+            ended.append(error)
+
+    opening = threading.Thread(target=begin)
+    opening.start()
+    api.wait_for_asked(1)
+    forwards.cancel()
+    opening.join(SECONDS / 2)  # far less than a way may take to open
+    assert [type(error) for error in ended] == [asyncio.CancelledError]
+    with pytest.raises(asyncio.CancelledError):
+        open_one(forwards)
+
+
 def test_a_client_that_has_sent_its_last_byte_still_gets_its_answer(forwards: PortForwards) -> None:
     with connect(open_one(forwards)) as connection:
         connection.sendall(b"question")
