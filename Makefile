@@ -17,10 +17,11 @@ SF ?= 1
 DEMO_ARGS ?=
 BENCH_ARGS ?=
 PYTEST_ARGS ?=
-DAFT_SOURCE ?=
+DAFT ?= $(DAFT_SOURCE)
 SECONDS ?= 300
 RAY ?=
 DIFFERENTIAL_ARGS ?=
+CONFORMANCE_ARGS ?=
 
 # --locked in CI: a lock file that does not fit is an error there, and is mended on a developer's machine.
 CARGO_FLAGS := $(if $(CI),--locked,)
@@ -107,8 +108,8 @@ differential: build ## Random pipelines here and on native Daft, for SECONDS=300
 	@$(PY) -m tests.differential.run --seconds $(SECONDS) $(if $(RAY),--ray $(RAY)) $(DIFFERENTIAL_ARGS)
 
 .PHONY: conformance
-conformance: build ## Daft's own tests on this runner (DAFT_SOURCE=path of a checkout of Daft)
-	@./scripts/conformance.sh "$(DAFT_SOURCE)" $(PYTEST_ARGS)
+conformance: build ## Daft's own tests on this runner (DAFT=a checkout of Daft, CONFORMANCE_ARGS='--tier t1 --baseline ray.tsv.xz')
+	@./scripts/conformance.sh "$(DAFT)" $(CONFORMANCE_ARGS) $(PYTEST_ARGS)
 
 .PHONY: versions
 versions: build ## Five queries on the oldest and newest Daft, with Python 3.10 and 3.13 (a few minutes)

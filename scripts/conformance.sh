@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
-# Runs Daft's own tests on this runner: scripts/conformance.sh DAFT_SOURCE [arguments of tests/conformance/run.py]
-# DAFT_SOURCE is a checkout of Daft at a tag near the installed wheel; it is only read.
+# Runs Daft's own tests on this runner: scripts/conformance.sh DAFT [arguments of tests/conformance/run.py]
+# DAFT is a checkout of Daft at a tag near the installed wheel; it is only read.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 source="${1:-}"
 if [ -z "$source" ] || [ ! -d "$source/tests/dataframe" ]; then
     cat >&2 <<'TEXT'
-DAFT_SOURCE must name a checkout of Daft, for its tests:
+DAFT must name a checkout of Daft, for its tests:
     git clone --depth 1 --branch v0.7.24 https://github.com/Eventual-Inc/Daft ../daft
-    make conformance DAFT_SOURCE=../daft
+    make conformance DAFT=../daft
 TEXT
     exit 1
 fi

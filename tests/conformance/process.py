@@ -36,6 +36,7 @@ class Place:
     files: Path  # the folder for them
     environment: Mapping[str, str]
     arguments: Sequence[str]
+    python: str = sys.executable
 
     @property
     def log(self) -> Path:
@@ -65,7 +66,7 @@ class PytestProcess:
             self._log_start = log.tell()
             self._process = subprocess.Popen(
                 [
-                    *(sys.executable, "-m", "pytest", "-p", "conformance.plugin", "--rootdir", str(place.stage)),
+                    *(place.python, "-m", "pytest", "-p", "conformance.plugin", "--rootdir", str(place.stage)),
                     *("-c", str(place.stage / "pytest.ini"), "-p", "no:cacheprovider", "-p", "no:timeout"),
                     *("--basetemp", str(place.stage / f"tmp-{place.name}"), "--conformance-events", str(write_end)),
                     *("--conformance-stacks", str(place.stacks), *place.arguments, *arguments),

@@ -11,12 +11,15 @@ from __future__ import annotations
 import argparse
 import importlib.metadata
 import os
+import platform
+import subprocess
 import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from . import summary
 from .baseline import Comparison, Outcome, add_outcome, compare, covers, read_baseline, write_baseline
 from .checkout import TIERS, Tier, staged
 from .process import BrokenRun, Place, collect, run_all
@@ -55,11 +58,22 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--again", action="store_true", help="run again what did not pass")
     parser.add_argument("--runner", choices=("k8s", "native", "ray"), default="k8s")
     parser.add_argument("--save", type=Path, metavar="FILE", help="write the results as a baseline")
+    parser.add_argument(
+        "--make-baseline", type=Path, metavar="FILE", help="run on Ray, which must be installed, and write the results"
+    )
+    parser.add_argument("--python", default=sys.executable, help="the Python that runs the tests, if not this one")
+    parser.add_argument(
+        "--summary", action="store_true", help="keep the counts that docs/compatibility.md is made from"
+    )
     options = parser.parse_args(arguments)
     if not (options.checkout / "tests" / "conftest.py").is_file():
         parser.error(f"{options.checkout} is no checkout of Daft: it has no tests/conftest.py")
     if options.tier and options.paths:
         parser.error("give paths or a tier, not both")
+    if options.make_baseline:
+        options.runner, options.save = "ray", options.make_baseline
+        if subprocess.run([options.python, "-c", "import ray"], capture_output=True).returncode:
+            parser.error(f"{options.python} has no Ray: install daft[ray] there, or name another Python with --python")
     if options.processes < 1 or options.limit <= 0:
         parser.error("--processes and --limit must be positive")
     for path in options.paths:
@@ -95,9 +109,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # A test that is asked for by name or keyword says nothing of those that are not.
     partial = options.keyword or any("::" in path for path in tier.paths)
     comparison = compare(results, baseline)
+    if options.summary:
+        summary.write(summary.summarise(results, baseline, comparison, _notes(comparison)))
     print(report(comparison, with_baseline=bool(options.baseline), partial=bool(partial), bad_ends=bad_ends))
     print(f"Results: {file.path}")
     return 1 if bad_ends or (comparison.regressions if options.baseline else _failures(comparison)) else 0
+
+
+def _notes(comparison: Comparison) -> dict[str, str]:
+    daft = importlib.metadata.version("daft")
+    return {
+        "Versions": f"daft {daft}, Python {platform.python_version()}, {platform.system()}",
+        "Time of the tests that pass on both sides": f"{comparison.seconds_here:.0f} s here, "
+        f"{comparison.seconds_there:.0f} s on Ray",
+    }
 
 
 def _run(
@@ -105,7 +130,7 @@ def _run(
 ) -> tuple[list[Result], list[str]]:
     def place(name: str, **variables: str) -> Place:
         environment = {**_environment(stage, options.runner), **variables}
-        return Place(stage, f"{options.runner}-{name}", FILES, environment, pytest_arguments)
+        return Place(stage, f"{options.runner}-{name}", FILES, environment, pytest_arguments, options.python)
 
     pytest_arguments = ["-m", SELECTION, "--conformance-runner", options.runner]
     pytest_arguments += [f"--ignore={path}" for path in tier.ignored]
