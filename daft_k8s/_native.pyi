@@ -155,6 +155,7 @@ class K8sWorkerManager:
         max_task_attempts: int,
         max_oom_attempts: int,
         max_worker_restarts: int,
+        idle_timeout_seconds: float,
         certificates: SessionCertificates | None = None,
     ) -> Self:
         """With `certificates` all connections are encrypted, and only with workers that have theirs."""
@@ -162,11 +163,19 @@ class K8sWorkerManager:
     def set_desired_workers(self, count: int) -> None:
         """Asks for workers `worker-0` .. `worker-<count-1>`; missing ones are launched at once."""
 
+    def set_worker_range(self, min_count: int, start_count: int, max_count: int) -> None:
+        """Asks for `start_count` workers at once, and then for as many as there is work for, between the bounds."""
+
+    def keep_all_workers(self, query_id: str) -> None:
+        """No worker of an elastic pool is let go until `end_query`: it keeps what no PartitionRef tells of."""
+
     def workers(self) -> list[K8sWorker]:
-        """All logical workers that are wanted, ready or not."""
+        """All logical workers that there may be, whether they have a process or not."""
 
     def wait_ready(self, count: int, timeout_seconds: float) -> int:
         """Blocks (GIL released, signals checked) until `count` workers are ready; returns how many are.
+
+        An elastic pool that has none starts one.
 
         Raises RuntimeError with the launcher's reasons once no further worker can come up.
         """
@@ -192,6 +201,9 @@ class K8sWorkerManager:
 
         `cause` is one of `daft_k8s.pool_news.ExitCause`; another one raises ValueError.
         """
+
+    def worker_leaving(self, worker_id: str, launch_id: int) -> None:
+        """The allocator's news: somebody else told that process to stop. It is given no more tasks."""
 
     def put(self, data: SupportsArrowStream, num_rows: int, size_bytes: int) -> PartitionRef:
         """Keeps a partition in the driver; workers are given it when a task needs it."""

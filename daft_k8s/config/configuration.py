@@ -45,16 +45,17 @@ class Configuration:
     in whichever cluster was used last."""
 
     num_workers: int = chosen_option(options.WORKERS, topic=POOL)
-    """How many workers the pool starts with, and keeps unless it is elastic (`max_workers`). None: on this
-    machine one for each CPU, at most 4, since further ones only share its memory; as Pods `min_workers` of
-    an elastic pool, 2 of a fixed one."""
+    """How many workers the pool starts with, and keeps unless it is elastic (`max_workers`). None: `min_workers`
+    of an elastic pool; of a fixed one on this machine one for each CPU, at most 4, since further ones only share its
+    memory, and 2 Pods."""
 
-    min_workers: int | None = option(options.WORKERS_OR_NONE, None, topic=POOL, pods_only=True)
+    min_workers: int | None = option(options.WORKERS_OR_NONE, None, topic=POOL)
     """The size below which an elastic pool never shrinks; 0 lets it vanish while nothing runs.
     None: 1 if `max_workers` is given, so that the next query finds a warm worker."""
 
-    max_workers: int | None = option(options.WORKERS, None, topic=POOL, pods_only=True)
-    """The size above which the pool never grows. None: the pool has a fixed size, `num_workers`."""
+    max_workers: int | None = option(options.WORKERS, None, topic=POOL)
+    """The size above which the pool never grows; it grows as tasks wait. Local workers share their machine as if all
+    were there. None: the pool has a fixed size, `num_workers`."""
 
     worker_cpu: float = chosen_option(options.CPU, topic=SIZE)
     """CPU cores of one worker. It runs as many tasks at once as it has whole cores, and one if it has
@@ -92,7 +93,7 @@ class Configuration:
     """How long a worker that must go may finish its tasks, in seconds. 30 is the grace period that
     Kubernetes gives by default. 0: tasks are cut off at once."""
 
-    idle_timeout_seconds: float = option(options.SECONDS, 120.0, topic=WAITS, pods_only=True)
+    idle_timeout_seconds: float = option(options.SECONDS, 120.0, topic=WAITS)
     """How long a worker of an elastic pool is idle before it is removed, in seconds. 120 bridges the pause
     between two queries of a notebook. Never while it holds data that is still referenced."""
 
@@ -226,7 +227,7 @@ class Configuration:
         object.__setattr__(self, "tls", self.allocation != "local" if chosen is None else chosen)
         if not validation.sizes_are_sound(self):
             return  # Nothing can be chosen from them; `validate` says what is wrong.
-        if self.allocation != "local" and self.max_workers is not None and self.min_workers is None:
+        if self.max_workers is not None and self.min_workers is None:
             object.__setattr__(self, "min_workers", 1)
         size = self._size()
         for field in dataclasses.fields(size):
@@ -248,7 +249,12 @@ class Configuration:
     @property
     def elastic(self) -> bool:
         """Whether the pool grows and shrinks with the work."""
-        return self.allocation != "local" and self.max_workers is not None
+        return self.max_workers is not None
+
+    @property
+    def most_workers(self) -> int:
+        """How many workers there can be at the same time."""
+        return self.num_workers if self.max_workers is None else self.max_workers
 
     @property
     def slots_per_worker(self) -> int:
@@ -264,6 +270,8 @@ class Configuration:
         if self.allocation == "local":
             return sizing.local_size(
                 num_workers=self.num_workers,
+                min_workers=self.min_workers,
+                max_workers=self.max_workers,
                 worker_cpu=self.worker_cpu,
                 worker_memory_bytes=self.worker_memory_bytes,
                 cpus=machine.available_cpus(),

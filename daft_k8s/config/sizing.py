@@ -33,14 +33,24 @@ class Size:
 
 
 def local_size(
-    *, num_workers: int | None, worker_cpu: float | None, worker_memory_bytes: int | None, cpus: int, memory_bytes: int
+    *,
+    num_workers: int | None,
+    min_workers: int | None = None,
+    max_workers: int | None = None,
+    worker_cpu: float | None,
+    worker_memory_bytes: int | None,
+    cpus: int,
+    memory_bytes: int,
 ) -> Size:
     """Divides one machine between workers.
 
     A worker of this machine runs whole threads, so a fraction of a CPU is rounded up.
 
     Args:
-        num_workers: None: one for each CPU (for each `worker_cpu` CPUs, if given), at most 4.
+        num_workers: None: `min_workers` of an elastic pool, else one for each CPU (for each `worker_cpu` CPUs, if
+            given), at most 4.
+        min_workers: None: 1 for an elastic pool.
+        max_workers: The workers that share the machine. None: the pool has a fixed size.
         worker_cpu: None: the machine's CPUs, divided between the workers and rounded down, at least 1.
         worker_memory_bytes: None: three quarters of the machine's memory, divided between the workers.
         cpus: CPUs of the machine.
@@ -48,10 +58,19 @@ def local_size(
     """
     cpu = None if worker_cpu is None else max(1, math.ceil(worker_cpu))
     count = num_workers if num_workers is not None else max(1, min(MAX_CHOSEN_LOCAL_WORKERS, cpus // (cpu or 1)))
+    if max_workers is not None:
+        count = max(max_workers, num_workers or 1)
     if worker_memory_bytes is None:
         share = int(memory_bytes * LOCAL_MEMORY_SHARE) // count
         worker_memory_bytes = max(MIN_WORKER_BYTES, share // _MIB * _MIB)
-    return Size(count, float(cpu or max(1, cpus // count)), worker_memory_bytes)
+    start = _elastic_start(num_workers, min_workers) if max_workers is not None else count
+    return Size(start, float(cpu or max(1, cpus // count)), worker_memory_bytes)
+
+
+def _elastic_start(num_workers: int | None, min_workers: int | None) -> int:
+    if num_workers is not None:
+        return num_workers
+    return 1 if min_workers is None else min_workers
 
 
 def pod_size(
@@ -73,8 +92,7 @@ def pod_size(
     """
     cpu = 1.0 if worker_cpu is None else worker_cpu
     if num_workers is None:
-        elastic = 1 if min_workers is None else min_workers
-        num_workers = POD_WORKERS if max_workers is None else elastic
+        num_workers = POD_WORKERS if max_workers is None else _elastic_start(num_workers, min_workers)
     if worker_memory_bytes is None:
         worker_memory_bytes = max(2**30, math.ceil(POD_BYTES_PER_CPU * cpu / _MIB) * _MIB)
     return Size(num_workers, cpu, worker_memory_bytes)

@@ -101,8 +101,11 @@ class Session:
 
     @property
     def slots(self) -> int:
-        """Tasks that all workers together run at once."""
-        return self.configuration.num_workers * self.configuration.slots_per_worker
+        """Tasks that all workers together run at once; of an elastic pool, all that there may be.
+
+        A query whose shuffles have fewer partitions could never occupy the workers that it makes the pool start.
+        """
+        return self.configuration.most_workers * self.configuration.slots_per_worker
 
     @property
     def loop(self) -> AbstractEventLoop:
@@ -174,12 +177,13 @@ class Session:
                     max_task_attempts=configuration.max_task_attempts,
                     max_oom_attempts=configuration.max_oom_attempts,
                     max_worker_restarts=configuration.max_worker_restarts,
+                    idle_timeout_seconds=configuration.idle_timeout_seconds,
                     certificates=certificates,
                 )
                 self._launcher = launcher
                 atexit.register(self.shutdown)
                 exit_on_sigterm()
-                self._manager.set_desired_workers(configuration.num_workers)
+                self._ask_for_workers(self._manager)
             except BaseException as error:
                 self._launcher = launcher
                 self.shutdown()
@@ -187,8 +191,17 @@ class Session:
                     # The extension's words, e.g. that this process was forked from one that uses it.
                     raise SessionClosedError(str(error)) from error
                 raise
-            logger.info("session %s asks for %d workers", self.session_id, configuration.num_workers)
+            logger.info("session %s asks for %s workers", self.session_id, self._size())
             return self
+
+    def _ask_for_workers(self, manager: K8sWorkerManager) -> None:
+        configuration = self.configuration
+        if configuration.max_workers is None:
+            manager.set_desired_workers(configuration.num_workers)
+        else:
+            manager.set_worker_range(
+                configuration.min_workers or 0, configuration.num_workers, configuration.max_workers
+            )
 
     def wait_for_worker(self) -> None:
         """Blocks until at least one worker is ready. Ctrl-C ends the wait.
@@ -274,6 +287,12 @@ class Session:
                 logger.exception("session %s did not end properly", self.session_id)
         atexit.unregister(self.shutdown)
 
+    def _size(self) -> str:
+        configuration = self.configuration
+        if configuration.max_workers is None:
+            return str(configuration.num_workers)
+        return f"{configuration.min_workers or 0} to {configuration.max_workers}"
+
     def __enter__(self) -> Self:
         return self
 
@@ -287,7 +306,7 @@ class Session:
 
     def __repr__(self) -> str:
         state = "closed" if self.closed else "open" if self._manager is not None else "not started"
-        return f"<daft_k8s session {self.session_id}, {self.configuration.num_workers} workers, {state}>"
+        return f"<daft_k8s session {self.session_id}, {self._size()} workers, {state}>"
 
 
 async def _reply_later(call: WorkerCall, reply: Awaitable[bytes]) -> None:

@@ -16,7 +16,7 @@ from daft_k8s.pods.access import Access, choose
 from daft_k8s.pods.creation import Creation
 from daft_k8s.pods.dns import wait_for_name
 from daft_k8s.pods.home import Home
-from daft_k8s.pods.launches import Exited, Key, Launches, Started
+from daft_k8s.pods.launches import Exited, Key, Launches, Leaving, Started
 from daft_k8s.pods.loop_thread import LoopThread
 from daft_k8s.pods.manifest import CONTROL_PORT, DATA_PORT, worker_pod
 from daft_k8s.pods.portforward import PortForwards
@@ -228,7 +228,7 @@ class PodLauncher:
             await asyncio.sleep(_TICK_SECONDS)
             self._tell(self._launches.tick(time.monotonic()))
 
-    def _tell(self, news: list[Started | Exited] | list[Exited]) -> None:
+    def _tell(self, news: list[Started | Leaving | Exited] | list[Exited]) -> None:
         manager = self._manager_getter()
         for item in news:
             worker_id, launch_id = item.key
@@ -238,6 +238,8 @@ class PodLauncher:
                 continue
             if isinstance(item, Started):
                 self._spawn(self._announce(item))
+            elif isinstance(item, Leaving):
+                manager.worker_leaving(worker_id, launch_id)
             else:
                 if self._forwards is not None:
                     self._forwards.close(f"{worker_id}/{launch_id}")
@@ -313,9 +315,10 @@ def check(configuration: Configuration, session_id: str) -> None:
         ConfigurationError: The `pod_template` sets what is the runner's own.
         UnsupportedError: The configuration asks for what is not there yet.
     """
-    if configuration.elastic:
+    if configuration.elastic and configuration.allocation == "statefulset":
         raise UnsupportedError(
-            "max_workers: pools of Pods that grow and shrink are not supported by daft_k8s yet; set num_workers alone"
+            'max_workers with allocation="statefulset" is not supported by daft_k8s: a StatefulSet only ever loses its '
+            'last Pods, whatever these hold. Use allocation="pod" for a pool that grows and shrinks, or set num_workers'
         )
     sample = Home("default", configuration.image or "image")
     worker_pod(configuration, sample, session_id=session_id, worker_id="worker-0", launch_id=1)

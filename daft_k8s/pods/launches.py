@@ -30,6 +30,13 @@ class Started:
 
 
 @dataclass(frozen=True)
+class Leaving:
+    """Somebody else deletes its Pod: it ends what it runs and takes no more."""
+
+    key: Key
+
+
+@dataclass(frozen=True)
 class Exited:
     """It is over, or never came; the pool is told once."""
 
@@ -49,6 +56,7 @@ class _Launch:
     since: float = 0.0
     """When it came to the present stage."""
     started: bool = False
+    leaving: bool = False
     stop_reason: str = ""
     problem: str = ""
     """What its creation meets with."""
@@ -125,7 +133,7 @@ class Launches:
         text = f"{key[0]} (Pod {launch.pod}): the driver cannot reach it: {reason}"
         return [Exited(key, text, restartable, True, "stopped" if launch.stop_reason else "never_started")]
 
-    def has_state(self, pod: str, state: PodState, now: float) -> list[Started | Exited]:
+    def has_state(self, pod: str, state: PodState, now: float) -> list[Started | Leaving | Exited]:
         """A Pod has another state than before."""
         key = self._keys.get(pod)
         launch = self._launches.get(key) if key is not None else None
@@ -139,6 +147,9 @@ class Launches:
             return [self._exit(key, state, delete=state.lingers)]
         if state.hopeless and not launch.stop_reason:
             return [self._exit(key, state, delete=True)]
+        if state.stage is Stage.TERMINATING and launch.started and not launch.stop_reason and not launch.leaving:
+            launch.leaving = True
+            return [Leaving(key)]
         if state.stage is Stage.READY and not launch.started and not launch.stop_reason:
             launch.started = True
             return [Started(key, state.address)]

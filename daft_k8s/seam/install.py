@@ -232,6 +232,5 @@ def get_gpu_udf_options() -> Any:
         configuration = _configuration_source()  # no query has made the session yet
     else:
         return UDFOptions(concurrency=None, num_gpus=None)
-    workers = configuration.max_workers if configuration.elastic else configuration.num_workers
-    gpus = (workers or configuration.num_workers) * int(configuration.worker_gpu)
+    gpus = configuration.most_workers * int(configuration.worker_gpu)
     return UDFOptions(concurrency=gpus, num_gpus=1) if gpus else UDFOptions(concurrency=None, num_gpus=None)

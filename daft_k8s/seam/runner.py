@@ -23,7 +23,7 @@ from daft.runners.runner import Runner
 from daft_k8s.driver.session import Session
 from daft_k8s.errors import SessionClosedError, WorkerLostError
 from daft_k8s.seam.actors import actor_pools
-from daft_k8s.seam.execution_config import fit_to_cluster
+from daft_k8s.seam.execution_config import FLIGHT_SHUFFLE, fit_to_cluster
 from daft_k8s.seam.hooks import flight_folders, limit_counters
 from daft_k8s.seam.notifications import QueryNotifications
 from daft_k8s.seam.partitions import K8sMaterializedResult, K8sPartitionSet, K8sRunnerIO
@@ -134,17 +134,17 @@ class K8sRunner(Runner[Any]):
 
         try:
             optimized = builder.optimize(config)
-            plan = DistributedPhysicalPlan.from_logical_plan_builder(
-                optimized._builder,
-                query_id,
-                fit_to_cluster(
-                    config,
-                    PyDaftExecutionConfig(),
-                    slots=session.slots,
-                    shuffle_partitions=session.configuration.shuffle_partitions,
-                    flight_folders=flight_folders(session).private,
-                ),
+            fitted = fit_to_cluster(
+                config,
+                PyDaftExecutionConfig(),
+                slots=session.slots,
+                shuffle_partitions=session.configuration.shuffle_partitions,
+                flight_folders=flight_folders(session).private,
             )
+            if session.configuration.elastic and fitted.shuffle_algorithm == FLIGHT_SHUFFLE:
+                # Its files are not partitions of ours, so the pool does not know who holds some.
+                session.manager.keep_all_workers(query_id)
+            plan = DistributedPhysicalPlan.from_logical_plan_builder(optimized._builder, query_id, fitted)
             refuse_impossible_requests(plan.repr_ascii(False), session.configuration)
             references = self._cached_references(session)
             # With the partition sets, else Daft numbers nodes in another way than when it runs the plan.

@@ -83,6 +83,7 @@ def manager_of(loop: Loop, launcher: Launcher) -> Iterator[K8sWorkerManager]:
         max_task_attempts=2,
         max_oom_attempts=1,
         max_worker_restarts=0,
+        idle_timeout_seconds=120,
     )
     try:
         yield manager

@@ -42,7 +42,7 @@ impl K8sWorkerManager {
     #[pyo3(signature = (
         *, session_id, token, daft_version, python_version, r#loop, launcher, on_worker_call, on_worker_ready,
         on_worker_lost, on_log, slots_per_worker, queue_ahead, start_timeout_seconds, unreachable_timeout_seconds,
-        max_task_attempts, max_oom_attempts, max_worker_restarts, certificates = None,
+        max_task_attempts, max_oom_attempts, max_worker_restarts, idle_timeout_seconds, certificates = None,
     ))]
     fn new(
         session_id: String,
@@ -62,6 +62,7 @@ impl K8sWorkerManager {
         max_task_attempts: u32,
         max_oom_attempts: u32,
         max_worker_restarts: u32,
+        idle_timeout_seconds: f64,
         certificates: Option<Py<SessionCertificates>>,
     ) -> PyResult<Self> {
         let mailbox = Mailbox::new(r#loop)?;
@@ -80,6 +81,7 @@ impl K8sWorkerManager {
                 max_task_attempts,
                 max_oom_attempts,
                 max_worker_restarts,
+                idle_timeout: seconds(idle_timeout_seconds)?,
                 ..PoolConfig::default()
             },
         };
@@ -92,13 +94,30 @@ impl K8sWorkerManager {
         py.detach(|| self.driver.set_desired_workers(count));
     }
 
+    fn set_worker_range(&self, py: Python<'_>, min_count: u32, start_count: u32, max_count: u32) {
+        py.detach(|| self.driver.set_worker_range(min_count, start_count, max_count));
+    }
+
+    fn keep_all_workers(&self, py: Python<'_>, query_id: &str) {
+        py.detach(|| self.driver.keep_all_for(query_id));
+    }
+
+    fn worker_leaving(&self, py: Python<'_>, worker_id: &str, launch_id: u64) -> PyResult<()> {
+        let worker = worker_of(worker_id)?;
+        py.detach(|| self.driver.worker_leaving(worker, LaunchId(launch_id)));
+        Ok(())
+    }
+
     fn workers(&self, py: Python<'_>) -> Vec<K8sWorker> {
         let worker =
             |number| K8sWorker { id: WorkerId(number), driver: self.driver.clone(), mailbox: self.mailbox.clone() };
-        (0..py.detach(|| self.driver.desired_workers())).map(worker).collect()
+        (0..py.detach(|| self.driver.max_workers())).map(worker).collect()
     }
 
     fn wait_ready(&self, py: Python<'_>, count: usize, timeout_seconds: f64) -> PyResult<usize> {
+        if count > 0 {
+            py.detach(|| self.driver.wake());
+        }
         let mut readiness = self.driver.readiness();
         let came = async move {
             let reached = readiness

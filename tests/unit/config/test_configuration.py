@@ -136,8 +136,8 @@ def test_an_unpickled_configuration_keeps_the_sizes_of_the_machine_that_made_it(
 def test_options_for_pods_are_ignored_locally_if_somebody_set_them(read: Load) -> None:
     assert read(allocation="pod", namespace="x").ignored() == ()
     assert read(preset="high-performance", allocation="local").ignored() == ()
-    configuration = read({"DAFT_K8S_IMAGE": "a"}, toml='labels.a = "b"', namespace="x", env={"A": "1"}, max_workers=3)
-    assert configuration.ignored() == ("max_workers", "namespace", "image", "labels")
+    configuration = read({"DAFT_K8S_IMAGE": "a"}, toml='labels.a = "b"', namespace="x", env={"A": "1"})
+    assert configuration.ignored() == ("namespace", "image", "labels")
 
 
 def test_options_for_pods_are_ignored_in_a_configuration_made_by_hand() -> None:

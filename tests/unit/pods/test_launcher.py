@@ -289,9 +289,20 @@ def test_the_token_stands_in_no_pod(launcher: PodLauncher, cluster: FakeCluster)
     assert "secret-token" not in str(cluster.pods)
 
 
-def test_an_elastic_pool_is_refused(cluster: FakeCluster, pool: Pool) -> None:
+def test_a_stateful_set_cannot_be_elastic(cluster: FakeCluster, pool: Pool) -> None:
     with pytest.raises(UnsupportedError, match="max_workers"):
-        make_launcher(cluster, pool, max_workers=4)
+        make_launcher(cluster, pool, allocation="statefulset", max_workers=4)
+
+
+def test_a_pod_that_somebody_else_deletes_leaves_before_it_has_exited(
+    launcher: PodLauncher, cluster: FakeCluster, pool: Pool
+) -> None:
+    begin(launcher, cluster)
+    cluster.make_ready(POD)
+    pool.wait_for("started")
+    cluster.pods[POD]["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    cluster.set_status(POD, phase="Running")
+    assert pool.wait_for("leaving") == [("leaving", "worker-0", 1)]
 
 
 def test_a_template_that_takes_what_is_the_runners_is_refused_before_anything_starts(

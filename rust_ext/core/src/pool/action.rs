@@ -109,6 +109,17 @@ pub enum Action {
         incarnation: Incarnation,
         /// Why, for people.
         reason: Arc<str>,
+        /// Whether the pool itself let it go: nothing was lost by it.
+        orderly: bool,
+    },
+    /// An elastic pool grows; the launches follow. For the log.
+    Grown {
+        /// How many more workers.
+        by: u32,
+        /// How many are up or coming up with them.
+        to: u32,
+        /// The tasks that are not over.
+        tasks: usize,
     },
     /// No wanted worker is ready and none can come up any more. Once, until more workers are wanted.
     PoolBroken {

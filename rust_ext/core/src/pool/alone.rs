@@ -14,10 +14,15 @@ impl Pool {
             return;
         }
         let waiting: Vec<(u64, TaskId)> = self.alone.iter().map(|(order, task)| (*order, *task)).collect();
+        let mut all_are_taken = false;
         for (order, task) in waiting {
+            if all_are_taken && self.tasks.get(&task).is_none_or(|record| record.seat.is_none()) {
+                continue;
+            }
             let Some(worker) = self.seat_of(task) else {
-                // The later ones find none either.
-                return;
+                // The later ones find none either, but they may have one.
+                all_are_taken = true;
+                continue;
             };
             let seat = &self.workers[worker.index()];
             if seat.tasks.is_empty() && seat.cooling.is_none() {

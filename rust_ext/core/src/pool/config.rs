@@ -11,6 +11,18 @@ pub struct PoolConfig {
     pub slots_per_worker: u32,
     /// Tasks sent to a worker beyond its slots, so that it fetches their inputs while others run.
     pub queue_ahead: u32,
+    /// A worker of an elastic pool that was idle for this long is let go.
+    pub idle_timeout: Duration,
+    /// An elastic pool grows when its work is more than this percentage of the slots that are up or coming up.
+    pub growth_threshold_percent: u32,
+    /// The time between two rounds of growth; the work must be too much for as long before the first.
+    pub growth_interval: Duration,
+    /// How many workers one round of growth starts at most.
+    pub growth_step: u32,
+    /// How many starts may be under way before growth waits for them.
+    pub max_pending_starts: u32,
+    /// The wait between rounds of growth while starts fail; doubles with each round that failed.
+    pub growth_backoff: Backoff,
     /// The longest that a launch may take until the worker has shaken hands.
     pub start_timeout: Duration,
     /// How many attempts of a task may be lost with their workers before it fails; at least 1.
@@ -37,6 +49,12 @@ impl Default for PoolConfig {
         Self {
             slots_per_worker: 1,
             queue_ahead: 1,
+            idle_timeout: Duration::from_secs(120),
+            growth_threshold_percent: 125,
+            growth_interval: Duration::from_secs(1),
+            growth_step: 10,
+            max_pending_starts: 50,
+            growth_backoff: Backoff::new(Duration::from_secs(2), Duration::from_secs(60)),
             start_timeout: Duration::from_secs(300),
             max_task_attempts: 4,
             max_oom_attempts: 2,

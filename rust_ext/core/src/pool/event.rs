@@ -7,8 +7,48 @@ use crate::ids::{Attempt, Incarnation, LaunchId, TaskId, WorkerId};
 /// News for the pool. News of an old launch or an old attempt is ignored (fenced).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// The driver wants workers `worker-0` to `worker-<n-1>`.
+    /// The driver wants workers `worker-0` to `worker-<n-1>`: a pool of a fixed size.
     SetDesired(u32),
+    /// The driver wants `start` workers now, and from then on as many as there is work for, between the bounds.
+    SetRange {
+        /// Never fewer than these, as long as that many can come up.
+        min: u32,
+        /// How many are launched at once.
+        start: u32,
+        /// Never more; tasks may be submitted for any of them from the start.
+        max: u32,
+    },
+    /// The driver: a query begins and needs a worker, though its first task is not there yet. A broken elastic pool
+    /// tries again what may go better.
+    Wake,
+    /// The driver: nobody may be let go for now, or that is over. For what a worker holds and no count tells of.
+    KeepAll(bool),
+    /// The driver: something more at this process must not be lost: partitions that are referred to, an actor.
+    Hold {
+        /// The logical worker.
+        worker: WorkerId,
+        /// Which process of it.
+        launch: LaunchId,
+        /// How many.
+        count: u64,
+    },
+    /// The driver: that many are not needed any more.
+    Release {
+        /// The logical worker.
+        worker: WorkerId,
+        /// Which process of it.
+        launch: LaunchId,
+        /// How many.
+        count: u64,
+    },
+    /// The process was told by others to stop (its node is drained, it is preempted): it ends what it runs, and
+    /// takes no task.
+    Leaving {
+        /// The logical worker.
+        worker: WorkerId,
+        /// Which process of it.
+        launch: LaunchId,
+    },
     /// The allocator: the launched process listens.
     Started {
         /// The logical worker.
@@ -78,6 +118,8 @@ pub enum Event {
         launch: LaunchId,
         /// Which send of the task.
         attempt: Attempt,
+        /// How many outputs are referred to from now on, stale or not: each is held until `Release`.
+        outputs: u64,
     },
     /// A worker: the task's own code failed. Final, never tried again.
     TaskFailed {

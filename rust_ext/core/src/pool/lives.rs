@@ -1,16 +1,11 @@
 //! How workers come up, go down and are given up.
 
-use std::collections::BTreeMap;
-use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::worker::{Addresses, Link, State, Worker};
 use super::{Action, ExitCause, Pool, Timer};
 use crate::ids::{Incarnation, LaunchId, TaskId, WorkerId};
-
-/// How many different reasons the message of a broken pool spells out.
-const REASONS_SHOWN: usize = 10;
 
 /// What may follow the end of a process.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -29,67 +24,71 @@ enum Process {
 }
 
 impl Pool {
-    pub(super) fn set_desired(&mut self, count: u32) {
-        self.desired = count;
-        let known = u32::try_from(self.workers.len()).unwrap_or(u32::MAX);
-        self.workers.extend((known..count).map(|index| Worker::new(WorkerId(index))));
-        for index in 0..self.workers.len() {
-            let id = self.workers[index].id;
-            if id.0 < count { self.want(id) } else { self.unwant(id) }
-        }
-        self.judge();
-    }
-
-    fn want(&mut self, id: WorkerId) {
-        let worker = &mut self.workers[id.index()];
-        match std::mem::replace(&mut worker.state, State::Absent) {
+    pub(super) fn want(&mut self, id: WorkerId) {
+        self.workers[id.index()].wanted = true;
+        match self.enter(id, State::Absent) {
             State::Absent => self.launch(id),
             State::Draining(link) => self.ready(id, link),
-            other => worker.state = other,
+            other => drop(self.enter(id, other)),
         }
     }
 
-    fn unwant(&mut self, id: WorkerId) {
+    pub(super) fn unwant(&mut self, id: WorkerId, reason: &Arc<str>) {
         let worker = &mut self.workers[id.index()];
-        match std::mem::replace(&mut worker.state, State::Absent) {
-            State::Ready(link) if !worker.tasks.is_empty() => {
-                worker.state = State::Draining(link);
+        worker.wanted = false;
+        let is_free = worker.is_free();
+        match self.enter(id, State::Absent) {
+            State::Ready(link) if !is_free => {
+                self.enter(id, State::Draining(link));
                 self.relist(id);
             }
-            State::Restarting { until } => {
+            State::Restarting { until, .. } => {
                 self.timers.remove(&(until, Timer::Worker(id)));
             }
             State::Absent | State::GivenUp => {}
             other => {
-                worker.state = other;
-                self.retire_if_idle(id);
+                self.enter(id, other);
+                self.retire_if_free(id, reason);
             }
         }
     }
 
-    /// Stops a worker that is not wanted and has no tasks left.
-    pub(super) fn retire_if_idle(&mut self, id: WorkerId) {
+    /// Stops a worker that is not wanted and with which nothing would be lost.
+    pub(super) fn retire_if_free(&mut self, id: WorkerId, reason: &Arc<str>) {
         let worker = &self.workers[id.index()];
-        if id.0 >= self.desired && worker.tasks.is_empty() && worker.state.has_process() {
-            let reason = "the worker is no longer wanted".into();
-            self.end_process(id, reason, Process::ToStop, Next::Restart, ExitCause::Stopped);
+        if !worker.wanted && worker.is_free() && worker.state.has_process() {
+            self.end_process(id, reason.clone(), Process::ToStop, Next::Restart, ExitCause::Stopped);
         }
     }
 
-    fn launch(&mut self, id: WorkerId) {
+    /// Gives a worker another state, and keeps count of those that are up or coming up; returns the one before.
+    pub(super) fn enter(&mut self, id: WorkerId, state: State) -> State {
+        let worker = &mut self.workers[id.index()];
+        let counts = usize::from(state.counts());
+        let before = std::mem::replace(&mut worker.state, state);
+        self.alive = (self.alive + counts).saturating_sub(usize::from(before.counts()));
+        before
+    }
+
+    pub(super) fn launch(&mut self, id: WorkerId) {
         let deadline = self.now.saturating_add(self.config.start_timeout);
         let worker = &mut self.workers[id.index()];
         worker.launch = LaunchId(worker.launch.0 + 1);
-        worker.state = State::Starting { deadline };
+        // What the one before held is gone with it.
+        worker.holds = 0;
+        worker.launched_at = self.now;
+        let launch = worker.launch;
+        self.enter(id, State::Starting { deadline });
         self.timers.insert((deadline, Timer::Worker(id)));
-        self.actions.push(Action::Launch { worker: id, launch: worker.launch });
+        self.actions.push(Action::Launch { worker: id, launch });
     }
 
     fn ready(&mut self, id: WorkerId, link: Link) {
-        let worker = &mut self.workers[id.index()];
-        let incarnation = link.incarnation.clone();
-        worker.state = State::Ready(link);
-        self.actions.push(Action::WorkerReady { worker: id, launch: worker.launch, incarnation });
+        let worker = &self.workers[id.index()];
+        let (incarnation, launch) = (link.incarnation.clone(), worker.launch);
+        self.growth.succeeded(worker.launched_at);
+        self.enter(id, State::Ready(link));
+        self.actions.push(Action::WorkerReady { worker: id, launch, incarnation });
         self.relist(id);
     }
 
@@ -128,7 +127,7 @@ impl Pool {
                 self.timers.remove(&(deadline, Timer::Worker(id)));
                 self.ready(id, Link { incarnation, addresses });
             }
-            State::Ready(link) | State::Draining(link) if link.incarnation != incarnation => {
+            State::Ready(link) | State::Draining(link) | State::Leaving(link) if link.incarnation != incarnation => {
                 let addresses = link.addresses.clone();
                 self.restarted_in_place(id, Link { incarnation, addresses });
             }
@@ -142,7 +141,7 @@ impl Pool {
             link.incarnation
         )
         .into();
-        if id.0 < self.desired && self.take_restart(id).is_some() {
+        if self.workers[id.index()].wanted && self.take_restart(id).is_some() {
             self.bury(id, &reason, ExitCause::Crash);
             self.ready(id, link);
         } else {
@@ -189,13 +188,37 @@ impl Pool {
         }
         let timeout = self.config.start_timeout;
         let reason = match &worker.state {
-            State::Restarting { .. } => return self.launch(id),
+            State::Restarting { .. } => return self.restart(id),
             State::Connecting { addresses, .. } => {
                 format!("not ready {timeout:?} after its launch: no handshake at {}", addresses.control)
             }
             _ => format!("not ready {timeout:?} after its launch: the process does not listen yet"),
         };
         self.end_process(id, reason.into(), Process::ToStop, Next::Restart, ExitCause::NeverStarted);
+    }
+
+    /// Its back-off is over: launches it again, unless an elastic pool does not need it any more.
+    fn restart(&mut self, id: WorkerId) {
+        self.enter(id, State::Absent);
+        if self.needs_more() {
+            self.launch(id);
+        } else {
+            self.workers[id.index()].wanted = false;
+        }
+    }
+
+    /// Others told the process to stop: it ends what it runs, and its replacement is started when it is gone.
+    pub(super) fn leaving(&mut self, id: WorkerId, launch: LaunchId) {
+        if self.present(id, launch).is_none() {
+            return;
+        }
+        match self.enter(id, State::Absent) {
+            State::Ready(link) => {
+                self.enter(id, State::Leaving(link));
+                self.relist(id);
+            }
+            other => drop(self.enter(id, other)),
+        }
     }
 
     /// The process is over for the pool: nothing that it says from now on counts.
@@ -206,6 +229,7 @@ impl Pool {
             self.timers.remove(&(due, Timer::Worker(id)));
         }
         let connected = worker.state.has_connection();
+        let was_ready = worker.state.link().is_some();
         if process == Process::ToStop {
             self.actions.push(Action::Stop { worker: id, launch, reason: reason.clone() });
         }
@@ -213,19 +237,28 @@ impl Pool {
             self.actions.push(Action::Disconnect { worker: id, launch });
         }
         self.bury(id, &reason, cause);
-        if id.0 >= self.desired {
+        if !self.workers[id.index()].wanted {
+            return;
+        }
+        if !was_ready {
+            self.growth.failed(self.now);
+        }
+        if next == Next::Restart && !self.needs_more() {
+            self.workers[id.index()].wanted = false;
             return;
         }
         let restart = if next == Next::Restart { self.take_restart(id) } else { None };
-        let worker = &mut self.workers[id.index()];
         if let Some(earlier) = restart {
             let until = self.now.saturating_add(self.config.restart_backoff.delay(earlier));
-            worker.state = State::Restarting { until };
+            self.enter(id, State::Restarting { until, was_ready });
             self.timers.insert((until, Timer::Worker(id)));
             return;
         }
-        worker.state = State::GivenUp;
+        self.enter(id, State::GivenUp);
+        let worker = &mut self.workers[id.index()];
+        worker.retry_at = None;
         if next == Next::Restart {
+            worker.retry_at = Some(self.now.saturating_add(self.config.restart_window));
             let (restarts, window) = (self.config.max_worker_restarts, self.config.restart_window);
             let text = format!("{reason} (given up: {restarts} restarts within {window:?} are all that is allowed)");
             worker.reason = Some(text.into());
@@ -243,16 +276,18 @@ impl Pool {
         if let Some(until) = worker.cooling {
             self.timers.remove(&(until, Timer::Cooling(id)));
         }
+        if let Some(since) = worker.idle_since.take() {
+            self.idle.remove(&(since, id));
+        }
         worker.reason = Some(reason.clone());
-        let state = std::mem::replace(&mut worker.state, State::Absent);
         let kept_for = worker.kept_for;
         let orphans = worker.forget_tasks();
         if let Some(record) = kept_for.and_then(|task| self.tasks.get_mut(&task)) {
             record.seat = None;
         }
-        if let State::Ready(link) | State::Draining(link) = state {
-            let (incarnation, reason) = (link.incarnation, reason.clone());
-            self.actions.push(Action::WorkerLost { worker: id, launch, incarnation, reason });
+        if let State::Ready(link) | State::Draining(link) | State::Leaving(link) = self.enter(id, State::Absent) {
+            let (incarnation, reason, orderly) = (link.incarnation, reason.clone(), cause == ExitCause::Stopped);
+            self.actions.push(Action::WorkerLost { worker: id, launch, incarnation, reason, orderly });
         }
         // Tasks run in the order in which they came; those beyond the slots only waited, and are not to blame.
         let mut by_send: Vec<(u64, TaskId)> =
@@ -268,39 +303,4 @@ impl Pool {
         let (window, max) = (self.config.restart_window, self.config.max_worker_restarts);
         self.workers[id.index()].take_restart(self.now, window, max)
     }
-
-    /// Decides anew whether any wanted worker is left that is or can come up.
-    fn judge(&mut self) {
-        let wanted = &self.workers[..self.desired as usize];
-        if wanted.is_empty() || !wanted.iter().all(|worker| matches!(worker.state, State::GivenUp)) {
-            self.broken = None;
-        } else if self.broken.is_none() {
-            let message: Arc<str> = broken_message(wanted).into();
-            self.broken = Some(message.clone());
-            self.actions.push(Action::PoolBroken { message });
-        }
-    }
-}
-
-/// Names every reason once, with the workers that it stopped. Bounded, however many workers there are.
-fn broken_message(workers: &[Worker]) -> String {
-    let mut reasons: BTreeMap<&str, (WorkerId, usize)> = BTreeMap::new();
-    for worker in workers {
-        let reason = worker.reason.as_deref().unwrap_or("unknown");
-        reasons.entry(reason).or_insert((worker.id, 0)).1 += 1;
-    }
-    let mut grouped: Vec<_> = reasons.iter().collect();
-    grouped.sort_unstable_by_key(|(_, (first, _))| *first);
-    let mut text = format!("no worker is ready and none of the {} wanted can come up any more", workers.len());
-    for (reason, (first, count)) in grouped.iter().take(REASONS_SHOWN) {
-        // Writing to a String does not fail.
-        let _ = match count {
-            1 => write!(text, "; {first}: {reason}"),
-            _ => write!(text, "; {first} and {} more: {reason}", count - 1),
-        };
-    }
-    if grouped.len() > REASONS_SHOWN {
-        let _ = write!(text, "; and {} more reasons", grouped.len() - REASONS_SHOWN);
-    }
-    text
 }

@@ -16,10 +16,17 @@
 //! | restarting | a loss within the budget | back-off over: `Launch` → starting |
 //! | given up | a refusal, an exit that is not restartable, a loss beyond the budget | no longer wanted → absent |
 //!
+//! | leaving | `Leaving`: somebody else told it to stop | exit, unreachable → a loss |
+//!
 //! A loss of a worker that is not wanted ends in absent. A new incarnation under the same launch (the
 //! process was restarted in place) is a loss that leads straight to ready again. When every wanted
 //! worker is given up, the pool is broken: `PoolBroken` once, and all tasks that wait fail; wanting
 //! a worker that is not given up mends it. With no worker wanted, tasks wait.
+//!
+//! # Size
+//!
+//! The driver is told of all workers up to the upper bound from the start; which of them have a process is decided in
+//! [`scaling`]. A worker that runs a task, or that holds what somebody refers to, is never let go.
 //!
 //! # Tasks
 //!
@@ -39,15 +46,18 @@
 //!
 //! A worker has room while it is ready, holds fewer tasks than `slots_per_worker + queue_ahead` and
 //! did not just refuse one. A task goes to the worker it prefers, else to the least loaded, else
-//! (if that is all there is) to the one that refused it last.
+//! (if that is all there is) to the one that refused it last. A task that was lost to memory gets a worker to itself
+//! ([`alone`]).
 
 mod action;
 mod alone;
+mod broken;
 mod cause;
 mod config;
 mod event;
 mod lives;
 mod runs;
+mod scaling;
 mod task;
 mod view;
 mod worker;
@@ -60,6 +70,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::ids::{TaskId, WorkerId};
+use scaling::Growth;
 use task::Task;
 use worker::{State, Worker};
 
@@ -80,6 +91,10 @@ enum Timer {
     Cooling(WorkerId),
     /// A task that was refused is tried again.
     Task(TaskId),
+    /// An elastic pool may grow.
+    Growth,
+    /// A worker of an elastic pool has been idle for long enough.
+    Idleness,
 }
 
 /// The state machine of one session's workers and tasks. See the module for its rules.
@@ -89,7 +104,11 @@ enum Timer {
 pub struct Pool {
     config: PoolConfig,
     now: Duration,
-    desired: u32,
+    /// Between how many workers the pool has; equal if its size is fixed.
+    min: u32,
+    max: u32,
+    /// How many workers are up or coming up.
+    alive: usize,
     /// By worker index; grows with what is wanted, never shrinks, so that launch numbers go on.
     workers: Vec<Worker>,
     tasks: HashMap<TaskId, Task>,
@@ -99,6 +118,11 @@ pub struct Pool {
     alone: BTreeMap<u64, TaskId>,
     /// Workers that have room, least loaded first.
     open: BTreeSet<(usize, WorkerId)>,
+    /// Workers that are idle, longest first.
+    idle: BTreeSet<(Duration, WorkerId)>,
+    growth: Growth,
+    idleness_due: Option<Duration>,
+    keep_all: bool,
     timers: BTreeSet<(Duration, Timer)>,
     submitted: u64,
     sends: u64,
@@ -115,12 +139,18 @@ impl Pool {
         Self {
             config,
             now: Duration::ZERO,
-            desired: 0,
+            min: 0,
+            max: 0,
+            alive: 0,
             workers: Vec::new(),
             tasks: HashMap::new(),
             waiting: BTreeMap::new(),
             alone: BTreeMap::new(),
             open: BTreeSet::new(),
+            idle: BTreeSet::new(),
+            growth: Growth::default(),
+            idleness_due: None,
+            keep_all: false,
             timers: BTreeSet::new(),
             submitted: 0,
             sends: 0,
@@ -155,7 +185,13 @@ impl Pool {
 
     fn take(&mut self, event: Event) {
         match event {
-            Event::SetDesired(count) => self.set_desired(count),
+            Event::SetDesired(count) => self.set_range(count, count, count),
+            Event::SetRange { min, start, max } => self.set_range(min, start, max),
+            Event::Wake => self.wake(),
+            Event::KeepAll(keep) => self.keep_all = keep,
+            Event::Hold { worker, launch, count } => self.hold(worker, launch, count),
+            Event::Release { worker, launch, count } => self.release(worker, launch, count),
+            Event::Leaving { worker, launch } => self.leaving(worker, launch),
             Event::Started { worker, launch, addresses } => self.started(worker, launch, addresses),
             Event::Connected { worker, launch, incarnation } => self.connected(worker, launch, incarnation),
             Event::Refused { worker, launch, reason } => self.refused(worker, launch, &reason),
@@ -164,10 +200,11 @@ impl Pool {
             }
             Event::Unreachable { worker, launch, reason } => self.unreachable(worker, launch, &reason),
             Event::Submit { task, prefer } => self.submit(task, prefer),
-            Event::Succeeded { task, worker, launch, attempt }
-            | Event::TaskFailed { task, worker, launch, attempt } => {
+            Event::Succeeded { task, worker, launch, attempt, outputs } => {
+                self.hold(worker, launch, outputs);
                 self.reported(task, worker, launch, attempt);
             }
+            Event::TaskFailed { task, worker, launch, attempt } => self.reported(task, worker, launch, attempt),
             Event::TaskCancelled { task, worker, launch, attempt } => {
                 self.cancelled_by_worker(task, worker, launch, attempt);
             }
@@ -197,6 +234,8 @@ impl Pool {
                 Timer::Worker(worker) => self.worker_due(worker, at),
                 Timer::Cooling(worker) => self.cooled_down(worker, at),
                 Timer::Task(task) => self.backed_off(task, at),
+                Timer::Growth => self.growth_due(at),
+                Timer::Idleness => self.idleness_is_due(at),
             }
         }
     }
@@ -205,8 +244,16 @@ impl Pool {
     fn settle(&mut self) {
         if let Some(message) = self.broken.clone() {
             self.fail_all_unsent(&message);
+            self.scale();
             return;
         }
+        self.serve_queue();
+        self.scale();
+        // A worker that was about to go may have been kept.
+        self.serve_queue();
+    }
+
+    fn serve_queue(&mut self) {
         self.seat_those_alone();
         while !self.open.is_empty() {
             let Some((_, task)) = self.waiting.pop_first() else {
@@ -221,6 +268,8 @@ impl Pool {
         self.closed = true;
         self.timers.clear();
         self.open.clear();
+        self.idle.clear();
+        self.alive = 0;
         self.waiting.clear();
         self.alone.clear();
         let message: Arc<str> = "the session was shut down before the task ended".into();
@@ -237,6 +286,7 @@ impl Pool {
         for worker in &mut self.workers {
             let state = std::mem::replace(&mut worker.state, State::Absent);
             worker.forget_tasks();
+            worker.idle_since = None;
             let (worker, launch) = (worker.id, worker.launch);
             if state.has_process() {
                 self.actions.push(Action::Stop { worker, launch, reason: reason.clone() });

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::task::{Task, TaskPhase};
+use super::worker::State;
 use super::{Action, ExitCause, FailKind, Pool, Timer};
 use crate::ids::{Attempt, LaunchId, TaskId, WorkerId};
 
@@ -70,6 +71,7 @@ impl Pool {
             worker.listed = Some(load);
             self.open.insert((load, id));
         }
+        self.note_idleness(id);
     }
 
     /// A worker's report of an attempt: the task's end, unless it is stale.
@@ -123,6 +125,13 @@ impl Pool {
         let Some(record) = self.tasks.get_mut(&task).filter(|record| record.is_at(worker, launch, attempt)) else {
             return;
         };
+        if !record.is_cancelling() && !matches!(self.workers[worker.index()].state, State::Ready(_)) {
+            // It takes no tasks any more, which is nobody's fault and needs no back-off.
+            record.phase = TaskPhase::Waiting;
+            self.queue(task);
+            self.leave(worker, task);
+            return;
+        }
         let over = if record.is_cancelling() {
             Some(Action::Cancelled { task })
         } else if let Some(until) = record.refuse(worker, reason, self.now, &self.config) {
@@ -238,7 +247,7 @@ impl Pool {
     fn leave(&mut self, worker: WorkerId, task: TaskId) {
         self.workers[worker.index()].tasks.remove(&task);
         self.give_up_seat(worker, task);
-        self.retire_if_idle(worker);
+        self.retire_if_free(worker, &super::scaling::not_wanted());
     }
 
     /// Fails every task that waits or backs off.

@@ -21,6 +21,10 @@ pub struct WorkerView<'a> {
     pub data: Option<&'a str>,
     /// Where other workers find its data server, once that is known.
     pub peer: Option<&'a str>,
+    /// Whether it should be up.
+    pub wanted: bool,
+    /// What must not be lost with it, tasks aside.
+    pub holds: u64,
     /// Tasks that are at it.
     pub tasks: usize,
     /// Whether it is offered no task for a moment because it refused one.
@@ -51,10 +55,22 @@ impl Pool {
         &self.config
     }
 
-    /// How many workers are wanted.
+    /// How many workers there may be; tasks may prefer any of them.
     #[must_use]
-    pub const fn desired(&self) -> u32 {
-        self.desired
+    pub const fn max_workers(&self) -> u32 {
+        self.max
+    }
+
+    /// How many workers there always should be.
+    #[must_use]
+    pub const fn min_workers(&self) -> u32 {
+        self.min
+    }
+
+    /// How many workers are up or coming up.
+    #[must_use]
+    pub const fn alive_count(&self) -> usize {
+        self.alive
     }
 
     /// One worker, wanted or not; `None` if it was never wanted.
@@ -131,6 +147,8 @@ fn view(worker: &Worker) -> WorkerView<'_> {
         control: addresses.map(|addresses| &*addresses.control),
         data: addresses.map(|addresses| &*addresses.data),
         peer: addresses.map(|addresses| &*addresses.peer),
+        wanted: worker.wanted,
+        holds: worker.holds,
         tasks: worker.tasks.len(),
         cooling: worker.cooling.is_some(),
         restarts: worker.recent_restarts(),

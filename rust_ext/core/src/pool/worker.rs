@@ -18,8 +18,10 @@ pub enum WorkerPhase {
     Connecting,
     /// Takes tasks.
     Ready,
-    /// No longer wanted; finishes the tasks that it has.
+    /// No longer wanted; finishes the tasks that it has, and keeps what is still held.
     Draining,
+    /// Told by others to stop; finishes the tasks that it has.
+    Leaving,
     /// Lost; waits to be launched again.
     Restarting,
     /// Lost for good.
@@ -34,6 +36,7 @@ impl fmt::Display for WorkerPhase {
             Self::Connecting => "connecting",
             Self::Ready => "ready",
             Self::Draining => "draining",
+            Self::Leaving => "leaving",
             Self::Restarting => "restarting",
             Self::GivenUp => "given up",
         })
@@ -66,7 +69,8 @@ pub(super) enum State {
     Connecting { deadline: Duration, addresses: Addresses },
     Ready(Link),
     Draining(Link),
-    Restarting { until: Duration },
+    Leaving(Link),
+    Restarting { until: Duration, was_ready: bool },
     GivenUp,
 }
 
@@ -78,6 +82,7 @@ impl State {
             Self::Connecting { .. } => WorkerPhase::Connecting,
             Self::Ready(_) => WorkerPhase::Ready,
             Self::Draining(_) => WorkerPhase::Draining,
+            Self::Leaving(_) => WorkerPhase::Leaving,
             Self::Restarting { .. } => WorkerPhase::Restarting,
             Self::GivenUp => WorkerPhase::GivenUp,
         }
@@ -85,27 +90,42 @@ impl State {
 
     /// Whether the allocator was asked for a process that it was not told to stop.
     pub const fn has_process(&self) -> bool {
-        matches!(self, Self::Starting { .. } | Self::Connecting { .. } | Self::Ready(_) | Self::Draining(_))
+        matches!(self, Self::Starting { .. }) || self.has_connection()
     }
 
     /// Whether `Connect` was asked for.
     pub const fn has_connection(&self) -> bool {
-        matches!(self, Self::Connecting { .. } | Self::Ready(_) | Self::Draining(_))
+        matches!(self, Self::Connecting { .. } | Self::Ready(_) | Self::Draining(_) | Self::Leaving(_))
     }
 
     /// The time at which this state ends by itself.
     pub const fn due(&self) -> Option<Duration> {
         match self {
             Self::Starting { deadline } | Self::Connecting { deadline, .. } => Some(*deadline),
-            Self::Restarting { until } => Some(*until),
-            Self::Absent | Self::Ready(_) | Self::Draining(_) | Self::GivenUp => None,
+            Self::Restarting { until, .. } => Some(*until),
+            Self::Absent | Self::Ready(_) | Self::Draining(_) | Self::Leaving(_) | Self::GivenUp => None,
         }
+    }
+
+    /// Whether it is capacity that is there, or that soon will be.
+    ///
+    /// A worker that failed to start and waits for its next start is not: it must not keep others from being started.
+    pub const fn counts(&self) -> bool {
+        matches!(
+            self,
+            Self::Starting { .. } | Self::Connecting { .. } | Self::Ready(_) | Self::Restarting { was_ready: true, .. }
+        )
+    }
+
+    /// Whether it is on its way up.
+    pub const fn is_pending(&self) -> bool {
+        matches!(self, Self::Starting { .. } | Self::Connecting { .. } | Self::Restarting { .. })
     }
 
     /// The process that shook hands, if there is one.
     pub const fn link(&self) -> Option<&Link> {
         match self {
-            Self::Ready(link) | Self::Draining(link) => Some(link),
+            Self::Ready(link) | Self::Draining(link) | Self::Leaving(link) => Some(link),
             _ => None,
         }
     }
@@ -113,7 +133,7 @@ impl State {
     pub const fn addresses(&self) -> Option<&Addresses> {
         match self {
             Self::Connecting { addresses, .. } => Some(addresses),
-            Self::Ready(link) | Self::Draining(link) => Some(&link.addresses),
+            Self::Ready(link) | Self::Draining(link) | Self::Leaving(link) => Some(&link.addresses),
             _ => None,
         }
     }
@@ -126,6 +146,15 @@ pub(super) struct Worker {
     /// The latest launch; 0 before the first.
     pub launch: LaunchId,
     pub state: State,
+    pub launched_at: Duration,
+    /// Whether it should be up.
+    pub wanted: bool,
+    /// What at its present process must not be lost, tasks aside: partitions that are referred to, actors.
+    pub holds: u64,
+    /// Since when it has had nothing to do and nothing to keep.
+    pub idle_since: Option<Duration>,
+    /// When it may be tried again although it was given up; `None` if that would not help.
+    pub retry_at: Option<Duration>,
     /// Sent and not yet over.
     pub tasks: BTreeSet<TaskId>,
     /// Until when it is offered no task because it refused one.
@@ -148,6 +177,11 @@ impl Worker {
             id,
             launch: LaunchId(0),
             state: State::Absent,
+            launched_at: Duration::ZERO,
+            wanted: false,
+            holds: 0,
+            idle_since: None,
+            retry_at: None,
             tasks: BTreeSet::new(),
             cooling: None,
             refusals: 0,
@@ -156,6 +190,16 @@ impl Worker {
             reason: None,
             restarts: VecDeque::new(),
         }
+    }
+
+    /// Whether nothing would be lost with its process.
+    pub fn is_free(&self) -> bool {
+        self.tasks.is_empty() && (self.holds == 0 || self.state.link().is_none())
+    }
+
+    /// Whether it takes tasks, and has had none to do and nothing to keep.
+    pub fn is_idle(&self) -> bool {
+        matches!(self.state, State::Ready(_)) && self.is_free() && self.kept_for.is_none()
     }
 
     /// Whether this worker is offered tasks now.
@@ -182,6 +226,11 @@ impl Worker {
     /// It ran a task to its end: what went wrong before was not its image, its memory or its node.
     pub fn proved_fit(&mut self) {
         self.refusals = 0;
+        self.restarts.clear();
+    }
+
+    /// It is tried again from the beginning.
+    pub fn forget_restarts(&mut self) {
         self.restarts.clear();
     }
 

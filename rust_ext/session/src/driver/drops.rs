@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Weak, time::Duration};
 
-use daft_k8s_core::{LaunchId, WorkerId};
+use daft_k8s_core::{Event, LaunchId, WorkerId};
 use tokio::sync::mpsc;
 
 use super::Inner;
@@ -49,7 +49,7 @@ pub(super) async fn run(inner: Weak<Inner>, mut dropped: mpsc::UnboundedReceiver
         }
         let Some(inner) = inner.upgrade() else { return };
         let mut by_holder: HashMap<(WorkerId, LaunchId), Vec<String>> = HashMap::new();
-        let state = inner.state.lock();
+        let mut state = inner.state.lock();
         for Dropped { ticket, holder } in batch.drain(..) {
             match holder {
                 Some(holder) => by_holder.entry(holder).or_default().push(ticket),
@@ -63,9 +63,14 @@ pub(super) async fn run(inner: Weak<Inner>, mut dropped: mpsc::UnboundedReceiver
             }
         }
         for ((worker, launch), tickets) in by_holder {
+            let count = tickets.len() as u64;
             // What a lost process held is gone already.
             if let Some(link) = state.links.get(&worker).filter(|link| link.launch == launch) {
                 link.drop_partitions(tickets);
+            }
+            // After the drops: a worker that holds nothing more may be let go.
+            if !state.closed {
+                inner.act(&mut state, Event::Release { worker, launch, count }, &mut None);
             }
         }
     }

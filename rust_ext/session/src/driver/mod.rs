@@ -14,6 +14,7 @@ mod link;
 mod partition;
 mod plans;
 mod results;
+mod size;
 mod status;
 mod task;
 
@@ -151,7 +152,10 @@ struct State {
     ready: HashMap<WorkerId, LaunchId>,
     /// Why processes were lost, so that a task that misses their partitions can say so.
     losses: HashMap<(WorkerId, LaunchId), Arc<str>>,
-    desired: u32,
+    /// Queries during which no worker may be let go.
+    keeping: HashSet<String>,
+    /// Actors that were started, with the process that hosts each.
+    actors: HashMap<(WorkerId, String), LaunchId>,
     closed: bool,
 }
 
@@ -167,7 +171,8 @@ impl Driver {
             links: HashMap::new(),
             ready: HashMap::new(),
             losses: HashMap::new(),
-            desired: 0,
+            keeping: HashSet::new(),
+            actors: HashMap::new(),
             closed: false,
         };
         let inner = Inner {
@@ -186,21 +191,6 @@ impl Driver {
         runtime.spawn(drops::run(Arc::downgrade(&driver.inner), to_drop));
         runtime.spawn(tick(Arc::downgrade(&driver.inner)));
         driver
-    }
-
-    /// Asks for workers `worker-0` to `worker-<count-1>`.
-    pub fn set_desired_workers(&self, count: u32) {
-        let mut state = self.inner.state.lock();
-        state.desired = count;
-        self.inner.act(&mut state, Event::SetDesired(count), &mut None);
-        if state.pool.broken().is_none() {
-            self.inner.readiness.send_if_modified(|readiness| readiness.broken.take().is_some());
-        }
-    }
-
-    /// How many workers are wanted.
-    pub fn desired_workers(&self) -> u32 {
-        self.inner.state.lock().desired
     }
 
     /// Follows how far the pool has come up.
@@ -223,6 +213,11 @@ impl Driver {
         cause: ExitCause,
     ) {
         self.inner.exited(worker, launch, reason, restartable, cause);
+    }
+
+    /// The launcher: somebody else told a process to stop; it ends what it runs and takes no more.
+    pub fn worker_leaving(&self, worker: WorkerId, launch: LaunchId) {
+        self.inner.feed(Event::Leaving { worker, launch });
     }
 
     /// Queues a task; `on_end` is called once, and must neither block nor call back into the driver.
@@ -259,23 +254,35 @@ impl Driver {
         for link in state.links.values() {
             link.end_query(query_id);
         }
+        self.inner.no_longer_keep_all(&mut state, query_id);
     }
 
     /// Has a worker start an actor; false if no process of it is ready. Should it be lost before it hears of it,
     /// the host is told of the loss.
     pub fn start_actor(&self, worker: WorkerId, actor_id: &str, payload: Bytes) -> bool {
-        let state = self.inner.state.lock();
-        match state.links.get(&worker).filter(|_| state.ready.contains_key(&worker)) {
-            Some(link) => link.start_actor(actor_id, payload),
+        let mut state = self.inner.state.lock();
+        let launch = match state.links.get(&worker).filter(|_| state.ready.contains_key(&worker)) {
+            Some(link) => {
+                link.start_actor(actor_id, payload);
+                link.launch
+            }
             None => return false,
+        };
+        // An elastic pool does not let its worker go.
+        if state.actors.insert((worker, actor_id.to_owned()), launch) != Some(launch) {
+            self.inner.act(&mut state, Event::Hold { worker, launch, count: 1 }, &mut None);
         }
         true
     }
 
     /// Has a worker stop an actor, if both are still there.
     pub fn stop_actor(&self, worker: WorkerId, actor_id: &str) {
-        if let Some(link) = self.inner.state.lock().links.get(&worker) {
+        let mut state = self.inner.state.lock();
+        if let Some(link) = state.links.get(&worker) {
             link.stop_actor(actor_id);
+        }
+        if let Some(launch) = state.actors.remove(&(worker, actor_id.to_owned())) {
+            self.inner.act(&mut state, Event::Release { worker, launch, count: 1 }, &mut None);
         }
     }
 
@@ -467,8 +474,12 @@ impl Inner {
                     readiness.broken = None;
                 });
             }
-            Action::WorkerLost { worker, launch, reason, .. } => {
-                self.host.log(Level::Warning, format!("{worker} was lost: {reason}"));
+            Action::WorkerLost { worker, launch, reason, orderly, .. } => {
+                if orderly {
+                    self.host.log(Level::Info, format!("{worker} is let go: {reason}"));
+                } else {
+                    self.host.log(Level::Warning, format!("{worker} was lost: {reason}"));
+                }
                 self.host.worker_lost(worker, &reason);
                 state.losses.entry((worker, launch)).or_insert(reason);
                 self.renew_link(state, worker, launch);
@@ -476,6 +487,9 @@ impl Inner {
                     state.ready.remove(&worker);
                 }
                 self.readiness.send_modify(|readiness| readiness.ready = state.ready.len());
+            }
+            Action::Grown { by, to, tasks } => {
+                self.host.log(Level::Info, format!("the pool grows by {by} to {to} workers: {tasks} tasks to do"));
             }
             Action::PoolBroken { message } => {
                 self.host.log(Level::Error, format!("no worker is left: {message}"));

@@ -23,6 +23,7 @@ impl Driver {
                     "data_address": view.data,
                     "peer_address": view.peer,
                     "tasks": view.tasks,
+                    "holds": view.holds,
                     "restarts": view.restarts,
                     "last_loss": view.reason,
                 })
@@ -30,7 +31,9 @@ impl Driver {
             .collect();
         json!({
             "session_id": self.inner.config.session_id,
-            "desired_workers": state.desired,
+            "min_workers": state.pool.min_workers(),
+            "max_workers": state.pool.max_workers(),
+            "alive_workers": state.pool.alive_count(),
             "ready_workers": state.ready.len(),
             "unfinished_tasks": state.tasks.len(),
             "workers": workers,

@@ -267,7 +267,7 @@ fn surplus_workers_that_are_idle_or_not_up_yet_are_stopped_at_once() {
         [
             stop(1, 1, SURPLUS),
             disconnect(1, 1),
-            lost(1, 1, "worker-1/1", SURPLUS),
+            let_go(1, 1, "worker-1/1", SURPLUS),
             stop(2, 1, SURPLUS),
             disconnect(2, 1),
             stop(3, 1, SURPLUS),
@@ -286,7 +286,7 @@ fn a_surplus_worker_that_is_busy_is_stopped_after_its_last_task_and_gets_no_othe
     assert_eq!(stage.submit(2, 1), [send(2, 1, 0, 1)]);
     let actions = stage.succeed(1);
     assert!(matches!(actions[0], Action::Deliver { .. }), "the result counts before its worker is lost");
-    assert_eq!(actions[1..], [stop(1, 1, SURPLUS), disconnect(1, 1), lost(1, 1, "worker-1/1", SURPLUS)]);
+    assert_eq!(actions[1..], [stop(1, 1, SURPLUS), disconnect(1, 1), let_go(1, 1, "worker-1/1", SURPLUS)]);
     assert_eq!(stage.phase(w(1)), WorkerPhase::Absent);
 }
 
@@ -344,7 +344,7 @@ fn after_shutdown_nothing_happens_but_a_new_task_fails_at_once() {
     stage.submit(1, 0);
     let (worker, launch, attempt) = stage.place(1);
     stage.tell(Event::Shutdown);
-    assert_eq!(stage.tell(Event::Succeeded { task: t(1), worker, launch, attempt }), []);
+    assert_eq!(stage.tell(Event::Succeeded { task: t(1), worker, launch, attempt, outputs: 0 }), []);
     assert_eq!(stage.tell(Event::SetDesired(3)), []);
     assert_eq!(stage.exit(w(0), "stopped"), []);
     assert_eq!(stage.tell(Event::Shutdown), []);

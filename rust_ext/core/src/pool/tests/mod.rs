@@ -1,9 +1,11 @@
-//! What is covered: every rule of the pool's tables by a sentence (`lives`: workers, `runs`: tasks),
-//! and its invariants under random events (`properties`). What is not: anything that does I/O.
+//! What is covered: every rule of the pool's tables by a sentence (`lives`: workers, `runs`: tasks, `scaling`:
+//! how many workers there are, some of it in a `world` where starts and tasks take time), and its invariants under random events (`properties`). What is not: anything that does I/O.
 
 mod lives;
 mod properties;
 mod runs;
+mod scaling;
+mod world;
 
 use std::time::Duration;
 
@@ -122,7 +124,7 @@ impl Stage {
 
     fn succeed(&mut self, task: u64) -> Vec<Action> {
         let (worker, launch, attempt) = self.place(task);
-        self.tell(Event::Succeeded { task: t(task), worker, launch, attempt })
+        self.tell(Event::Succeeded { task: t(task), worker, launch, attempt, outputs: 0 })
     }
 
     fn bounce(&mut self, task: u64) -> Vec<Action> {
@@ -156,7 +158,15 @@ fn disconnect(worker: u32, launch: u64) -> Action {
 
 fn lost(worker: u32, launch: u64, incarnation: &str, reason: &str) -> Action {
     let incarnation = Incarnation::from(incarnation);
-    Action::WorkerLost { worker: w(worker), launch: LaunchId(launch), incarnation, reason: reason.into() }
+    let (worker, launch) = (w(worker), LaunchId(launch));
+    Action::WorkerLost { worker, launch, incarnation, reason: reason.into(), orderly: false }
+}
+
+/// The pool lets a worker go.
+fn let_go(worker: u32, launch: u64, incarnation: &str, reason: &str) -> Action {
+    let incarnation = Incarnation::from(incarnation);
+    let (worker, launch) = (w(worker), LaunchId(launch));
+    Action::WorkerLost { worker, launch, incarnation, reason: reason.into(), orderly: true }
 }
 
 fn ready(worker: u32, launch: u64, incarnation: &str) -> Action {

@@ -37,6 +37,8 @@ struct Observer {
     pool: Pool,
     now: Duration,
     desired: u32,
+    elastic: bool,
+    holds: BTreeMap<(WorkerId, LaunchId), u64>,
     workers: BTreeMap<WorkerId, Seen>,
     tasks: BTreeMap<TaskId, Known>,
     mourned: BTreeSet<Incarnation>,
@@ -53,11 +55,13 @@ fn config() -> PoolConfig {
 }
 
 impl Observer {
-    fn new() -> Self {
+    fn new(elastic: bool) -> Self {
         Self {
             pool: Pool::new(config()),
             now: Duration::ZERO,
             desired: 0,
+            elastic,
+            holds: BTreeMap::new(),
             workers: BTreeMap::new(),
             tasks: BTreeMap::new(),
             mourned: BTreeSet::new(),
@@ -99,6 +103,15 @@ impl Observer {
         };
         match event {
             Event::SetDesired(count) => self.desired = *count,
+            Event::SetRange { min, max, .. } => self.desired = *min.max(max),
+            Event::Succeeded { worker, launch, outputs, .. } => {
+                if self.workers.get(worker).is_some_and(|seen| seen.launch == launch.0) {
+                    *self.holds.entry((*worker, *launch)).or_default() += outputs;
+                }
+            }
+            Event::Release { worker, launch, count } => {
+                *self.holds.get_mut(&(*worker, *launch)).expect("something is held") -= count;
+            }
             Event::Exited { worker, launch, .. } => {
                 if let Some(seen) = self.workers.get_mut(worker).filter(|seen| seen.launch == launch.0) {
                     seen.process = false;
@@ -166,7 +179,12 @@ impl Observer {
                 seen.incarnation = Some(incarnation.clone());
                 assert!(!self.mourned.contains(incarnation));
             }
-            Action::WorkerLost { worker, launch, incarnation, .. } => {
+            Action::WorkerLost { worker, launch, incarnation, orderly, .. } => {
+                if *orderly {
+                    assert_eq!(self.load(*worker), 0, "{worker} was let go with tasks");
+                    let held = self.holds.get(&(*worker, *launch)).copied().unwrap_or(0);
+                    assert_eq!(held, 0, "{worker} was let go with what somebody refers to");
+                }
                 let gone = self.present(*worker, *launch).incarnation.take();
                 assert_eq!(gone.as_ref(), Some(incarnation));
                 assert!(self.mourned.insert(incarnation.clone()), "lost twice");
@@ -220,6 +238,7 @@ impl Observer {
                 assert!(self.tasks[task].cancelling, "nobody asked for that");
                 self.end(*task);
             }
+            Action::Grown { .. } => {}
             Action::PoolBroken { .. } => {
                 assert!(!std::mem::replace(&mut self.broken, true), "broken twice");
             }
@@ -251,7 +270,9 @@ impl Observer {
             let kept = self.pool.workers[view.worker.index()].kept_for.is_some();
             let open = view.phase == WorkerPhase::Ready && !view.cooling && !kept && load < capacity;
             assert!(!(waits && open), "{} has room while tasks wait", view.worker);
-            assert!(view.phase != WorkerPhase::Draining || load > 0, "an idle worker drains");
+            let held = self.holds.get(&(view.worker, view.launch)).copied().unwrap_or(0);
+            assert_eq!(held, view.holds);
+            assert!(view.phase != WorkerPhase::Draining || load > 0 || held > 0, "an idle worker drains");
             let alive = self.workers.get(&view.worker).is_some_and(|seen| seen.process);
             assert_eq!(alive, !matches!(view.phase, WorkerPhase::Restarting | WorkerPhase::GivenUp));
         }
@@ -268,7 +289,10 @@ impl Observer {
             use WorkerPhase::{Connecting, Restarting, Starting};
             usize::from(matches!(view.phase, Starting | Connecting | Restarting)) + usize::from(view.cooling)
         };
-        let timers = backing_off + self.pool.workers().map(|view| timed(&view)).sum::<usize>();
+        let of_workers = self.pool.workers().map(|view| timed(&view)).sum::<usize>();
+        let of_scaling = usize::from(self.pool.growth.due.is_some()) + usize::from(self.pool.idleness_due.is_some());
+        let timers = backing_off + of_workers + of_scaling;
+        assert_eq!(self.pool.alive, self.pool.workers.iter().filter(|worker| worker.state.counts()).count());
         assert!(self.closed || self.pool.timers.len() == timers, "each wait has one timer, no timer is left over");
     }
 
@@ -285,7 +309,11 @@ impl Observer {
                 self.tell(Event::Started { worker, launch, addresses: at("h") });
             }
             WorkerPhase::Connecting => self.connect(worker, launch),
-            WorkerPhase::Ready | WorkerPhase::Draining => self.finish(worker),
+            WorkerPhase::Leaving if view.tasks == 0 => {
+                let (reason, cause) = ("told to stop".to_owned(), ExitCause::Infrastructure);
+                self.tell(Event::Exited { worker, launch, reason, restartable: true, cause });
+            }
+            WorkerPhase::Ready | WorkerPhase::Draining | WorkerPhase::Leaving => self.finish(worker),
             _ => {}
         }
     }
@@ -306,7 +334,7 @@ impl Observer {
             self.tell(if cancelling {
                 Event::TaskCancelled { task, worker, launch, attempt }
             } else {
-                Event::Succeeded { task, worker, launch, attempt }
+                Event::Succeeded { task, worker, launch, attempt, outputs: task.0 % 3 }
             });
         }
     }
@@ -317,7 +345,7 @@ impl Observer {
         let (worker, launch, attempt) = known.unwrap_or((w(0), LaunchId(1), Attempt(1)));
         let attempt = Attempt(attempt.0.saturating_sub(back));
         self.tell(match kind % 5 {
-            0 => Event::Succeeded { task, worker, launch, attempt },
+            0 => Event::Succeeded { task, worker, launch, attempt, outputs: task.0 % 3 },
             1 => Event::TaskFailed { task, worker, launch, attempt },
             2 => Event::TaskCancelled { task, worker, launch, attempt },
             _ => Event::Bounced { task, worker, launch, attempt, reason: "full".to_owned() },
@@ -338,6 +366,7 @@ impl Observer {
             1 => self.tell(Event::Unreachable { worker, launch, reason }),
             2 => self.tell(Event::Exited { worker, launch, reason, restartable: false, cause }),
             3 | 4 => self.connect(worker, launch),
+            5 => self.tell(Event::Leaving { worker, launch }),
             _ => self.tell(Event::Exited { worker, launch, reason, restartable: true, cause }),
         }
     }
@@ -353,10 +382,22 @@ impl Observer {
         }
     }
 
+    /// A reference is dropped.
+    fn let_go_of_one(&mut self, number: u8) {
+        let held: Vec<_> = self.holds.iter().filter(|(_, held)| **held > 0).map(|(holder, _)| *holder).collect();
+        if let Some((worker, launch)) = held.get(usize::from(number) % held.len().max(1)).copied() {
+            self.tell(Event::Release { worker, launch, count: 1 });
+        }
+    }
+
     fn act(&mut self, (kind, a, b, wait): (u8, u8, u8, u16)) {
         self.now += ms(u64::from(wait));
         let (worker, task) = (w(u32::from(a % 4)), self.choose(b));
         match kind % 32 {
+            0 if self.elastic => {
+                let (min, start, max) = (u32::from(a % 3), u32::from(b % 5), u32::from(a % 5) + 1);
+                self.tell(Event::SetRange { min, start, max });
+            }
             0 => self.tell(Event::SetDesired(u32::from(a % 5))),
             1..=8 => {
                 let task = t(self.tasks.len() as u64);
@@ -369,6 +410,8 @@ impl Observer {
             24 => self.tell(Event::CancelTask(task)),
             25 => self.tell(Event::InputsLost { task, reason: "dropped".to_owned() }),
             26 if b > 250 => self.tell(Event::Shutdown),
+            26 if b > 200 => self.tell(Event::Wake),
+            27 => self.let_go_of_one(b),
             _ => {
                 self.now = self.pool.next_deadline().unwrap_or(self.now).max(self.now);
                 self.tell(Event::Tick);
@@ -379,10 +422,10 @@ impl Observer {
     /// From now on all goes well, until nothing is left.
     fn work_off(&mut self) {
         self.tell(Event::SetDesired(0));
-        self.tell(Event::SetDesired(2));
+        self.tell(if self.elastic { Event::SetRange { min: 1, start: 1, max: 4 } } else { Event::SetDesired(2) });
         for _ in 0..100_000 {
             if self.tasks.values().all(|known| known.ends == 1) {
-                return;
+                return self.rest();
             }
             for index in 0..5 {
                 self.step(w(index));
@@ -396,6 +439,34 @@ impl Observer {
     }
 }
 
+impl Observer {
+    /// Nothing more is asked for: the pool comes to its lower bound, and then to rest.
+    fn rest(&mut self) {
+        if self.closed {
+            return;
+        }
+        self.tell(Event::SetDesired(0)); // forgets who was given up
+        self.tell(if self.elastic { Event::SetRange { min: 1, start: 1, max: 4 } } else { Event::SetDesired(2) });
+        while self.holds.values().any(|held| *held > 0) {
+            self.let_go_of_one(0);
+        }
+        for _ in 0..1000 {
+            // Up, and out of whatever it was in.
+            for index in (0..5).chain(0..5).chain(0..5) {
+                self.step(w(index));
+            }
+            let Some(due) = self.pool.next_deadline() else {
+                assert_eq!(self.pool.ready_count(), if self.elastic { 1 } else { 2 });
+                assert_eq!(self.pool.workers().count(), self.pool.ready_count());
+                return;
+            };
+            self.now = due;
+            self.tell(Event::Tick);
+        }
+        panic!("the pool does not come to rest: {:?}", self.pool);
+    }
+}
+
 fn steps() -> impl Strategy<Value = Vec<(u8, u8, u8, u16)>> {
     prop::collection::vec((any::<u8>(), any::<u8>(), any::<u8>(), 0u16..400), 1..250)
 }
@@ -404,8 +475,8 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 1000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn every_task_ends_exactly_once_when_all_goes_well_at_last(steps in steps(), desired in 0u32..5) {
-        let mut observer = Observer::new();
+    fn every_task_ends_exactly_once_when_all_goes_well_at_last(steps in steps(), desired in 0u32..5, elastic: bool) {
+        let mut observer = Observer::new(elastic);
         observer.tell(Event::SetDesired(desired));
         for step in steps {
             observer.act(step);
@@ -414,8 +485,8 @@ proptest! {
     }
 
     #[test]
-    fn every_task_ends_exactly_once_at_shutdown_and_no_process_is_left(steps in steps(), late in steps()) {
-        let mut observer = Observer::new();
+    fn every_task_ends_exactly_once_at_shutdown_and_no_process_is_left(steps in steps(), late in steps(), elastic: bool) {
+        let mut observer = Observer::new(elastic);
         observer.tell(Event::SetDesired(3));
         for step in steps {
             observer.act(step);

@@ -69,7 +69,7 @@ fn a_task_ends_once_however_often_its_worker_says_so() {
     stage.submit(1, 0);
     let (worker, launch, attempt) = stage.place(1);
     stage.succeed(1);
-    assert_eq!(stage.tell(Event::Succeeded { task: t(1), worker, launch, attempt }), []);
+    assert_eq!(stage.tell(Event::Succeeded { task: t(1), worker, launch, attempt, outputs: 0 }), []);
     assert_eq!(stage.tell(Event::TaskFailed { task: t(1), worker, launch, attempt }), []);
 }
 
@@ -167,6 +167,18 @@ fn a_task_that_runs_out_of_memory_runs_again_alone_and_then_fails_with_the_optio
 }
 
 #[test]
+fn a_task_that_finds_no_worker_to_itself_does_not_hold_up_one_that_has_found_one() {
+    let mut stage = Stage::ready(3);
+    for (task, prefer) in [(1, 0), (2, 2), (4, 1), (5, 0)] {
+        stage.submit(task, prefer);
+    }
+    stage.exit_by(w(2), "OOMKilled", ExitCause::OutOfMemory);
+    stage.exit_by(w(0), "OOMKilled", ExitCause::OutOfMemory);
+    assert_eq!(stage.pool.waiting_alone().collect::<Vec<_>>(), [t(1), t(2)], "worker-1 is kept for task 2");
+    assert_eq!(stage.succeed(4)[1..], [send(2, 2, 1, 1)]);
+}
+
+#[test]
 fn a_worker_that_was_kept_for_a_task_serves_all_again_once_that_has_ended() {
     let mut stage = Stage::ready(2);
     stage.submit(1, 0);
@@ -210,12 +222,12 @@ fn late_news_of_an_old_attempt_is_ignored() {
     assert_eq!(now_at, (w(1), LaunchId(1), Attempt(2)));
     let (task, worker, launch, attempt) = (t(1), w(0), LaunchId(1), Attempt(1));
     for event in [
-        Event::Succeeded { task, worker, launch, attempt },
+        Event::Succeeded { task, worker, launch, attempt, outputs: 0 },
         Event::TaskFailed { task, worker, launch, attempt },
         Event::TaskCancelled { task, worker, launch, attempt },
         Event::Bounced { task, worker, launch, attempt, reason: "late".to_owned() },
-        Event::Succeeded { task, worker: w(1), launch, attempt },
-        Event::Succeeded { task, worker, launch, attempt: Attempt(2) },
+        Event::Succeeded { task, worker: w(1), launch, attempt, outputs: 0 },
+        Event::Succeeded { task, worker, launch, attempt: Attempt(2), outputs: 0 },
     ] {
         assert_eq!(stage.tell(event.clone()), [], "{event:?}");
     }
@@ -392,7 +404,7 @@ fn a_hundred_thousand_queued_tasks_are_worked_off_each_once() {
     while let Some(action) = sent.pop() {
         match action {
             Action::Send { task, worker, launch, attempt } => {
-                sent.extend(stage.tell(Event::Succeeded { task, worker, launch, attempt }));
+                sent.extend(stage.tell(Event::Succeeded { task, worker, launch, attempt, outputs: 0 }));
             }
             Action::Deliver { .. } => delivered += 1,
             other => panic!("{other:?}"),

@@ -54,8 +54,12 @@ impl Peer {
         let (worker, launch) = (self.worker, self.launch);
         let Ok(key) = end.key.parse::<TaskKey>() else { return };
         let attempt = key.attempt;
+        let mut outputs = 0;
         let report = match end.outcome {
-            Some(task_end::Outcome::Succeeded(succeeded)) => Some((self.succeeded(&end.key, succeeded), true)),
+            Some(task_end::Outcome::Succeeded(succeeded)) => {
+                outputs = succeeded.outputs.len() as u64;
+                Some((self.succeeded(&end.key, succeeded), true))
+            }
             Some(task_end::Outcome::Failed(failed)) => {
                 Some((Report::Failed { error: failed.error, message: failed.message, worker }, false))
             }
@@ -69,10 +73,13 @@ impl Peer {
             Some(task_end::Outcome::Cancelled(_)) | None => None,
         };
         // A report of a task that has ended is stale; its partitions are freed as it goes out of scope.
-        let Some(task) = self.inner.task_of(&key) else { return };
+        let Some(task) = self.inner.task_of(&key) else {
+            // They count as held until they are freed, like all others.
+            return self.inner.feed(Event::Hold { worker, launch, count: outputs });
+        };
         match report {
             Some((report, true)) => {
-                self.inner.feed_with(Event::Succeeded { task, worker, launch, attempt }, Some(report));
+                self.inner.feed_with(Event::Succeeded { task, worker, launch, attempt, outputs }, Some(report));
             }
             Some((report, false)) => {
                 self.inner.feed_with(Event::TaskFailed { task, worker, launch, attempt }, Some(report));

@@ -138,7 +138,12 @@ impl Peer {
                     known_plans.remove(&submission.spec.plan_hash);
                     again.push(submission);
                 }
-                Some(bounce) => self.bounced(&submission, bounce.message),
+                Some(bounce) => {
+                    if bounce.reason() == Reason::Draining {
+                        self.inner.feed(Event::Leaving { worker: self.worker, launch: self.launch });
+                    }
+                    self.bounced(&submission, bounce.message);
+                }
                 None => {}
             }
         }

@@ -1,0 +1,123 @@
+//! A world in virtual time around a pool: starts and tasks take time, some starts fail.
+
+use std::collections::BTreeMap;
+
+use super::*;
+
+pub(super) struct World {
+    pub pool: Pool,
+    pub now: Duration,
+    pub start_time: Duration,
+    pub task_time: Duration,
+    /// Which starts fail, at once.
+    pub fails: fn(WorkerId) -> bool,
+    /// Every launch, every stop, every end of a task.
+    pub launches: Vec<(Duration, WorkerId)>,
+    pub stops: Vec<(Duration, WorkerId)>,
+    pub delivered: usize,
+    pub failed: Vec<String>,
+    /// What happens at a time, unless it is overtaken.
+    coming: BTreeMap<(Duration, u64), Event>,
+    number: u64,
+    tasks: u64,
+}
+
+impl World {
+    pub fn new(config: PoolConfig) -> Self {
+        Self {
+            pool: Pool::new(config),
+            now: Duration::ZERO,
+            start_time: secs(5),
+            task_time: secs(1),
+            fails: |_| false,
+            launches: Vec::new(),
+            stops: Vec::new(),
+            delivered: 0,
+            failed: Vec::new(),
+            coming: BTreeMap::new(),
+            number: 0,
+            tasks: 0,
+        }
+    }
+
+    pub fn elastic(min: u32, max: u32) -> Self {
+        let mut world = Self::new(PoolConfig { slots_per_worker: 1, queue_ahead: 1, ..PoolConfig::default() });
+        world.tell(Event::SetRange { min, start: min, max });
+        world
+    }
+
+    pub fn tell(&mut self, event: Event) {
+        for action in self.pool.handle(event, self.now) {
+            self.perform(action);
+        }
+    }
+
+    fn later(&mut self, after: Duration, event: Event) {
+        self.number += 1;
+        self.coming.insert((self.now + after, self.number), event);
+    }
+
+    fn perform(&mut self, action: Action) {
+        match action {
+            Action::Launch { worker, launch } => {
+                self.launches.push((self.now, worker));
+                if (self.fails)(worker) {
+                    let (reason, cause) = ("exceeded quota".to_owned(), ExitCause::NeverStarted);
+                    self.later(ms(100), Event::Exited { worker, launch, reason, restartable: true, cause });
+                } else {
+                    self.later(self.start_time, Event::Started { worker, launch, addresses: super::at("h") });
+                }
+            }
+            Action::Connect { worker, launch, .. } => {
+                let incarnation = format!("{worker}/{launch}").into();
+                self.later(ms(10), Event::Connected { worker, launch, incarnation });
+            }
+            Action::Stop { worker, .. } => self.stops.push((self.now, worker)),
+            Action::Send { task, attempt, worker, launch } => {
+                let event = Event::Succeeded { task, worker, launch, attempt, outputs: 0 };
+                self.later(self.task_time, event);
+            }
+            Action::Deliver { .. } => self.delivered += 1,
+            Action::FailTask { message, .. } => self.failed.push(message.to_string()),
+            _ => {}
+        }
+    }
+
+    pub fn submit(&mut self, count: u64) {
+        for _ in 0..count {
+            let task = t(self.tasks);
+            self.tasks += 1;
+            let prefer = w(u32::try_from(task.0).unwrap() % self.pool.max_workers().max(1));
+            self.tell(Event::Submit { task, prefer });
+        }
+    }
+
+    /// Lets everything happen that is due by then; returns how many events that were.
+    pub fn run_until(&mut self, end: Duration) -> usize {
+        for events in 0.. {
+            let next = self.coming.first_key_value().map(|((at, _), _)| *at);
+            let tick = self.pool.next_deadline();
+            let Some(at) = next.into_iter().chain(tick).min().filter(|at| *at <= end) else {
+                self.now = end;
+                return events;
+            };
+            self.now = self.now.max(at);
+            if next == Some(at)
+                && let Some((_, event)) = self.coming.pop_first()
+            {
+                self.tell(event);
+            } else {
+                self.tell(Event::Tick);
+            }
+        }
+        unreachable!("the range has no end")
+    }
+
+    pub fn run_for(&mut self, time: Duration) -> usize {
+        self.run_until(self.now + time)
+    }
+
+    pub fn up(&self) -> usize {
+        self.pool.ready_count()
+    }
+}

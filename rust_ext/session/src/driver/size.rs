@@ -1,0 +1,63 @@
+//! How many workers there are: what the driver says of it, and what must keep workers from being let go.
+
+use std::sync::Arc;
+
+use daft_k8s_core::{Event, LaunchId, WorkerId};
+
+use super::{Driver, Inner, State};
+
+impl Driver {
+    /// Asks for workers `worker-0` to `worker-<count-1>`.
+    pub fn set_desired_workers(&self, count: u32) {
+        self.resize(Event::SetDesired(count));
+    }
+
+    /// Asks for `start` workers now, and then for as many as there is work for, from `min` to `max`.
+    pub fn set_worker_range(&self, min: u32, start: u32, max: u32) {
+        self.resize(Event::SetRange { min, start, max });
+    }
+
+    /// A query begins: an elastic pool without workers starts one, and a broken one tries again.
+    pub fn wake(&self) {
+        self.resize(Event::Wake);
+    }
+
+    fn resize(&self, event: Event) {
+        let mut state = self.inner.state.lock();
+        self.inner.act(&mut state, event, &mut None);
+        if state.pool.broken().is_none() {
+            self.inner.readiness.send_if_modified(|readiness| readiness.broken.take().is_some());
+        }
+    }
+
+    /// How many workers there may be; tasks may be submitted for any of them.
+    pub fn max_workers(&self) -> u32 {
+        self.inner.state.lock().pool.max_workers()
+    }
+
+    /// No worker is let go until this query ends: it keeps something at workers of which no partition tells.
+    pub fn keep_all_for(&self, query_id: &str) {
+        let mut state = self.inner.state.lock();
+        if state.keeping.insert(query_id.to_owned()) {
+            self.inner.act(&mut state, Event::KeepAll(true), &mut None);
+        }
+    }
+
+    /// Something more at this process must not be lost, e.g. an actor: the pool does not let it go until `release`.
+    pub fn hold(&self, worker: WorkerId, launch: LaunchId, count: u64) {
+        self.inner.feed(Event::Hold { worker, launch, count });
+    }
+
+    /// That many are no longer needed.
+    pub fn release(&self, worker: WorkerId, launch: LaunchId, count: u64) {
+        self.inner.feed(Event::Release { worker, launch, count });
+    }
+}
+
+impl Inner {
+    pub(super) fn no_longer_keep_all(self: &Arc<Self>, state: &mut State, query_id: &str) {
+        if state.keeping.remove(query_id) && state.keeping.is_empty() {
+            self.act(state, Event::KeepAll(false), &mut None);
+        }
+    }
+}
