@@ -20,7 +20,7 @@ from daft_k8s.pods.sweep import remove_session
 
 @click.command(name="clean")
 @click.argument("sessions", nargs=-1)
-@click.option("-n", "--namespace", help="The namespace.")
+@click.option("-n", "--namespace", envvar="DAFT_K8S_NAMESPACE", help="The namespace.")
 @click.option("--context", help="The context of the kubeconfig.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
 @output_option

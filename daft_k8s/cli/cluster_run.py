@@ -168,8 +168,8 @@ class _Run:
             if not pods:
                 await self._explain_missing_pod(console, waited)
             words = f"{state.stage.value}{': ' + state.reason if state.reason else ''}"
-            if words != told:
-                told = words
+            if state.stage.name != told:
+                told = state.stage.name
                 note(f"the driver: {words}")
             failing = state.stage in (Stage.PULL_FAILING, Stage.CONFIG_FAILING)
             waited = waited + _POLL_SECONDS if failing or not pods else 0.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
 from typing import Any, NamedTuple
 
@@ -17,6 +17,9 @@ from daft_k8s.cli.output import fail, output_option, reports_errors
 from daft_k8s.errors import ClusterError
 from daft_k8s.pods import names
 from daft_k8s.pods.console import Console, NotFoundError
+from daft_k8s.pods.state import Stage, read_state
+
+_LOOK_SECONDS = 1.0
 
 
 class Source(NamedTuple):
@@ -30,7 +33,7 @@ class Source(NamedTuple):
 
 @click.command(name="logs")
 @click.argument("name")
-@click.option("-n", "--namespace", help="The namespace.")
+@click.option("-n", "--namespace", envvar="DAFT_K8S_NAMESPACE", help="The namespace.")
 @click.option("--context", help="The context of the kubeconfig.")
 @click.option("-f", "--follow", is_flag=True, help="Go on until the Pods have ended.")
 @click.option("--worker", help="Only this worker, e.g. worker-0; or driver.")
@@ -64,8 +67,14 @@ def command(
 
     async def main() -> int:
         async with Console(context=context, namespace=namespace) as console:
-            sources = [item for item in await find_sources(console, name) if worker in (None, item.name)]
-            printer = _Printer(output, query, prefixed=len(sources) > 1)
+
+            async def find() -> list[Source]:
+                return [item for item in await find_sources(console, name) if worker in (None, item.name)]
+
+            printer = _Printer(output, query, prefixed=worker is None)
+            if follow:
+                return await _follow(console, name, find, wanted, printer)
+            sources = await find()
             await asyncio.gather(*(_copy(console, source, wanted, printer) for source in sources))
             return len(sources)
 
@@ -108,6 +117,46 @@ def _workers(pods: Sequence[dict[str, Any]]) -> list[Source]:
         Source(pod["metadata"]["labels"].get(names.WORKER_LABEL, ""), pod["metadata"]["name"], names.CONTAINER)
         for pod in sorted(pods, key=lambda pod: str(pod["metadata"]["name"]))
     ]
+
+
+async def _follow(
+    console: Console, run: str, find: Callable[[], Awaitable[list[Source]]], query: dict[str, str], printer: _Printer
+) -> int:
+    """Copies all logs until nobody writes any more, also those of Pods that come later; returns how many there were."""
+    copies: dict[Source, asyncio.Task[None]] = {}
+    try:
+        while True:
+            for source in await find():
+                if source not in copies:
+                    copies[source] = asyncio.ensure_future(_copy_when_started(console, source, query, printer))
+            if all(copy.done() for copy in copies.values()) and (copies or not await _is_starting(console, run)):
+                return len(copies)
+            await asyncio.sleep(_LOOK_SECONDS)
+    finally:
+        for copy in copies.values():
+            copy.cancel()
+
+
+async def _is_starting(console: Console, run: str) -> bool:
+    """Whether there is a Job of that name whose Pod may still come."""
+    try:
+        job = await console.get(f"/apis/batch/v1/{{ns}}/jobs/{run}")
+    except ClusterError:
+        return False
+    status = job.get("status") or {}
+    return not (status.get("succeeded") or status.get("failed"))
+
+
+async def _copy_when_started(console: Console, source: Source, query: dict[str, str], printer: _Printer) -> None:
+    while True:
+        try:
+            pod = await console.get(f"/api/v1/{{ns}}/pods/{source.pod}")
+        except NotFoundError:
+            return
+        state = read_state(pod, source.container)
+        if state.stage in (Stage.STARTING, Stage.READY, Stage.TERMINATING) or state.stage.over:
+            return await _copy(console, source, query, printer)
+        await asyncio.sleep(_LOOK_SECONDS)
 
 
 async def _copy(console: Console, source: Source, query: dict[str, str], printer: _Printer) -> None:

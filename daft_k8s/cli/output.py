@@ -11,6 +11,7 @@ from typing import Any, NoReturn, TypeVar
 import click
 
 from daft_k8s.cli import exit_codes
+from daft_k8s.cli.tables import table_lines
 from daft_k8s.errors import DaftK8sError
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -30,10 +31,8 @@ def print_json(value: object) -> None:
 
 def print_table(head: Sequence[str], lines: Sequence[Sequence[object]]) -> None:
     """Columns as wide as they must be."""
-    table = [list(head), *[[_cell(cell) for cell in line] for line in lines]]
-    widths = [max(len(line[column]) for line in table) for column in range(len(head))]
-    for line in table:
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+    for line in table_lines(head, lines):
+        click.echo(line)
 
 
 def print_rows(output: str, rows: Sequence[Mapping[str, object]], columns: Sequence[str], nothing: str) -> None:
@@ -72,7 +71,3 @@ def reports_errors(command: Command) -> Command:
             fail("interrupted", exit_codes.INTERRUPTED)
 
     return run  # type: ignore[return-value]
-
-
-def _cell(value: object) -> str:
-    return "" if value is None else str(value)

@@ -70,9 +70,9 @@ def show(frame: daft.DataFrame, *, limit: int, output: str) -> None:
         writer.writerow(names)
         writer.writerows(rows)
     else:
-        from daft_k8s.cli.output import print_table
+        from daft_k8s.cli.tables import table_lines
 
-        print_table(names, rows)
+        print("\n".join(table_lines(names, rows)))
         print(f"({len(rows)} rows)")
     if more:
         print(f"there are more rows; --limit 0 prints all, --limit {limit * 10} more", file=sys.stderr)

@@ -17,7 +17,7 @@ SESSION_COLUMNS = ("session", "driver", "owner", "ready", "workers", "age")
 
 @click.command(name="status")
 @click.argument("session", required=False)
-@click.option("-n", "--namespace", help="The namespace.")
+@click.option("-n", "--namespace", envvar="DAFT_K8S_NAMESPACE", help="The namespace.")
 @click.option("--context", help="The context of the kubeconfig.")
 @output_option
 @reports_errors

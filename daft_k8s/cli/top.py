@@ -12,7 +12,7 @@ from daft_k8s.cli.status import look, show
 
 
 @click.command(name="top")
-@click.option("-n", "--namespace", help="The namespace.")
+@click.option("-n", "--namespace", envvar="DAFT_K8S_NAMESPACE", help="The namespace.")
 @click.option("--context", help="The context of the kubeconfig.")
 @click.option("--interval", type=click.FloatRange(min=0.5), default=2.0, show_default=True, help="In seconds.")
 @click.option("--count", type=int, default=0, help="Stop after so many times; 0: never.")
