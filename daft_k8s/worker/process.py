@@ -191,7 +191,7 @@ class WorkerProcess:
             ports = ", ".join(str(port) for port in chosen if port >= 0)
             raise WorkerStartError(f"cannot listen on {settings.bind_host}, ports {ports}: {error}") from error
         runner.bind(server)
-        actors.bind(server.control_address)
+        actors.bind(settings.advertised(server.control_address))
         set_current_worker(server)
         set_current_host(actors, server)
         return runner, server, actors

@@ -89,6 +89,11 @@ class WorkerSettings:
             return self.host
         return "::" if ":" in self.host else "0.0.0.0"
 
+    def advertised(self, listening: str) -> str:
+        """The `host:port` at which other workers reach a server that listens at `listening`, maybe on all addresses."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{listening.rpartition(':')[2]}"
+
     @property
     def slots(self) -> int:
         """How many tasks run at once."""

@@ -78,3 +78,16 @@ def test_a_worker_behind_a_port_forward_binds_every_address(host: str, everywher
     assert WorkerSettings.from_environment(environment).bind_host == host
     environment["DAFT_K8S_WORKER_ALL_ADDRESSES"] = "1"
     assert WorkerSettings.from_environment(environment).bind_host == everywhere
+
+
+@pytest.mark.parametrize(
+    ("host", "listening", "expected"),
+    [
+        ("10.1.2.3", "0.0.0.0:7777", "10.1.2.3:7777"),
+        ("fd00::7", "[::]:7777", "[fd00::7]:7777"),
+        ("127.0.0.1", "127.0.0.1:40001", "127.0.0.1:40001"),
+    ],
+)
+def test_other_workers_are_told_an_address_that_they_can_reach(host: str, listening: str, expected: str) -> None:
+    settings = WorkerSettings.from_environment({**REQUIRED, "DAFT_K8S_WORKER_HOST": host})
+    assert settings.advertised(listening) == expected
