@@ -27,7 +27,7 @@ WORKERS = 3
 QUERY = """
 import socket
 
-session = use(num_workers=3, start_timeout_seconds=180)
+session = use(num_workers=3, start_timeout_seconds=180, allocation="{allocation}")
 
 @daft.func
 def slowly(x: int) -> int:
@@ -71,8 +71,8 @@ def node_of(pod: dict) -> str:
     return str(pod["spec"]["nodeName"])
 
 
-def begin(namespace: Namespace, *, rows: int = 40, dies: bool = False) -> Driver:
-    driver = namespace.start(QUERY.format(rows=rows, dies=dies))
+def begin(namespace: Namespace, *, rows: int = 40, dies: bool = False, allocation: str = "pod") -> Driver:
+    driver = namespace.start(QUERY.format(rows=rows, dies=dies, allocation=allocation))
     driver.wait_for_fact("before", 120)
     return driver
 
@@ -151,6 +151,17 @@ def test_a_workers_node_goes(
     broken_at = broken_node(how, node_of(victim(namespace, driver)))
     facts = judge(driver, broken_at, name=how)
     assert facts["seconds"]["ended"] < ends_within_seconds
+    assert replaced(facts)
+
+
+@pytest.mark.timeout(360)
+def test_the_name_of_a_replica_on_a_lost_node_is_freed(
+    stateful_namespace: Namespace, broken_node: Callable[[str, str], float]
+) -> None:
+    needs("INTEGRATION_NODE_KILL", "INTEGRATION_NODE_MEND")
+    driver = begin(stateful_namespace, allocation="statefulset")
+    broken_at = broken_node("INTEGRATION_NODE_KILL", node_of(victim(stateful_namespace, driver)))
+    facts = judge(driver, broken_at, name="node of a replica killed")
     assert replaced(facts)
 
 

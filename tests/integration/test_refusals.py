@@ -48,7 +48,8 @@ REFUSALS: dict[str, tuple[dict[str, object], list[str]]] = {
     "what Pod Security forbids": (
         {"pod_template": {"spec": {"hostPID": True}}}, ["violates PodSecurity", "hostPID"]),
     "too little memory to start": (
-        patched("out-of-memory"), ["used more memory than its limit (OOMKilled)", "raise worker_memory"]),
+        patched("out-of-memory", max_worker_restarts=1),
+        ["used more memory than its limit (OOMKilled)", "raise worker_memory"]),
     "a worker of another version of Daft": (patched("other-version"), ["0.7.1", "refused"]),
 }  # fmt: skip
 
