@@ -113,7 +113,7 @@ def api_server_ports() -> list[int]:
     return sorted({443} | {port["port"] for item in slices["items"] for port in item["ports"]})
 
 
-def test_two_releases_run_are_changed_and_leave_nothing(
+def test_two_releases_run_side_by_side_and_leave_nothing(
     empty_namespace: Namespace, releases: tuple[Release, Release]
 ) -> None:
     one, two = releases
@@ -121,9 +121,13 @@ def test_two_releases_run_are_changed_and_leave_nothing(
     two.install(
         {
             **script(5),
-            # Any user, and a network that lets out nothing but what the chart names.
+            # The Pods of a StatefulSet, any user, and a network that lets out nothing but what the chart names.
             "driver": {"podSecurityContext": {"runAsUser": 54321, "runAsGroup": 54321, "fsGroup": 54321}},
-            "workers": {**SMALL_WORKERS, "podTemplate": {"spec": {"securityContext": {"runAsUser": 54321}}}},
+            "workers": {
+                **SMALL_WORKERS,
+                "allocationMode": "statefulset",
+                "podTemplate": {"spec": {"securityContext": {"runAsUser": 54321}}},
+            },
             "networkPolicy": {
                 "egress": {"restricted": True, "apiServer": {"cidrs": api_server_cidrs(), "ports": api_server_ports()}}
             },
@@ -133,18 +137,25 @@ def test_two_releases_run_are_changed_and_leave_nothing(
     assert "500 rows on the runner ray, divided by 2" in one.finish()
     assert "500 rows on the runner ray, divided by 5" in two.finish()
 
-    [first] = one.jobs()
-    one.install(script(2))
-    assert one.jobs()[0]["metadata"]["uid"] == first["metadata"]["uid"], "what has not changed does not run again"
-    one.install({"script": {"content": "print('changed')"}})
-    assert one.finish() == "changed\n"
-    one.helm("rollback", "one", "1")
-    assert "divided by 2" in one.finish()
-    assert one.jobs()[0]["metadata"]["uid"] != first["metadata"]["uid"]
-
     for release in releases:
         release.helm("uninstall", release.name)
     wait_until(lambda: not leftovers(empty_namespace), 30, f"nothing is left but {leftovers(empty_namespace)}")
+
+
+def test_a_change_runs_the_script_again_and_a_rollback_the_earlier_one(releases: tuple[Release, Release]) -> None:
+    one, _ = releases
+    first, second = ({"script": {"content": f"print('{word}')"}} for word in ("first", "second"))
+    one.install(first)
+    assert one.finish() == "first\n"
+    [job] = one.jobs()
+    one.install(first)
+    assert one.jobs()[0]["metadata"]["uid"] == job["metadata"]["uid"], "what has not changed does not run again"
+    one.install(second)
+    assert one.finish() == "second\n"
+    one.helm("rollback", "one", "1")
+    assert one.finish() == "first\n"
+    assert one.jobs()[0]["metadata"]["uid"] != job["metadata"]["uid"]
+    one.helm("uninstall", "one")
 
 
 def test_a_release_that_is_removed_while_it_works_leaves_nothing(
