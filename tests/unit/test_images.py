@@ -73,3 +73,9 @@ def test_the_builder_is_sent_what_the_recipes_copy_and_nothing_else() -> None:
             for path in source.split():
                 sent = path.replace("daft_k8s-", "").replace("compile_imported", "*")
                 assert f"!{sent}" in ignored, path
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_no_step_leaves_byte_code_that_nobody_asked_for(name: str) -> None:
+    before_pip = recipe(name).partition("bin/pip install")[0]
+    assert "ENV PYTHONDONTWRITEBYTECODE=1" in before_pip
