@@ -46,3 +46,9 @@ def test_the_table_counts_each_module_once() -> None:
 def test_the_committed_page_is_made_of_the_committed_summary() -> None:
     text = compatibility.PAGE.read_text()
     assert compatibility.page(text, summary.read()) == text
+
+
+def test_nothing_that_passes_on_ray_failed_here_in_the_run_that_is_kept() -> None:
+    kept = summary.read()
+    assert summary.add(kept.modules.values()).passed_there > 10_000
+    assert [name for name, module in kept.modules.items() if module.differ] == []
