@@ -127,7 +127,7 @@ def demand_of(name: str, cpus: float, gpus: float, memory_bytes: float, ray_opti
     from daft_k8s.driver.actor_placement import Demand
     from daft_k8s.seam.unsupported import refuse
 
-    options = {key: value for key, value in (ray_options or {}).items() if value}
+    options = {key: value for key, value in (ray_options or {}).items() if value not in (None, {}, "")}
     cpus = options.pop("num_cpus", cpus)
     gpus = options.pop("num_gpus", gpus)
     memory_bytes = options.pop("memory", memory_bytes)
