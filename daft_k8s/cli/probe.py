@@ -19,6 +19,8 @@ from typing import Any
 ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
 CALL_SECONDS = 4.0
 OTHER_POD_SECONDS = 12.0
+SETTLE_SECONDS = 2.0
+"""Some networks enforce policies on a new Pod only some moments after its start."""
 
 
 def serve(seconds: float, ports: list[int]) -> None:
@@ -129,17 +131,18 @@ def check(wanted: dict[str, Any]) -> dict[str, Any]:
         "python": f"{sys.version_info[0]}.{sys.version_info[1]}",
         "daft": version_of("daft"),
         "daft_k8s": version_of("daft_k8s"),
-        "dns": resolve("kubernetes.default.svc"),
     }
     try:
         found["missing"] = [
             right for right in wanted["rights"] if not may(namespace, right["group"], right["resource"], right["verb"])
         ]
         host = address_of(namespace, wanted["server"])
+        time.sleep(SETTLE_SECONDS)
         if host is not None:
             found["network"] = {str(port): connect_soon(host, port) for port in wanted["ports"]}
     except Exception as error:  # whatever stands between this Pod and the API
         found["api"] = f"{type(error).__name__}: {error}"
+    found["dns"] = resolve("kubernetes.default.svc")
     return found
 
 
