@@ -145,13 +145,17 @@ docs: $(STAMPS)/venv ## Write docs/configuration.md and the chart's settings fro
 	@$(PY) scripts/chart.py
 	@$(PY) scripts/check_docs.py
 
+.PHONY: docs-site
+docs-site: ## Build the documentation as a site into site/; a warning is an error
+	@./scripts/docs_site.sh
+
 .PHONY: lock
 lock: $(STAMPS)/venv ## Move requirements/*.txt to the newest versions that fit (needs uv)
 	@./scripts/lock.sh
 
 .PHONY: clean
 clean: ## Remove what was built, but not .venv and Rust's target/
-	@rm -rf $(STAMPS) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache $(EXTENSION)
+	@rm -rf $(STAMPS) dist site .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache $(EXTENSION)
 	@find daft_k8s tests benchmarks scripts -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
 
 .PHONY: clean-venv

@@ -8,11 +8,13 @@ uv="$(command -v uv || echo .venv/bin/uv)"
 [ -x "$uv" ] || { echo "uv is not installed: .venv/bin/pip install uv" >&2; exit 1; }
 
 compile() {
-    "$uv" pip compile pyproject.toml --quiet --universal --python-version 3.10 --upgrade \
-        --no-annotate --no-header --no-emit-index-url --no-emit-find-links "$@"
+    "$uv" pip compile "$@" --quiet --universal --python-version 3.10 --upgrade \
+        --no-annotate --no-header --no-emit-index-url --no-emit-find-links
 }
-compile --group dev --output-file requirements/dev.txt
-compile --group dev --group conformance --output-file requirements/conformance.txt
+compile pyproject.toml --group dev --output-file requirements/dev.txt
+compile pyproject.toml --group dev --group conformance --output-file requirements/conformance.txt
+# The site needs nothing of the project's own.
+compile --group docs --output-file requirements/docs.txt
 
 # The image's dependencies come with hashes: what is released is what was tried.
-compile --extra kubernetes --generate-hashes --output-file requirements/image.txt
+compile pyproject.toml --extra kubernetes --generate-hashes --output-file requirements/image.txt
