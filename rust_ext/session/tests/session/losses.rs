@@ -64,7 +64,7 @@ fn lost_inputs_are_reported_though_every_slot_is_busy() {
     let _busy = session.submit_to(0, 2, vec![]);
     first.next_run();
     let reader = session.submit_to(0, 3, partitions);
-    session.driver.worker_exited(WorkerId(1), LaunchId(1), "out of memory".into(), true, ExitCause::OutOfMemory);
+    session.driver.worker_exited(WorkerId(1), LaunchId(1), "out of memory".into(), true, ExitCause::Crash);
     assert!(reader.lost().contains("out of memory"));
 }
 
