@@ -29,7 +29,7 @@ def make_supply() -> tuple[BarePods, Launches]:
         raise NotImplementedError
 
     access = Access(nowhere, nowhere)
-    objects = SessionObjects(configuration, session_id="s1", token="t", access=access)
+    objects = SessionObjects(configuration, session_id="s1", token="t", access=access, certificates=None)
     return BarePods(configuration, "s1", objects=objects, launches=launches), launches
 
 
