@@ -80,8 +80,8 @@ wheel: $(STAMPS)/venv ## Build a wheel for this platform into dist/
 
 # pytest comes last, so that its closing line is the run's; it prints what the other steps have skipped.
 .PHONY: test
-test: begin-skips lint-fast test-rust build ## Quick checks, then the Rust, unit, local and differential tests
-	@SKIPPED_CHECKS_FILE=$(STAMPS)/skipped $(PY) -m pytest $(wildcard tests/unit tests/local tests/differential) $(PYTEST_ARGS)
+test: begin-skips lint-fast test-rust build ## Quick checks, then the Rust, unit, documents', local and differential tests
+	@SKIPPED_CHECKS_FILE=$(STAMPS)/skipped $(PY) -m pytest $(wildcard tests/unit tests/docs tests/local tests/differential) $(PYTEST_ARGS)
 
 .PHONY: begin-skips
 begin-skips:
