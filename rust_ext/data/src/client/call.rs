@@ -106,6 +106,11 @@ pub(super) async fn start(
             may_retry = false;
             continue;
         }
+        if error.is_canceled()
+            && let Some(reason) = lease.end.clone().reason().await
+        {
+            return Err(FetchError::Unreachable { address: address.into(), source: reason.into() });
+        }
         return Err(failure(address, error));
     }
 }

@@ -12,12 +12,18 @@ use std::{
 use hyper::client::conn::http2::{Builder, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use parking_lot::Mutex;
-use tokio::task::AbortHandle;
+use tokio::{sync::watch, task::AbortHandle};
 
 use super::{ClientConfig, call::ClientBody};
-use crate::{FetchError, accept::MAX_FRAME_BYTES, error::BoxError};
+use crate::{
+    FetchError,
+    accept::MAX_FRAME_BYTES,
+    error::{BoxError, chain},
+};
 
 const WINDOW_BYTES: u32 = 1 << 30;
+/// How long the end of a connection may take to be known.
+const LAST_WORDS: Duration = Duration::from_millis(100);
 
 pub(super) struct Pool {
     config: ClientConfig,
@@ -40,7 +46,20 @@ struct Connections {
 
 struct Connection {
     sender: SendRequest<ClientBody>,
+    end: End,
     calls: Arc<AtomicUsize>,
+}
+
+/// Why a connection has ended, once it has. A call on it may learn no more than that it did.
+#[derive(Clone)]
+pub(super) struct End(watch::Receiver<Option<String>>);
+
+impl End {
+    /// The reason, if there is one; it may come a moment after the calls were told.
+    pub(super) async fn reason(mut self) -> Option<String> {
+        let told = tokio::time::timeout(LAST_WORDS, self.0.wait_for(Option::is_some)).await;
+        told.ok()?.ok()?.clone()
+    }
 }
 
 /// A connection lent to one call.
@@ -48,6 +67,7 @@ pub(super) struct Lease {
     pub(super) sender: SendRequest<ClientBody>,
     /// Whether it served other calls before: it may have broken since.
     pub(super) is_used: bool,
+    pub(super) end: End,
     calls: Arc<AtomicUsize>,
 }
 
@@ -60,7 +80,7 @@ impl Drop for Lease {
 impl Connection {
     fn lease(&self, is_used: bool) -> Lease {
         self.calls.fetch_add(1, Ordering::Relaxed);
-        Lease { sender: self.sender.clone(), is_used, calls: self.calls.clone() }
+        Lease { sender: self.sender.clone(), is_used, end: self.end.clone(), calls: self.calls.clone() }
     }
 
     fn calls(&self) -> usize {
@@ -152,14 +172,16 @@ impl Pool {
             .keep_alive_while_idle(true)
             .handshake(TokioIo::new(stream));
         let (sender, connection) = within(config.connect_timeout, handshake).await??;
+        let (ended, end) = watch::channel(None);
         let task = tokio::spawn(async move {
-            // Whoever waits for an answer on it is told of the failure.
-            let _ = connection.await;
+            if let Err(error) = connection.await {
+                ended.send_replace(Some(chain(&error)));
+            }
         });
         let mut tasks = peer.tasks.lock();
         tasks.retain(|task| !task.is_finished());
         tasks.push(task.abort_handle());
-        Ok(Connection { sender, calls: Arc::default() })
+        Ok(Connection { sender, end: End(end), calls: Arc::default() })
     }
 }
 
