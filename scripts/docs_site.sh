@@ -17,6 +17,7 @@ if ! cmp -s requirements/docs.txt "$environment/installed.txt"; then
     cp requirements/docs.txt "$environment/installed.txt"
 fi
 
-# The notice is about Material's successor, not about this site.
-NO_MKDOCS_2_WARNING=1 PYTHONDONTWRITEBYTECODE=1 "$environment/bin/mkdocs" build --strict --quiet
+# Not --quiet: what mkdocs does not log, it does not count as a warning. Its notice is about Material's successor.
+export NO_MKDOCS_2_WARNING=1 PYTHONDONTWRITEBYTECODE=1
+output="$("$environment/bin/mkdocs" build --strict 2>&1)" || { echo "$output" >&2; exit 1; }
 echo "The documentation is in site/index.html."
