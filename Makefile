@@ -17,6 +17,7 @@ SF ?= 1
 DEMO_ARGS ?=
 BENCH_ARGS ?=
 PYTEST_ARGS ?=
+INTEGRATION_JOBS ?= 3
 DAFT ?= $(DAFT_SOURCE)
 SECONDS ?= 300
 RAY ?=
@@ -35,7 +36,7 @@ EXTENSION := daft_k8s/_native.abi3.so
 .PHONY: help
 help: ## List the targets
 	@echo "Targets of daft_k8s (make TARGET):"
-	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## /{printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## /{printf "  %-22s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 	@echo "Settings: PYTHON=/path/to/python3.x (for .venv)  SF=1 (demo, bench)  PYTEST_ARGS='-k name'  DEMO_ARGS  BENCH_ARGS"
 
@@ -101,7 +102,11 @@ test-local: build ## Python tests with local worker processes
 
 .PHONY: test-integration
 test-integration: build ## Python tests on a Kubernetes cluster, and of the chart (needs helm)
-	@$(PY) -m pytest tests/integration tests/unit/chart $(PYTEST_ARGS)
+	@./scripts/test_integration.sh $(INTEGRATION_JOBS) $(PYTEST_ARGS)
+
+.PHONY: test-integration-long
+test-integration-long: build ## Those that take minutes each: TPC-H at scale factor 1, inside and outside
+	@$(PY) -m pytest tests/integration -m nightly -rP -o faulthandler_timeout=1260 $(PYTEST_ARGS)
 
 .PHONY: differential
 differential: build ## Random pipelines here and on native Daft, for SECONDS=300 (RAY=a Python with daft[ray], to ask it too)

@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 class Relay:
-    """Stands between drivers and the API server, and can cut what passes: `relay.py`, as a process."""
+    """Stands between drivers and the API server, and can break what passes: `relay.py`, as a process."""
 
     def __init__(self) -> None:
         host, port = api_server()
@@ -34,8 +34,15 @@ class Relay:
 
     def cut(self) -> int:
         """Cuts every connection; returns how many there were. New ones are let through."""
+        return self._break("cut")
+
+    def freeze(self) -> int:
+        """Lets nothing more through any connection, and tells neither end; returns how many there were."""
+        return self._break("freeze")
+
+    def _break(self, how: str) -> int:
         assert self._process.stdin is not None
-        self._process.stdin.write("cut\n")
+        self._process.stdin.write(f"{how}\n")
         self._process.stdin.flush()
         return self._read()
 

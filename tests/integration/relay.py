@@ -1,6 +1,8 @@
-"""Passes connections on to a host and port, and cuts all of them when it reads "cut": python relay.py HOST PORT.
+"""Passes connections on to a host and port, and breaks all of them on demand: python relay.py HOST PORT.
 
-It prints its own port, and then for each cut how many connections there were.
+"cut" ends them; "freeze" lets nothing more through, without a sign to either end, as a firewall does that has forgotten
+them. New ones are let through after either. It prints its own port, and then for each demand how many connections
+there were.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ class Relay:
     def __init__(self, host: str, port: int) -> None:
         self._target = (host, port)
         self._listener = socket.create_server(("127.0.0.1", 0))
-        self._pairs: list[tuple[socket.socket, socket.socket]] = []
+        self._pairs: list[tuple[socket.socket, socket.socket, threading.Event]] = []
         self._lock = threading.Lock()
         self.port = int(self._listener.getsockname()[1])
         threading.Thread(target=self._accept, daemon=True).start()
@@ -25,8 +27,15 @@ class Relay:
     def cut(self) -> int:
         with self._lock:
             pairs, self._pairs = self._pairs, []
-        for pair in pairs:
-            end(*pair)
+        for inner, outer, _ in pairs:
+            end(inner, outer)
+        return len(pairs)
+
+    def freeze(self) -> int:
+        with self._lock:
+            pairs, self._pairs = self._pairs, []
+        for _, _, frozen in pairs:
+            frozen.set()
         return len(pairs)
 
     def _accept(self) -> None:
@@ -38,17 +47,20 @@ class Relay:
                 inner.close()
                 continue
             outer.settimeout(None)
+            frozen = threading.Event()
             with self._lock:
-                self._pairs.append((inner, outer))
+                self._pairs.append((inner, outer, frozen))
             for source, target in ((inner, outer), (outer, inner)):
-                threading.Thread(target=copy, args=(source, target), daemon=True).start()
+                threading.Thread(target=copy, args=(source, target, frozen), daemon=True).start()
 
 
-def copy(source: socket.socket, target: socket.socket) -> None:
+def copy(source: socket.socket, target: socket.socket, frozen: threading.Event) -> None:
     with contextlib.suppress(OSError):
         while content := source.recv(2**18):
-            target.sendall(content)
-    end(source, target)
+            if not frozen.is_set():
+                target.sendall(content)
+    if not frozen.is_set():
+        end(source, target)
 
 
 def end(*connections: socket.socket) -> None:
@@ -61,5 +73,4 @@ if __name__ == "__main__":
     relay = Relay(sys.argv[1], int(sys.argv[2]))
     print(relay.port, flush=True)
     for line in sys.stdin:
-        if line.strip() == "cut":
-            print(relay.cut(), flush=True)
+        print({"cut": relay.cut, "freeze": relay.freeze}[line.strip()](), flush=True)

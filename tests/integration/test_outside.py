@@ -111,6 +111,46 @@ def test_a_query_survives_that_all_connections_to_the_api_server_are_cut(start: 
     assert facts["launches"] == [1, 1], "no worker was replaced"
 
 
+def test_a_query_survives_that_all_connections_fall_silent_and_a_lost_worker_is_replaced(
+    empty_namespace: Namespace, start: Start, relay: Relay
+) -> None:
+    """The watch hears nothing more, without a sign; the list that follows within half a minute tells what it missed."""
+    driver = start(
+        """
+        @daft.func
+        def slow(number: int) -> int:
+            time.sleep(2)
+            return number
+        def launches():
+            return sorted(worker["launch"] for worker in json.loads(session.status())["workers"])
+        session = use()
+        assert session.manager.wait_ready(2, 60) == 2
+        say(session=session.session_id, begun=True)
+        df = daft.range(8, partitions=8).select(slow(col("id")).alias("number"))
+        begin = time.monotonic()
+        say(numbers=sorted(df.to_pydict()["number"]), query_seconds=time.monotonic() - begin)
+        end = time.monotonic() + 90
+        while launches() != [1, 2] or session.manager.ready_count() < 2:
+            assert time.monotonic() < end, session.status()
+            time.sleep(0.1)
+        say(replaced_at=time.time(), after=count_rows())
+        """
+    )
+    driver.wait_for_fact("begun")
+    time.sleep(1.5)  # somewhere in the eight seconds that the query takes
+    broken_at = time.time()
+    assert relay.freeze() > 0
+    name = f"daft-{driver.facts()['session']}-worker-1-1"
+    empty_namespace.kubectl("delete", "pod", name, "--wait=false", "--grace-period=1")
+    facts = driver.finish(115)
+    assert facts["numbers"] == list(range(8))
+    assert facts["after"] == 500
+    print(
+        f"all connections silent: the query took {facts['query_seconds']:.1f} s, "
+        f"a deleted worker was replaced after {facts['replaced_at'] - broken_at:.1f} s"
+    )
+
+
 def test_what_a_killed_driver_leaves_ends_by_itself_and_is_swept_by_the_next(
     empty_namespace: Namespace, start: Start
 ) -> None:

@@ -9,10 +9,12 @@ def test_a_driver_pod_runs_queries_on_worker_pods_and_leaves_nothing(namespace: 
     driver = namespace.start(
         """
         begin = time.monotonic()
-        session = use()
+        session = use(num_workers=3)
         say(session=session.session_id)
         first = count_rows()
         say(first=first, first_row_seconds=time.monotonic() - begin)
+        assert session.manager.wait_ready(3, 60) == 3
+        say(three_ready_seconds=time.monotonic() - begin)
         df = daft.range(100_000, partitions=6).with_column("key", col("id") % 7)
         kept = df.where(col("id") % 10 == 0).collect()
         say(kept=len(kept), kept_sum=sum(kept.to_pydict()["id"]))
@@ -29,7 +31,8 @@ def test_a_driver_pod_runs_queries_on_worker_pods_and_leaves_nothing(namespace: 
         "sum": [sum(range(key, 100_000, 7)) for key in range(7)],
         "n": [len(range(key, 100_000, 7)) for key in range(7)],
     }
-    print(f"first row after {facts['first_row_seconds']:.1f} s; {facts['workers']}")
+    seconds = facts["first_row_seconds"], facts["three_ready_seconds"]
+    print(f"first row after {seconds[0]:.1f} s, three workers after {seconds[1]:.1f} s; {facts['workers']}")
     wait_until(lambda: not namespace.workers(facts["session"]), 30, "the workers' Pods are gone")
     assert namespace.secrets(facts["session"]) == []
 
@@ -47,7 +50,18 @@ def test_a_workers_pod_is_what_the_documents_promise(namespace: Namespace) -> No
     wait_until(lambda: len(namespace.workers(session)) == 2, 20, "two workers")
     for pod in namespace.workers(session):
         assert pod["status"]["qosClass"] == "Guaranteed"
-        assert pod["metadata"]["labels"]["daft.io/job-id"] == driver.name
+        labels = pod["metadata"]["labels"]
+        number = labels["daft.io/worker"].removeprefix("worker-")
+        assert labels == {
+            "app.kubernetes.io/managed-by": "daft-k8s",
+            "daft.io/driver-pod": driver.pod()["metadata"]["uid"],
+            "daft.io/job-id": driver.name,
+            "daft.io/launch": "1",
+            "daft.io/role": "worker",
+            "daft.io/session": session,
+            "daft.io/worker": f"worker-{number}",
+        }
+        assert pod["metadata"]["name"] == f"daft-{session}-worker-{number}-1"
         assert pod["metadata"]["ownerReferences"][0]["name"] == driver.name
         assert pod["spec"]["containers"][0]["image"] == namespace.image
         assert not [volume for volume in pod["spec"]["volumes"] if "projected" in volume]  # no token
