@@ -11,11 +11,11 @@ import click
 from daft_k8s.cli import exit_codes
 from daft_k8s.cli.output import fail, output_option, print_json, reports_errors
 from daft_k8s.errors import ClusterError
-from daft_k8s.pods import lease, names
+from daft_k8s.pods import names
 from daft_k8s.pods.console import Console
 from daft_k8s.pods.problems import ApiError
 from daft_k8s.pods.state import read_state
-from daft_k8s.pods.sweep import remove_session
+from daft_k8s.pods.sweep import find_dead_sessions, remove_session
 
 
 @click.command(name="clean")
@@ -28,8 +28,9 @@ from daft_k8s.pods.sweep import remove_session
 def command(sessions: tuple[str, ...], namespace: str | None, context: str | None, dry_run: bool, output: str) -> None:
     """Remove what dead sessions have left in a namespace, or the sessions that are named, dead or not.
 
-    A session is dead if its Lease has not been renewed for minutes, or if it has none, belongs to no Pod, and all its
-    workers have ended.
+    A session is dead if its Lease has not been renewed for minutes and no worker of it still serves, or if it has no
+    Lease, belongs to no Pod, and all its workers have ended. Where no worker tells, this takes a minute: a Lease that
+    is renewed meanwhile is no dead session's.
 
     \b
     Examples:
@@ -59,7 +60,8 @@ async def _clean(sessions: tuple[str, ...], namespace: str | None, context: str 
                 known = {_session(item) for item in [*pods, *leases]}
                 found = [session for session in sessions if session in known]
             else:
-                gone = {_session(item) for item in leases if lease.is_dead(item, console.api.now())}
+                dead = find_dead_sessions(console.api, console.namespace)
+                gone = {_session(item) async for item in dead}
                 found = sorted(gone | left_over(pods, (_session(item) for item in leases)))
             if not dry_run:
                 for session in found:

@@ -21,8 +21,7 @@ DURATION_SECONDS = 30
 """What a Lease promises: the next renewal, and one that is missed."""
 DEAD_AFTER_DURATIONS = 5
 """How many times that a Lease may stay as it is before its session counts as dead: 150 s, more than
-`orphan_timeout_seconds`, so by then its workers have gone by themselves. An API server that is away renews nothing,
-and nobody can be swept meanwhile either."""
+`orphan_timeout_seconds`, so by then its workers have gone by themselves, if their driver has."""
 
 
 def session_lease(session_id: str, home: Home, *, holder: str, orphan_timeout_seconds: float,
@@ -71,19 +70,25 @@ def owner(lease: Mapping[str, Any]) -> Owner:
 
 
 def is_dead(lease: Mapping[str, Any], now: datetime.datetime) -> bool:
-    """Whether its session is: nobody has renewed it for a long time. What cannot be read is not dead."""
-    spec = lease.get("spec") or {}
-    renewed, seconds = _time(spec.get("renewTime")), spec.get("leaseDurationSeconds")
-    if renewed is None or not isinstance(seconds, int):
-        return False
-    return (now - renewed).total_seconds() > DEAD_AFTER_DURATIONS * max(DURATION_SECONDS, seconds)
+    """Whether its session seems to be: nobody has renewed it for a long time. What cannot be read is not dead."""
+    renewed = read_time((lease.get("spec") or {}).get("renewTime"))
+    return renewed is not None and now - renewed > life(lease)
+
+
+def life(lease: Mapping[str, Any]) -> datetime.timedelta:
+    """How long it may stay as it is; for ever if it does not say. No worker lives for that long without its driver."""
+    seconds = (lease.get("spec") or {}).get("leaseDurationSeconds")
+    if not isinstance(seconds, int):
+        return datetime.timedelta.max
+    return datetime.timedelta(seconds=DEAD_AFTER_DURATIONS * max(DURATION_SECONDS, seconds))
 
 
 def _text(time: datetime.datetime) -> str:
     return time.astimezone(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
-def _time(text: object) -> datetime.datetime | None:
+def read_time(text: object) -> datetime.datetime | None:
+    """A time as the API writes it; None: it is none."""
     if not isinstance(text, str):
         return None
     for form in ("%Y-%m-%dT%H:%M:%S.%fZ", "%Y-%m-%dT%H:%M:%SZ"):

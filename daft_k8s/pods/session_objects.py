@@ -84,14 +84,23 @@ class SessionObjects:
         return self.api, await self._furnish(self.api, base)
 
     async def keep(self) -> None:
-        """Sweeps what dead sessions left, then renews the session's Lease for as long as it lives. Never gives up."""
+        """Renews the session's Lease for as long as it lives, and sweeps what dead ones left. Never gives up."""
         if self.api is None or self.home is None:
             return
-        await self._sweep(sweep_dead_sessions(self.api, self.home.namespace))
+        # Beside each other: a sweep takes its time, and meanwhile this session must not seem dead itself.
+        await asyncio.gather(
+            self._sweep(sweep_dead_sessions(self.api, self.home.namespace)), self._keep_lease(self.api, self.home)
+        )
+
+    async def _keep_lease(self, api: Api, home: Home) -> None:
         while True:
             await asyncio.sleep(lease.RENEW_SECONDS)
-            if self._has_lease:
-                await self._renew(self.api, self.home)
+            if not self._has_lease:
+                continue
+            try:
+                await self._renew(api, home)
+            except Exception:  # whatever it was: a session that does not renew its Lease is taken for dead
+                logger.exception("the session's Lease could not be renewed")
 
     async def _renew(self, api: Api, home: Home) -> None:
         if not self._furnished:
@@ -166,6 +175,8 @@ class SessionObjects:
         except ApiError as error:
             # It is a service to others, and the next session does it again.
             logger.info("what dead sessions left could not be removed: %s", error)
+        except Exception:  # what others have made may look like anything
+            logger.exception("what dead sessions left could not be understood")
 
     async def _find_home_or_explain(self, api: Api) -> Home:
         try:

@@ -2,17 +2,23 @@
 
 A session of a driver in a Pod dies with that Pod, and the cluster removes what the Pod owns. What is left to be swept
 belongs to drivers outside the cluster that were killed, and to drivers whose Pod outlived them.
+
+A Lease that nobody renews does not prove a death: the API server may have been away, or away from that driver alone.
+But workers do prove life. They end when their driver has not called for a while; where one still serves, it is called.
 """
 
 from __future__ import annotations
 
 import asyncio
+import datetime
+import enum
 import logging
-from collections.abc import Awaitable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from daft_k8s.pods import driver_process, lease, names
 from daft_k8s.pods.problems import ApiError
+from daft_k8s.pods.state import read_state
 from daft_k8s.pods.stateful_set import set_name
 
 if TYPE_CHECKING:
@@ -24,25 +30,66 @@ logger = logging.getLogger(__name__)
 _ROUNDS = 3
 _GRACE_SECONDS = 1
 """For workers whose driver is gone: nobody waits for anything that they do."""
+CONFIRM_SECONDS = 60.0
+"""How long a driver that lives has for renewing its Lease, once the API server can be asked again: a few tries."""
 
 
-async def sweep_dead_sessions(api: Api, namespace: str) -> list[str]:
-    """Removes the sessions of the namespace whose Lease nobody renews any more, whoever's they were.
+class _Signs(enum.Enum):
+    """What the Pods of a session whose Lease has run out say."""
 
-    Such a session is dead by definition: its workers have ended by themselves, or are about to. Returns the
-    sessions' ids.
+    DEATH = enum.auto()
+    LIFE = enum.auto()
+    NONE = enum.auto()
+
+
+async def sweep_dead_sessions(api: Api, namespace: str, *, confirm_seconds: float = CONFIRM_SECONDS) -> list[str]:
+    """Removes the sessions of the namespace that `find_dead_sessions` finds, whoever's they were; returns their ids.
 
     Raises:
-        ApiError: Leases cannot be listed, or something could not be deleted.
+        ApiError: Leases or Pods cannot be listed, or something could not be deleted.
     """
-    leases = await api.list_leases(namespace, f"{names.MANAGED_BY_LABEL}={names.MANAGED_BY}")
-    dead = [found for found in leases if lease.is_dead(found, api.now())]
-    for found in dead:
-        whose = _label(found, names.OWNER_LABEL) or (found.get("spec") or {}).get("holderIdentity") or "a driver"
+    swept = []
+    async for found in find_dead_sessions(api, namespace, confirm_seconds=confirm_seconds):
+        session = _label(found, names.SESSION_LABEL)
+        whose = _label(found, names.OWNER_LABEL) or found["spec"].get("holderIdentity") or "a driver"
         logger.info("removing the session %s of %s, which has not renewed its Lease since %s",
-                    _label(found, names.SESSION_LABEL), whose, found["spec"]["renewTime"])  # fmt: skip
-        await remove_session(api, namespace, _label(found, names.SESSION_LABEL))
-    return [_label(found, names.SESSION_LABEL) for found in dead]
+                    session, whose, found["spec"]["renewTime"])  # fmt: skip
+        await remove_session(api, namespace, session)
+        swept.append(session)
+    return swept
+
+
+async def find_dead_sessions(
+    api: Api, namespace: str, *, confirm_seconds: float = CONFIRM_SECONDS
+) -> AsyncGenerator[dict[str, Any], None]:
+    """The Leases of sessions that nobody uses any more.
+
+    At once those whose workers have all ended; those whose workers say nothing if their Lease stays as it is for a
+    while longer.
+
+    Args:
+        api: The cluster.
+        namespace: Which one.
+        confirm_seconds: How long that is.
+
+    Raises:
+        ApiError: Leases or Pods cannot be listed.
+    """
+    unclear: dict[str, object] = {}
+    for found in await _run_out(api, namespace):
+        signs = await _read_signs(api, namespace, found)
+        if signs is _Signs.NONE:
+            unclear[_label(found, names.SESSION_LABEL)] = found["spec"]["renewTime"]
+        elif signs is _Signs.DEATH:
+            yield found
+    if not unclear:
+        return
+    await asyncio.sleep(confirm_seconds)
+    for found in await _run_out(api, namespace):
+        # Compared with itself, not with a clock: whoever wrote it lives, however wrong his is.
+        still = unclear.get(_label(found, names.SESSION_LABEL)) == found["spec"]["renewTime"]
+        if still and await _read_signs(api, namespace, found) is not _Signs.LIFE:
+            yield found
 
 
 async def sweep_predecessors(api: Api, home: Home, session_id: str) -> list[str]:
@@ -108,6 +155,35 @@ async def remove_session(api: Api, namespace: str, session: str, grace_seconds: 
         raise problems[0]
     await api.delete_secret(namespace, names.secret_name(session))
     await _if_allowed(api.delete_lease(namespace, names.lease_name(session)))
+
+
+async def _run_out(api: Api, namespace: str) -> list[dict[str, Any]]:
+    leases = await api.list_leases(namespace, f"{names.MANAGED_BY_LABEL}={names.MANAGED_BY}")
+    return [found for found in leases if _label(found, names.SESSION_LABEL) and lease.is_dead(found, api.now())]
+
+
+async def _read_signs(api: Api, namespace: str, found: Mapping[str, Any]) -> _Signs:
+    session = _label(found, names.SESSION_LABEL)
+    pods, _ = await api.list_pods(namespace, f"{names.SESSION_LABEL}={session},{names.ROLE_LABEL}={names.WORKER_ROLE}")
+    # Whatever has served for longer than that was called since it began.
+    latest = api.now() - lease.life(found)
+    if any(_serves_since(pod, latest) for pod in pods):
+        logger.info("the session %s has not renewed its Lease since %s, but its workers are still called by their "
+                    "driver; it is left alone", session, found["spec"]["renewTime"])  # fmt: skip
+        return _Signs.LIFE
+    return _Signs.DEATH if pods and all(read_state(pod).stage.over for pod in pods) else _Signs.NONE
+
+
+def _serves_since(pod: Mapping[str, Any], latest: datetime.datetime) -> bool:
+    """Whether its process has begun before that time and is still there, as its node says."""
+    status = pod.get("status") or {}
+    ready = any(item.get("type") == "Ready" and item.get("status") == "True" for item in status.get("conditions") or ())
+    states = [
+        item.get("state") for item in status.get("containerStatuses") or () if item.get("name") == names.CONTAINER
+    ]
+    running = next(((state or {}).get("running") or {} for state in states), {})
+    began = lease.read_time(running.get("startedAt"))
+    return ready and not _is_going(pod) and began is not None and began < latest
 
 
 async def _if_allowed(call: Awaitable[None]) -> None:

@@ -41,6 +41,16 @@ def add_session(cluster: FakeCluster, session: str, *, age_seconds: float = 0, o
         }
 
 
+def let_workers_run(cluster: FakeCluster, session: str, *, for_seconds: float, ready: bool = True) -> None:
+    """Its workers' processes run, and have done so for some time."""
+    began = (cluster.time - datetime.timedelta(seconds=for_seconds)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    for pod in cluster.pods.values():
+        if pod["metadata"]["labels"][names.SESSION_LABEL] == session:
+            own = {"name": names.CONTAINER, "ready": ready, "state": {"running": {"startedAt": began}}}
+            condition = {"type": "Ready", "status": str(ready)}
+            pod["status"] = {"phase": "Running", "containerStatuses": [own], "conditions": [condition]}
+
+
 def sessions(cluster: FakeCluster) -> set[str]:
     """Those of which anything is left."""
     pods = {pod["metadata"]["labels"][names.SESSION_LABEL] for pod in cluster.pods.values()}
@@ -66,6 +76,44 @@ def test_a_session_whose_workers_wait_long_for_their_driver_is_not_dead_before_t
     assert asyncio.run(sweep_dead_sessions(cluster, "jobs")) == ["patient"]
 
 
+def test_a_session_whose_workers_still_serve_is_alive_whatever_its_lease_says(cluster: FakeCluster) -> None:
+    # The API server was away, or only its driver could not reach it: workers without a driver would have gone.
+    add_session(cluster, "cut", age_seconds=1000)
+    let_workers_run(cluster, "cut", for_seconds=5000)
+    assert asyncio.run(sweep_dead_sessions(cluster, "jobs", confirm_seconds=0.01)) == []
+    assert sessions(cluster) == {"cut"}
+
+
+@pytest.mark.parametrize(
+    ("for_seconds", "ready"),
+    [pytest.param(5000, False, id="its node is lost"), pytest.param(20, True, id="it was restarted in place")],
+)
+def test_workers_that_may_have_no_driver_save_no_session(cluster: FakeCluster, for_seconds: float, ready: bool) -> None:
+    add_session(cluster, "dead", age_seconds=1000)
+    let_workers_run(cluster, "dead", for_seconds=for_seconds, ready=ready)
+    assert asyncio.run(sweep_dead_sessions(cluster, "jobs", confirm_seconds=0.01)) == ["dead"]
+
+
+def test_a_session_that_renews_its_lease_after_all_is_left_alone(cluster: FakeCluster) -> None:
+    # It has no worker whose state would tell: a pool that may shrink to nothing, after the API server was away.
+    add_session(cluster, "late", age_seconds=1000)
+    add_session(cluster, "dead", age_seconds=1000)
+    cluster.pods.clear()
+
+    async def renew_late() -> list[str]:
+        sweeping = asyncio.create_task(sweep_dead_sessions(cluster, "jobs", confirm_seconds=0.2))
+        await asyncio.sleep(0)
+        while "list pods" not in cluster.calls:
+            await asyncio.sleep(0.001)
+        # By a driver whose clock is wrong, as its proxy hides the API server's.
+        then = cluster.time - datetime.timedelta(seconds=900)
+        await cluster.patch_lease("jobs", "daft-late", lease.renewal(then))
+        return await sweeping
+
+    assert asyncio.run(renew_late()) == ["dead"]
+    assert sessions(cluster) == {"late"}
+
+
 @pytest.mark.parametrize("spec", [{}, {"renewTime": "once"}, {"renewTime": "2020-01-01T00:00:00Z"}])
 def test_what_cannot_be_read_is_not_dead(spec: dict[str, Any]) -> None:
     assert not lease.is_dead({"spec": spec}, datetime.datetime.now(datetime.timezone.utc))
@@ -82,7 +130,7 @@ def test_the_lease_goes_last_so_that_a_sweep_that_fails_is_done_again(cluster: F
     cluster.problems["delete secrets"] = [ApiError("delete secrets", 500, "etcd has no leader")]
     with pytest.raises(ApiError):
         asyncio.run(sweep_dead_sessions(cluster, "jobs"))
-    assert asyncio.run(sweep_dead_sessions(cluster, "jobs")) == ["dead"]
+    assert asyncio.run(sweep_dead_sessions(cluster, "jobs", confirm_seconds=0.01)) == ["dead"]
     assert sessions(cluster) == set()
 
 
@@ -170,6 +218,30 @@ def test_a_session_keeps_its_lease_and_makes_it_anew_if_somebody_has_taken_it(
     finally:
         launcher.shutdown(5)
     assert sessions(cluster) == set()
+
+
+def test_a_session_renews_its_lease_while_it_sweeps_others(
+    cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease, "RENEW_SECONDS", 0.05)
+    add_session(cluster, "unsure", age_seconds=1000)
+    cluster.pods.clear()
+    launcher = make_launcher(cluster, Pool(), forwarded=True)
+    try:
+        cluster.wait_until(lambda: cluster.calls.count("patch leases") >= 2)
+        assert "unsure" in sessions(cluster)
+    finally:
+        launcher.shutdown(5)
+
+
+def test_a_lease_is_renewed_again_after_a_surprise(cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lease, "RENEW_SECONDS", 0.05)
+    cluster.problems["patch leases"] = [RuntimeError("the client's own defect")]  # type: ignore[list-item]
+    launcher = make_launcher(cluster, Pool(), forwarded=True)
+    try:
+        cluster.wait_until(lambda: cluster.calls.count("patch leases") >= 3)
+    finally:
+        launcher.shutdown(5)
 
 
 def test_a_session_works_without_the_right_to_leases(cluster: FakeCluster) -> None:
