@@ -100,10 +100,6 @@ test-unit: build ## Python tests without worker processes: seconds
 test-local: build ## Python tests with local worker processes
 	@$(PY) -m pytest tests/local $(PYTEST_ARGS)
 
-.PHONY: test-chart
-test-chart: build ## Python tests of the Helm chart (part of make test where helm is installed)
-	@$(PY) -m pytest tests/unit/chart $(PYTEST_ARGS)
-
 .PHONY: test-integration
 test-integration: build ## Python tests on a Kubernetes cluster, and of the chart (needs helm)
 	@./scripts/test_integration.sh $(INTEGRATION_JOBS) $(PYTEST_ARGS)
