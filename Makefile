@@ -145,8 +145,9 @@ protos-check: $(STAMPS)/venv ## Fail where the committed generated code is out o
 	@./scripts/protos.sh check
 
 .PHONY: docs
-docs: $(STAMPS)/venv ## Write docs/configuration.md and the chart's settings from the options, and check all documents
+docs: $(STAMPS)/venv ## Write what is generated of the documents and the chart's settings, and check all documents
 	@$(PY) -m daft_k8s.config.markdown > docs/configuration.md.new && mv docs/configuration.md.new docs/configuration.md
+	@$(PY) scripts/cli_reference.py > docs/commands.md.new && mv docs/commands.md.new docs/commands.md
 	@$(PY) scripts/chart.py
 	@$(PY) scripts/check_docs.py
 

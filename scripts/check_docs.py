@@ -4,7 +4,7 @@
 - every `make` target that a document names exists;
 - every `daft_k8s.module` that a document names exists;
 - docs/errors.md has a section for each error class, and no other;
-- docs/configuration.md is what the configuration's own declarations say.
+- docs/configuration.md is what the configuration's own declarations say, docs/commands.md what the commands' do.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ sys.path.insert(0, str(ROOT))  # runs from a checkout whose environment is not l
 
 from daft_k8s import errors  # noqa: E402
 from daft_k8s.config import markdown  # noqa: E402
+from scripts import cli_reference  # noqa: E402
 
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
 HEADING = re.compile(r"^#+\s+(.*?)\s*$", re.MULTILINE)
@@ -89,6 +90,12 @@ def stale_configuration_page() -> Iterator[str]:
         yield "not what daft_k8s.config says; run: make docs"
 
 
+def stale_commands_page() -> Iterator[str]:
+    page = ROOT / "docs" / "commands.md"
+    if not page.exists() or page.read_text() != cli_reference.page():
+        yield "not what daft_k8s.cli says; run: python scripts/cli_reference.py > docs/commands.md"
+
+
 def main() -> int:
     mistakes = [
         f"{document.relative_to(ROOT)}: {mistake}"
@@ -98,6 +105,7 @@ def main() -> int:
     ]
     mistakes += [f"docs/errors.md: {mistake}" for mistake in mistakes_in_errors_page()]
     mistakes += [f"docs/configuration.md: {mistake}" for mistake in stale_configuration_page()]
+    mistakes += [f"docs/commands.md: {mistake}" for mistake in stale_commands_page()]
     for mistake in mistakes:
         print(mistake)
     return 1 if mistakes else 0

@@ -32,6 +32,7 @@ SHELL = {".", "cd", "cat", "echo", "export", "git", "source"}
 """What needs no check."""
 
 SEPARATORS = {"|", "&&", "||", ";", "&"}
+REDIRECTIONS = {">", ">>", "<", "<<"}
 KUBECTL_VERBS = {"apply", "create", "delete", "describe", "get", "logs", "port-forward", "wait"}
 
 
@@ -57,8 +58,11 @@ def commands(line: str) -> Iterator[list[str]]:
     lexer = shlex.shlex(line, posix=True, punctuation_chars=True)
     lexer.whitespace_split = True
     words: list[str] = []
+    into_file = False
     for word in [*lexer, ";"]:
-        if word in SEPARATORS:
+        if into_file or word in REDIRECTIONS:
+            into_file = not into_file
+        elif word in SEPARATORS:
             if words:
                 yield words
             words = []
@@ -105,6 +109,10 @@ def check_ours(words: list[str], made_here: set[str]) -> None:
         parameters = command.make_context(words[0], words[1:]).params
     except click.exceptions.Exit:
         return  # --help
+    except click.MissingParameter as error:
+        if len(words) > 1:
+            raise AssertionError(f"daft-k8s {' '.join(words)}: {error.format_message()}") from error
+        return  # it only names the command
     except click.UsageError as error:
         raise AssertionError(f"daft-k8s {' '.join(words)}: {error.format_message()}") from error
     for name, _ in parameters.get("assignments") or ():
