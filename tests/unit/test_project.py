@@ -6,6 +6,7 @@ Not covered: that a wheel can be built and holds all this (`make wheel`); what t
 from __future__ import annotations
 
 import ast
+import importlib.util
 import os
 import re
 import subprocess
@@ -143,3 +144,17 @@ def test_every_script_that_the_makefile_calls_can_be_run() -> None:
     called = set(re.findall(r"\./(scripts/\w+\.sh)", (ROOT / "Makefile").read_text()))
     assert called
     assert [script for script in sorted(called) if not os.access(ROOT / script, os.X_OK)] == []
+
+
+def test_a_checkout_that_is_linked_into_an_environment_has_the_commands_of_a_wheel(tmp_path: Path) -> None:
+    spec = importlib.util.spec_from_file_location("link_checkout", ROOT / "scripts" / "link_checkout.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    module.link(tmp_path, tmp_path, sys.executable)
+    assert {path.name for path in tmp_path.iterdir()} == {"daft_k8s.pth", *PROJECT["project"]["scripts"]}
+    for name in PROJECT["project"]["scripts"]:
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        done = subprocess.run([tmp_path / name, "--version"], env=environment, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (0, ""), done
+        assert PROJECT["project"]["name"].replace("-", "_") in done.stdout.replace("-", "_")
