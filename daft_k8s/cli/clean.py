@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from daft_k8s.cli import exit_codes
+from daft_k8s.cli.driver_job import RUN_LABEL
 from daft_k8s.cli.output import fail, output_option, print_json, reports_errors
 from daft_k8s.errors import ClusterError
 from daft_k8s.pods import names
@@ -19,14 +20,17 @@ from daft_k8s.pods.sweep import find_dead_sessions, remove_session
 
 
 @click.command(name="clean")
-@click.argument("sessions", nargs=-1)
+@click.argument("sessions", nargs=-1, metavar="[SESSION|RUN]...")
 @click.option("-n", "--namespace", envvar="DAFT_K8S_NAMESPACE", help="The namespace.")
 @click.option("--context", help="The context of the kubeconfig.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
 @output_option
 @reports_errors
 def command(sessions: tuple[str, ...], namespace: str | None, context: str | None, dry_run: bool, output: str) -> None:
-    """Remove what dead sessions have left in a namespace, or the sessions that are named, dead or not.
+    """Remove what dead sessions have left in a namespace, or the sessions and runs that are named, dead or not.
+
+    A run goes with its driver and its workers; it is how a run that was started with --detach is cancelled. So does a
+    session whose driver is a run.
 
     A session is dead if its Lease has not been renewed for minutes and no worker of it still serves, or if it has no
     Lease, belongs to no Pod, and all its workers have ended. Where no worker tells, this takes a minute: a Lease that
@@ -37,6 +41,7 @@ def command(sessions: tuple[str, ...], namespace: str | None, context: str | Non
       daft-k8s clean -n jobs --dry-run
       daft-k8s clean -n jobs
       daft-k8s clean -n jobs 4f1c09aa23b7
+      daft-k8s clean -n jobs daft-job-3fa9c1
     """
     removed = asyncio.run(_clean(sessions, namespace, context, dry_run))
     missing = sorted(set(sessions) - set(removed))
@@ -48,7 +53,8 @@ def command(sessions: tuple[str, ...], namespace: str | None, context: str | Non
         if not removed and not sessions:
             click.echo("nothing is left of dead sessions")
     if missing:
-        fail(f"there is no session {', '.join(missing)}; `daft-k8s status` lists sessions", exit_codes.NOT_FOUND)
+        text = f"there is no session or run {', '.join(missing)}; `daft-k8s status` lists sessions"
+        fail(text, exit_codes.NOT_FOUND)
 
 
 async def _clean(sessions: tuple[str, ...], namespace: str | None, context: str | None, dry_run: bool) -> list[str]:
@@ -59,16 +65,41 @@ async def _clean(sessions: tuple[str, ...], namespace: str | None, context: str 
             if sessions:
                 known = {_session(item) for item in [*pods, *leases]}
                 found = [session for session in sessions if session in known]
+                runs = await runs_of(console, sessions, pods)
             else:
+                runs = {}
                 dead = find_dead_sessions(console.api, console.namespace)
                 gone = {_session(item) async for item in dead}
                 found = sorted(gone | left_over(pods, (_session(item) for item in leases)))
             if not dry_run:
+                for run in sorted(set(runs.values())):
+                    await console.delete(f"/apis/batch/v1/{{ns}}/jobs/{run}")
                 for session in found:
                     await remove_session(console.api, console.namespace, session)
         except ApiError as error:
             raise ClusterError(f"the namespace {console.namespace!r} cannot be cleaned: {error}") from error
-    return found
+    return [name for name in dict.fromkeys([*sessions, *found]) if name in found or name in runs]
+
+
+async def runs_of(console: Console, wanted: Iterable[str], workers: Iterable[dict[str, Any]]) -> dict[str, str]:
+    """The runs that are named, or are the drivers of sessions that are: else those would make their workers anew.
+
+    Args:
+        console: The cluster.
+        wanted: Names of runs and sessions.
+        workers: All workers' Pods.
+
+    Returns:
+        The name of the run's Job by what was wanted.
+    """
+    drivers = await console.items("/api/v1/{ns}/pods", RUN_LABEL)
+    run_of_pod = {str(pod["metadata"]["name"]): str(pod["metadata"]["labels"][RUN_LABEL]) for pod in drivers}
+    runs = {run: run for run in run_of_pod.values()}
+    for worker in workers:
+        for owner in worker["metadata"].get("ownerReferences") or ():
+            if owner.get("kind") == "Pod" and owner.get("name") in run_of_pod:
+                runs[_session(worker)] = run_of_pod[owner["name"]]
+    return {name: runs[name] for name in wanted if name in runs}
 
 
 def left_over(pods: Iterable[dict[str, Any]], with_lease: Iterable[str]) -> set[str]:

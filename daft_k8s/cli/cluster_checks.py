@@ -190,7 +190,7 @@ class Doctor:
         return state
 
     def _not_started(self, state: PodState) -> Finding:
-        words = f"{state.stage.value}: {state.reason}" if state.reason else state.stage.value
+        words = state.reason or state.stage.value
         if state.stage is Stage.PULL_FAILING:
             return failed("test Pod", words, "correct image, its registry, or image_pull_secrets")
         if state.stage in (Stage.UNSCHEDULABLE, Stage.PENDING):

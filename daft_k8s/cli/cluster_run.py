@@ -15,7 +15,7 @@ from daft_k8s.cli.driver_job import CODE_DIR, CONTAINER, RUN_LABEL, DriverJob, c
 from daft_k8s.cli.options import as_environment
 from daft_k8s.cli.output import note
 from daft_k8s.code.bundle import CodeBundle, make_bundle
-from daft_k8s.code.selection import select_files
+from daft_k8s.code.selection import select_files, shown_bytes
 from daft_k8s.errors import ClusterError, ConfigurationError
 from daft_k8s.pods.console import Console, NotFoundError
 from daft_k8s.pods.state import PodState, Stage, read_state
@@ -73,7 +73,7 @@ def _pack(job: DriverJob, configuration: Configuration) -> tuple[CodeBundle | No
         raise ConfigurationError(
             f"the script {job.script} is not shipped: its name must end in .py, and no ignore file may name it"
         )
-    note(f"ships {len(files)} files ({bundle.size_bytes >> 10} KiB) of {folder}")
+    note(f"ships {len(files)} files ({shown_bytes(bundle.size_bytes)}) of {folder}")
     return bundle, CODE_DIR if everything else ""
 
 
@@ -167,7 +167,7 @@ class _Run:
                 return str(pods[0]["metadata"]["name"])
             if not pods:
                 await self._explain_missing_pod(console, waited)
-            words = f"{state.stage.value}{': ' + state.reason if state.reason else ''}"
+            words = state.reason or state.stage.value
             if state.stage.name != told:
                 told = state.stage.name
                 note(f"the driver: {words}")
@@ -224,7 +224,7 @@ class _Run:
                 if state.exit_code is None:
                     raise ClusterError(f"the driver was lost: {state.reason or state.stage.value}")
                 if state.exit_code and state.reason:
-                    note(f"the driver {state.reason}")
+                    note(f"the driver: {state.reason}")
                 return state.exit_code
             await asyncio.sleep(_POLL_SECONDS)
 

@@ -52,7 +52,7 @@ def command(*, local: bool, context: str | None, service_account: str, output: s
     if output == "json":
         print_json({"healthy": not problems, "findings": [finding.as_dict() for finding in findings]})
     else:
-        click.echo(f"\n{problems} problems" if problems else "\nall is well")
+        click.echo(f"\n{problems} problem{'s' * (problems > 1)}" if problems else "\nall is well")
     sys.exit(exit_codes.FAILED if problems else 0)
 
 

@@ -87,6 +87,16 @@ def age_of(timestamp: str | None, now: datetime.datetime) -> str:
     return f"{max(0, seconds)}s"
 
 
+def memory_words(quantity: str) -> str:
+    """A quantity of memory as people write it: whole bytes in the largest binary unit that divides them."""
+    if quantity.isdigit():
+        size = int(quantity)
+        for unit, shift in (("Gi", 30), ("Mi", 20), ("Ki", 10)):
+            if size and size % (1 << shift) == 0:
+                return f"{size >> shift}{unit}"
+    return quantity
+
+
 def _worker(pod: Mapping[str, Any], labels: Mapping[str, str], age: str, used: str) -> WorkerView:
     state = read_state(pod)
     containers = (pod.get("spec") or {}).get("containers") or [{}]
@@ -100,7 +110,7 @@ def _worker(pod: Mapping[str, Any], labels: Mapping[str, str], age: str, used: s
         ready=state.stage is Stage.READY,
         node=state.node,
         cpu=str(limits.get("cpu", "")),
-        memory=str(limits.get("memory", "")),
+        memory=memory_words(str(limits.get("memory", ""))),
         age=age,
         used=used,
     )

@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-from daft_k8s.cli.output import output_option, print_json, print_table, reports_errors
+from daft_k8s.cli import exit_codes
+from daft_k8s.cli.output import fail, output_option, print_json, print_table, reports_errors
 from daft_k8s.cli.sessions import SessionView, WorkerView, find_sessions
 from daft_k8s.pods.console import Console
 
@@ -31,7 +32,10 @@ def command(session: str | None, namespace: str | None, context: str | None, out
       daft-k8s status -n jobs
       daft-k8s status --output json 4f1c09aa23b7
     """
-    show(asyncio.run(look(session, namespace, context)), output)
+    sessions = asyncio.run(look(session, namespace, context))
+    if session is not None and not sessions:
+        fail(f"there is no session {session}; `daft-k8s status` lists sessions", exit_codes.NOT_FOUND)
+    show(sessions, output)
 
 
 async def look(session: str | None, namespace: str | None, context: str | None) -> list[SessionView]:

@@ -69,10 +69,10 @@ def select_files(root: str, *, modules_only: bool, size_limit_bytes: int, shallo
             )
     if size_bytes > size_limit_bytes:
         largest = sorted(files, key=lambda file: -file.size_bytes)[:3]
-        named = ", ".join(f"{file.path} ({_megabytes(file.size_bytes)})" for file in largest)
+        named = ", ".join(f"{file.path} ({shown_bytes(file.size_bytes)})" for file in largest)
         raise CodeError(
-            f"the code in {root} is too large to be shipped to the workers: {_megabytes(size_bytes)} in {len(files)} "
-            f"files, and code_size_limit allows {_megabytes(size_limit_bytes)}; the largest are {named}. Leave out "
+            f"the code in {root} is too large to be shipped to the workers: {shown_bytes(size_bytes)} in {len(files)} "
+            f"files, and code_size_limit allows {shown_bytes(size_limit_bytes)}; the largest are {named}. Leave out "
             f"what is not code ({_HOW_TO_LEAVE_OUT}), raise code_size_limit, or bake it into the image"
         )
     return sorted(files)
@@ -186,5 +186,6 @@ def is_safe_path(path: str) -> bool:
     return bool(parts) and not path.startswith("/") and ".." not in parts and "\\" not in path and "\0" not in path
 
 
-def _megabytes(size_bytes: int) -> str:
+def shown_bytes(size_bytes: int) -> str:
+    """A size as people read it."""
     return f"{size_bytes / 2**20:.1f} MiB" if size_bytes >= 2**20 else f"{size_bytes / 2**10:.1f} KiB"

@@ -155,6 +155,8 @@ def test_a_checkout_that_is_linked_into_an_environment_has_the_commands_of_a_whe
     assert {path.name for path in tmp_path.iterdir()} == {"daft_k8s.pth", *PROJECT["project"]["scripts"]}
     for name in PROJECT["project"]["scripts"]:
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-        done = subprocess.run([tmp_path / name, "--version"], env=environment, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            [tmp_path / name, "--version"], env=environment, capture_output=True, text=True, check=False
+        )
         assert (done.returncode, done.stderr) == (0, ""), done
         assert PROJECT["project"]["name"].replace("-", "_") in done.stdout.replace("-", "_")

@@ -6,10 +6,10 @@ import asyncio
 import datetime
 from typing import Any, ClassVar
 
-from daft_k8s.cli.clean import left_over
+from daft_k8s.cli.clean import left_over, runs_of
 from daft_k8s.cli.driver_job import RUN_LABEL
 from daft_k8s.cli.logs import find_sources
-from daft_k8s.cli.sessions import age_of, sessions_of
+from daft_k8s.cli.sessions import age_of, memory_words, sessions_of
 from daft_k8s.pods.console import NotFoundError
 
 NOW = datetime.datetime(2026, 11, 22, 12, tzinfo=datetime.timezone.utc)
@@ -52,6 +52,11 @@ def test_ages_have_the_largest_unit_that_fits() -> None:
         "3d",
     ]
     assert age_of(None, NOW) == ""
+
+
+def test_memory_in_bytes_is_shown_in_the_largest_unit_that_divides_it() -> None:
+    shown = [memory_words(quantity) for quantity in ("1073741824", "1610612736", "8Gi", "1500", "0", "")]
+    assert shown == ["1Gi", "1536Mi", "8Gi", "1500", "0", ""]
 
 
 class FakeConsole:
@@ -101,3 +106,13 @@ def test_only_sessions_without_lease_owner_and_running_workers_are_left_over() -
     owned = pod("owned", "worker-0", created="2026-11-22T11:00:00Z", phase="Succeeded", driver="job-x")
     leased = pod("leased", "worker-0", created="2026-11-22T11:00:00Z", phase="Succeeded")
     assert left_over([over, *half, owned, leased], ["leased"]) == {"over"}
+
+
+def test_a_run_is_found_by_its_name_and_by_the_session_that_it_drives() -> None:
+    class Console:
+        async def items(self, path: str, selector: str) -> list[dict[str, Any]]:
+            assert selector == RUN_LABEL
+            return [{"metadata": {"name": "job-x", "labels": {RUN_LABEL: "job"}}}]
+
+    console: Any = Console()
+    assert asyncio.run(runs_of(console, ["a", "b", "job", "nothing"], PODS)) == {"a": "job", "job": "job"}
