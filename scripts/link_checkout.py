@@ -1,7 +1,8 @@
 """Makes this checkout importable from the environment that runs the script, as an installed wheel would be.
 
 A wheel puts `daft_k8s.pth` at the top of site-packages, so that `DAFT_RUNNER=k8s` works in an unchanged script, and the
-commands of `[project.scripts]` beside Python. The same files are written here, the first with the checkout's path in front.
+commands of `[project.scripts]` beside Python. The same files are written here, the first with the checkout's path in
+front.
 """
 
 from __future__ import annotations
