@@ -104,10 +104,10 @@ impl Observer {
         match event {
             Event::SetDesired(count) => self.desired = *count,
             Event::SetRange { min, max, .. } => self.desired = *min.max(max),
-            Event::Succeeded { worker, launch, outputs, .. } => {
-                if self.workers.get(worker).is_some_and(|seen| seen.launch == launch.0) {
-                    *self.holds.entry((*worker, *launch)).or_default() += outputs;
-                }
+            Event::Succeeded { worker, launch, outputs, .. }
+                if self.workers.get(worker).is_some_and(|seen| seen.launch == launch.0) =>
+            {
+                *self.holds.entry((*worker, *launch)).or_default() += outputs;
             }
             Event::Release { worker, launch, count } => {
                 *self.holds.get_mut(&(*worker, *launch)).expect("something is held") -= count;
