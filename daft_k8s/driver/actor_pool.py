@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import enum
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -116,9 +115,9 @@ class ActorPool:
 
     def fresh_copy(self) -> ActorPool:
         """The same pool with all its actors yet to be placed."""
-        copy = ActorPool(self.pool_id, dataclasses.replace(self.request))
-        for old, new in zip(self.actors, copy.actors, strict=True):
-            new.generation = old.generation
+        copy = ActorPool(self.pool_id, self.request)
+        # Those that it went on with, which may be fewer than were asked for: tasks know no others.
+        copy.actors = [Actor(old.actor_id, old.number, generation=old.generation) for old in self.actors]
         return copy
 
     def reasons(self) -> str:

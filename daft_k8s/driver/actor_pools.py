@@ -28,6 +28,13 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("daft_k8s")
 
+UNREACHED_SECONDS = 1.0
+"""A place that a worker could not reach is named to it again after this, twice as long each time, unless there is
+another: its connection broke, perhaps, and the actor is well."""
+_LONGEST_UNREACHED_SECONDS = 30.0
+_ROOM_FOR_THE_REST_BYTES = 64 << 10
+"""What a message has besides the arguments of an actor."""
+
 
 class ActorPools:
     """The session's actors."""
@@ -36,6 +43,7 @@ class ActorPools:
         configuration = session.configuration
         self._session = session
         self._loop = session.loop
+        self._most_bytes = configuration.max_message_bytes - _ROOM_FOR_THE_REST_BYTES
         self._most_workers = max(configuration.num_workers, configuration.max_workers or 0)
         self._placement = Placement(
             Capacity(
@@ -84,6 +92,7 @@ class ActorPools:
             Exception: What a constructor raised.
         """
         self._session.ensure_open()
+        self._refuse_what_is_too_large(request)
         request = self._cut_to_cluster(request)
         pool = ActorPool(uuid.uuid4().hex[:12], request)
         self._pools[pool.pool_id] = pool
@@ -109,6 +118,15 @@ class ActorPools:
         pool.actors = pool.in_state(ActorState.READY)
         pool.starting = False
         return pool
+
+    def _refuse_what_is_too_large(self, request: PoolRequest) -> None:
+        """A worker refuses such a message, and nobody would be told."""
+        largest, limit = max(len(arguments) for arguments in request.arguments), self._most_bytes
+        if largest > limit:
+            raise ActorError(
+                f"{request.name} is too large to be sent to the workers: it has {largest >> 20} MiB with the data that "
+                f"it refers to, and max_message_bytes allows {limit >> 20}; load the data in __init__, or raise that"
+            )
 
     def _cut_to_cluster(self, request: PoolRequest) -> PoolRequest:
         """Refuses what can never run, and wants no more actors than all workers together can ever hold."""
@@ -202,7 +220,7 @@ class ActorPools:
         for pool, actor in self._find_all([actor_id]):
             if actor.generation != generation or actor.place is None or actor.place.worker_id != worker_id:
                 continue  # news of a place that it has no more
-            if event == "ready":
+            if event == "ready" and actor.state is ActorState.STARTING:
                 actor.state, actor.address = ActorState.READY, address
             elif event == "failed":
                 actor.state, actor.reason, actor.error = ActorState.FAILED, reason, error
@@ -211,36 +229,35 @@ class ActorPools:
             pool.changed()
 
     async def _route(self, pool_id: str, actor_id: str, failed: Sequence[tuple[str, int]]) -> bytes:
+        now = time.monotonic()
+        unreached_until = now + min(UNREACHED_SECONDS * 2 ** len(failed), _LONGEST_UNREACHED_SECONDS)
         deadline: float | None = None
         while True:
             pool = self._pools.get(pool_id)
             if pool is None:
-                raise LookupError("the query of this actor has ended")
+                raise ActorError("the query of this actor has ended")
             if pool.retired:
                 pool = self._revive(pool)
             wanted = pool.find(actor_id)
             if not pool.request.stateless and (wanted is None or wanted.state is ActorState.FAILED):
                 reason = "" if wanted is None else wanted.reason
                 raise ActorError(f"{pool.request.name} is incomplete: {reason}; run the query again")
-            ready = [
-                actor
-                for actor in pool.in_state(ActorState.READY)
-                if (actor.actor_id, actor.generation) not in failed and (actor is wanted or pool.request.stateless)
-            ]
-            if ready:
-                actor = wanted if wanted in ready else random.choice(ready)
-                return _route_to(actor)
+            ready = [actor for actor in pool.in_state(ActorState.READY) if actor is wanted or pool.request.stateless]
+            untried = [actor for actor in ready if (actor.actor_id, actor.generation) not in failed]
+            choice = untried or (ready if time.monotonic() >= unreached_until else [])
+            if choice:
+                return _route_to(wanted if wanted in choice else random.choice(choice))
             if not pool.in_state(ActorState.WAITING, ActorState.STARTING, ActorState.READY):
                 raise ActorError(f"no actor of {pool.request.name} is left: {pool.reasons()}")
+            now = time.monotonic()
             timeout_seconds = pool.request.start_timeout_seconds
-            deadline = deadline or time.monotonic() + timeout_seconds
-            left = deadline - time.monotonic()
-            if left <= 0:
+            deadline = deadline or now + timeout_seconds
+            if now >= deadline:
                 raise ActorError(
                     f"no actor of {pool.request.name} could be reached for {timeout_seconds:g} s: "
                     f"{pool.reasons() or 'they are ready, but their workers do not answer each other'}"
                 )
-            await pool.wait_for_change(left)
+            await pool.wait_for_change((min(deadline, unreached_until) if ready else deadline) - now)
 
     def _revive(self, retired: ActorPool) -> ActorPool:
         pool = retired.fresh_copy()
@@ -287,6 +304,11 @@ class ActorPools:
         return len(self._pools)
 
     def _bind(self, query_id: str, pool_ids: set[str]) -> None:
+        if query_id not in self._queries:
+            # It was cancelled while Daft submitted the task; nobody else will end these.
+            for pool_id in pool_ids:
+                self.stop(pool_id)
+            return
         self._of_query.setdefault(query_id, set()).update(pool_ids)
         for pool_id in pool_ids:
             self._candidates.pop(pool_id, None)

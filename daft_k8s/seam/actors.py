@@ -5,6 +5,7 @@ Workers import this module to unpickle the handles, so it imports neither Daft n
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import threading
 from collections.abc import Callable, Iterator
@@ -93,22 +94,20 @@ async def start_udf_actors(
     actor_name: str | None = None,
 ) -> list[DriverActorHandle]:
     """The actors of one UDF, at least one; which, is decided once all are ready or the time-out is over."""
-    from daft.expressions import Expression, ExpressionsProjection
-    from daft.pickle import dumps
-
     from daft_k8s.driver.actor_pool import PoolRequest
     from daft_k8s.driver.session import current_session
     from daft_k8s.seam.hooks import code_shipment
 
     name = f"UDF {actor_name}" if actor_name else "a UDF"
-    expressions = ExpressionsProjection([Expression._from_pyexpr(projection)])
     session = current_session()
+    # On a thread: with the data that the UDF refers to, it may be large, and the event loop is everybody's.
+    arguments = await asyncio.to_thread(_pickle_projection, name, projection)
     pools = actor_pools(session)
     pool = await pools.start(
         PoolRequest(
             name=name,
             factory=_UDF_ACTOR,
-            arguments=(dumps((dumps(expressions),)),),
+            arguments=(arguments,),
             count=num_actors,
             demand=demand_of(name, num_cpus_per_actor, num_gpus_per_actor, memory_per_actor, ray_options),
             start_timeout_seconds=float(timeout),
@@ -116,6 +115,22 @@ async def start_udf_actors(
         )
     )
     return [DriverActorHandle(pool.pool_id, actor.actor_id, pools) for actor in pool.actors]
+
+
+def _pickle_projection(name: str, projection: PyExpr) -> bytes:
+    from daft.expressions import Expression, ExpressionsProjection
+    from daft.pickle import dumps
+
+    from daft_k8s.errors import CodeError
+
+    try:
+        pickled: bytes = dumps((dumps(ExpressionsProjection([Expression._from_pyexpr(projection)])),))
+    except Exception as error:  # whatever the __reduce__ of somebody's object raises
+        raise CodeError(
+            f"{name} cannot be sent to the workers, because an object of yours in it cannot be pickled: {error}. Make "
+            "what it names (a lock, a connection) in __init__, which runs on the workers"
+        ) from error
+    return pickled
 
 
 def demand_of(name: str, cpus: float, gpus: float, memory_bytes: float, ray_options: dict[str, Any] | None) -> Any:

@@ -28,6 +28,9 @@ _PARENT_INTERVAL_SECONDS = 1.0
 def main() -> int:
     """Runs the actor to its end; returns the exit code."""
     sock = socket.socket(fileno=int(sys.argv[1]))
+    # Its end tells the worker that this process has died, so none that the UDF starts may hold it open.
+    sock.set_inheritable(False)
+    os.register_at_fork(after_in_child=sock.close)
     _die_with_worker(int(sys.argv[2]))
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     first = actor_channel.receive(sock)

@@ -20,15 +20,15 @@ from daft_k8s.actor_messages import (
     join_message,
     result_of,
 )
-from daft_k8s.errors import DaftK8sError, WorkerLostError
+from daft_k8s.errors import ActorError, DaftK8sError, WorkerLostError
 from daft_k8s.worker.actor_host import ActorGoneError, ActorHost
-from daft_k8s.worker.driver_calls import call_driver
+from daft_k8s.worker.driver_calls import DriverCallError, call_driver
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-MAX_ROUTES = 5
-"""How many places of an actor are tried for one call."""
+MAX_ROUTES = 7
+"""How many places of an actor are tried for one call; the driver names one again after a wait that doubles."""
 
 
 class PeerCaller(Protocol):
@@ -88,7 +88,7 @@ async def call_actor(pool_id: str, actor_id: str, method: str, *arguments: Any) 
     Raises:
         Exception: What the method raised.
         WorkerLostError: No actor could be reached.
-        DriverCallError: The driver knows of none; the message says why.
+        ActorError: The driver knows of none; the message says why.
     """
     worker = _current
     if worker is None:
@@ -116,7 +116,11 @@ async def call_actor(pool_id: str, actor_id: str, method: str, *arguments: Any) 
 
 async def _ask_for_route(pool_id: str, actor_id: str, failed: Sequence[tuple[str, int]]) -> Route:
     request = {"pool": pool_id, "actor": actor_id, "failed": failed}
-    return Route(**json.loads(await call_driver(f"{CALL_PREFIX}/route", json.dumps(request).encode())))
+    try:
+        answer = await call_driver(f"{CALL_PREFIX}/route", json.dumps(request).encode())
+    except DriverCallError as error:
+        raise ActorError(error.reason.removeprefix(f"{ActorError.__name__}: ")) from error
+    return Route(**json.loads(answer))
 
 
 async def _call_route(worker: _Worker, route: Route, parts: Sequence[Buffer]) -> Any:

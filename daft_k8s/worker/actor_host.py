@@ -48,6 +48,15 @@ class _Call:
         self.parts = parts
         self.answer: concurrent.futures.Future[bytes | bytearray] = concurrent.futures.Future()
 
+    def begin(self) -> bool:
+        """False if nobody wants the answer any more, as the task was cancelled."""
+        return self.answer.set_running_or_notify_cancel()
+
+    def refuse(self, reason: str) -> None:
+        """Lets the caller turn to another actor."""
+        if self.begin():
+            self.answer.set_exception(ActorGoneError(reason))
+
 
 class HostedActor:
     """One actor. Made on the event loop; everything that blocks happens on its own thread."""
@@ -136,9 +145,9 @@ class HostedActor:
     def _next_call(self) -> _Call | None:
         while (call := self._calls.get()) is not None:
             if self._stopping:
-                call.answer.set_exception(ActorGoneError(f"{self.spec.label} was stopped"))
+                call.refuse(f"{self.spec.label} was stopped")
                 return None
-            if call.answer.set_running_or_notify_cancel():  # else nobody wants the answer any more
+            if call.begin():
                 return call
         return None
 
@@ -178,6 +187,11 @@ class HostedActor:
                 if attempt > 1:
                     raise ActorDiedError(str(error)) from error
                 raise
+            except ActorStartError:
+                raise
+            except Exception as error:
+                self._process, self._last_death = None, f"{self.spec.label} was ended, as its answer was lost: {error}"
+                raise
         raise ActorDiedError(self._last_death)
 
     def _restart(self) -> ActorProcess:
@@ -198,7 +212,7 @@ class HostedActor:
             while True:
                 call = self._calls.get_nowait()
                 if call is not None:
-                    call.answer.set_exception(ActorGoneError(reason or f"{self.spec.label} was stopped"))
+                    call.refuse(reason or f"{self.spec.label} was stopped")
         if not stopping:
             logger.warning("%s", reason)
             self._report("failed", self.spec, reason, error)

@@ -19,6 +19,8 @@ from daft_k8s.worker import actor_channel
 from daft_k8s.worker.logs import log_output
 
 _LINES_KEPT = 20
+_LONGEST_LINE_BYTES = 16 << 10
+"""A progress bar may never end its line."""
 _REAP_SECONDS = 10.0
 _SLICE_SECONDS = 0.5
 
@@ -95,10 +97,17 @@ class ActorProcess:
 
         Raises:
             ActorDiedError: The process died, before or during the call.
+            Exception: The answer could not be taken, e.g. for lack of memory; the process is gone as well.
         """
-        with contextlib.suppress(OSError):  # the answer that does not come tells
-            actor_channel.send(self._sock, parts)
-        data = actor_channel.receive(self._sock)
+        try:
+            with contextlib.suppress(OSError):  # the answer that does not come tells
+                actor_channel.send(self._sock, parts)
+            data = actor_channel.receive(self._sock)
+        except BaseException:
+            # What is left of the message in the socket would be taken for the answer to the next call.
+            self.kill()
+            self._close()
+            raise
         if data is None:
             raise ActorDiedError(f"the process of {self._label} {self._how_it_ended()}")
         return data
@@ -152,7 +161,7 @@ class ActorProcess:
         if output is None:
             return
         with output:
-            for raw in output:
+            while raw := output.readline(_LONGEST_LINE_BYTES):
                 line = raw.decode(errors="replace").rstrip("\n")
                 self._lines.append(line)
                 with contextlib.suppress(Exception):  # a closed stderr must not stop the actor by a full pipe

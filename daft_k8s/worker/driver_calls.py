@@ -24,7 +24,16 @@ class DriverCaller(Protocol):
 
 
 class DriverCallError(DaftK8sError):
-    """The driver could not be asked, or its answer was an error; the message says which."""
+    """The driver could not be asked, or its answer was an error; the message says which.
+
+    Args:
+        message: What was asked and why it failed.
+        reason: The driver's own words, if it was asked.
+    """
+
+    def __init__(self, message: str, reason: str = "") -> None:
+        super().__init__(message)
+        self.reason = reason or message
 
 
 _current: DriverCaller | None = None
@@ -52,7 +61,7 @@ async def call_driver(target: str, payload: bytes) -> bytes:
         if answer.done():
             return
         if error is not None or payload is None:
-            answer.set_exception(DriverCallError(f"calling {target!r} of the driver failed: {error}"))
+            answer.set_exception(DriverCallError(f"calling {target!r} of the driver failed: {error}", error or ""))
         else:
             answer.set_result(payload)
 

@@ -6,6 +6,7 @@ Time-outs are real but tiny, and only where the test is about one. Placement has
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 import pickle
 from collections.abc import Awaitable, Callable
@@ -15,6 +16,7 @@ import pytest
 
 from daft_k8s.actor_messages import ActorSpec
 from daft_k8s.config import load
+from daft_k8s.driver import actor_pools
 from daft_k8s.driver.actor_placement import Demand
 from daft_k8s.driver.actor_pool import ActorPool, PoolRequest
 from daft_k8s.driver.actor_pools import ActorPools
@@ -268,6 +270,8 @@ def test_an_actor_with_a_state_that_is_lost_is_not_replaced() -> None:
 
 def test_the_actors_of_a_query_end_with_it() -> None:
     async def scenario(session: FakeSession, pools: ActorPools) -> None:
+        pools.begin_query("query")
+        await settle()
         pool = await started(session, pools, request(2))
         pools.bind("query", [pool.pool_id])
         pools.end_query("another")
@@ -276,7 +280,7 @@ def test_the_actors_of_a_query_end_with_it() -> None:
         pools.end_query("query")
         await settle()
         assert len(session.stopped) == 2
-        with pytest.raises(LookupError, match="has ended"):
+        with pytest.raises(ActorError, match="has ended"):
             await route(pools, pool, 0)
 
     play(scenario)
@@ -313,3 +317,83 @@ def test_a_pool_that_daft_is_done_with_makes_room_and_comes_back_if_a_task_runs_
         assert (await asked)["generation"] == 2
 
     play(scenario)
+
+
+def test_a_pool_that_went_on_with_fewer_actors_comes_back_with_the_same_ones() -> None:
+    async def scenario(session: FakeSession, pools: ActorPools) -> None:
+        starting = asyncio.ensure_future(pools.start(request(3, seconds=0.1)))
+        await settle()
+        for start in session.started[1:]:
+            session.tell("ready", start)
+        pool = await starting
+        ids = {actor.actor_id for actor in pool.actors}
+        assert len(ids) == 2
+        pools.retire(pool.pool_id)
+        await settle()
+        asked = asyncio.ensure_future(route(pools, pool, 2))
+        await settle()
+        assert {actor_id for _, actor_id, _ in session.started[3:]} == ids
+        session.all_ready()
+        assert (await asked)["generation"] == 2
+
+    play(scenario)
+
+
+def test_a_place_that_could_not_be_reached_is_named_again_if_there_is_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(actor_pools, "UNREACHED_SECONDS", 0.01)
+
+    async def scenario(session: FakeSession, pools: ActorPools) -> None:
+        for stateless in (True, False):
+            pool = await started(session, pools, request(1, stateless=stateless))
+            place = (f"{pool.pool_id}/0", 1)
+            assert (await route(pools, pool, 0, place, place))["generation"] == 1
+
+    play(scenario)
+
+
+def test_a_place_that_could_not_be_reached_is_not_named_while_a_new_one_comes() -> None:
+    async def scenario(session: FakeSession, pools: ActorPools) -> None:
+        pool = await started(session, pools, request(1))
+        asked = asyncio.ensure_future(route(pools, pool, 0, (f"{pool.pool_id}/0", 1)))
+        await settle()
+        session.lose_worker(session.started[0][0])
+        await settle()
+        session.tell("ready", session.started[-1])
+        assert (await asked)["generation"] == 2
+
+    play(scenario)
+
+
+def test_a_task_that_is_submitted_after_its_query_has_ended_keeps_no_actors() -> None:
+    async def scenario(session: FakeSession, pools: ActorPools) -> None:
+        for query in ("cancelled", "other"):
+            pools.begin_query(query)
+        await settle()
+        pool = await started(session, pools, request(2))
+        pools.end_query("cancelled")
+        pools.bind("cancelled", [pool.pool_id])
+        await settle()
+        assert len(session.stopped) == 2
+        assert len(pools) == 0
+
+    play(scenario)
+
+
+def test_news_that_are_repeated_do_not_bring_an_actor_back_that_has_failed() -> None:
+    async def scenario(session: FakeSession, pools: ActorPools) -> None:
+        pool = await started(session, pools, request(1))
+        session.tell("failed", session.started[0], "it was replaced 4 times")
+        session.tell("ready", session.started[0])
+        with pytest.raises(ActorError, match="was replaced 4 times"):
+            await route(pools, pool, 0)
+
+    play(scenario)
+
+
+def test_an_object_that_no_worker_would_take_is_refused_before_anything_starts() -> None:
+    async def scenario(session: FakeSession, pools: ActorPools) -> None:
+        with pytest.raises(ActorError, match=r"UDF f .* 9 MiB .*max_message_bytes"):
+            await pools.start(dataclasses.replace(request(1), arguments=(bytes(9 << 20),)))
+        assert session.started == []
+
+    play(scenario, max_message_bytes="8Mi")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import queue
 import signal
+import socket
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future
@@ -15,9 +16,10 @@ import pytest
 from daft.pickle import dumps
 
 from daft_k8s.actor_messages import ActorSpec, Answer, decode_message, encode_call, result_of
+from daft_k8s.worker import actor_channel
 from daft_k8s.worker.actor_host import ActorGoneError, HostedActor
 
-SECONDS = 60.0
+SECONDS = 20.0
 Made = tuple[HostedActor, "queue.Queue[tuple[str, str]]"]
 
 
@@ -42,6 +44,15 @@ class Counter:
 
     def sleep(self, seconds: float) -> None:
         time.sleep(seconds)
+
+    def fork_and_end(self) -> None:
+        if os.fork() == 0:
+            time.sleep(600)
+            os._exit(0)
+        os._exit(5)
+
+    def fill(self, size: int) -> bytes:
+        return bytes(size)
 
 
 def spec(start: int | None = 0, **changes: Any) -> ActorSpec:
@@ -152,3 +163,40 @@ def test_a_stop_does_not_wait_for_a_call_without_end(make: Any) -> None:
         result(current)
     actor.join(SECONDS)
     assert not psutil.pid_exists(pid)
+
+
+def test_an_actor_that_dies_is_noticed_though_a_process_that_it_forked_lives_on(make: Any) -> None:
+    actor, _ = make(spec(max_restarts=0))
+    with pytest.raises(Exception, match="exited with code 5"):
+        call(actor, "fork_and_end")
+
+
+def test_a_stop_ends_an_actor_for_which_a_call_waits_that_nobody_wants_any_more(make: Any) -> None:
+    actor, news = make(spec())
+    pid = call(actor, "pid")
+    current, unwanted = actor.call(encode_call("sleep", (0.5,))), actor.call(encode_call("pid", ()))
+    wait_until_running(current)
+    assert unwanted.cancel()
+    actor.stop()
+    assert result(current) is None
+    actor.join(SECONDS)
+    assert not psutil.pid_exists(pid)
+    assert [news.get(timeout=SECONDS)[0], news.empty()] == ["ready", True]
+
+
+def test_an_answer_that_cannot_be_taken_costs_the_actor_its_process_but_spoils_no_later_answer(
+    make: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    actor, _ = make(spec(start=10))
+    first = call(actor, "pid")
+
+    def receive_half(sock: socket.socket) -> bytearray | None:
+        sock.recv(8)
+        monkeypatch.undo()
+        raise MemoryError("no room for the answer")
+
+    monkeypatch.setattr(actor_channel, "receive", receive_half)
+    with pytest.raises(MemoryError, match="no room"):
+        call(actor, "fill", 100)
+    assert call(actor, "add", 1) == 11
+    assert call(actor, "pid") != first
