@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from daft_k8s.cli import probe
 from daft_k8s.cli.findings import Finding, failed, ok, skipped, warning
 from daft_k8s.cli.probe_pods import CONTAINER, probe_pod
+from daft_k8s.cli.worker_check import check_worker_pod
 from daft_k8s.config.quantities import parse_cpu, parse_memory
 from daft_k8s.errors import ClusterError
 from daft_k8s.pods.console import Console, NotFoundError
@@ -56,7 +57,7 @@ class Doctor:
             found.append(await check())
             if not found[-1].passed:
                 return found
-        found += await asyncio.gather(self._service_account(), self._quota(), self._nodes())
+        found += await asyncio.gather(self._service_account(), self._quota(), self._nodes(), self._worker_pod())
         if self._configuration.image is None:
             return [*found, skipped("test Pod", "no image is set (--image), so no Pod is started")]
         if any(item.check == "service account" and not item.passed for item in found):
@@ -129,6 +130,9 @@ class Doctor:
                 "make workers smaller (--worker-cpu, --worker-memory), unless an autoscaler adds larger nodes",
             )
         return ok("nodes", shown)
+
+    async def _worker_pod(self) -> Finding:
+        return await check_worker_pod(self._console, self._configuration)
 
     async def _pods(self) -> list[Finding]:
         serve = ["serve", str(_SERVE_SECONDS), str(CONTROL_PORT), str(DATA_PORT)]
