@@ -54,6 +54,6 @@ def _client() -> type[KubernetesApi]:
         from daft_k8s.pods.api import KubernetesApi
     except ImportError as error:
         raise ConfigurationError(
-            f"workers as Pods need the package kubernetes-asyncio ({error}): pip install 'daft_k8s[kubernetes]'"
+            f"workers as Pods need the package aiohttp ({error}): pip install 'daft_k8s[kubernetes]'"
         ) from error
     return KubernetesApi

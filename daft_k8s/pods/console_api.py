@@ -27,32 +27,13 @@ class ConsoleApi(api.KubernetesApi):
         self, action: str, method: str, path: str, *, query: Mapping[str, str] | None = None, body: object = None
     ) -> dict[str, Any]:
         """Any call by its path, for what the command line asks."""
-        kind = "application/merge-patch+json" if method == "PATCH" else "application/json"
-        return await self._call(
-            action,
-            self._client.call_api,
-            path,
-            method,
-            query_params=list((query or {}).items()),
-            header_params={"Accept": "application/json", "Content-Type": kind},
-            body=body,
-            auth_settings=["BearerToken"],
-        )
+        return await self._call(action, method, path, query=query, body=body)
 
     async def stream_lines(self, action: str, path: str, query: Mapping[str, str]) -> AsyncGenerator[bytes, None]:
         """The lines of an answer that may go on for long, such as a log; ends with it, or after `SILENCE_SECONDS`."""
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=api._CONNECT_SECONDS, sock_read=api._SILENCE_SECONDS)
-        call: Any = self._client.call_api
         try:
-            response = await call(
-                path,
-                "GET",
-                query_params=list(query.items()),
-                header_params={"Accept": "*/*"},
-                auth_settings=["BearerToken"],
-                _preload_content=False,
-                _request_timeout=timeout,
-            )
+            response = await self._link.request("GET", path, query=query, accept="*/*", timeout=timeout)
             async with response:
                 if response.status != 200:
                     raise await api._error(action, response)

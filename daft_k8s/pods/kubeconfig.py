@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import ssl
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -11,6 +12,7 @@ import aiohttp
 from kubernetes_asyncio import client, config
 
 from daft_k8s.errors import ConfigurationError
+from daft_k8s.pods.link import Cluster
 from daft_k8s.pods.problems import ApiError
 
 _DEFAULT_PATH = "~/.kube/config"
@@ -50,6 +52,33 @@ async def load(context: str | None) -> tuple[client.Configuration, str | None]:
         ) from error
     configuration.refresh_api_key_hook = _refresher(loader)
     return configuration, (loader.current_context or {}).get("context", {}).get("namespace") or None
+
+
+def cluster(configuration: client.Configuration) -> Cluster:
+    """The same for this project's own requests."""
+    trust = ssl.create_default_context(cafile=configuration.ssl_ca_cert)
+    if configuration.cert_file:
+        trust.load_cert_chain(configuration.cert_file, keyfile=configuration.key_file)
+    if not configuration.verify_ssl:
+        trust.check_hostname = False
+        trust.verify_mode = ssl.CERT_NONE
+    if configuration.disable_strict_ssl_verification:
+        trust.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    options = {
+        "proxy": configuration.proxy,
+        "proxy_headers": configuration.proxy_headers,
+        "server_hostname": configuration.tls_server_name,
+    }
+
+    async def authorize() -> str | None:
+        try:
+            token: dict[str, str | None] = (await configuration.auth_settings()).get("BearerToken") or {}
+        except config.ConfigException as error:
+            raise ApiError("get credentials", 0, str(error)) from error
+        return token.get("value")
+
+    given = {name: value for name, value in options.items() if value}
+    return Cluster(str(configuration.host), trust, authorize, given)
 
 
 def _refresher(loader: Any) -> Callable[[client.Configuration], Awaitable[None]]:

@@ -17,10 +17,13 @@ import shlex
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
+from daft_k8s.pods.rights import role_rules
 from tests.integration.cluster import Driver, Namespace, kubectl, wait_until
+from tests.integration.outside import OutsideDriver, write_kubeconfig
 
 WORKERS = 3
 
@@ -54,6 +57,23 @@ say(ended=time.time())
 say(next=count_rows(), next_ended=time.time())
 all_are_ready()
 say(at_size=time.time(), after=count_rows(), workers=json.loads(session.status())["workers"])
+"""
+
+
+# Its ways to workers lead through the API server, so they are away with it.
+OUTSIDE = """
+session = use(num_workers=2, unreachable_timeout_seconds=150)
+assert session.manager.wait_ready(2, 90) == 2
+
+@daft.func
+def slowly(x: int) -> int:
+    time.sleep(0.5)
+    return x
+
+say(before=count_rows())
+rows = daft.range(100, partitions=100).select(slowly(col("id"))).to_pydict()
+say(query=sum(rows["id"]), ended=time.time(), next=count_rows())
+say(launches=[worker["launch"] for worker in json.loads(session.status())["workers"]])
 """
 
 
@@ -154,6 +174,7 @@ def test_a_workers_node_goes(
     assert replaced(facts)
 
 
+@pytest.mark.nightly
 @pytest.mark.timeout(360)
 def test_the_name_of_a_replica_on_a_lost_node_is_freed(
     stateful_namespace: Namespace, broken_node: Callable[[str, str], float]
@@ -165,10 +186,31 @@ def test_the_name_of_a_replica_on_a_lost_node_is_freed(
     assert replaced(facts)
 
 
+@pytest.fixture
+def outside_driver(empty_namespace: Namespace, tmp_path: Path) -> Iterator[Callable[[str], OutsideDriver]]:
+    """Starts drivers outside the cluster: processes of this machine."""
+    empty_namespace.set_rules(role_rules(outside=True))
+    kubeconfig = tmp_path / "kubeconfig"
+    write_kubeconfig(kubeconfig, empty_namespace)
+    drivers: list[OutsideDriver] = []
+
+    def begin(script: str) -> OutsideDriver:
+        drivers.append(OutsideDriver(script, image=empty_namespace.image, kubeconfig=kubeconfig))
+        return drivers[-1]
+
+    yield begin
+    for driver in drivers:
+        driver.end()
+
+
 @pytest.mark.timeout(360)
-def test_the_api_server_is_away_for_a_minute(namespace: Namespace) -> None:
+def test_the_api_server_is_away_for_a_minute(
+    namespace: Namespace, outside_driver: Callable[[str], OutsideDriver]
+) -> None:
     needs("INTEGRATION_API_STOP", "INTEGRATION_API_START")
-    driver = begin(namespace, rows=450)
+    outside = outside_driver(OUTSIDE)
+    driver = begin(namespace, rows=600)  # 100 s: at its end the API server is back for a while
+    outside.wait_for_fact("before", 120)
     session = driver.facts()["session"]
     stopped_at = time.time()
     command("INTEGRATION_API_STOP")
@@ -177,10 +219,16 @@ def test_the_api_server_is_away_for_a_minute(namespace: Namespace) -> None:
     finally:
         command("INTEGRATION_API_START")
     wait_until(api_answers, 60, "the API server answers")
-    facts = judge(driver, stopped_at, rows=450, name="API server stopped for 60 s")
-    assert facts["query"] == sum(range(450))
+    facts = judge(driver, stopped_at, rows=600, name="API server stopped for 60 s")
+    assert facts["query"] == sum(range(600))
     assert not replaced(facts)
     assert facts["seconds"]["ended"] > 60  # or the test would show nothing
+    far = outside.finish(180)
+    print(f"outside: the query ended {far['ended'] - stopped_at:.1f} s after the API server was stopped")
+    assert far["query"] == sum(range(100))
+    assert far["next"] == 500
+    assert far["launches"] == [1, 1]
+    assert far["ended"] - stopped_at > 60
     seconds = wait_until(lambda: not namespace.workers(session), 60, f"the workers' Pods are gone:\n{driver.log()}")
     print(f"workers gone after {seconds:.1f} s")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 import sys
 from pathlib import Path
 from typing import Any
@@ -98,12 +99,30 @@ def test_a_token_file_is_read_again_as_it_grows_old(
     now = 1000.0
     monkeypatch.setattr(kubeconfig.time, "monotonic", lambda: now)
 
-    async def rotate() -> tuple[str, str]:
+    async def rotate() -> tuple[str | None, str | None]:
         nonlocal now
         configuration, _ = await kubeconfig.load(None)
-        before = await configuration.get_api_key_with_prefix("BearerToken")
+        authorize = kubeconfig.cluster(configuration).authorize
+        before = await authorize()
         token.write_text("new")
         now += 100
-        return before, await configuration.get_api_key_with_prefix("BearerToken")
+        return before, await authorize()
 
     assert asyncio.run(rotate()) == ("Bearer old", "Bearer new")
+
+
+def test_what_a_kubeconfig_says_of_the_way_to_the_server_holds_for_each_request(path: Path) -> None:
+    write(path, {})
+    content = yaml.safe_load(path.read_text())
+    content["clusters"][0]["cluster"] |= {
+        "tls-server-name": "api.internal",
+        "insecure-skip-tls-verify": True,
+        "proxy-url": "http://proxy:3128",
+    }
+    path.write_text(yaml.safe_dump(content))
+    cluster = kubeconfig.cluster(asyncio.run(kubeconfig.load(None))[0])
+    assert cluster.host == "http://127.0.0.1:1"
+    assert cluster.options == {"server_hostname": "api.internal", "proxy": "http://proxy:3128"}
+    assert cluster.trust is not None
+    assert (cluster.trust.check_hostname, cluster.trust.verify_mode) == (False, ssl.CERT_NONE)
+    assert asyncio.run(cluster.authorize()) is None
