@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from daft_k8s.allocation import make_launcher
+from daft_k8s.driver.pool_words import describe_pool
 from daft_k8s.driver.termination import exit_on_sigterm
 from daft_k8s.errors import SessionClosedError, WorkerStartError
 
@@ -221,8 +222,8 @@ class Session:
         if ready < 1:
             self.ensure_open()
             raise WorkerStartError(
-                f"no worker was ready after {timeout_seconds:g} s; the pool's state: {manager.status()}; "
-                "if workers are only slow to start, raise start_timeout_seconds"
+                f"no worker was ready after {timeout_seconds:g} s; if they are only slow to start, raise "
+                f"start_timeout_seconds. What they do: {describe_pool(manager.status())}"
             )
 
     def add_call_handler(self, prefix: str, handler: CallHandler) -> None:

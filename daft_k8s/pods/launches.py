@@ -122,7 +122,7 @@ class Launches:
         if launch is None:
             return []
         pod = launch.pod.partition("/")[0]
-        text = f"{key[0]}: the Pod {pod} could not be created: {reason}"
+        text = f"the Pod {pod} could not be created: {reason}"
         return [Exited(key, text, restartable, False, "stopped" if launch.stop_reason else "never_started")]
 
     def unreachable(self, key: Key, reason: str, *, restartable: bool) -> list[Exited]:
