@@ -28,9 +28,10 @@ else:
 
 HEREDOC = re.compile(r"<<'?(\w+)'?")
 ASSIGNMENT = re.compile(r"([A-Za-z_]\w*)=(.*)", re.DOTALL)
-SHELL = {".", "cd", "cat", "echo", "export", "git", "source"}
+SHELL = {".", "cd", "cat", "done", "echo", "export", "fi", "git", "sleep", "source"}
 """What needs no check."""
 
+KEYWORDS = {"do", "else", "if", "then", "until", "while", "!"}
 SEPARATORS = {"|", "&&", "||", ";", "&"}
 REDIRECTIONS = {">", ">>", "<", "<<"}
 KUBECTL_VERBS = {"apply", "create", "delete", "describe", "get", "logs", "port-forward", "wait"}
@@ -77,6 +78,8 @@ def check(words: list[str], made_here: set[str]) -> None:
         words: The command.
         made_here: Files that the page tells to make.
     """
+    while words and words[0] in KEYWORDS:
+        words = words[1:]
     while words and (assignment := ASSIGNMENT.fullmatch(words[0])):
         check_variable(assignment[1], assignment[2])
         words = words[1:]
