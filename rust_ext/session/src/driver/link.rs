@@ -32,6 +32,8 @@ use crate::Level;
 const RETRY: Duration = Duration::from_millis(100);
 /// A call that has no business to take long is given up after this.
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+/// A call may take this much longer for each KiB that it carries.
+const TIME_PER_KIB: Duration = Duration::from_millis(1);
 
 /// Dropped in one call at most; far below the size of a message that a worker takes.
 const TICKETS_PER_CALL: usize = 2048;
@@ -55,6 +57,16 @@ enum Request {
     EndQuery(String),
     StartActor(String, Bytes),
     StopActor(String),
+}
+
+impl Request {
+    /// Of what may be large in it.
+    fn size_bytes(&self) -> usize {
+        match self {
+            Self::StartActor(_, payload) => payload.len(),
+            Self::Cancel(_) | Self::Drop(_) | Self::EndQuery(_) | Self::StopActor(_) => 0,
+        }
+    }
 }
 
 /// What the tasks behind a link share.
@@ -132,6 +144,10 @@ impl Link {
     }
 }
 
+fn call_timeout(size_bytes: usize) -> Duration {
+    CALL_TIMEOUT + TIME_PER_KIB * u32::try_from(size_bytes >> 10).unwrap_or(u32::MAX)
+}
+
 async fn until_closed(mut closed: watch::Receiver<()>, behind: impl Future<Output = ()>) {
     tokio::select! {
         _ = closed.changed() => {}
@@ -205,7 +221,8 @@ impl Peer {
 
     /// Fails if another try may go better.
     async fn try_request(&mut self, request: &Request) -> Result<(), String> {
-        let status = match tokio::time::timeout(CALL_TIMEOUT, self.request(request.clone())).await {
+        let timeout = call_timeout(request.size_bytes());
+        let status = match tokio::time::timeout(timeout, self.request(request.clone())).await {
             Ok(Ok(())) => return Ok(()),
             Ok(Err(status)) => status,
             Err(_) => return Err("no answer".to_owned()),

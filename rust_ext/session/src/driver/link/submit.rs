@@ -3,7 +3,7 @@
 use std::{
     collections::{HashMap, HashSet},
     sync::Arc,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use bytes::Bytes;
@@ -17,7 +17,7 @@ use tokio::{
 };
 use tonic::Code;
 
-use super::{CALL_TIMEOUT, Peer, RETRY};
+use super::{CALL_TIMEOUT, Peer, RETRY, call_timeout};
 use crate::{
     Level,
     driver::task::{Report, Submission},
@@ -27,8 +27,6 @@ use crate::{
 const BATCH: usize = 256;
 /// Bytes in one call beyond which no further task is added to it.
 const BATCH_BYTES: usize = 4 << 20;
-/// A call may take this much longer for each KiB that it carries.
-const TIME_PER_KIB: Duration = Duration::from_millis(1);
 
 /// Why a call was not taken.
 enum Refused {
@@ -163,8 +161,7 @@ impl Peer {
             }
             size_bytes += submission.size_bytes();
         }
-        let kibibytes = u32::try_from(size_bytes >> 10).unwrap_or(u32::MAX);
-        let timeout = CALL_TIMEOUT + TIME_PER_KIB * kibibytes;
+        let timeout = call_timeout(size_bytes);
         let end = Instant::now() + timeout + self.inner.config.unreachable_timeout;
         loop {
             let problem = match tokio::time::timeout(timeout, self.client.submit_task(request.clone())).await {
