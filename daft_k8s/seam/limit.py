@@ -117,10 +117,12 @@ class LimitCounters:
     def bind(self, query_id: str, handles: Sequence[DriverLimitHandle]) -> None:
         """Keeps counters until `end_query`, because tasks of that query use them."""
         if handles:
-            ids = {handle.counter_id for handle in handles}
             with self._lock:
-                self._of_query.setdefault(query_id, set()).update(ids)
-                self._bound |= ids
+                # A task may be submitted a moment after its query was cancelled: what has ended stays so.
+                ids = {handle.counter_id for handle in handles if handle.counter_id in self._live}
+                if ids:
+                    self._of_query.setdefault(query_id, set()).update(ids)
+                    self._bound |= ids
 
     def end_query(self, query_id: str) -> None:
         """Forgets the counters of a query."""

@@ -6,6 +6,7 @@ import asyncio
 import importlib
 import logging
 import os
+import shutil
 import sys
 import tempfile
 import time
@@ -81,9 +82,14 @@ class WorkerCode:
             return reference.root, f"{len(entries)} files that are here already"
         os.makedirs(self._folder, mode=0o700, exist_ok=True)
         target = tempfile.mkdtemp(prefix=f"{reference.digest[:16]}-", dir=self._folder)
-        with tempfile.TemporaryFile(dir=self._folder) as archive:
-            await self._fetch(reference, archive)
-            await asyncio.to_thread(unpack_bundle, archive, entries, target)
+        try:
+            with tempfile.TemporaryFile(dir=self._folder) as archive:
+                await self._fetch(reference, archive)
+                await asyncio.to_thread(unpack_bundle, archive, entries, target)
+        except BaseException:
+            # The next task tries again, and a disk that was full would never have room for it.
+            await asyncio.to_thread(shutil.rmtree, target, ignore_errors=True)
+            raise
         return target, f"{len(entries)} files, {reference.archive_bytes >> 10} KiB fetched"
 
     async def _fetch(self, reference: CodeReference, archive: IO[bytes]) -> None:

@@ -209,6 +209,19 @@ def test_a_counter_outlives_its_teardown_until_its_query_ends() -> None:
     asyncio.run(scenario())
 
 
+def test_a_task_that_is_submitted_after_its_query_has_ended_keeps_no_counter() -> None:
+    async def scenario() -> None:
+        counters = LimitCounters()
+        handle = counters.create(5, 0)
+        counters.bind("query", [handle])
+        counters.end_query("query")
+        counters.bind("query", [handle])
+        assert counters.answer("worker-0", RESTART_TARGET, json.dumps({"query": "query", "input": "1"}).encode()) == b""
+        assert len(counters) == 0
+
+    asyncio.run(scenario())
+
+
 def test_nobody_waits_for_ever_for_a_counter_that_is_torn_down() -> None:
     async def scenario() -> None:
         counters = LimitCounters()

@@ -116,6 +116,21 @@ def test_a_failed_fetch_is_an_error_and_the_next_task_tries_again(tmp_path: Path
     assert importlib.import_module("shipped_five").X == 1
 
 
+def test_code_that_cannot_be_unpacked_leaves_nothing_on_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    driver = Driver(project(tmp_path / "p", "shipped_half"))
+
+    def unpack_half(archive: object, entries: object, folder: str) -> None:
+        Path(folder, "half").write_bytes(b"x")
+        raise CodeError("no space left on device")
+
+    monkeypatch.setattr("daft_k8s.worker.code.unpack_bundle", unpack_half)
+    with pytest.raises(CodeError, match="no space left"):
+        asyncio.run(WorkerCode(str(tmp_path / "code"), driver).ensure(elsewhere(driver.bundle)))
+    assert os.listdir(tmp_path / "code") == []
+
+
 def test_a_task_that_is_cancelled_does_not_take_the_code_from_the_others(tmp_path: Path) -> None:
     driver = Driver(project(tmp_path / "p", "shipped_six"))
     code = WorkerCode(str(tmp_path / "code"), driver)
