@@ -43,7 +43,7 @@ class ActorPools:
         configuration = session.configuration
         self._session = session
         self._loop = session.loop
-        self._most_bytes = configuration.max_message_bytes - _ROOM_FOR_THE_REST_BYTES
+        self._most_bytes = configuration.max_message_bytes
         self._most_workers = max(configuration.num_workers, configuration.max_workers or 0)
         self._placement = Placement(
             Capacity(
@@ -122,10 +122,11 @@ class ActorPools:
     def _refuse_what_is_too_large(self, request: PoolRequest) -> None:
         """A worker refuses such a message, and nobody would be told."""
         largest, limit = max(len(arguments) for arguments in request.arguments), self._most_bytes
-        if largest > limit:
+        if largest + _ROOM_FOR_THE_REST_BYTES > limit:
             raise ActorError(
-                f"{request.name} is too large to be sent to the workers: it has {largest >> 20} MiB with the data that "
-                f"it refers to, and max_message_bytes allows {limit >> 20}; load the data in __init__, or raise that"
+                f"{request.name} is too large to be sent to the workers: with the data that it refers to it has "
+                f"{largest >> 20} MiB, and max_message_bytes allows {limit >> 20} MiB; load the data in __init__, or "
+                "raise that"
             )
 
     def _cut_to_cluster(self, request: PoolRequest) -> PoolRequest:

@@ -392,7 +392,7 @@ def test_news_that_are_repeated_do_not_bring_an_actor_back_that_has_failed() -> 
 
 def test_an_object_that_no_worker_would_take_is_refused_before_anything_starts() -> None:
     async def scenario(session: FakeSession, pools: ActorPools) -> None:
-        with pytest.raises(ActorError, match=r"UDF f .* 9 MiB .*max_message_bytes"):
+        with pytest.raises(ActorError, match=r"UDF f .* 9 MiB, and max_message_bytes allows 8 MiB"):
             await pools.start(dataclasses.replace(request(1), arguments=(bytes(9 << 20),)))
         assert session.started == []
 
