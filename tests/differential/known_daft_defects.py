@@ -58,6 +58,10 @@ def _sends_no_columns(pipeline: Pipeline, difference: str, native: Engine) -> bo
     return "must either specify a row count or at least one column" in difference
 
 
+def _joins_partitions_of_no_flight_shuffle(pipeline: Pipeline, difference: str, native: Engine) -> bool:
+    return "expected flight partition ref" in difference
+
+
 _THREE_ROWS = Table((Column("id", "int", (0, 1, 2)), Column("key", "int", (1, 1, None))), pieces=(2, 1), in_files=True)
 _SCHEMA = {"id": "int", "key": "int"}
 
@@ -84,5 +88,11 @@ DEFECTS: dict[str, Defect] = {
             {"rows": "int", "ids": "int"},
             "flight_shuffle",
         ),
+    ),
+    "into_partitions under flight shuffle": Defect(
+        'With shuffle_algorithm="flight_shuffle", df.into_partitions() to fewer partitions than there are takes any '
+        "partition for one that a shuffle has written, and panics.",
+        _joins_partitions_of_no_flight_shuffle,
+        Pipeline((_THREE_ROWS,), (("into_partitions", 1),), Ending(), _SCHEMA, "flight_shuffle"),
     ),
 }
