@@ -71,6 +71,10 @@ def slowly(x: int) -> int:
     return x
 
 say(before=count_rows())
+end = time.monotonic() + 240
+while not os.path.exists("{go}"):
+    assert time.monotonic() < end
+    time.sleep(0.1)
 rows = daft.range(100, partitions=100).select(slowly(col("id"))).to_pydict()
 say(query=sum(rows["id"]), ended=time.time(), next=count_rows())
 say(launches=[worker["launch"] for worker in json.loads(session.status())["workers"]])
@@ -205,13 +209,15 @@ def outside_driver(empty_namespace: Namespace, tmp_path: Path) -> Iterator[Calla
 
 @pytest.mark.timeout(360)
 def test_the_api_server_is_away_for_a_minute(
-    namespace: Namespace, outside_driver: Callable[[str], OutsideDriver]
+    namespace: Namespace, outside_driver: Callable[[str], OutsideDriver], tmp_path: Path
 ) -> None:
     needs("INTEGRATION_API_STOP", "INTEGRATION_API_START")
-    outside = outside_driver(OUTSIDE)
-    driver = begin(namespace, rows=600)  # 100 s: at its end the API server is back for a while
+    go = tmp_path / "go"
+    outside = outside_driver(OUTSIDE.format(go=go))
     outside.wait_for_fact("before", 120)
+    driver = begin(namespace, rows=600)  # 100 s: at its end the API server is back for a while
     session = driver.facts()["session"]
+    go.touch()
     stopped_at = time.time()
     command("INTEGRATION_API_STOP")
     try:
