@@ -166,6 +166,9 @@ class K8sWorkerManager:
     def set_worker_range(self, min_count: int, start_count: int, max_count: int) -> None:
         """Asks for `start_count` workers at once, and then for as many as there is work for, between the bounds."""
 
+    def need_workers(self, count: int) -> None:
+        """So many workers are needed whatever the tasks; an elastic pool grows to that, and stays there."""
+
     def keep_all_workers(self, query_id: str) -> None:
         """No worker of an elastic pool is let go until `end_query`: it keeps what no PartitionRef tells of."""
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -158,6 +159,16 @@ class Placement:
         while count < wanted and alone.place(str(count), demand) is not None:
             count += 1
         return count
+
+    def workers_needed(self, waiting: Iterable[tuple[Demand, int]]) -> int:
+        """How many workers it takes for those who wait as well; 0 if nobody does. There is no room for them by now.
+
+        Args:
+            waiting: How many actors with which demand.
+        """
+        each = [(count, self.most_per_worker(demand, count)) for demand, count in waiting if count]
+        more = sum(math.ceil(count / most) for count, most in each if most)
+        return len(self._rooms) + more if more else 0
 
     def _empty(self) -> _Room:
         return _Room(self.capacity.cpus, self.capacity.memory_bytes, self.capacity.devices())

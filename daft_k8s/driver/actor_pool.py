@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import enum
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from daft_k8s.actor_messages import ActorSpec
+from daft_k8s.errors import ActorError
 
 if TYPE_CHECKING:
     from daft_k8s.code.reference import CodeReference
@@ -59,6 +61,17 @@ class Actor:
     address: str = ""
     reason: str = ""
     error: bytes = b""
+
+    def route(self) -> bytes:
+        """Where it is, as workers are told."""
+        worker_id = "" if self.place is None else self.place.worker_id
+        route = {
+            "actor_id": self.actor_id,
+            "generation": self.generation,
+            "worker_id": worker_id,
+            "address": self.address,
+        }
+        return json.dumps(route).encode()
 
 
 class ActorPool:
@@ -129,3 +142,17 @@ class ActorPool:
             for actor in self.actors
             if actor.state is not ActorState.READY
         )
+
+    def error_of(self, actor: Actor) -> BaseException:
+        """What a constructor raised, or why there is no actor."""
+        where = f"{self.label(actor)} on {actor.place.worker_id}" if actor.place is not None else self.label(actor)
+        if not actor.error:
+            return ActorError(f"{where} could not be started: {actor.reason}")
+        from daft_k8s.task_payload import decode_error
+
+        error = decode_error(actor.error, actor.reason)
+        if not isinstance(error, Exception):
+            return ActorError(f"{where} could not be started: {actor.reason}")
+        if hasattr(error, "add_note"):
+            error.add_note(f"raised in {where}\n{actor.reason}")
+        return error

@@ -56,6 +56,7 @@ class ActorPools:
         self._of_query: dict[str, set[str]] = {}
         self._candidates: dict[str, set[str]] = {}
         self._queries: set[str] = set()
+        self._needed = 0
         session.add_call_handler(CALL_PREFIX, self.answer)
         session.add_worker_listener(self)
 
@@ -78,8 +79,7 @@ class ActorPools:
             else:
                 actor.state = ActorState.FAILED
             pool.changed()
-        if lost:
-            self._place_waiting()
+        self._place_waiting()
 
     # ------------------------------------------------------------------------------- starting
 
@@ -117,6 +117,7 @@ class ActorPools:
             self._take_down(actor)
         pool.actors = pool.in_state(ActorState.READY)
         pool.starting = False
+        self._tell_need()
         return pool
 
     def _refuse_what_is_too_large(self, request: PoolRequest) -> None:
@@ -164,7 +165,7 @@ class ActorPools:
                 raise ActorError(f"the query of {pool.request.name} has ended")
             failed = pool.in_state(ActorState.FAILED)
             if failed:
-                raise _error_of(pool, failed[0])
+                raise pool.error_of(failed[0])
             left = deadline - time.monotonic()
             if left <= 0:
                 break
@@ -181,6 +182,21 @@ class ActorPools:
             for actor in pool.in_state(ActorState.WAITING):
                 if not pool.retired:
                     self._place(pool, actor)
+        self._tell_need()
+
+    def _tell_need(self) -> None:
+        """Has an elastic pool of workers grow for those who wait: tasks that would make it do so come after them."""
+        if self._session.configuration.max_workers is None or self._session.closed:
+            return
+        waiting = [
+            (pool.request.demand, len(pool.in_state(ActorState.WAITING)))
+            for pool in self._pools.values()
+            if not pool.retired
+        ]
+        needed = min(self._most_workers, self._placement.workers_needed(waiting))
+        if needed != self._needed:
+            self._needed = needed
+            self._session.manager.need_workers(needed)
 
     def _place(self, pool: ActorPool, actor: Actor) -> None:
         demand = pool.request.demand
@@ -247,7 +263,8 @@ class ActorPools:
             untried = [actor for actor in ready if (actor.actor_id, actor.generation) not in failed]
             choice = untried or (ready if time.monotonic() >= unreached_until else [])
             if choice:
-                return _route_to(wanted if wanted in choice else random.choice(choice))
+                actor = wanted if wanted is not None and wanted in choice else random.choice(choice)
+                return actor.route()
             if not pool.in_state(ActorState.WAITING, ActorState.STARTING, ActorState.READY):
                 raise ActorError(f"no actor of {pool.request.name} is left: {pool.reasons()}")
             now = time.monotonic()
@@ -355,29 +372,3 @@ class ActorPools:
             if pool is not None and actor is not None:
                 found.append((pool, actor))
         return found
-
-
-def _route_to(actor: Actor) -> bytes:
-    worker_id = "" if actor.place is None else actor.place.worker_id
-    route = {
-        "actor_id": actor.actor_id,
-        "generation": actor.generation,
-        "worker_id": worker_id,
-        "address": actor.address,
-    }
-    return json.dumps(route).encode()
-
-
-def _error_of(pool: ActorPool, actor: Actor) -> BaseException:
-    """What a constructor raised, or why there is no actor."""
-    where = f"{pool.label(actor)} on {actor.place.worker_id}" if actor.place is not None else pool.label(actor)
-    if not actor.error:
-        return ActorError(f"{where} could not be started: {actor.reason}")
-    from daft_k8s.task_payload import decode_error
-
-    error = decode_error(actor.error, actor.reason)
-    if not isinstance(error, Exception):
-        return ActorError(f"{where} could not be started: {actor.reason}")
-    if hasattr(error, "add_note"):
-        error.add_note(f"raised in {where}\n{actor.reason}")
-    return error

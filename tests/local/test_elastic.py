@@ -20,6 +20,16 @@ def hold(values):
 
 """
 
+# One worker has CPUs for one of them.
+MODEL = """
+@daft.cls(max_concurrency=4)
+class Model:
+    @daft.method.batch(return_dtype=daft.DataType.int64())
+    def __call__(self, values):
+        return values
+
+"""
+
 
 def wait_for_count(driver: RemoteDriver, count: int) -> None:
     poll(lambda: len(driver.workers()) == count, PATIENCE_SECONDS, f"there are {len(driver.workers())}, not {count}")
@@ -58,3 +68,11 @@ def test_a_pool_without_a_lower_bound_vanishes_and_comes_back_for_a_query(tmp_pa
         for _ in range(2):
             assert driver.run("answer = df.where(col('key') == 1).count_rows()") == 1429
             wait_for_count(driver, 0)
+
+
+def test_a_pool_grows_for_actors_that_wait_for_a_worker_with_room(tmp_path: Path) -> None:
+    with RemoteDriver(tmp_path, before=LOGS, **{**ELASTIC, "min_workers": 0, "idle_timeout_seconds": 30.0}) as driver:
+        sum_of = "answer = sum(df.with_column('held', Model()(col('id'))).to_pydict()['held'])"
+        assert driver.run(MODEL + sum_of) == sum(range(10_000))
+        assert len(driver.workers()) == 4
+        assert "goes on with" not in driver.log(), driver.log()

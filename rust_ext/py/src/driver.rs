@@ -98,6 +98,10 @@ impl K8sWorkerManager {
         py.detach(|| self.driver.set_worker_range(min_count, start_count, max_count));
     }
 
+    fn need_workers(&self, py: Python<'_>, count: u32) {
+        py.detach(|| self.driver.need_workers(count));
+    }
+
     fn keep_all_workers(&self, py: Python<'_>, query_id: &str) {
         py.detach(|| self.driver.keep_all_for(query_id));
     }

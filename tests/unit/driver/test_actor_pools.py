@@ -35,6 +35,7 @@ class FakeSession:
         self.ready: set[str] = set()
         self.started: list[tuple[str, str, ActorSpec]] = []
         self.stopped: list[str] = []
+        self.needed: list[int] = []
 
     def ensure_open(self) -> None:
         if self.closed:
@@ -54,6 +55,9 @@ class FakeSession:
 
     def stop_actor(self, worker_id: str, actor_id: str) -> None:
         self.stopped.append(actor_id)
+
+    def need_workers(self, count: int) -> None:
+        self.needed.append(count)
 
     def add_worker(self, worker_id: str) -> None:
         self.ready.add(worker_id)
@@ -135,6 +139,49 @@ def test_a_pool_waits_for_its_first_worker() -> None:
         session.add_worker("worker-0")
         session.all_ready()
         assert (await starting).actors[0].address == "worker-0:7777"
+
+    play(scenario, workers=0)
+
+
+def test_actors_that_wait_for_room_make_an_elastic_pool_grow_and_no_longer_when_they_have_it() -> None:
+    async def scenario(session: FakeSession, pools: ActorPools) -> None:
+        starting = asyncio.ensure_future(pools.start(request(6)))
+        await settle()
+        assert session.needed == [3]
+        session.add_worker("worker-0")
+        session.add_worker("worker-1")
+        session.lose_worker("worker-1")
+        session.add_worker("worker-1")
+        assert session.needed == [3]
+        session.add_worker("worker-2")
+        assert session.needed == [3, 0]
+        for start in session.started:
+            session.tell("ready", start)
+        assert len((await starting).actors) == 6
+
+    play(scenario, workers=0, num_workers=1, min_workers=0, max_workers=5)
+
+
+def test_a_pool_that_gives_up_waiting_needs_no_more_workers() -> None:
+    async def scenario(session: FakeSession, pools: ActorPools) -> None:
+        starting = asyncio.ensure_future(pools.start(request(3, seconds=0.05)))
+        await settle()
+        assert session.needed == [2]
+        session.all_ready()
+        assert len((await starting).actors) == 2
+        assert session.needed == [2, 0]
+
+    play(scenario, workers=1, num_workers=1, min_workers=0, max_workers=5)
+
+
+def test_a_pool_of_workers_of_a_fixed_size_is_asked_for_no_more() -> None:
+    async def scenario(session: FakeSession, pools: ActorPools) -> None:
+        starting = asyncio.ensure_future(pools.start(request(1)))
+        await settle()
+        session.add_worker("worker-0")
+        session.all_ready()
+        await starting
+        assert session.needed == []
 
     play(scenario, workers=0)
 

@@ -21,6 +21,8 @@ pub enum Event {
     /// The driver: a query begins and needs a worker, though its first task is not there yet. A broken elastic pool
     /// tries again what may go better.
     Wake,
+    /// The driver: so many workers are needed for what are no tasks, such as actors that wait for a worker with room.
+    Need(u32),
     /// The driver: nobody may be let go for now, or that is over. For what a worker holds and no count tells of.
     KeepAll(bool),
     /// The driver: something more at this process must not be lost: partitions that are referred to, an actor.

@@ -121,6 +121,8 @@ pub struct Pool {
     /// Workers that are idle, longest first.
     idle: BTreeSet<(Duration, WorkerId)>,
     growth: Growth,
+    /// How many workers are needed, whatever the tasks.
+    needed: u32,
     idleness_due: Option<Duration>,
     keep_all: bool,
     timers: BTreeSet<(Duration, Timer)>,
@@ -149,6 +151,7 @@ impl Pool {
             open: BTreeSet::new(),
             idle: BTreeSet::new(),
             growth: Growth::default(),
+            needed: 0,
             idleness_due: None,
             keep_all: false,
             timers: BTreeSet::new(),
@@ -188,6 +191,7 @@ impl Pool {
             Event::SetDesired(count) => self.set_range(count, count, count),
             Event::SetRange { min, start, max } => self.set_range(min, start, max),
             Event::Wake => self.wake(),
+            Event::Need(workers) => self.needed = workers,
             Event::KeepAll(keep) => self.keep_all = keep,
             Event::Hold { worker, launch, count } => self.hold(worker, launch, count),
             Event::Release { worker, launch, count } => self.release(worker, launch, count),

@@ -1,7 +1,7 @@
 //! How many workers have a process: an elastic pool grows with its work and lets idle workers go.
 //!
 //! **Out.** When the tasks that are not over are more than the slots that are up or coming up, and a quarter
-//! more, the pool grows to as many workers as there is work for: at once if there is none, else once that has
+//! more, or when actors wait for a worker with room, the pool grows to as many workers as there is work for: at once if there is none, else once that has
 //! lasted for a round; a few each round, and only so many starts under way. A start that fails is no capacity, so
 //! it keeps no other worker from being started; but while starts fail, rounds shrink to one worker and lie further
 //! and further apart, and if no worker is ready either, only those that are under way go on trying.
@@ -131,10 +131,15 @@ impl Pool {
         self.min < self.max
     }
 
+    /// How many workers there have to be without any task.
+    fn fewest(&self) -> usize {
+        self.needed.min(self.max).max(self.min) as usize
+    }
+
     fn is_short(&self) -> bool {
         let slots = self.alive.saturating_mul(self.config.slots_per_worker.max(1) as usize);
         let enough = slots.saturating_mul(self.config.growth_threshold_percent as usize);
-        self.alive < self.min as usize || self.tasks.len().saturating_mul(100) > enough
+        self.alive < self.fewest() || self.tasks.len().saturating_mul(100) > enough
     }
 
     /// Grows or shrinks as far as that is due, and sets the timers for what is not due yet.
@@ -183,7 +188,7 @@ impl Pool {
         self.growth.begin_round();
         self.try_again(self.now);
         let slots = self.config.slots_per_worker.max(1) as usize;
-        let needed = self.tasks.len().div_ceil(slots).clamp(self.min as usize, self.max as usize);
+        let needed = self.tasks.len().div_ceil(slots).clamp(self.fewest(), self.max as usize);
         let pending = self.workers.iter().filter(|worker| worker.wanted && worker.state.is_pending()).count();
         let room = (self.config.max_pending_starts as usize).saturating_sub(pending);
         let mut count = needed.saturating_sub(self.alive).min(self.config.growth_step as usize).min(room);
@@ -231,7 +236,7 @@ impl Pool {
     fn let_idle_ones_go(&mut self) {
         let timeout = self.config.idle_timeout;
         let mut due = None;
-        while self.is_elastic() && !self.keep_all && self.alive > self.min as usize {
+        while self.is_elastic() && !self.keep_all && self.alive > self.fewest() {
             let Some((since, _)) = self.idle.first() else {
                 break;
             };

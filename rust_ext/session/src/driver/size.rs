@@ -30,6 +30,11 @@ impl Driver {
         }
     }
 
+    /// So many workers are needed whatever the tasks, for actors that wait for room; an elastic pool grows to that.
+    pub fn need_workers(&self, count: u32) {
+        self.inner.feed(Event::Need(count));
+    }
+
     /// How many workers there may be; tasks may be submitted for any of them.
     pub fn max_workers(&self) -> u32 {
         self.inner.state.lock().pool.max_workers()

@@ -411,6 +411,7 @@ impl Observer {
             25 => self.tell(Event::InputsLost { task, reason: "dropped".to_owned() }),
             26 if b > 250 => self.tell(Event::Shutdown),
             26 if b > 200 => self.tell(Event::Wake),
+            26 if b > 150 => self.tell(Event::Need(u32::from(b % 7))),
             27 => self.let_go_of_one(b),
             _ => {
                 self.now = self.pool.next_deadline().unwrap_or(self.now).max(self.now);
@@ -422,6 +423,7 @@ impl Observer {
     /// From now on all goes well, until nothing is left.
     fn work_off(&mut self) {
         self.tell(Event::SetDesired(0));
+        self.tell(Event::Need(0));
         self.tell(if self.elastic { Event::SetRange { min: 1, start: 1, max: 4 } } else { Event::SetDesired(2) });
         for _ in 0..100_000 {
             if self.tasks.values().all(|known| known.ends == 1) {

@@ -61,6 +61,34 @@ fn a_pool_of_a_fixed_size_neither_grows_nor_shrinks() {
 }
 
 #[test]
+fn actors_that_wait_for_a_worker_make_a_pool_grow_though_there_is_no_task() {
+    let mut stage = elastic(0, 0, 5);
+    assert_eq!(launched(&stage.tell(Event::Need(2))), [0, 1], "at once, as there is none");
+    stage.come_up(w(0));
+    stage.come_up(w(1));
+    assert_eq!(stage.tell(Event::Need(3)), []);
+    assert_eq!(launched(&stage.tick()), [2]);
+    stage.come_up(w(2));
+    stage.tell(Event::Need(9));
+    assert_eq!(launched(&stage.tick()), [3, 4], "never more than there may be");
+    stage.come_up(w(3));
+    stage.come_up(w(4));
+    stage.tell(Event::Need(0));
+    while stage.pool.next_deadline().is_some() {
+        stage.tick();
+    }
+    assert_eq!(stage.pool.ready_count(), 0, "what nobody needs any more goes");
+}
+
+#[test]
+fn what_is_needed_for_actors_is_not_let_go_for_being_idle() {
+    let mut stage = elastic(0, 2, 5);
+    stage.tell(Event::Need(1));
+    assert_eq!(stage.tick(), [stop(1, 1, IDLE), disconnect(1, 1), let_go(1, 1, "worker-1/1", IDLE)]);
+    assert_eq!(stage.pool.next_deadline(), None);
+}
+
+#[test]
 fn a_burst_that_is_over_within_a_round_starts_nobody() {
     let mut stage = elastic(1, 1, 5);
     for task in 0..2 {
