@@ -57,7 +57,9 @@ impl Default for AcceptOptions {
             tls: None,
             preface_timeout: Duration::from_secs(5),
             keepalive_interval: Duration::from_secs(10),
-            keepalive_timeout: Duration::from_secs(10),
+            // A ping waits behind what was sent before, and through a tunnel to a slow line that takes long. It only
+            // finds out who has vanished, which is no hurry; whether a worker is still there clients find out.
+            keepalive_timeout: Duration::from_secs(60),
             max_connections: None,
             max_concurrent_streams: 256,
             window_bytes: 1 << 30,

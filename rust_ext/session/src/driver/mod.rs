@@ -413,7 +413,11 @@ impl Inner {
     }
 
     fn note_loss(&self, worker: WorkerId, launch: LaunchId, reason: &str) {
-        self.state.lock().losses.entry((worker, launch)).or_insert_with(|| reason.into());
+        let mut state = self.state.lock();
+        // One that was never ready held nothing, and there is no end of those: a full quota, an image that is not there.
+        if state.ready.get(&worker) == Some(&launch) {
+            state.losses.entry((worker, launch)).or_insert_with(|| reason.into());
+        }
     }
 
     fn perform(self: &Arc<Self>, state: &mut State, action: Action, report: &mut Option<Report>) {
@@ -481,6 +485,7 @@ impl Inner {
                     self.host.log(Level::Warning, format!("{worker} was lost: {reason}"));
                 }
                 self.host.worker_lost(worker, &reason);
+                state.actors.retain(|(at, _), of| (*at, *of) != (worker, launch));
                 state.losses.entry((worker, launch)).or_insert(reason);
                 self.renew_link(state, worker, launch);
                 if state.ready.get(&worker) == Some(&launch) {
