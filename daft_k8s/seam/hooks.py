@@ -101,7 +101,7 @@ def start_ray_workers(existing_worker_ids: list[str], worker_startup_timeout: in
 
 
 def try_autoscale(bundles: list[dict[str, int]]) -> None:
-    """Daft's wish for more workers. The number of workers is fixed: nothing to do."""
+    """Daft's wish for more workers. The pool grows by its own count of tasks: nothing to do."""
 
 
 def clear_autoscaling_requests() -> None:
