@@ -65,8 +65,8 @@ def test_a_malformed_file_is_refused_by_its_name(newcomer: RemoteDriver, tmp_pat
     assert_refused(newcomer, {"config_file": str(file)}, "ConfigurationError", r"mine\.toml.*malformed TOML")
 
 
-def test_pods_are_said_to_come(newcomer: RemoteDriver) -> None:
-    assert_refused(newcomer, {"allocation": "pod"}, "UnsupportedError", r'"pod" is not supported.*"local" works now')
+def test_a_driver_outside_the_cluster_is_told_to_name_an_image(newcomer: RemoteDriver) -> None:
+    assert_refused(newcomer, {"allocation": "pod"}, "ConfigurationError", r"image is not set.*outside the cluster")
 
 
 def test_a_driver_that_was_refused_can_still_make_a_session(newcomer: RemoteDriver, tmp_path: Path) -> None:
