@@ -38,6 +38,7 @@ say(held=sum(kept.to_pydict()["x"]), holders=session.manager.ready_count())
 del kept
 released = time.monotonic()
 wait_for_nobody()
+counts.append([session.manager.ready_count(), time.monotonic() - begin])  # the other thread may look too late
 say(gone_seconds=time.monotonic() - released, counts=counts)
 stop.set()
 say(again=count_rows())

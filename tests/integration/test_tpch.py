@@ -27,7 +27,7 @@ from benchmarks.tpch.dataframe_queries import QUERIES, Tables
 data = {data!r}
 volume = {{"name": "data", "hostPath": {{"path": data, "type": "Directory"}}}}
 mount = {{"name": "data", "mountPath": data, "readOnly": True}}
-session = use(num_workers=3, worker_cpu=1, worker_memory="2Gi", pod_template={{"spec": {{
+session = use(num_workers=3, worker_cpu={cpu}, worker_memory="2Gi", pod_template={{"spec": {{
     "volumes": [volume], "containers": [{{"name": "worker", "volumeMounts": [mount]}}]}}}})
 session.wait_for_worker()
 for number, file, keys, limit in {questions!r}:
@@ -62,7 +62,8 @@ def script(namespace: Namespace, numbers: range, scale_factor: float) -> tuple[s
         questions.append((number, str(file), ordering.keys, ordering.limit))
     if not sees(namespace, data):
         pytest.skip("the cluster's nodes do not see this machine's files")
-    source = SCRIPT.format(root=str(ROOT), data=str(data), questions=questions, scale_factor=scale_factor)
+    cpu = 1 if scale_factor >= 1 else 0.5  # little data: other tests run beside it
+    source = SCRIPT.format(root=str(ROOT), data=str(data), questions=questions, scale_factor=scale_factor, cpu=cpu)
     return source, data
 
 
