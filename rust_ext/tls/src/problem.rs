@@ -94,7 +94,10 @@ impl TlsProblem {
             }
             rustls::Error::InvalidCertificate(problem) => Self::Stranger(problem.to_string()),
             rustls::Error::NoCertificatesPresented => Self::NoCertificate,
-            rustls::Error::InvalidMessage(_) => Self::NotTls,
+            // The second and third are the answers of what repeats our own words: an echo speaks no TLS either.
+            rustls::Error::InvalidMessage(_)
+            | rustls::Error::InappropriateMessage { .. }
+            | rustls::Error::InappropriateHandshakeMessage { .. } => Self::NotTls,
             rustls::Error::AlertReceived(alert) if is_about_certificate(*alert) => {
                 Self::RefusedUs(format!("{alert:?}"))
             }
