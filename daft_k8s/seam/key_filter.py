@@ -10,9 +10,11 @@ The functions that travel in plans are made of Daft's own parts; only Ray is tak
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import logging
 from typing import TYPE_CHECKING, Any
 
+from daft_k8s.errors import ConfigurationError
 from daft_k8s.seam.actors import ActorHandle, DriverActorHandle, actor_pools
 
 if TYPE_CHECKING:
@@ -33,7 +35,12 @@ async def create_key_filter(config: KeyFilteringConfig) -> list[Any]:
     Returns:
         The expression that brings keys to the actors, the one that is true for rows to be kept, the actors' handles,
         and None where Ray has a placement group.
+
+    Raises:
+        ConfigurationError: NumPy, with which Daft compares keys, is not installed.
     """
+    if importlib.util.find_spec("numpy") is None:
+        raise ConfigurationError("skip_existing and checkpoint= need NumPy, here and on workers: pip install numpy")
     from daft import col
     from daft.execution.key_filtering_join.actors import PLACEMENT_GROUP_READY_TIMEOUT_SECONDS, KeySpec
     from daft.functions.struct import to_struct

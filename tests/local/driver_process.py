@@ -30,10 +30,14 @@ def run_file(path: Path, *arguments: str, **variables: str) -> subprocess.Comple
     )
 
 
+# A shell that starts tests in the background has them ignore Ctrl-C, which processes inherit.
+_HEARS_CTRL_C = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+
+
 def start(script: str, *, stdin: int | None = None, **variables: str) -> subprocess.Popen[str]:
     """Starts a script whose output is read line by line."""
     return subprocess.Popen(
-        [sys.executable, "-W", "ignore", "-c", textwrap.dedent(script)],
+        [sys.executable, "-W", "ignore", "-c", _HEARS_CTRL_C + textwrap.dedent(script)],
         stdin=stdin,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

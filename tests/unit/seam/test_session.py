@@ -47,7 +47,7 @@ class Pool:
         return self.ready
 
     def status(self) -> str:
-        return '{"workers": "still starting"}'
+        return '{"workers": [{"worker_id": "worker-0", "phase": "Starting"}]}'
 
     def shutdown(self, timeout_seconds: float) -> None:
         self.events.append("pool closed")
@@ -132,7 +132,7 @@ def test_workers_that_cannot_start_are_an_error_with_their_reasons(pool: Pool) -
 
 def test_workers_that_are_slow_to_start_are_an_error_with_the_pools_state(pool: Pool) -> None:
     pool.ready = 0
-    words = r"after 7 s.*still starting.*start_timeout_seconds"
+    words = r"(?s)after 7 s.*start_timeout_seconds.*worker-0: starting"
     with session_with(pool, start_timeout_seconds=7).start() as session, pytest.raises(WorkerStartError, match=words):
         session.wait_for_worker()
 
