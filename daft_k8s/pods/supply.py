@@ -80,7 +80,7 @@ class BarePods:
         """By worker: where its last Pod was, if that may be the node's fault."""
 
     def begin(self, key: Key, now: float) -> list[Change]:
-        self._launches.began(key, names.pod_name(self._session_id, *key), now)
+        self._launches.began(key, self.pod_name(key), now)
         return []
 
     async def provide(self, key: Key, api: Api, home: Home) -> list[Change]:
@@ -102,7 +102,7 @@ class BarePods:
         return self.saw(created, time.monotonic())
 
     async def withdraw(self, key: Key) -> None:
-        await self._objects.delete_pod(names.pod_name(self._session_id, *key), 0)
+        await self._objects.delete_pod(self.pod_name(key), 0)
 
     async def stop(self, key: Key, pod: str) -> None:
         # Most of all because it does not answer. A dead node counts as a good one for a while, and an empty one.
@@ -111,7 +111,7 @@ class BarePods:
         await self._objects.delete_pod(pod, self._grace_seconds)
 
     async def remove(self, key: Key) -> None:
-        await self._objects.delete_pod(names.pod_name(self._session_id, *key), END_GRACE_SECONDS)
+        await self._objects.delete_pod(self.pod_name(key), END_GRACE_SECONDS)
 
     def saw(self, pod: Mapping[str, Any], now: float) -> list[Change]:
         return self._store.saw(pod, now)

@@ -22,16 +22,6 @@ POD = "daft-s1-worker-0-1"
 
 
 @pytest.fixture
-def cluster() -> FakeCluster:
-    return FakeCluster()
-
-
-@pytest.fixture
-def pool() -> Pool:
-    return Pool()
-
-
-@pytest.fixture
 def launcher(cluster: FakeCluster, pool: Pool) -> Iterator[PodLauncher]:
     launcher = make_launcher(cluster, pool)
     yield launcher
@@ -211,7 +201,8 @@ def test_shutting_down_deletes_pods_and_secret(launcher: PodLauncher, cluster: F
     launcher.shutdown(5)
 
 
-def test_shutting_down_while_pods_are_created_leaves_none(launcher: PodLauncher, cluster: FakeCluster) -> None:
+def launch_held(launcher: PodLauncher, cluster: FakeCluster) -> threading.Event:
+    """One launch, whose Pod's creation has begun and goes on when the event is set."""
     arrived, may_go_on = threading.Event(), threading.Event()
 
     def hold() -> None:
@@ -221,6 +212,11 @@ def test_shutting_down_while_pods_are_created_leaves_none(launcher: PodLauncher,
     cluster.before_create = hold
     launcher.launch("worker-0", 1)
     assert arrived.wait(20)
+    return may_go_on
+
+
+def test_shutting_down_while_pods_are_created_leaves_none(launcher: PodLauncher, cluster: FakeCluster) -> None:
+    may_go_on = launch_held(launcher, cluster)
     ending = threading.Thread(target=launcher.shutdown, args=(10,))
     ending.start()
     may_go_on.set()
@@ -230,15 +226,7 @@ def test_shutting_down_while_pods_are_created_leaves_none(launcher: PodLauncher,
 
 
 def test_a_stop_that_overtakes_the_creation_leaves_no_pod(launcher: PodLauncher, cluster: FakeCluster) -> None:
-    arrived, may_go_on = threading.Event(), threading.Event()
-
-    def hold() -> None:
-        arrived.set()
-        may_go_on.wait(20)
-
-    cluster.before_create = hold
-    launcher.launch("worker-0", 1)
-    assert arrived.wait(20)
+    may_go_on = launch_held(launcher, cluster)
     launcher.stop("worker-0", 1, "too late")
     cluster.wait_until(lambda: "delete pods" in cluster.calls)
     may_go_on.set()

@@ -28,16 +28,6 @@ def make(**options: Any) -> dict[str, Any]:
 
 
 @pytest.fixture
-def cluster() -> FakeCluster:
-    return FakeCluster()
-
-
-@pytest.fixture
-def pool() -> Pool:
-    return Pool()
-
-
-@pytest.fixture
 def launcher(cluster: FakeCluster, pool: Pool) -> Iterator[PodLauncher]:
     launcher = make_launcher(cluster, pool, allocation="statefulset")
     yield launcher

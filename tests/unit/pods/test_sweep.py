@@ -57,11 +57,6 @@ def sessions(cluster: FakeCluster) -> set[str]:
     return pods | {name.removeprefix("daft-") for name in (*cluster.secrets, *cluster.leases)}
 
 
-@pytest.fixture
-def cluster() -> FakeCluster:
-    return FakeCluster()
-
-
 def test_a_session_whose_lease_has_long_run_out_goes_with_all_it_made(cluster: FakeCluster) -> None:
     add_session(cluster, "dead", age_seconds=151)
     add_session(cluster, "alive", age_seconds=149)
