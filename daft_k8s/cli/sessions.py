@@ -10,6 +10,7 @@ from typing import Any
 from daft_k8s.errors import ClusterError
 from daft_k8s.pods import names
 from daft_k8s.pods.console import Console
+from daft_k8s.pods.lease import read_time
 from daft_k8s.pods.state import Stage, read_state
 
 _OWNER_LABEL = "daft.io/owner"
@@ -78,9 +79,10 @@ def sessions_of(pods: list[dict[str, Any]], used: Mapping[str, str], now: dateti
 
 def age_of(timestamp: str | None, now: datetime.datetime) -> str:
     """How long ago, in the largest fitting unit."""
-    if not timestamp:
+    began = read_time(timestamp)
+    if began is None:
         return ""
-    seconds = int((now - datetime.datetime.fromisoformat(timestamp.replace("Z", "+00:00"))).total_seconds())
+    seconds = int((now - began).total_seconds())
     for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
         if seconds >= 2 * size:
             return f"{seconds // size}{unit}"

@@ -315,8 +315,7 @@ class ActorPools:
 
     def close(self) -> None:
         """Forgets all pools; their workers end, and the actors with them."""
-        for pool in list(self._pools.values()):
-            self._pools.pop(pool.pool_id, None)
+        self._pools.clear()
 
     def __len__(self) -> int:
         return len(self._pools)

@@ -25,6 +25,8 @@ from daft_k8s.pods.pod_stream import PodStream, open_stream
 from daft_k8s.pods.problems import ApiError, api_error
 
 if TYPE_CHECKING:
+    from typing_extensions import Self
+
     from daft_k8s.pods.portforward import Stream
 
 _CALL_SECONDS = 10.0
@@ -104,7 +106,7 @@ class KubernetesApi:
         self._link = Link(cluster)
 
     @classmethod
-    def in_cluster(cls, account: Path = SERVICE_ACCOUNT_DIR) -> KubernetesApi:
+    def in_cluster(cls, account: Path = SERVICE_ACCOUNT_DIR) -> Self:
         """The cluster that this process runs in; its token is read again, each minute, as it is rotated.
 
         Args:
@@ -116,7 +118,7 @@ class KubernetesApi:
         return cls(of_this_pod(account))
 
     @classmethod
-    async def from_kubeconfig(cls, context: str | None) -> KubernetesApi:
+    async def from_kubeconfig(cls, context: str | None) -> Self:
         """The cluster of a kubeconfig.
 
         Args:
