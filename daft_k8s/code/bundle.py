@@ -37,8 +37,8 @@ class CodeBundle:
     size_bytes: int
     """Of the files themselves."""
 
-    def reference(self, *, is_working_dir: bool) -> CodeReference:
-        return CodeReference(self.digest, self.root, len(self.archive), is_working_dir)
+    def reference(self, *, is_working_dir: bool, in_place: bool = True) -> CodeReference:
+        return CodeReference(self.digest, self.root, len(self.archive), is_working_dir, in_place)
 
     def chunk(self, offset: int) -> bytes:
         """A piece of the archive."""

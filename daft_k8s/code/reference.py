@@ -17,11 +17,14 @@ class CodeReference(NamedTuple):
     digest: str
     """SHA-256 of the manifest, in hex; "": nothing travels, the code is in the worker's image at `root`."""
     root: str
-    """The folder on the driver's side. A worker with the same content there uses it as it is."""
+    """The folder on the driver's side."""
     archive_bytes: int
     """Size of the bundle that a worker without it fetches."""
     is_working_dir: bool
     """The worker also makes it its current folder, so that relative paths mean what they mean on the driver."""
+    in_place: bool = True
+    """A worker that has the same content at `root` uses it there. Not where that is the driver's own disk: what is
+    changed there while the session lasts would reach some tasks and not others."""
 
 
 def manifest_target(digest: str) -> str:

@@ -99,7 +99,8 @@ def _ship_folder(folder: str, configuration: Configuration, *, shown: str) -> Co
     files = select_files(folder, modules_only=False, size_limit_bytes=limit)
     bundle = make_bundle(shown, files, size_limit_bytes=limit, deflate=_is_far(configuration))
     logger.info("ships %d files (%d KiB) of %s to workers that lack them", len(files), bundle.size_bytes >> 10, shown)
-    return CodeShipment(bundle, bundle.reference(is_working_dir=True))
+    in_place = configuration.allocation != "local"  # a Pod's disk is not the driver's
+    return CodeShipment(bundle, bundle.reference(is_working_dir=True, in_place=in_place))
 
 
 def _is_far(configuration: Configuration) -> bool:

@@ -78,7 +78,7 @@ class WorkerCode:
         except DriverCallError as error:
             raise CodeError(f"the driver's code did not arrive: {error}") from error
         entries = await asyncio.to_thread(read_manifest, manifest, reference.digest)
-        if await asyncio.to_thread(is_present, reference.root, entries):
+        if reference.in_place and await asyncio.to_thread(is_present, reference.root, entries):
             return reference.root, f"{len(entries)} files that are here already"
         os.makedirs(self._folder, mode=0o700, exist_ok=True)
         target = tempfile.mkdtemp(prefix=f"{reference.digest[:16]}-", dir=self._folder)

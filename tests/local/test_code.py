@@ -47,6 +47,42 @@ def test_a_udf_imports_a_module_and_reads_a_file_that_only_the_driver_has(tmp_pa
     assert all(str(code) in line and "3 files" in line and "fetched" in line for line in fetches)
 
 
+def test_what_changes_in_the_working_dir_does_not_reach_an_open_session(tmp_path: Path) -> None:
+    folder = tmp_path / "project"
+    folder.mkdir()
+    (folder / "table.txt").write_text("41")
+    (folder / "late.py").write_text("ADD = 1\n")
+    (folder / ".gitignore").write_text("private.txt\n")
+    (folder / "private.txt").write_text("not shipped")
+    ended = run(
+        f"""
+        import os
+        import daft, daft_k8s
+
+        daft_k8s.set_runner_k8s({OPTIONS}, working_dir={str(folder)!r})
+
+        @daft.func
+        def read(x: int) -> int:
+            assert not os.path.exists("private.txt")
+            return int(open("table.txt").read()) + x
+
+        @daft.func
+        def late(x: int) -> int:
+            import late
+            return late.ADD
+
+        df = daft.from_pydict({{"x": [0, 0, 1, 1]}}).into_partitions(4)
+        print(sorted(df.select(read(df["x"])).to_pydict()["x"]))
+        for name, content in (("table.txt", "0"), ("late.py", "ADD = 2")):
+            with open(os.path.join({str(folder)!r}, name), "w") as file:
+                file.write(content)
+        print(sorted(df.select(read(df["x"])).to_pydict()["x"]), set(df.select(late(df["x"])).to_pydict()["x"]))
+        """
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.splitlines() == ["[41, 41, 42, 42]", "[41, 41, 42, 42] {1}"]
+
+
 def test_a_missing_module_is_named_with_the_ways_to_ship_it(tmp_path: Path) -> None:
     ended = run(
         f"""

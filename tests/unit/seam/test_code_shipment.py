@@ -55,6 +55,9 @@ def test_local_workers_get_nothing_unless_a_working_dir_is_set(project: Path) ->
     assert prepare(allocation="local").reference is None
     shipment = prepare(allocation="local", working_dir=str(project))
     assert shipment.reference is not None and shipment.reference.is_working_dir
+    assert not shipment.reference.in_place
+    in_pods = prepare(allocation="pod", working_dir=str(project)).reference
+    assert in_pods is not None and in_pods.in_place
 
 
 def test_none_ships_nothing_and_so_does_an_installed_program(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -89,6 +89,13 @@ def test_code_that_is_here_already_is_used_where_it_is(tmp_path: Path) -> None:
     assert not (tmp_path / "code").exists()
 
 
+def test_code_on_the_drivers_own_disk_is_copied_as_it_may_change_there(tmp_path: Path) -> None:
+    driver = Driver(project(tmp_path / "p", "shipped_six"))
+    reference = driver.bundle.reference(is_working_dir=True, in_place=False)
+    asyncio.run(WorkerCode(str(tmp_path / "code"), driver).ensure(reference))
+    assert Path(sys.path[0]).parent == tmp_path / "code"
+
+
 def test_other_code_in_the_same_place_is_not_used(tmp_path: Path) -> None:
     driver = Driver(project(tmp_path / "p", "shipped_three", "X = 3\n"))
     (tmp_path / "p" / "shipped_three.py").write_text("X = 4\n")
