@@ -131,6 +131,7 @@ class _Run:
         try:
             await console.get(f"/api/v1/{{ns}}/serviceaccounts/{account}")
         except NotFoundError as error:
+            await console.check_namespace()
             raise ClusterError(
                 f"there is no service account {account!r} in the namespace {console.namespace!r} for the driver; make "
                 f"it with: daft-k8s rbac -n {console.namespace} --name {account} | kubectl apply -f -"

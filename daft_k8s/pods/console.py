@@ -105,6 +105,21 @@ class Console:
         except ApiError as error:
             raise self._error(error, path) from error
 
+    async def check_namespace(self) -> None:
+        """Tells a namespace that is not there from one without what is asked for: the API answers the same for both.
+
+        Raises:
+            NotFoundError: It is not there. Not raised if the caller may not look.
+        """
+        try:
+            await self.get(f"/api/v1/namespaces/{self.namespace}")
+        except NotFoundError:
+            name = self.namespace
+            fix = f"kubectl create namespace {name}, or -n another one"
+            raise NotFoundError(f"there is no namespace {name!r}: {fix}") from None
+        except ClusterError:
+            return
+
     async def may(self, group: str, resource: str, verb: str) -> bool:
         """Whether the caller has a right in the namespace."""
         try:
