@@ -69,6 +69,8 @@ def split_help(command: click.Command) -> tuple[str, str]:
 
 
 def argument_usage(argument: click.Argument) -> str:
+    if argument.metavar:
+        return argument.metavar
     name = argument.human_readable_name.upper() + ("..." if argument.nargs == -1 else "")
     return name if argument.required else f"[{name}]"
 

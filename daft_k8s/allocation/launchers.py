@@ -26,6 +26,7 @@ def make_launcher(
     token: str,
     certificates: Mapping[str, bytes],
     manager_getter: Callable[[], PoolNews | None],
+    summarize: Callable[[], str] = str,
 ) -> Launcher:
     """The launcher that the configuration names.
 
@@ -35,6 +36,7 @@ def make_launcher(
         token: The session's secret.
         certificates: The files with which a worker proves who it is; empty: nothing is encrypted.
         manager_getter: Gives the pool, which is made after its launcher; None once it is gone.
+        summarize: Says in few numbers what the session does, for whoever looks at it from outside; "": nothing yet.
 
     Raises:
         UnsupportedError: Something that it is asked for is not there yet.
@@ -49,6 +51,7 @@ def make_launcher(
             token=token,
             certificates=certificates,
             manager_getter=manager_getter,
+            summarize=summarize,
         )
     from daft_k8s.allocation.local import LocalLauncher
 

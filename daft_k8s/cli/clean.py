@@ -10,6 +10,7 @@ import click
 
 from daft_k8s.cli import exit_codes
 from daft_k8s.cli.driver_job import RUN_LABEL
+from daft_k8s.cli.drivers import is_driven_by
 from daft_k8s.cli.output import fail, output_option, print_json, reports_errors
 from daft_k8s.errors import ClusterError
 from daft_k8s.pods import names
@@ -60,12 +61,14 @@ def command(sessions: tuple[str, ...], namespace: str | None, context: str | Non
 async def _clean(sessions: tuple[str, ...], namespace: str | None, context: str | None, dry_run: bool) -> list[str]:
     async with Console(context=context, namespace=namespace) as console:
         pods = await console.items("/api/v1/{ns}/pods", f"{names.ROLE_LABEL}={names.WORKER_ROLE}")
+        if not pods:
+            await console.check_namespace()
         try:
             leases = await console.api.list_leases(console.namespace, f"{names.MANAGED_BY_LABEL}={names.MANAGED_BY}")
             if sessions:
                 known = {_session(item) for item in [*pods, *leases]}
                 found = [session for session in sessions if session in known]
-                runs = await runs_of(console, sessions, pods)
+                runs = await runs_of(console, sessions, [*pods, *leases])
             else:
                 runs = {}
                 dead = find_dead_sessions(console.api, console.namespace)
@@ -81,24 +84,24 @@ async def _clean(sessions: tuple[str, ...], namespace: str | None, context: str 
     return [name for name in dict.fromkeys([*sessions, *found]) if name in found or name in runs]
 
 
-async def runs_of(console: Console, wanted: Iterable[str], workers: Iterable[dict[str, Any]]) -> dict[str, str]:
+async def runs_of(console: Console, wanted: Iterable[str], objects: Iterable[dict[str, Any]]) -> dict[str, str]:
     """The runs that are named, or are the drivers of sessions that are: else those would make their workers anew.
 
     Args:
         console: The cluster.
         wanted: Names of runs and sessions.
-        workers: All workers' Pods.
+        objects: All workers' Pods, and Leases of sessions.
 
     Returns:
         The name of the run's Job by what was wanted.
     """
     drivers = await console.items("/api/v1/{ns}/pods", RUN_LABEL)
-    run_of_pod = {str(pod["metadata"]["name"]): str(pod["metadata"]["labels"][RUN_LABEL]) for pod in drivers}
-    runs = {run: run for run in run_of_pod.values()}
-    for worker in workers:
-        for owner in worker["metadata"].get("ownerReferences") or ():
-            if owner.get("kind") == "Pod" and owner.get("name") in run_of_pod:
-                runs[_session(worker)] = run_of_pod[owner["name"]]
+    run_of = {str(pod["metadata"]["name"]): str(pod["metadata"]["labels"][RUN_LABEL]) for pod in drivers}
+    runs = {run: run for run in run_of.values()}
+    for item in objects:
+        for driver in drivers:
+            if is_driven_by(item["metadata"], driver):
+                runs[_session(item)] = run_of[str(driver["metadata"]["name"])]
     return {name: runs[name] for name in wanted if name in runs}
 
 

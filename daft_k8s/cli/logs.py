@@ -13,6 +13,7 @@ import click
 
 from daft_k8s.cli import exit_codes
 from daft_k8s.cli.driver_job import RUN_LABEL
+from daft_k8s.cli.drivers import OUTSIDE, driver_of, is_driven_by
 from daft_k8s.cli.output import fail, output_option, reports_errors
 from daft_k8s.errors import ClusterError
 from daft_k8s.pods import names
@@ -92,18 +93,21 @@ async def find_sources(console: Console, name: str) -> list[Source]:
     drivers = await console.items("/api/v1/{ns}/pods", f"{RUN_LABEL}={name}")
     if not drivers:
         of_session = [pod for pod in workers if pod["metadata"].get("labels", {}).get(names.SESSION_LABEL) == name]
-        driver = next((owner for pod in of_session for owner in _owners(pod)), name)
-        try:
-            drivers = [await console.get(f"/api/v1/{{ns}}/pods/{driver}")]
-        except NotFoundError:
+        drivers = await _driver_pods(console, next((driver_of(pod["metadata"]) for pod in of_session), name))
+        if not drivers:
             return _workers(of_session)
-    driver_names = {pod["metadata"]["name"] for pod in drivers}
-    owned = [pod for pod in workers if driver_names & set(_owners(pod))]
+    owned = [pod for pod in workers if any(is_driven_by(pod["metadata"], driver) for driver in drivers)]
     return [*(_driver(pod) for pod in drivers), *_workers(owned)]
 
 
-def _owners(pod: dict[str, Any]) -> list[str]:
-    return [str(owner["name"]) for owner in pod["metadata"].get("ownerReferences") or () if owner.get("kind") == "Pod"]
+async def _driver_pods(console: Console, name: str) -> list[dict[str, Any]]:
+    """A driver's Pod by its name, or by that of its Job."""
+    if name == OUTSIDE:
+        return []
+    try:
+        return [await console.get(f"/api/v1/{{ns}}/pods/{name}")]
+    except NotFoundError:
+        return await console.items("/api/v1/{ns}/pods", f"batch.kubernetes.io/job-name={names.label_value(name)}")
 
 
 def _driver(pod: dict[str, Any]) -> Source:
@@ -114,7 +118,7 @@ def _driver(pod: dict[str, Any]) -> Source:
 
 def _workers(pods: Sequence[dict[str, Any]]) -> list[Source]:
     return [
-        Source(pod["metadata"]["labels"].get(names.WORKER_LABEL, ""), pod["metadata"]["name"], names.CONTAINER)
+        Source(names.worker_of(pod["metadata"]), pod["metadata"]["name"], names.CONTAINER)
         for pod in sorted(pods, key=lambda pod: str(pod["metadata"]["name"]))
     ]
 

@@ -1,19 +1,19 @@
-"""The sessions of a namespace, as the labels of its Pods tell them."""
+"""The sessions of a namespace, as the labels of its Pods and the Leases of their drivers tell them."""
 
 from __future__ import annotations
 
 import datetime
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from daft_k8s.cli.drivers import OUTSIDE, driver_of
 from daft_k8s.errors import ClusterError
 from daft_k8s.pods import names
 from daft_k8s.pods.console import Console
 from daft_k8s.pods.lease import read_time
 from daft_k8s.pods.state import Stage, read_state
-
-_OWNER_LABEL = "daft.io/owner"
+from daft_k8s.session_summary import SessionSummary, WorkerSummary, decode
 
 
 @dataclass
@@ -29,38 +29,59 @@ class WorkerView:
     memory: str
     age: str
     used: str = ""
+    """CPU and memory, by the cluster's metrics server."""
+    live: WorkerSummary | None = None
+    """What its driver tells of it; None: nothing."""
 
 
 @dataclass
 class SessionView:
-    """A session with workers in the namespace."""
+    """A session with workers or a Lease in the namespace."""
 
     session: str
     driver: str
     owner: str
     age: str
     workers: list[WorkerView] = field(default_factory=list)
+    live: SessionSummary | None = None
+    """What its driver tells; None: nothing, or nobody may read it."""
+    seen: str = ""
+    """How long ago the driver renewed the Lease."""
+
+    @property
+    def ready(self) -> int:
+        """Workers whose Pods are ready."""
+        return sum(worker.ready for worker in self.workers)
+
+    def is_called(self, name: str) -> bool:
+        """Whether that is the session, its driver's Pod, or the run whose Pod that is."""
+        return name in (self.session, self.driver, self.driver.rpartition("-")[0])
 
 
 async def find_sessions(console: Console) -> list[SessionView]:
-    """All sessions that have workers, the oldest first.
+    """All sessions that have workers or a Lease, the oldest first.
 
     Raises:
         ClusterError: Pods cannot be listed.
     """
     pods = await console.items("/api/v1/{ns}/pods", f"{names.ROLE_LABEL}={names.WORKER_ROLE}")
     used = await _usage(console)
-    now = datetime.datetime.now(datetime.timezone.utc)
-    return sessions_of(pods, used, now)
+    return sessions_of(pods, await _leases(console), used, console.api.now())
 
 
-def sessions_of(pods: list[dict[str, Any]], used: Mapping[str, str], now: datetime.datetime) -> list[SessionView]:
-    """Workers' Pods by session, both in the order of their age.
+def sessions_of(
+    pods: Iterable[dict[str, Any]],
+    leases: Iterable[dict[str, Any]],
+    used: Mapping[str, str],
+    now: datetime.datetime,
+) -> list[SessionView]:
+    """Workers' Pods by session, both in the order of their age, with what the drivers tell; then those without Pods.
 
     Args:
         pods: As the API gives them.
+        leases: The sessions' Leases, in the same form.
         used: What each Pod uses, by its name.
-        now: The time.
+        now: The API server's time.
     """
     found: dict[str, SessionView] = {}
     for pod in sorted(pods, key=lambda pod: str(pod["metadata"].get("creationTimestamp"))):
@@ -70,11 +91,32 @@ def sessions_of(pods: list[dict[str, Any]], used: Mapping[str, str], now: dateti
         view = found.get(session)
         age = age_of(metadata.get("creationTimestamp"), now)
         if view is None:
-            drivers = [owner["name"] for owner in metadata.get("ownerReferences") or () if owner.get("kind") == "Pod"]
-            view = SessionView(session, drivers[0] if drivers else "outside", labels.get(_OWNER_LABEL, ""), age)
-            found[session] = view
+            view = found[session] = _session(session, metadata, age)
         view.workers.append(_worker(pod, labels, age, used.get(metadata["name"], "")))
+    for lease in sorted(leases, key=lambda lease: str(lease["metadata"].get("creationTimestamp"))):
+        metadata = lease["metadata"]
+        session = (metadata.get("labels") or {}).get(names.SESSION_LABEL, "")
+        age = age_of(metadata.get("creationTimestamp"), now)
+        view = found.setdefault(session, _session(session, metadata, age))
+        _add_live(view, lease, age, now)
     return list(found.values())
+
+
+def _session(session: str, metadata: Mapping[str, Any], age: str) -> SessionView:
+    """A session by one of its objects."""
+    owner = (metadata.get("labels") or {}).get(names.OWNER_LABEL, "")
+    return SessionView(session, driver_of(metadata), owner, age)
+
+
+def _add_live(view: SessionView, lease: Mapping[str, Any], age: str, now: datetime.datetime) -> None:
+    view.age = age or view.age  # its first workers may be gone
+    driver = driver_of(lease["metadata"])
+    view.driver = view.driver if driver == OUTSIDE else driver  # the workers of a StatefulSet are that one's
+    view.seen = age_of((lease.get("spec") or {}).get("renewTime"), now)
+    view.live = decode((lease["metadata"].get("annotations") or {}).get(names.SUMMARY_ANNOTATION))
+    if view.live is not None:
+        for worker in view.workers:
+            worker.live = view.live.workers.get(worker.worker)
 
 
 def age_of(timestamp: str | None, now: datetime.datetime) -> str:
@@ -106,7 +148,7 @@ def _worker(pod: Mapping[str, Any], labels: Mapping[str, str], age: str, used: s
     limits = (own.get("resources") or {}).get("limits") or {}
     words = state.stage.name.lower().replace("_", " ")
     return WorkerView(
-        worker=labels.get(names.WORKER_LABEL, ""),
+        worker=names.worker_of(pod["metadata"]),
         pod=pod["metadata"]["name"],
         state=f"{words}: {state.reason}" if state.reason and not state.stage.over else words,
         ready=state.stage is Stage.READY,
@@ -116,6 +158,13 @@ def _worker(pod: Mapping[str, Any], labels: Mapping[str, str], age: str, used: s
         age=age,
         used=used,
     )
+
+
+async def _leases(console: Console) -> list[dict[str, Any]]:
+    try:
+        return await console.items("/apis/coordination.k8s.io/v1/{ns}/leases", names.SESSION_LABEL)
+    except ClusterError:
+        return []  # who may list Pods need not have the right to these
 
 
 async def _usage(console: Console) -> dict[str, str]:

@@ -18,7 +18,9 @@ from daft_k8s.cli.status import look, show
 @click.option("--count", type=int, default=0, help="Stop after so many times; 0: never.")
 @reports_errors
 def command(namespace: str | None, context: str | None, interval: float, count: int) -> None:
-    """Show sessions and workers again and again, until Ctrl-C.
+    """Show sessions, queries, tasks and workers again and again, until Ctrl-C.
+
+    Drivers tell what they do every five seconds.
 
     \b
     Examples:

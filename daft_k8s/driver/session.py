@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import json
 import logging
 import os
 import secrets
@@ -15,8 +16,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from daft_k8s.allocation import make_launcher
 from daft_k8s.driver.pool_words import describe_pool
+from daft_k8s.driver.tally import CALL_PREFIX, Tally
 from daft_k8s.driver.termination import exit_on_sigterm
 from daft_k8s.errors import SessionClosedError, WorkerStartError
+from daft_k8s.session_summary import encode
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
@@ -76,10 +79,12 @@ class Session:
         self.session_id = uuid.uuid4().hex[:12]
         self.attachments: dict[str, object] = {}
         """What the seam keeps for as long as the session lives."""
+        self.tally = Tally()
+        """Counts what the session does."""
         self._loop = loop
         self._daft_version = daft_version
         self._manager_factory = manager_factory
-        self._handlers: dict[str, CallHandler] = {}
+        self._handlers: dict[str, CallHandler] = {CALL_PREFIX: self.tally.hear}
         self._closers: list[Callable[[], None]] = []
         self._listeners: list[WorkerListener] = []
         self._answering: set[asyncio.Task[None]] = set()
@@ -158,6 +163,7 @@ class Session:
                 token=token,
                 certificates=certificates.worker_files if certificates is not None else {},
                 manager_getter=lambda: self._manager,
+                summarize=self.summary,
             )
             try:
                 self._manager = factory(
@@ -259,12 +265,20 @@ class Session:
             listener.worker_ready(worker_id)
 
     def _on_worker_lost(self, worker_id: str, reason: str) -> None:
+        self.tally.worker_lost(worker_id)
         for listener in self._listeners:
             listener.worker_lost(worker_id, reason)
 
     def status(self) -> str:
         """The pool as JSON: workers with their states, and queued tasks."""
         return self.manager.status()
+
+    def summary(self) -> str:
+        """The session in few numbers, as `session_summary` writes them; "": it has not started, or has ended."""
+        manager = self._manager
+        if manager is None:
+            return ""
+        return encode(self.tally.summary(json.loads(manager.status()), self.configuration.slots_per_worker))
 
     def shutdown(self) -> None:
         """Ends all workers. Idempotent, thread-safe, never raises; does nothing in a forked child."""

@@ -53,6 +53,7 @@ class PodLauncher:
         manager_getter: Gives the pool, which is made after its launcher; None once it is gone.
         certificates: The files with which a worker proves who it is; empty: nothing is encrypted.
         access: How this process gets at the cluster; None: it is found out. Tests give another.
+        summarize: Says in few numbers what the session does; it is published with the Lease.
         poll_seconds: The time between two lists of the Pods.
 
     Raises:
@@ -69,6 +70,7 @@ class PodLauncher:
         manager_getter: Callable[[], PoolNews | None],
         certificates: Mapping[str, bytes] = MappingProxyType({}),
         access: Access | None = None,
+        summarize: Callable[[], str] = str,
         poll_seconds: float = POLL_SECONDS,
     ) -> None:
         check(configuration, session_id)
@@ -83,6 +85,7 @@ class PodLauncher:
             token=token,
             certificates=certificates,
             access=access,
+            summarize=summarize,
         )
         self._launches = Launches(
             start_timeout_seconds=configuration.start_timeout_seconds,

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 API_VERSION = "coordination.k8s.io/v1"
 RENEW_SECONDS = 15.0
+PUBLISH_SECONDS = 5.0
+"""How often a summary that has changed goes to the Lease: often enough to watch, and no weight for the API server."""
 DURATION_SECONDS = 30
 """What a Lease promises: the next renewal, and one that is missed."""
 DEAD_AFTER_DURATIONS = 5
@@ -58,9 +60,10 @@ def session_lease(session_id: str, home: Home, *, holder: str, orphan_timeout_se
     }
 
 
-def renewal(now: datetime.datetime) -> dict[str, Any]:
-    """The change that renews a Lease."""
-    return {"spec": {"renewTime": _text(now)}}
+def renewal(now: datetime.datetime, summary: str = "") -> dict[str, Any]:
+    """The change that renews a Lease, and tells what its session does if that is known."""
+    told = {"metadata": {"annotations": {names.SUMMARY_ANNOTATION: summary}}} if summary else {}
+    return {**told, "spec": {"renewTime": _text(now)}}
 
 
 def owner(lease: Mapping[str, Any]) -> Owner:

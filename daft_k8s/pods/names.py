@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Mapping
+from typing import Any
 
 SESSION_LABEL = "daft.io/session"
 JOB_LABEL = "daft.io/job-id"
@@ -16,6 +18,8 @@ DRIVER_POD_LABEL = "daft.io/driver-pod"
 """The uid of the Pod that the driver runs in."""
 DRIVER_ANNOTATION = "daft.io/driver-process"
 """Which process of that Pod the driver is, as `driver_process` says it."""
+SUMMARY_ANNOTATION = "daft.io/summary"
+"""On the session's Lease: what the session does, as `session_summary` writes it."""
 MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
 MANAGED_BY = "daft-k8s"
 OWN_PREFIX = "daft.io/"
@@ -66,6 +70,12 @@ def label_value(text: str) -> str:
     if len(text) <= _MAX_LENGTH and _LABEL_VALUE.fullmatch(text):
         return text
     return _with_hash(text, text)
+
+
+def worker_of(metadata: Mapping[str, Any]) -> str:
+    """The worker of a Pod, by its label, or, in a StatefulSet, whose Pods all have the same labels, by its number."""
+    labelled = (metadata.get("labels") or {}).get(WORKER_LABEL)
+    return str(labelled or f"worker-{str(metadata.get('name')).rpartition('-')[2]}")
 
 
 def session_selector(session_id: str) -> str:

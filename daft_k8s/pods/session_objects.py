@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +41,7 @@ class SessionObjects:
         token: Its secret.
         certificates: The files with which its workers prove who they are.
         access: How this process gets at the cluster.
+        summarize: Says in few numbers what the session does; "": that is not known.
     """
 
     def __init__(
@@ -51,12 +52,14 @@ class SessionObjects:
         token: str,
         certificates: Mapping[str, bytes],
         access: Access,
+        summarize: Callable[[], str] = str,
     ) -> None:
         self._configuration = configuration
         self._session_id = session_id
         self._token = token
         self._certificates = certificates
         self._access = access
+        self._summarize = summarize
         self.selector = names.session_selector(session_id)
         """Selects its workers' Pods."""
         self.api: Api | None = None
@@ -93,29 +96,47 @@ class SessionObjects:
         )
 
     async def _keep_lease(self, api: Api, home: Home) -> None:
+        published, renewed, waited_seconds = "", True, 0.0
         while True:
-            await asyncio.sleep(lease.RENEW_SECONDS)
-            if not self._has_lease:
+            step_seconds = min(lease.PUBLISH_SECONDS, lease.RENEW_SECONDS)
+            await asyncio.sleep(step_seconds)
+            waited_seconds += step_seconds
+            summary = self._summary()
+            is_news = renewed and summary != published  # an API that does not answer is asked no more often for it
+            if not self._has_lease or (not is_news and waited_seconds < lease.RENEW_SECONDS):
                 continue
+            published, renewed, waited_seconds = summary, False, 0.0
             try:
-                await self._renew(api, home)
+                renewed = await self._renew(api, home, summary)
             except Exception:  # whatever it was: a session that does not renew its Lease is taken for dead
                 logger.exception("the session's Lease could not be renewed")
 
-    async def _renew(self, api: Api, home: Home) -> None:
-        if not self._furnished:
-            return await self._furnish_again(api, home)
+    def _summary(self) -> str:
         try:
-            await api.patch_lease(home.namespace, names.lease_name(self._session_id), lease.renewal(api.now()))
+            return self._summarize()
+        except Exception:  # it is for people who watch; the Lease must be renewed without it, too
+            logger.debug("the session could not be summarized", exc_info=True)
+            return ""
+
+    async def _renew(self, api: Api, home: Home, summary: str) -> bool:
+        """Whether it was renewed."""
+        if not self._furnished:
+            await self._furnish_again(api, home)
+            return False
+        change = lease.renewal(api.now(), summary)
+        try:
+            await api.patch_lease(home.namespace, names.lease_name(self._session_id), change)
         except ApiError as error:
             if error.status != 404:
                 logger.warning("the session's Lease could not be renewed: %s", error)
-                return
+                return False
             logger.warning(
                 "the session's Lease is gone, and what it owned goes too: somebody took the session for dead, perhaps "
                 "because this machine slept. It is made again, and its workers are started anew"
             )
             await self._furnish_again(api, home)
+            return False
+        return True
 
     async def _furnish_again(self, api: Api, home: Home) -> None:
         self._furnished = False

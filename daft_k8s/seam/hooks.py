@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from daft.daft import PyMicroPartition, PyRecordBatch, RaySwordfishWorker
@@ -69,7 +70,16 @@ class WorkerHandle:
             payload=payload,
             inputs=[(source, [ref.object_ref for ref in refs]) for source, refs in task.psets().items()],
         )
-        return SubmittedTaskHandle(handle, query_id=query_id, task_id=task_id, name=name, counters=counters)
+        tally = self._session.tally
+        tally.task_submitted(query_id)
+        return SubmittedTaskHandle(
+            handle,
+            query_id=query_id,
+            task_id=task_id,
+            name=name,
+            counters=counters,
+            on_end=partial(tally.task_ended, query_id),
+        )
 
     def shutdown(self) -> None:
         """Daft retires idle Ray workers so. Ours belong to the pool, which scales by its own policy."""

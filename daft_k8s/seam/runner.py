@@ -151,6 +151,7 @@ class K8sRunner(Runner[Any]):
             physical_plan = plan.repr_json(references)
             refuse_unsupported_nodes(physical_plan)
             notifications.started(builder.schema()._schema, builder.repr_json(), optimized, physical_plan)
+            session.tally.query_began(query_id)
             session.wait_for_worker()
             actor_pools(session).begin_query(query_id)
             # One plan runner for each query: Daft never frees the CPUs that it has booked in it for tasks
@@ -188,6 +189,7 @@ class K8sRunner(Runner[Any]):
 
 
 def _end_query(session: Session, query_id: str) -> None:
+    session.tally.query_ended(query_id)
     limit_counters(session).end_query(query_id)
     actor_pools(session).end_query(query_id)
     if not session.closed:

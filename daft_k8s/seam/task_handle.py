@@ -13,7 +13,7 @@ from daft_k8s.errors import TaskError, WorkerLostError
 from daft_k8s.task_payload import decode_error, split_result
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from daft_k8s._native import K8sTaskResultHandle, TaskOutcome
     from daft_k8s.seam.limit import DriverLimitHandle
@@ -52,11 +52,13 @@ class SubmittedTaskHandle:
         task_id: int,
         name: str,
         counters: Sequence[DriverLimitHandle] = (),
+        on_end: Callable[[str], None] | None = None,
     ) -> None:
         self._handle = handle
         self._label = f"task {task_id} ({name}) of query {query_id}"
         self._input_id = str(task_id)
         self._counters = counters
+        self._on_end = on_end
         self._cancelled = False
 
     async def get_result(self) -> RayTaskResult:
@@ -75,6 +77,8 @@ class SubmittedTaskHandle:
 
         self._handle.add_done_callback(on_end)
         outcome = await ended
+        if self._on_end is not None:
+            self._on_end(outcome.kind)
         if outcome.kind == "success":
             self._check_limits(outcome.worker_id)
             stats, in_flight_server = split_result(outcome.stats)

@@ -24,6 +24,7 @@ from daft_k8s.worker.actor_calls import set_current_host
 from daft_k8s.worker.actor_host import ActorHost
 from daft_k8s.worker.driver_calls import set_current_worker
 from daft_k8s.worker.logs import configure_logging
+from daft_k8s.worker.memory_reports import report_memory
 from daft_k8s.worker.pip_install import PipInstall
 from daft_k8s.worker.private_directory import make_private_directory, remove_private_directory
 from daft_k8s.worker.settings import TOKEN_FILE, WorkerSettings, variable
@@ -116,11 +117,13 @@ class WorkerProcess:
             except BaseException:
                 await packages.abandon()
                 raise
+            reports = asyncio.ensure_future(report_memory(server))
             try:
                 self._announce(server)
                 await self._stop.wait()
                 await self._drain(server, runner)
             finally:
+                reports.cancel()
                 set_current_worker(None)
                 set_current_host(None)
                 actors.close()

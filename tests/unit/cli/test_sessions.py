@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import datetime
+import json
 from typing import Any, ClassVar
+
+import pytest
 
 from daft_k8s.cli.clean import left_over, runs_of
 from daft_k8s.cli.driver_job import RUN_LABEL
 from daft_k8s.cli.logs import find_sources
 from daft_k8s.cli.sessions import age_of, memory_words, sessions_of
+from daft_k8s.cli.status import show
 from daft_k8s.pods.console import NotFoundError
+from daft_k8s.session_summary import QuerySummary, SessionSummary, WorkerSummary, encode
 
 NOW = datetime.datetime(2026, 11, 22, 12, tzinfo=datetime.timezone.utc)
 
@@ -37,12 +42,85 @@ PODS = [
 
 
 def test_workers_are_gathered_by_session_the_oldest_first() -> None:
-    first, second = sessions_of(PODS, {"daft-a-worker-0-1": "1 2Gi"}, NOW)
+    first, second = sessions_of(PODS, [], {"daft-a-worker-0-1": "1 2Gi"}, NOW)
     assert (first.session, first.driver, first.age) == ("a", "job-x", "11m")
     assert [worker.worker for worker in first.workers] == ["worker-0", "worker-1"]
     assert (first.workers[0].cpu, first.workers[0].memory, first.workers[0].used) == ("2", "8Gi", "1 2Gi")
     assert first.workers[0].state.startswith("pending") and not first.workers[0].ready
     assert (second.session, second.driver, second.age) == ("b", "outside", "30s")
+
+
+def lease(session: str, *, created: str, renewed: str, driver: str = "", summary: str = "") -> dict[str, Any]:
+    return {
+        "metadata": {
+            "name": f"daft-{session}",
+            "creationTimestamp": created,
+            "labels": {"daft.io/session": session, "daft.io/owner": "ada.laptop"},
+            "annotations": {"daft.io/summary": summary},
+            "ownerReferences": [{"kind": "Pod", "name": driver}] if driver else [],
+        },
+        "spec": {"renewTime": renewed},
+    }
+
+
+LIVE = SessionSummary(
+    ready=1,
+    wanted=3,
+    running=2,
+    waiting=40,
+    done=17,
+    failed=1,
+    held_bytes=3 << 20,
+    spilled_bytes=1 << 20,
+    running_queries=2,
+    queries=(QuerySummary("swift-fox", 34, 59, 17),),
+    workers={"worker-0": WorkerSummary(2, 300 << 20, 3 << 20, 1 << 20)},
+)
+
+
+def test_what_the_driver_tells_stands_with_its_session_and_workers() -> None:
+    told = lease("a", created="2026-11-22T11:40:00Z", renewed="2026-11-22T11:59:57.000000Z", summary=encode(LIVE))
+    first, second = sessions_of(PODS, [told], {}, NOW)
+    assert (first.session, first.driver, first.age, first.seen) == ("a", "job-x", "20m", "3s")
+    assert first.live == LIVE
+    assert [worker.live for worker in first.workers] == [LIVE.workers["worker-0"], None]
+    assert (second.live, second.seen) == (None, "")
+
+
+def test_a_session_without_workers_is_shown_for_its_lease() -> None:
+    told = [
+        lease("idle", created="2026-11-22T11:50:00Z", renewed="2026-11-22T11:59:50.000000Z", summary="nonsense"),
+        lease("inside", created="2026-11-22T11:40:00Z", renewed="2026-11-22T11:59:50.000000Z", driver="run-x-abc12"),
+    ]
+    inside, idle = sessions_of([], told, {}, NOW)
+    assert (idle.session, idle.driver, idle.owner, idle.workers) == ("idle", "outside", "ada.laptop", [])
+    assert (idle.live, idle.seen) == (None, "10s")
+    assert inside.driver == "run-x-abc12"
+    assert inside.is_called("inside") and inside.is_called("run-x") and not inside.is_called("run")
+
+
+def test_status_prints_what_the_driver_tells(capsys: pytest.CaptureFixture[str]) -> None:
+    told = lease("a", created="2026-11-22T11:40:00Z", renewed="2026-11-22T11:59:57.000000Z", summary=encode(LIVE))
+    views = sessions_of(PODS, [told], {}, NOW)
+    show(views, "text")
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    head = "SESSION DRIVER OWNER WORKERS QUERIES RUNNING WAITING DONE FAILED HELD SPILLED AGE SEEN"
+    assert " ".join(lines[0]) == head
+    assert lines[1] == ["a", "job-x", "0/3", "2", "2", "40", "17", "1", "3.0", "MiB", "1.0", "MiB", "20m", "3s"]
+    assert lines[2] == ["b", "outside", "0/1", "-", "-", "-", "-", "-", "-", "-", "30s", "-"]
+    assert ["swift-fox", "34s", "17", "59"] in lines and ["(1", "more)"] in lines
+    worker = next(line for line in lines if line[:1] == ["worker-0"])
+    assert worker[-8:] == ["2", "300.0", "MiB", "3.0", "MiB", "1.0", "MiB", "11m"][-8:]
+
+
+def test_status_in_json_has_the_figures_as_numbers(capsys: pytest.CaptureFixture[str]) -> None:
+    told = lease("a", created="2026-11-22T11:40:00Z", renewed="2026-11-22T11:59:57.000000Z", summary=encode(LIVE))
+    show(sessions_of(PODS, [told], {}, NOW), "json")
+    first, second = json.loads(capsys.readouterr().out)
+    assert (first["ready"], first["live"]["waiting"], first["live"]["held_bytes"]) == (0, 40, 3 << 20)
+    assert first["live"]["queries"] == [{"query": "swift-fox", "seconds": 34, "tasks": 59, "done": 17}]
+    assert first["workers"][0]["live"]["resident_bytes"] == 300 << 20
+    assert second["live"] is None and second["workers"][0]["live"] is None
 
 
 def test_ages_have_the_largest_unit_that_fits() -> None:
@@ -70,7 +148,7 @@ class FakeConsole:
     async def items(self, path: str, selector: str) -> list[dict[str, Any]]:
         if selector.startswith(RUN_LABEL):
             return [self.driver] if selector == f"{RUN_LABEL}=job" else []
-        return PODS
+        return PODS if selector.startswith("daft.io/role") else []
 
     async def get(self, path: str) -> dict[str, Any]:
         if path.endswith("/job-x"):
@@ -116,3 +194,57 @@ def test_a_run_is_found_by_its_name_and_by_the_session_that_it_drives() -> None:
 
     console: Any = Console()
     assert asyncio.run(runs_of(console, ["a", "b", "job", "nothing"], PODS)) == {"a": "job", "job": "job"}
+
+
+# Workers of a StatefulSet: their owner is that, and their labels are all the same.
+
+SET_DRIVER = {
+    "metadata": {"name": "run-x-abc12", "uid": "u-1", "labels": {RUN_LABEL: "run-x"}},
+    "spec": {"containers": [{"name": "driver"}]},
+}
+SET_POD = {
+    "metadata": {
+        "name": "daft-s-worker-4",
+        "creationTimestamp": "2026-11-22T11:59:30Z",
+        "labels": {
+            "daft.io/session": "s",
+            "daft.io/role": "worker",
+            "daft.io/driver-pod": "u-1",
+            "daft.io/job-id": "run-x",
+        },
+        "ownerReferences": [{"kind": "StatefulSet", "name": "daft-s-worker"}],
+    },
+    "spec": {"containers": [{"name": "worker"}]},
+    "status": {"phase": "Pending"},
+}
+
+
+class SetConsole:
+    """A run with one worker."""
+
+    async def items(self, path: str, selector: str) -> list[dict[str, Any]]:
+        if selector == "daft.io/role=worker":
+            return [SET_POD]
+        return (
+            [SET_DRIVER] if selector in (RUN_LABEL, f"{RUN_LABEL}=run-x", "batch.kubernetes.io/job-name=run-x") else []
+        )
+
+    async def get(self, path: str) -> dict[str, Any]:
+        if path.endswith("/run-x-abc12"):
+            return SET_DRIVER
+        raise NotFoundError(path)
+
+
+def test_a_worker_of_a_stateful_set_has_its_number_for_a_name_and_the_driver_of_its_lease() -> None:
+    (alone,) = sessions_of([SET_POD], [], {}, NOW)
+    assert ([worker.worker for worker in alone.workers], alone.driver) == (["worker-4"], "run-x")
+    told = lease("s", created="2026-11-22T11:40:00Z", renewed="2026-11-22T11:59:57.000000Z", driver="run-x-abc12")
+    (view,) = sessions_of([SET_POD], [told], {}, NOW)
+    assert view.driver == "run-x-abc12"
+
+
+def test_logs_and_clean_find_the_run_of_a_stateful_set() -> None:
+    console: Any = SetConsole()
+    for name in ("run-x", "s", "run-x-abc12"):
+        assert [item.name for item in asyncio.run(find_sources(console, name))] == ["driver", "worker-4"], name
+    assert asyncio.run(runs_of(console, ["s"], [SET_POD])) == {"s": "run-x"}

@@ -176,7 +176,10 @@ class FakeCluster:
         self._called("patch leases")
         if name not in self.leases:
             raise ApiError("patch leases", 404, "not found")
-        self.leases[name]["spec"] |= change["spec"]
+        with self._changed:
+            self.leases[name]["spec"] |= change["spec"]
+            self.leases[name]["metadata"]["annotations"] |= change.get("metadata", {}).get("annotations", {})
+            self._changed.notify_all()
 
     async def list_leases(self, namespace: str, selector: str) -> list[dict[str, Any]]:
         self._called("list leases")
@@ -268,6 +271,8 @@ class IdleStream:
 def make_launcher(
     cluster: FakeCluster, pool: Pool, *, poll_seconds: float = 30.0, forwarded: bool = False, **options: Any
 ) -> PodLauncher:
+    summarize = options.pop("summarize", str)
+
     async def home(_api: Any, _configuration: Configuration) -> Home:
         return Home("jobs", "image", owner=None if forwarded else Owner("driver", "uid"), forwarded=forwarded)
 
@@ -280,5 +285,6 @@ def make_launcher(
         token="secret-token",
         manager_getter=lambda: pool,
         access=Access(connect, home, forwarded=forwarded),
+        summarize=summarize,
         poll_seconds=poll_seconds,
     )

@@ -7,6 +7,8 @@ import datetime
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -188,6 +190,13 @@ def test_where_processes_are_not_shown_nobody_is_gone(tmp_path: Path) -> None:
 # A session and its own Lease.
 
 
+def wait_until(what: Callable[[], bool]) -> None:
+    end = time.monotonic() + 20
+    while not what():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
 def test_a_session_keeps_its_lease_and_makes_it_anew_if_somebody_has_taken_it(
     cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -235,6 +244,59 @@ def test_a_lease_is_renewed_again_after_a_surprise(cluster: FakeCluster, monkeyp
     launcher = make_launcher(cluster, Pool(), forwarded=True)
     try:
         cluster.wait_until(lambda: cluster.calls.count("patch leases") >= 3)
+    finally:
+        launcher.shutdown(5)
+
+
+def test_what_a_session_does_is_published_with_its_lease_and_at_once_when_it_changes(
+    cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease, "PUBLISH_SECONDS", 0.02)  # RENEW_SECONDS stays: only news makes it patch the Lease
+    told = ["", "one"]
+
+    def published() -> object:
+        return cluster.leases["daft-s1"]["metadata"]["annotations"].get(names.SUMMARY_ANNOTATION)
+
+    launcher = make_launcher(cluster, Pool(), forwarded=True, summarize=lambda: told[-1])
+    try:
+        cluster.wait_until(lambda: "daft-s1" in cluster.leases and published() == "one")
+        told.append("two")
+        cluster.wait_until(lambda: published() == "two")
+        assert cluster.calls.count("patch leases") == 2
+    finally:
+        launcher.shutdown(5)
+
+
+def test_a_session_that_cannot_be_summarized_renews_its_lease(
+    cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease, "RENEW_SECONDS", 0.05)
+    launcher = make_launcher(cluster, Pool(), forwarded=True, summarize=lambda: str(1 // 0))
+    try:
+        cluster.wait_until(lambda: cluster.calls.count("patch leases") >= 2)
+        assert names.SUMMARY_ANNOTATION not in cluster.leases["daft-s1"]["metadata"]["annotations"]
+    finally:
+        launcher.shutdown(5)
+
+
+def test_an_api_that_refuses_a_renewal_is_asked_no_more_often_because_there_is_news(
+    cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease, "PUBLISH_SECONDS", 0.02)
+    cluster.problems["patch leases"] = [ApiError("patch leases", 503, "etcd has no leader")]
+    looks: list[int] = []
+
+    def summarize() -> str:
+        looks.append(0)
+        return str(len(looks))
+
+    launcher = make_launcher(cluster, Pool(), forwarded=True, summarize=summarize)
+    try:
+        launcher.launch("worker-0", 1)
+        cluster.wait_until(lambda: cluster.calls.count("patch leases") >= 1)
+        seen = len(looks)
+        wait_until(lambda: len(looks) > seen + 5)
+        assert cluster.calls.count("patch leases") == 1
     finally:
         launcher.shutdown(5)
 

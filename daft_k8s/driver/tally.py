@@ -1,0 +1,115 @@
+"""The running count of what a session does, for those who watch it from outside."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from daft_k8s.session_summary import QuerySummary, SessionSummary, WorkerSummary
+
+CALL_PREFIX = "memory"
+"""Under which workers report their memory."""
+
+
+@dataclass
+class _Query:
+    began: float
+    tasks: int = 0
+    done: int = 0
+
+
+@dataclass
+class _Memory:
+    resident_bytes: int = 0
+    held_bytes: int = 0
+    spilled_bytes: int = 0
+
+
+class Tally:
+    """Counts queries and tasks, and keeps what workers report of their memory. Thread-safe; nothing here fails a query.
+
+    Args:
+        clock: Seconds that never go back.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._queries: dict[str, _Query] = {}
+        self._memory: dict[str, _Memory] = {}
+        self._done = 0
+        self._failed = 0
+
+    def query_began(self, query_id: str) -> None:
+        with self._lock:
+            self._queries[query_id] = _Query(self._clock())
+
+    def query_ended(self, query_id: str) -> None:
+        with self._lock:
+            self._queries.pop(query_id, None)
+
+    def task_submitted(self, query_id: str) -> None:
+        with self._lock:
+            query = self._queries.get(query_id)
+            if query is not None:
+                query.tasks += 1
+
+    def task_ended(self, query_id: str, kind: str) -> None:
+        """A task's outcome: `TaskOutcome.kind`. One that was cancelled counts as neither done nor failed."""
+        with self._lock:
+            if kind == "success":
+                self._done += 1
+                query = self._queries.get(query_id)
+                if query is not None:
+                    query.done += 1
+            elif kind != "cancelled":
+                self._failed += 1
+
+    def hear(self, worker_id: str, _target: str, payload: bytes) -> bytes:
+        """A worker's report."""
+        told = json.loads(payload)
+        memory = _Memory(int(told["resident"]), int(told["held"]), int(told["spilled"]))
+        with self._lock:
+            self._memory[worker_id] = memory
+        return b""
+
+    def worker_lost(self, worker_id: str) -> None:
+        """What it held is gone with it."""
+        with self._lock:
+            self._memory.pop(worker_id, None)
+
+    def summary(self, pool: Mapping[str, Any], slots_per_worker: int) -> SessionSummary:
+        """The session now.
+
+        Args:
+            pool: The pool's state as the extension tells it.
+            slots_per_worker: Tasks that a worker runs at once.
+        """
+        at_workers = {str(item["worker_id"]): int(item["tasks"]) for item in pool.get("workers") or ()}
+        running = sum(min(tasks, slots_per_worker) for tasks in at_workers.values())
+        with self._lock:
+            now = self._clock()
+            memory = {name: found for name, found in self._memory.items() if name in at_workers}
+            return SessionSummary(
+                ready=int(pool.get("ready_workers", 0)),
+                wanted=max(int(pool.get("min_workers", 0)), int(pool.get("alive_workers", 0))),
+                running=running,
+                waiting=max(0, int(pool.get("unfinished_tasks", 0)) - running),
+                done=self._done,
+                failed=self._failed,
+                held_bytes=sum(found.held_bytes for found in memory.values()),
+                spilled_bytes=sum(found.spilled_bytes for found in memory.values()),
+                running_queries=len(self._queries),
+                queries=tuple(
+                    QuerySummary(name, int(now - query.began), query.tasks, query.done)
+                    for name, query in self._queries.items()
+                ),
+                workers={
+                    name: WorkerSummary(tasks, **vars(memory.get(name, _Memory())))
+                    for name, tasks in at_workers.items()
+                },
+            )

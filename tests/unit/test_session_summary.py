@@ -1,0 +1,155 @@
+"""What a driver publishes of its session: that it arrives as it was, that it stays small, and what is counted."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+
+from daft_k8s.driver.tally import Tally
+from daft_k8s.session_summary import (
+    MAX_BYTES,
+    MAX_QUERIES,
+    MAX_WORKERS,
+    QuerySummary,
+    SessionSummary,
+    WorkerSummary,
+    decode,
+    encode,
+)
+from daft_k8s.worker import memory_reports
+
+LARGE = 1 << 40
+
+
+class Clock:
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def pool(*tasks: int, unfinished: int = 0, ready: int = 0, alive: int = 0, minimum: int = 0) -> dict[str, Any]:
+    workers = [{"worker_id": f"worker-{number}", "tasks": count} for number, count in enumerate(tasks)]
+    return {
+        "workers": workers,
+        "unfinished_tasks": unfinished,
+        "ready_workers": ready,
+        "alive_workers": alive,
+        "min_workers": minimum,
+    }
+
+
+def test_a_summary_arrives_as_it_was() -> None:
+    whole = SessionSummary(
+        ready=1,
+        wanted=2,
+        running=3,
+        waiting=4,
+        done=5,
+        failed=6,
+        held_bytes=7,
+        spilled_bytes=8,
+        running_queries=1,
+        queries=(QuerySummary("swift-fox", 9, 10, 11),),
+        workers={"worker-0": WorkerSummary(12, 13, 14, 15)},
+    )
+    assert decode(encode(whole)) == whole
+    assert decode(encode(SessionSummary())) == SessionSummary()
+
+
+def test_a_summary_stays_small_whatever_the_session_does() -> None:
+    workers = {f"worker-{number}": WorkerSummary(LARGE, LARGE, LARGE, LARGE) for number in range(1000)}
+    queries = tuple(QuerySummary("q" * 500, number, LARGE, LARGE) for number in range(100))
+    text = encode(SessionSummary(*[LARGE] * 8, running_queries=100, queries=queries, workers=workers))
+    assert len(text) <= MAX_BYTES
+    told = decode(text)
+    assert told is not None
+    assert [query.seconds for query in told.queries] == list(range(99, 99 - MAX_QUERIES, -1))
+    assert (len(told.workers), told.running_queries) == (MAX_WORKERS, 100)
+
+
+def test_names_of_any_length_cost_the_details_and_not_the_totals() -> None:
+    workers = {f"{'é' * 60}{number}": WorkerSummary(1) for number in range(MAX_WORKERS)}
+    text = encode(SessionSummary(done=7, workers=workers))
+    assert len(text) <= MAX_BYTES
+    assert decode(text) == SessionSummary(done=7)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [None, "", "{", "[]", "7", '{"version":2}', '{"version":1}', '{"version":1,"queries":[],"workers":{},"new":1}',
+     '{"version":1,"queries":[[1]],"workers":{}}', '{"version":1,"queries":[],"workers":{"a":"b"}}'],
+)  # fmt: skip
+def test_what_is_no_summary_is_none(text: object) -> None:
+    assert decode(text) is None
+
+
+def test_tasks_are_counted_by_query_and_for_the_session() -> None:
+    clock = Clock()
+    tally = Tally(clock)
+    tally.query_began("a")
+    clock.now += 61.5
+    tally.query_began("b")
+    for query in ("a", "a", "a", "b", "unknown"):
+        tally.task_submitted(query)
+    for query, kind in (("a", "success"), ("b", "failed"), ("a", "cancelled"), ("b", "lost"), ("unknown", "success")):
+        tally.task_ended(query, kind)
+    found = tally.summary(pool(), 1)
+    assert (found.done, found.failed, found.running_queries) == (2, 2, 2)
+    assert found.queries == (QuerySummary("a", 61, 3, 1), QuerySummary("b", 0, 1, 0))
+    tally.query_ended("a")
+    assert [query.query for query in tally.summary(pool(), 1).queries] == ["b"]
+
+
+def test_tasks_beyond_the_slots_of_their_worker_wait_as_those_do_that_no_worker_has() -> None:
+    found = Tally().summary(pool(3, 1, 0, unfinished=10, ready=2, alive=3), 2)
+    assert (found.running, found.waiting) == (3, 7)
+    assert (found.ready, found.wanted) == (2, 3)
+    assert {name: worker.tasks for name, worker in found.workers.items()} == {
+        "worker-0": 3,
+        "worker-1": 1,
+        "worker-2": 0,
+    }
+
+
+def test_workers_that_are_to_be_started_again_are_wanted() -> None:
+    assert Tally().summary(pool(alive=1, minimum=4), 2).wanted == 4
+
+
+def test_memory_is_that_of_the_workers_that_are_there() -> None:
+    tally = Tally()
+    for worker in ("worker-0", "worker-1", "worker-9"):
+        tally.hear(worker, memory_reports.TARGET, b'{"resident": 10, "held": 2, "spilled": 1}')
+    found = tally.summary(pool(0, 0), 1)
+    assert (found.held_bytes, found.spilled_bytes) == (4, 2)
+    assert found.workers["worker-1"] == WorkerSummary(0, 10, 2, 1)
+    tally.worker_lost("worker-1")
+    assert tally.summary(pool(0, 0), 1).held_bytes == 2
+
+
+def test_a_worker_reports_its_memory_only_when_it_has_changed(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = [0, 50, 51, 90]  # MiB, one for each look
+    reports: list[dict[str, int]] = []
+
+    class Server:
+        def memory_status(self) -> str:
+            if not sizes:
+                raise asyncio.CancelledError
+            held = sizes.pop(0) << 20
+            return json.dumps({"resident_bytes": 0, "store_bytes": held, "spilled_bytes": 0, "partitions": 1})
+
+    async def call(target: str, payload: bytes) -> bytes:
+        assert target == memory_reports.TARGET
+        reports.append(json.loads(payload))
+        if len(reports) == 1:
+            raise memory_reports.DriverCallError("the driver is away")
+        return b""
+
+    monkeypatch.setattr(memory_reports, "call_driver", call)
+    monkeypatch.setattr(memory_reports, "INTERVAL_SECONDS", 0)
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(memory_reports.report_memory(Server()))
+    assert [report["held"] >> 20 for report in reports] == [50, 90]
