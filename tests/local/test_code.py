@@ -131,6 +131,93 @@ def test_an_object_that_cannot_be_pickled_is_an_error_of_the_driver(tmp_path: Pa
     assert "must be serializable" in ended.stdout and "_thread.lock" in ended.stdout
 
 
+def test_an_object_in_the_plan_that_cannot_be_pickled_is_named_with_what_to_do() -> None:
+    ended = run(
+        f"""
+        import daft, daft_k8s
+
+        daft_k8s.set_runner_k8s({OPTIONS})
+
+        class Connection:
+            def __reduce__(self):
+                raise RuntimeError("a connection stays where it is")
+
+        try:
+            daft.from_pydict({{"x": [0]}}).with_column("y", daft.lit(Connection())).collect()
+        except Exception as error:
+            print(type(error).__name__, error)
+        """
+    )
+    assert ended.returncode == 0, ended.stderr
+    for part in ("CodeError the task ", "cannot be pickled", "a connection stays where it is", "@daft.cls"):
+        assert part in ended.stdout
+
+
+def test_a_shipped_module_that_cannot_be_imported_fails_with_its_own_error(tmp_path: Path) -> None:
+    code = pack(tmp_path / "code.zip", broken="from math import no_such_name\n")
+    ended = run(
+        f"""
+        import daft, daft_k8s
+
+        daft_k8s.set_runner_k8s({OPTIONS}, working_dir={str(code)!r})
+
+        @daft.func
+        def answer(x: int) -> int:
+            import broken
+            return x
+
+        df = daft.from_pydict({{"x": [0]}})
+        try:
+            df.select(answer(df["x"])).to_pydict()
+        except Exception as error:
+            print(error, *getattr(error, "__notes__", ()))
+        """
+    )
+    assert ended.returncode == 0, ended.stderr
+    told = ended.stdout + ended.stderr  # Python 3.10 has no notes; there it is logged
+    for part in ("ImportError: cannot import name 'no_such_name' from 'math'", "on worker worker-"):
+        assert part in told
+    assert "is missing on" not in told  # the module is there: shipping it would not help
+
+
+def test_what_pip_cannot_install_fails_the_query_with_pips_own_line() -> None:
+    ended = run(
+        f"""
+        import daft, daft_k8s
+
+        daft_k8s.set_runner_k8s({OPTIONS}, pip=["/no/such/package"])
+        try:
+            daft.range(4, partitions=2).collect()
+        except Exception as error:
+            print(type(error).__name__, error)
+        """
+    )
+    assert ended.returncode == 0, ended.stderr
+    for part in ("WorkerStartError", "pip install /no/such/package failed on the worker: ERROR: Invalid requirement",
+                 "correct the option pip", "PIP_INDEX_URL"):  # fmt: skip
+        assert part in ended.stdout
+
+
+def test_a_link_that_leads_out_of_the_working_dir_starts_nothing(tmp_path: Path) -> None:
+    folder = tmp_path / "project"
+    folder.mkdir()
+    (tmp_path / "secret.txt").write_text("not yours")
+    (folder / "table.txt").symlink_to(tmp_path / "secret.txt")
+    ended = run(
+        f"""
+        import daft_k8s
+
+        try:
+            daft_k8s.set_runner_k8s({OPTIONS}, working_dir={str(folder)!r})
+        except Exception as error:
+            print(type(error).__name__, error)
+        """
+    )
+    assert ended.returncode == 0, ended.stderr
+    for part in ("CodeError", "table.txt is a link to", "which is outside of", "daftignore"):
+        assert part in ended.stdout, ended.stdout
+
+
 def test_code_above_the_limit_starts_nothing(tmp_path: Path) -> None:
     code = pack(tmp_path / "code.zip", large="#" * 4096)
     ended = run(
