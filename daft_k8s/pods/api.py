@@ -161,7 +161,7 @@ class KubernetesApi:
             page = await self._call(
                 "list pods", "GET", _path("pods", namespace), query=query, within_seconds=_LIST_SECONDS
             )
-            pods += page.get("items") or []
+            pods += _items("list pods", page)
             metadata = page.get("metadata") or {}
             if not metadata.get("continue"):
                 return pods, str(metadata.get("resourceVersion") or "")
@@ -224,7 +224,7 @@ class KubernetesApi:
 
     async def list_quotas(self, namespace: str) -> list[dict[str, Any]]:
         answer = await self._call("list resourcequotas", "GET", _path("resourcequotas", namespace))
-        return list(answer.get("items") or ())
+        return _items("list resourcequotas", answer)
 
     async def create_lease(self, namespace: str, lease: dict[str, Any]) -> dict[str, Any]:
         return await self._call("create leases", "POST", _path("leases", namespace), body=lease)
@@ -235,7 +235,7 @@ class KubernetesApi:
     async def list_leases(self, namespace: str, selector: str) -> list[dict[str, Any]]:
         query = {"labelSelector": selector}
         answer = await self._call("list leases", "GET", _path("leases", namespace), query=query)
-        return list(answer.get("items") or [])
+        return _items("list leases", answer)
 
     async def delete_lease(self, namespace: str, name: str) -> None:
         """Deletes a Lease; that it is not there is no error."""
@@ -256,7 +256,9 @@ class KubernetesApi:
         }
         path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
         answer = await self._call("review rights", "POST", path, body=review)
-        return bool((answer.get("status") or {}).get("allowed"))
+        if "status" not in answer:
+            raise _no_answer("review rights")
+        return bool((answer["status"] or {}).get("allowed"))
 
     async def open_port(self, namespace: str, pod: str, port: int) -> PodStream:
         """A connection to a port of a Pod, from its own loopback address."""
@@ -306,7 +308,9 @@ class KubernetesApi:
                 content = await response.json(content_type=None)
         except _UNANSWERED as error:
             raise _unanswered(action, error) from error
-        return content if isinstance(content, dict) else {}
+        if not isinstance(content, dict):
+            raise _no_answer(action)
+        return content
 
 
 def _path(resource: str, namespace: str, name: str | None = None) -> str:
@@ -314,6 +318,13 @@ def _path(resource: str, namespace: str, name: str | None = None) -> str:
     root = f"/apis/{group}" if group else "/api/v1"
     path = f"{root}/namespaces/{quote(namespace, safe='')}/{resource}"
     return path if name is None else f"{path}/{quote(name, safe='')}"
+
+
+def _items(action: str, answer: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What a list holds. An answer that is no list must not be taken for one of nothing."""
+    if "items" not in answer:
+        raise _no_answer(action)
+    return list(answer["items"] or ())
 
 
 async def _lines(response: aiohttp.ClientResponse) -> AsyncGenerator[bytes, None]:
@@ -325,6 +336,10 @@ async def _lines(response: aiohttp.ClientResponse) -> AsyncGenerator[bytes, None
 async def _error(action: str, response: aiohttp.ClientResponse) -> ApiError:
     body = await response.read()
     return api_error(action, response.status, body, response.headers.get("Retry-After"), response.reason or "")
+
+
+def _no_answer(action: str) -> ApiError:
+    return ApiError(action, 0, "what came is no answer of an API server; a proxy before it may have given it")
 
 
 def _unanswered(action: str, error: BaseException) -> ApiError:

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -154,6 +155,37 @@ def test_a_list_of_which_a_page_fails_is_no_list(status: int) -> None:
     assert raised.value.status == status
 
 
+@pytest.mark.parametrize("text", ["", "null", "[]", "{}", '{"kind": "Status", "status": "Success"}'])
+def test_an_answer_that_is_no_list_is_not_a_list_of_nothing(text: str) -> None:
+    """As a proxy gives it whose own server is away. Read as "no Pods", it would end every worker."""
+    with pytest.raises(ApiError) as raised:
+        ask(answering(200, text), list_them)
+    assert (raised.value.status, raised.value.transient) == (0, True)
+
+
+def test_a_list_whose_second_page_is_none_is_no_list() -> None:
+    async def handler(request: web.Request) -> web.StreamResponse:
+        if "continue" in request.query:
+            return web.Response(text="")
+        return web.json_response({"metadata": {"continue": "x"}, "items": [ready_pod()]})
+
+    with pytest.raises(ApiError):
+        ask(handler, list_them)
+
+
+@pytest.mark.parametrize("items", [[], None])
+def test_a_list_of_nothing_is_one(items: object) -> None:
+    handler = answering(200, json.dumps({"metadata": {"resourceVersion": "4"}, "items": items}))
+    assert ask(handler, list_them) == ([], "4")
+
+
+@pytest.mark.parametrize("text", ["", "null", "[]", "{}"])
+def test_an_answer_without_a_verdict_is_no_refusal_of_a_right(text: str) -> None:
+    with pytest.raises(ApiError) as raised:
+        ask(answering(201, text), lambda api: api.may("jobs", "", "pods", "create"))
+    assert raised.value.status == 0
+
+
 def test_throttling_in_plain_text_is_understood() -> None:
     handler = answering(429, "Too many requests, please try again later.", Retry_After="3")
     with pytest.raises(ApiError, match="please try again later") as raised:
@@ -288,6 +320,20 @@ def test_a_rotated_token_is_used_and_one_that_cannot_be_read_is_no_answer(
 
     asyncio.run(run())
     assert seen == ["Bearer first", "Bearer second", "Bearer third"]
+
+
+def test_a_token_is_read_again_each_minute(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """It is rotated long before it ends; one that was kept for ever would be refused after some hours."""
+    now = 1000.0
+    monkeypatch.setattr(link, "time", SimpleNamespace(monotonic=lambda: now))
+    (tmp_path / "token").write_text("first\n")
+    token = link._Token(tmp_path / "token")
+    assert asyncio.run(token.authorize()) == "Bearer first"
+    (tmp_path / "token").write_text("second\n")
+    now += 59
+    assert asyncio.run(token.authorize()) == "Bearer first"
+    now += 2
+    assert asyncio.run(token.authorize()) == "Bearer second"
 
 
 def test_a_pod_without_a_token_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
