@@ -23,8 +23,6 @@ logger = logging.getLogger(__name__)
 _AT_ONCE = 20
 _FIRST_RETRY_SECONDS = 0.5
 _LONGEST_RETRY_SECONDS = 10.0
-_LONGEST_OBEDIENCE_SECONDS = 30.0
-"""How long the API may ask to be left alone (Retry-After)."""
 
 
 class Creation:
@@ -90,10 +88,12 @@ class Creation:
         """Creates the Pod of a launch; tries again while that may help and the pool waits."""
         delay = _FIRST_RETRY_SECONDS
         namespace = self._configuration.namespace or "the driver's own"
+        reached = False
         while self._is_wanted(key):
             try:
                 api, home = await self._cluster()
-                namespace = home.namespace
+                if not reached:
+                    namespace, reached = home.namespace, True
                 if self._no_room_ever:
                     raise WorkerStartError(self._no_room_ever)
                 if await self._try(key, api, home):
@@ -101,11 +101,10 @@ class Creation:
             except ApiError as error:
                 if error.over_quota and not read_refusal(error.message).never:
                     self._wait_for_quota(key, error, namespace)
-                elif error.transient:
+                elif error.transient_once_accepted if reached else error.transient:
                     # Also when there was no answer: the Pod may be there, and the next try will find it by its name.
                     self._launches.has_problem(key, f"the Kubernetes API does not take it: {error}")
-                    asked = min(_LONGEST_OBEDIENCE_SECONDS, error.retry_after_seconds or 0.0)
-                    await self._pause(max(asked, delay))
+                    await self._pause(max(error.wait_seconds, delay))
                     delay = min(_LONGEST_RETRY_SECONDS, delay * 2)
                 else:
                     advice = explain(error, namespace, self._configuration)

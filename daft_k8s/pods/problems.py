@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from daft_k8s.config import Configuration
 
 _RETRIED = frozenset((408, 409, 429, 500, 502, 503, 504))
+_LONGEST_OBEDIENCE_SECONDS = 30.0
+"""How long the API may ask to be left alone (Retry-After)."""
 
 
 class ApiError(Exception):
@@ -51,6 +53,16 @@ class ApiError(Exception):
     def transient(self) -> bool:
         """Whether the same call may succeed in a moment."""
         return self.status == 0 or self.status in _RETRIED
+
+    @property
+    def transient_once_accepted(self) -> bool:
+        """The same for a caller whose credentials were good before: what checks them may be away for a moment."""
+        return self.transient or self.status == 401
+
+    @property
+    def wait_seconds(self) -> float:
+        """How long the API wants to be left alone, as far as it is obeyed; 0: it does not say."""
+        return min(_LONGEST_OBEDIENCE_SECONDS, self.retry_after_seconds or 0.0)
 
 
 def api_error(action: str, status: int, body: bytes, retry_after: str | None = None, http_reason: str = "") -> ApiError:

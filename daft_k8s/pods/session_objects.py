@@ -234,17 +234,21 @@ class SessionObjects:
             try:
                 return await self.api.delete_pod(self.home.namespace, pod, grace_seconds)
             except ApiError as error:
-                if not error.transient or not delay:
+                if not error.transient_once_accepted or not delay:
                     logger.warning("the Pod %s could not be deleted: %s", pod, error)
                     return
-            await asyncio.sleep(delay)
+                pause = max(error.wait_seconds, delay)
+            await asyncio.sleep(pause)
 
     async def tear_down(self, timeout_seconds: float) -> None:
         """Deletes all that the session has made, and says what is left if it cannot."""
+        problems: list[ApiError] = []
         try:
-            await asyncio.wait_for(self._delete_all(), timeout_seconds)
+            await asyncio.wait_for(self._delete_all(problems), timeout_seconds)
         except asyncio.TimeoutError:
-            logger.error("deleting the Pods of session %s takes too long; %s", self._session_id, self._what_is_left())
+            why = f" ({problems[-1]})" if problems else ""
+            logger.error("deleting the Pods of session %s takes too long%s; %s", self._session_id, why,
+                         self._what_is_left())  # fmt: skip
         except ApiError as error:
             logger.error("the Pods of session %s could not be deleted: %s; %s", self._session_id, error,
                          self._what_is_left())  # fmt: skip
@@ -262,14 +266,15 @@ class SessionObjects:
         kinds = "pods,secrets" if self._configuration.allocation == "pod" else "statefulsets,services,pods,secrets"
         return f"delete them by hand: kubectl delete {kinds} -l {names.SESSION_LABEL}={self._session_id}"
 
-    async def _delete_all(self) -> None:
-        """Tries until it succeeds, or can not; whoever calls it sets the end."""
+    async def _delete_all(self, problems: list[ApiError]) -> None:
+        """Tries until it succeeds, or can not; whoever calls it sets the end, and finds what went wrong so far."""
         while self.api is not None and self.home is not None:
             try:
                 session = names.label_value(self._session_id)
                 return await remove_session(self.api, self.home.namespace, session, END_GRACE_SECONDS)
             except ApiError as error:
-                if not error.transient:
+                if not error.transient_once_accepted:
                     raise
                 logger.debug("the Pods of session %s could not be deleted yet: %s", self._session_id, error)
+                problems.append(error)
             await asyncio.sleep(_END_RETRY_SECONDS)

@@ -86,10 +86,11 @@ class Tracker:
 
     async def _watch(self) -> None:
         version = ""
-        delay = 0.0
+        delay = asked = 0.0
         while True:
-            if delay:
-                await asyncio.sleep(delay * random.uniform(0.5, 1.0))
+            if delay or asked:
+                await asyncio.sleep(max(asked, delay * random.uniform(0.5, 1.0)))
+            asked = 0.0
             began = self._clock()
             try:
                 if not version:
@@ -97,7 +98,7 @@ class Tracker:
                 version = await self._watch_once(version)
                 failed = False
             except ApiError as error:
-                failed = True
+                failed, asked = True, error.wait_seconds
                 if error.status == 410:  # too old: only a new list helps
                     version = ""
                 logger.debug("the watch of the workers' Pods broke: %s", error)

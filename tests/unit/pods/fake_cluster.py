@@ -109,14 +109,21 @@ class FakeCluster:
 
     async def watch_pods(self, namespace: str, selector: str, version: str) -> AsyncGenerator[dict[str, Any], None]:
         queue: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
-        self._watches.append((asyncio.get_running_loop(), queue))
-        self._called("watch pods")
-        while True:
-            event = await queue.get()
-            if event["type"] == "END":
-                raise ApiError("watch pods", event["status"], "too old")
-            if not self.watch_is_deaf:
-                yield event
+        watch = (asyncio.get_running_loop(), queue)
+        with self._changed:
+            self._watches.append(watch)
+        try:
+            self._called("watch pods")
+            while True:
+                event = await queue.get()
+                if event["type"] == "END":
+                    raise ApiError("watch pods", event["status"], "too old")
+                if not self.watch_is_deaf and fits(event["object"], selector):
+                    yield event
+        finally:
+            with self._changed:
+                if watch in self._watches:
+                    self._watches.remove(watch)
 
     async def create_secret(self, namespace: str, secret: dict[str, Any]) -> None:
         self._called("create secrets")
@@ -269,19 +276,27 @@ class IdleStream:
 
 
 def make_launcher(
-    cluster: FakeCluster, pool: Pool, *, poll_seconds: float = 30.0, forwarded: bool = False, **options: Any
+    cluster: FakeCluster,
+    pool: Pool,
+    *,
+    session_id: str = "s1",
+    poll_seconds: float = 30.0,
+    forwarded: bool = False,
+    job: str = "",
+    **options: Any,
 ) -> PodLauncher:
     summarize = options.pop("summarize", str)
 
     async def home(_api: Any, _configuration: Configuration) -> Home:
-        return Home("jobs", "image", owner=None if forwarded else Owner("driver", "uid"), forwarded=forwarded)
+        owner = None if forwarded else Owner("driver", "uid")
+        return Home("jobs", "image", owner=owner, forwarded=forwarded, job=job)
 
     async def connect() -> FakeCluster:
         return cluster
 
     return PodLauncher(
         Configuration(**{"allocation": "pod", "num_workers": 2, **options}),
-        session_id="s1",
+        session_id=session_id,
         token="secret-token",
         manager_getter=lambda: pool,
         access=Access(connect, home, forwarded=forwarded),

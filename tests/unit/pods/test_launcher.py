@@ -107,7 +107,8 @@ def test_a_creation_whose_answer_was_lost_is_found_again(
 ) -> None:
     begin(launcher, cluster)
     cluster.problems["create pods"] = [ApiError("create pods", 0, "the connection broke")]
-    cluster.pods["daft-s1-worker-1-1"] = {"metadata": {"name": "daft-s1-worker-1-1", "uid": "u"}, "status": {}}
+    metadata = cluster.pods[POD]["metadata"] | {"name": "daft-s1-worker-1-1", "uid": "u"}
+    cluster.pods["daft-s1-worker-1-1"] = {"metadata": metadata, "status": {}}
     launcher.launch("worker-1", 1)
     cluster.wait_until(lambda: "get pods" in cluster.calls)
     cluster.make_ready("daft-s1-worker-1-1")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -168,6 +169,38 @@ def test_failing_lists_tell_nothing_and_are_never_given_up(status: int) -> None:
     assert heard.lists == 0
     assert api.lists >= 20 + 10  # the poll's, and those of the watch, with back-off
     assert api.lists <= 20 + 50
+
+
+@pytest.mark.parametrize(("retry_after", "pause"), [(5.0, 5.0), (3600.0, 30.0)])
+def test_a_watch_comes_again_when_the_api_says_so_but_within_half_a_minute(retry_after: float, pause: float) -> None:
+    api, asked = Script(), []
+
+    async def watch(attempt: int) -> AsyncGenerator[dict[str, Any], None]:
+        asked.append(asyncio.get_event_loop().time())
+        raise ApiError("watch pods", 429, "slow down", retry_after_seconds=retry_after)
+        yield {}
+
+    api.watch = watch
+    heard = track(api)
+    pauses = [later - earlier for earlier, later in pairwise(asked)]
+    assert min(pauses) >= pause
+    assert max(pauses) < 31
+    assert heard.lists >= 20
+
+
+def test_a_burst_of_refused_credentials_ends_and_the_watch_goes_on_from_where_it_was() -> None:
+    api = Script()
+
+    async def watch(attempt: int) -> AsyncGenerator[dict[str, Any], None]:
+        if attempt <= 5:
+            raise ApiError("watch pods", 401, "Unauthorized")
+        yield event("MODIFIED", 700)
+        await asyncio.sleep(1e9)
+
+    api.watch = watch
+    heard = track(api, minutes=1)
+    assert api.watched_from == ["100"] * 6
+    assert heard.events == ["MODIFIED"]
 
 
 def test_no_mistake_in_the_news_ends_the_tracking(caplog: pytest.LogCaptureFixture) -> None:
