@@ -55,6 +55,7 @@ class Creation:
         self._gate = gate or QuotaGate()
         self._at_once = asyncio.Semaphore(_AT_ONCE)
         self._no_room_ever = ""
+        self._no_room_yet = ""
         self._closing = asyncio.Event()
 
     def foresee(self, room: Room, namespace: str) -> None:
@@ -69,6 +70,7 @@ class Creation:
             )
             return
         self._gate.foresee(room.workers)
+        self._no_room_yet = f"the ResourceQuota {room.quota!r} of the namespace {namespace!r} has no room for it yet"
         logger.warning(
             "the ResourceQuota %r of the namespace %r has room for %d of the %d workers wanted (%s); the session runs "
             "with those that fit, and the others start when there is room",
@@ -89,11 +91,13 @@ class Creation:
         delay = _FIRST_RETRY_SECONDS
         namespace = self._configuration.namespace or "the driver's own"
         reached = False
+        self._launches.has_problem(key, "the cluster has not been reached yet")
         while self._is_wanted(key):
             try:
                 api, home = await self._cluster()
                 if not reached:
                     namespace, reached = home.namespace, True
+                    self._launches.has_problem(key, self._no_room_yet or "its Pod has not been asked for yet")
                 if self._no_room_ever:
                     raise WorkerStartError(self._no_room_ever)
                 if await self._try(key, api, home):

@@ -102,7 +102,7 @@ class PodLauncher:
         self._closed = False
         self._thread = LoopThread("daft-k8s-pods")
         self._forwards = PortForwards(access.connect) if access.forwarded else None
-        self._call(self._begin_setup)
+        self._call(self._begin)
 
     def launch(self, worker_id: str, launch_id: int) -> None:
         """Creates a Pod; `worker_started` or `worker_exited` of the pool follow."""
@@ -151,6 +151,17 @@ class PodLauncher:
         if not task.cancelled() and task.exception() is not None:
             logger.error("the work on a Pod failed", exc_info=task.exception())
 
+    def _begin(self) -> None:
+        # The clock of launches runs whether the cluster answers or not.
+        self._keep_on(self._tick())
+        self._begin_setup()
+
+    def _keep_on(self, *parts: Coroutine[Any, Any, None]) -> None:
+        for part in parts:
+            task = self._thread.loop.create_task(part)
+            task.add_done_callback(_report_death)
+            self._background.append(task)
+
     def _begin_setup(self) -> asyncio.Task[tuple[Api, Home]]:
         setup = self._setup = self._thread.loop.create_task(self._set_up())
         setup.add_done_callback(lambda task: task.cancelled() or task.exception())  # seen; launches tell it
@@ -167,11 +178,7 @@ class PodLauncher:
                 news=self,
                 poll_seconds=self._poll_seconds,
             )
-            loop = self._thread.loop
-            work = (tracker.run(), self._tick(), self._objects.keep())
-            self._background = [loop.create_task(part) for part in work]
-            for task in self._background:
-                task.add_done_callback(_report_death)
+            self._keep_on(tracker.run(), self._objects.keep())
         return api, home
 
     async def _look_at_quotas(self, api: Api, home: Home) -> None:

@@ -59,7 +59,6 @@ class Replicas:
     def begin(self, key: Key, now: float) -> list[Change]:
         pod = self.pod_name(key)
         self._launches.began(key, f"{pod}//{key[1]}", now)  # the name of no process, until there is one
-        self._launches.has_problem(key, "the StatefulSet's controller has not made it yet")
         process = self._incarnations.wants(pod, key)
         return [] if process is None else self._bind(key, process)
 
@@ -80,6 +79,7 @@ class Replicas:
             except ApiError:
                 self._wanted.discard(number)
                 raise
+            self._launches.has_problem(key, "the StatefulSet's controller has not made it yet")
         return []
 
     async def withdraw(self, key: Key) -> None:

@@ -14,6 +14,7 @@ from daft_k8s.pods.creation import Creation
 from daft_k8s.pods.home import Home
 from daft_k8s.pods.launches import Exited, Key, Launches
 from daft_k8s.pods.problems import ApiError
+from daft_k8s.pods.quota import Room
 from tests.unit.pods.virtual_time import run_for
 
 START_TIMEOUT_SECONDS = 120
@@ -161,6 +162,21 @@ def test_credentials_that_were_never_accepted_are_told_at_once() -> None:
     [news] = namespace.given_up
     assert "does not accept the driver's credentials" in news.reason
     assert namespace.asked == []
+
+
+def test_a_launch_that_a_foreseen_quota_keeps_waiting_ends_with_that_reason() -> None:
+    namespace = Namespace()
+
+    async def create() -> None:
+        creating = asyncio.ensure_future(namespace.create(3))
+        await asyncio.sleep(0)
+        namespace.creation.foresee(Room(2, "small", "pods: 2 of 2 are free, a worker takes 1"), "jobs")
+        await creating
+
+    run_for(5, create())
+    assert len(namespace.made) == 2
+    [news] = [news for news in namespace.launches.tick(START_TIMEOUT_SECONDS) if news.key not in namespace.made]
+    assert "the ResourceQuota 'small' of the namespace 'jobs' has no room for it yet" in news.reason
 
 
 def test_a_launch_that_was_told_to_stop_is_not_asked_for_again() -> None:

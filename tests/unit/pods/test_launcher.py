@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +14,7 @@ import pytest
 
 from daft_k8s.config import Configuration
 from daft_k8s.errors import ConfigurationError, UnsupportedError
+from daft_k8s.pods.access import Access
 from daft_k8s.pods.launcher import PodLauncher
 from daft_k8s.pods.problems import ApiError
 from tests.unit.allocation.fakes import Pool
@@ -125,6 +128,41 @@ def test_a_setup_that_stumbles_is_tried_again(launcher: PodLauncher, cluster: Fa
         stumbling.wait_until(lambda: POD in stumbling.pods)
     finally:
         launcher.shutdown(2)
+
+
+def test_a_setup_that_never_succeeds_ends_every_launch_with_the_apis_words_before_the_pool_loses_patience(
+    cluster: FakeCluster, pool: Pool
+) -> None:
+    cluster.problems["create secrets"] = [ApiError("create secrets", 503, "etcd has no leader")] * 100
+    launcher = make_launcher(cluster, pool, start_timeout_seconds=1)
+    try:
+        launcher.launch("worker-0", 1)
+        [news] = pool.wait_for("exited")
+        assert "not ready after 1 s; the Kubernetes API does not take it" in str(news[3])
+        assert "etcd has no leader" in str(news[3])
+        assert (news[4], pool.causes) == (True, ["never_started"])
+    finally:
+        launcher.shutdown(2)
+
+
+def test_a_cluster_that_is_never_reached_ends_every_launch_too(cluster: FakeCluster, pool: Pool) -> None:
+    """A plugin for credentials may wait for ever."""
+
+    async def connect() -> FakeCluster:
+        await asyncio.Event().wait()
+        return cluster
+
+    configuration = Configuration(allocation="pod", num_workers=1, start_timeout_seconds=1)
+    access = Access(connect, find_home=None)  # type: ignore[arg-type]
+    launcher = PodLauncher(configuration, session_id="s1", token="t", manager_getter=lambda: pool, access=access)
+    try:
+        launcher.launch("worker-0", 1)
+        [news] = pool.wait_for("exited")
+        assert "not ready after 1 s; the cluster has not been reached yet" in str(news[3])
+    finally:
+        began = time.monotonic()
+        launcher.shutdown(1)
+        assert time.monotonic() - began < 10
 
 
 def test_a_setup_that_is_refused_ends_every_launch(launcher: PodLauncher, pool: Pool) -> None:
