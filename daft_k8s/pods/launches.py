@@ -23,7 +23,7 @@ _DEADLINE_SHARE = 0.9
 
 @dataclass(frozen=True)
 class Started:
-    """It serves at this IP."""
+    """It serves at this IP, or is about to."""
 
     key: Key
     address: str
@@ -56,6 +56,9 @@ class _Launch:
     since: float = 0.0
     """When it came to the present stage."""
     started: bool = False
+    """Whether the pool knows where it is, and so may have given it work."""
+    ready: bool = False
+    """Whether its node has seen it serve."""
     leaving: bool = False
     stop_reason: str = ""
     problem: str = ""
@@ -68,11 +71,14 @@ class Launches:
     Args:
         start_timeout_seconds: How long the pool waits for a launch.
         termination_seconds: The grace period of the Pods.
+        ask_at_once: Whether a process that runs counts as started: whoever asks it finds out when it serves, while its
+            node looks once a second and then has to tell the API server.
     """
 
-    def __init__(self, *, start_timeout_seconds: float, termination_seconds: float) -> None:
+    def __init__(self, *, start_timeout_seconds: float, termination_seconds: float, ask_at_once: bool = False) -> None:
         self._start_timeout_seconds = start_timeout_seconds
         self._termination_seconds = termination_seconds
+        self._stages_of_a_start = {Stage.READY, Stage.STARTING} if ask_at_once else {Stage.READY}
         self._launches: dict[Key, _Launch] = {}
         self._keys: dict[str, Key] = {}
 
@@ -150,7 +156,9 @@ class Launches:
         if state.stage is Stage.TERMINATING and launch.started and not launch.stop_reason and not launch.leaving:
             launch.leaving = True
             return [Leaving(key)]
-        if state.stage is Stage.READY and not launch.started and not launch.stop_reason:
+        launch.ready = launch.ready or state.stage is Stage.READY
+        may_answer = state.stage in self._stages_of_a_start and state.address
+        if may_answer and not launch.started and not launch.stop_reason:
             launch.started = True
             return [Started(key, state.address)]
         return []
@@ -173,7 +181,7 @@ class Launches:
             return self._exit(key, state, delete=True, extra="it does not end; perhaps its node is lost")
         if state is not None and now - launch.since >= GRACE_SECONDS.get(state.stage, float("inf")):
             return self._exit(key, state, delete=True, hopeless=True)
-        if not launch.started and now >= launch.deadline:
+        if not launch.ready and now >= launch.deadline:
             return self._exit(key, state, delete=True, extra=f"not ready after {self._start_timeout_seconds:g} s")
         return None
 

@@ -58,8 +58,8 @@ class FakeCluster:
             pod["status"] = status
             self._publish("MODIFIED", pod)
 
-    def make_ready(self, name: str, ip: str = "10.0.0.9") -> None:
-        own = {"name": "worker", "ready": True, "state": {"running": {}}}
+    def make_ready(self, name: str, ip: str = "10.0.0.9", *, ready: bool = True) -> None:
+        own = {"name": "worker", "ready": ready, "state": {"running": {}}}
         self.set_status(name, phase="Running", podIP=ip, containerStatuses=[own])
 
     def wait_until(self, what: Callable[[], bool]) -> None:

@@ -43,6 +43,27 @@ def test_a_ready_pod_becomes_a_started_worker(launcher: PodLauncher, cluster: Fa
     assert pool.wait_for("started") == [("started", "worker-0", 1, "10.0.0.9:7777", "10.0.0.9:7778")]
 
 
+def test_a_worker_is_asked_whether_it_serves_before_its_node_says_so(
+    launcher: PodLauncher, cluster: FakeCluster, pool: Pool
+) -> None:
+    begin(launcher, cluster)
+    cluster.make_ready(POD, ready=False)
+    assert pool.wait_for("started") == [("started", "worker-0", 1, "10.0.0.9:7777", "10.0.0.9:7778")]
+
+
+def test_a_worker_that_has_to_install_packages_is_not_asked_before_its_node_says_that_it_serves(
+    cluster: FakeCluster, pool: Pool
+) -> None:
+    launcher = make_launcher(cluster, pool, pip=("emoji",))
+    try:
+        begin(launcher, cluster)
+        cluster.make_ready(POD, "10.0.0.8", ready=False)
+        cluster.make_ready(POD, "10.0.0.9")
+        assert pool.wait_for("started")[0][3] == "10.0.0.9:7777"
+    finally:
+        launcher.shutdown(2)
+
+
 def test_an_address_of_ipv6_is_bracketed(launcher: PodLauncher, cluster: FakeCluster, pool: Pool) -> None:
     begin(launcher, cluster)
     cluster.make_ready(POD, "fd00::1")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from tests.unit.pods.pods import UNSCHEDULABLE, disruption, ended, pod, ready_po
 
 KEY = ("worker-0", 1)
 READY = read_state(ready_pod())
+STARTING = read_state(pod(phase="Running", own={"running": {}}, ip="10.0.0.1"))
 PULL_FAILING = read_state(pod(node="n", own=waiting("ErrImagePull", "manifest unknown")))
 
 
@@ -26,6 +28,39 @@ def test_a_ready_pod_has_started_once(launches: Launches) -> None:
     assert launches.has_state("p", READY, 1) == [Started(KEY, "10.0.0.1")]
     assert launches.has_state("p", READY, 2) == []
     assert launches.tick(10_000) == []
+
+
+@pytest.fixture
+def asked_at_once() -> Launches:
+    launches = Launches(start_timeout_seconds=100, termination_seconds=30, ask_at_once=True)
+    launches.began(KEY, "p", 0)
+    return launches
+
+
+def test_a_pod_that_runs_has_not_started_before_its_node_says_that_it_serves(launches: Launches) -> None:
+    assert launches.has_state("p", STARTING, 1) == []
+    assert launches.has_state("p", READY, 2) == [Started(KEY, "10.0.0.1")]
+
+
+def test_a_pod_that_is_asked_at_once_has_started_as_soon_as_it_runs_and_has_an_address(asked_at_once: Launches) -> None:
+    assert asked_at_once.has_state("p", dataclasses.replace(STARTING, address=""), 1) == []
+    assert asked_at_once.has_state("p", STARTING, 2) == [Started(KEY, "10.0.0.1")]
+    assert asked_at_once.has_state("p", READY, 3) == []
+    assert asked_at_once.tick(10_000) == []
+
+
+def test_a_pod_that_is_asked_at_once_and_never_is_ready_is_given_up_like_any_other(asked_at_once: Launches) -> None:
+    asked_at_once.has_state("p", STARTING, 1)
+    assert asked_at_once.tick(89) == []
+    [news] = asked_at_once.tick(90)
+    assert "not ready after 100 s; its process runs but does not serve yet" in news.reason
+
+
+def test_what_a_pod_that_was_asked_at_once_had_taken_on_counts_when_it_crashes(asked_at_once: Launches) -> None:
+    asked_at_once.has_state("p", STARTING, 1)
+    [news] = asked_at_once.has_state("p", read_state(pod(phase="Failed", own=ended(1))), 2)
+    assert isinstance(news, Exited)
+    assert news.cause == "crash"
 
 
 def test_an_ended_pod_has_exited_once_and_is_left_to_be_read(launches: Launches) -> None:
