@@ -67,6 +67,16 @@ def test_a_workers_pod_is_what_the_documents_promise(namespace: Namespace) -> No
         assert not [volume for volume in pod["spec"]["volumes"] if "projected" in volume]  # no token
     [secret] = namespace.secrets(session)
     assert secret["data"]["token"] not in str(namespace.workers(session))
+
+    def in_the_worker(command: str) -> str:
+        return namespace.kubectl("exec", f"daft-{session}-worker-0-1", "--", "sh", "-c", command)
+
+    orphan = in_the_worker("sleep 0.3 >/dev/null & echo $!").strip()
+    wait_until(
+        lambda: f"/proc/{orphan}" not in in_the_worker("ls -d /proc/[0-9]*").split(),
+        20,
+        "somebody has waited for a process that outlived its parent",
+    )
     driver.delete("--grace-period=1")
 
 

@@ -1,0 +1,63 @@
+"""What the first process of a container owes the others: it passes signals on, and waits for orphans that have ended.
+
+A Pod's worker is started by a command of its own, whatever entry point its image has, so no init stands before it. And
+what UDFs and actors leave behind when they end becomes a child of the first process: unless somebody waits for
+these, each stays in the process table, which has a limit.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+
+_FIRST = 1
+_SIGNALLED = 128
+_PASSED_ON = {
+    signal.SIGHUP,
+    signal.SIGINT,
+    signal.SIGQUIT,
+    signal.SIGTERM,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+}
+
+
+def stand_before() -> int | None:
+    """Forks, if this is a container's first process, and stands by until the child has ended.
+
+    Returns:
+        None in the process that is to do the work; else the container's exit code.
+    """
+    return _fork_and_stand_by() if os.getpid() == _FIRST else None
+
+
+def _fork_and_stand_by() -> int | None:
+    # Blocked before the fork, they wait for `sigwait`: none is missed, and none meets a process half made.
+    awaited = {signal.SIGCHLD, *_PASSED_ON}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, awaited)
+    child = os.fork()
+    if child == 0:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        return None
+    while True:
+        arrived = signal.sigwait(awaited)
+        if arrived != signal.SIGCHLD:
+            os.kill(child, arrived)  # it is there until it has been waited for, below
+            continue
+        status = _wait_for_all(child)
+        if status is not None:
+            return os.WEXITSTATUS(status) if os.WIFEXITED(status) else _SIGNALLED + os.WTERMSIG(status)
+
+
+def _wait_for_all(child: int) -> int | None:
+    """Waits for whoever has ended; returns the child's status, if it was one of them."""
+    found = None
+    while True:
+        try:
+            ended, status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return found
+        if ended == 0:
+            return found
+        if ended == child:
+            found = status
