@@ -28,11 +28,12 @@ else:
 
 HEREDOC = re.compile(r"<<'?(\w+)'?")
 ASSIGNMENT = re.compile(r"([A-Za-z_]\w*)=(.*)", re.DOTALL)
-SHELL = {".", "cd", "cat", "done", "echo", "export", "fi", "git", "sleep", "source"}
+SHELL = {".", "break", "cd", "cat", "done", "echo", "export", "fi", "for", "git", "seq", "sleep", "source"}
 """What needs no check."""
 
-KEYWORDS = {"do", "else", "if", "then", "until", "while", "!"}
-SEPARATORS = {"|", "&&", "||", ";", "&"}
+KEYWORDS = {"do", "else", "if", "then", "!"}
+ENDLESS = {"until", "while"}
+SEPARATORS = {"|", "&&", "||", ";", "&", "(", ")"}
 REDIRECTIONS = {">", ">>", "<", "<<"}
 KUBECTL_VERBS = {"apply", "create", "delete", "describe", "get", "logs", "port-forward", "wait"}
 
@@ -78,6 +79,7 @@ def check(words: list[str], made_here: set[str]) -> None:
         words: The command.
         made_here: Files that the page tells to make.
     """
+    assert not words or words[0] not in ENDLESS, f"{words[0]!r} may go on for ever: count the tries"
     while words and words[0] in KEYWORDS:
         words = words[1:]
     while words and (assignment := ASSIGNMENT.fullmatch(words[0])):
