@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -222,3 +223,17 @@ def test_further_objects_are_templates(helm: Helm) -> None:
 def test_limits_of_a_job_are_given_only_where_they_are_set(helm: Helm, key: str) -> None:
     assert key not in only(helm.render(), "Job")["spec"]
     assert only(helm.render({"driver": {key: 60}}), "Job")["spec"][key] == 60
+
+
+def test_every_field_of_the_drivers_pod_is_explained_in_the_readme(helm: Helm) -> None:
+    """As a value of its own, or in the table of what no value says."""
+    objects = helm.render()
+    text = (CHART / "README.md").read_text()
+    values = set(re.findall(r"^\| `driver\.(\w+)", text, re.MULTILINE))
+    fixed = set(re.findall(r"`(\w+)`", text.partition("## What no value says")[2].partition("\n## ")[0]))
+    # What holds the rest, and what `image` and `serviceAccount` say.
+    elsewhere = {"containers", "name", "env", "volumeMounts", "image", "imagePullPolicy", "serviceAccountName"}
+    fields = {*driver_pod(objects)["spec"], *container(objects)}
+    assert fields - values - elsewhere - fixed == set()
+    variables = {entry["name"] for entry in container(objects)["env"]}
+    assert {name for name in variables if not name.startswith("DAFT_K8S_")} <= fixed
