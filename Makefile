@@ -121,7 +121,7 @@ versions: build ## Five queries on the oldest and newest Daft, with Python 3.10 
 	@./scripts/versions.sh
 
 .PHONY: lint
-lint: build ## Every check: ruff, mypy, stubtest, layers, documents, rustfmt, clippy, generated code, licences
+lint: build ## Every check: ruff, mypy, stubtest, layers, documents, rustfmt, clippy, generated code, licences, workflows
 	@./scripts/lint.sh full
 
 .PHONY: lint-fast

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # Runs every check, also after one has failed, and ends with a line for each.
 #   scripts/lint.sh fast    what takes seconds (part of make test)
-#   scripts/lint.sh full    also clippy, the stubs against the built extension, the generated code, the licences
-# A tool of the Rust tool chain that is not installed is noted in .make/skipped, which `make test` prints at its end.
+#   scripts/lint.sh full    also clippy, the stubs against the built extension, the generated code, the licences, the workflows
+# A tool that is not installed is noted in .make/skipped, which `make test` prints at its end.
 set -uo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/.." || exit 1
 
 mode="${1:-full}"
 bin=.venv/bin
@@ -53,6 +53,11 @@ if [ "$mode" = full ]; then
         check "cargo-deny" cargo deny --offline check bans licenses sources
     else
         skip "cargo-deny" "not installed (cargo install --locked cargo-deny; takes minutes)"
+    fi
+    if command -v actionlint >/dev/null; then
+        check "workflows (actionlint)" actionlint
+    else
+        skip "actionlint" "not installed (go install github.com/rhysd/actionlint/cmd/actionlint@latest)"
     fi
 fi
 

@@ -65,6 +65,23 @@ def test_both_images_install_the_same_things_in_the_same_way() -> None:
         assert commands("Dockerfile", stage) == commands("Dockerfile.gpu", stage)
 
 
+def test_both_images_start_in_the_same_way_and_set_the_same_variables() -> None:
+    """That for GPUs sets more, which its base image's tools read."""
+
+    def variables(name: str) -> set[str]:
+        last = recipe(name).rpartition("\nFROM ")[2].replace("\\\n", " ")
+        return set(" ".join(re.findall(r"^ENV (.*)", last, re.MULTILINE)).split())
+
+    def start(name: str) -> list[str]:
+        return re.findall(r"^(?:USER|WORKDIR|ENTRYPOINT|CMD) .*", recipe(name).rpartition("\nFROM ")[2], re.MULTILINE)
+
+    assert start("Dockerfile") == start("Dockerfile.gpu")
+    assert "PYTHONUNBUFFERED=1" in variables("Dockerfile")
+    assert {
+        name for name in variables("Dockerfile.gpu") ^ variables("Dockerfile") if not name.startswith("NVIDIA_")
+    } == set()
+
+
 def test_the_builder_is_sent_what_the_recipes_copy_and_nothing_else() -> None:
     ignored = (ROOT / ".dockerignore").read_text().split("\n")
     assert "*" in ignored
