@@ -145,6 +145,8 @@ class Launches:
         launch = self._launches.get(key) if key is not None else None
         if key is None or launch is None:
             return []
+        if state.vague and launch.state is not None and launch.state.cause is Cause.IMAGE:
+            return []
         if launch.state is None or launch.state.stage is not state.stage:
             launch.since = now
         launch.state = state

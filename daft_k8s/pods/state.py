@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -67,6 +68,8 @@ class PodState:
     """Where it is, or was meant to be."""
     hopeless: bool = False
     """Waiting, or another Pod like it, would change nothing."""
+    vague: bool = False
+    """Its image is waited for, and this does not say what was wrong with it; what was said before still holds."""
     lingers: bool = False
     """Its worker's process has ended, but the Pod still holds what it was given."""
 
@@ -251,6 +254,8 @@ _PULL_REASONS = ("ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "Inval
                  "RegistryUnavailable", "SignatureValidationFailed")  # fmt: skip
 _HOPELESS_PULLS = ("InvalidImageName", "ErrImageNeverPull")
 _NOT_FATAL_PULLS = ("pull QPS exceeded", "toomanyrequests", "429 Too Many Requests")
+_BACK_OFF = re.compile(r'Back-off pulling image "[^"]*"')
+"""All that older kubelets say between two tries."""
 _CONFIG_REASONS = ("CreateContainerConfigError", "CreateContainerError", "RunContainerError", "CrashLoopBackOff",
                    "PreCreateHookError", "PreStartHookError", "PostStartHookError")  # fmt: skip
 
@@ -268,7 +273,8 @@ def _waiting(pod: Pod, container: str) -> PodState | None:
             patient = any(words in str(waiting.get("message")) for words in _NOT_FATAL_PULLS)
             if patient:
                 return PodState(Stage.CREATING, text, Cause.IMAGE)
-            return PodState(Stage.PULL_FAILING, text, Cause.IMAGE, hopeless=reason in _HOPELESS_PULLS)
+            vague = _BACK_OFF.fullmatch(str(waiting.get("message")).strip()) is not None
+            return PodState(Stage.PULL_FAILING, text, Cause.IMAGE, hopeless=reason in _HOPELESS_PULLS, vague=vague)
         if reason in _CONFIG_REASONS:
             text = f"{which}its container cannot be started ({_words(waiting)})"
             return PodState(Stage.CONFIG_FAILING, text, Cause.SPEC)

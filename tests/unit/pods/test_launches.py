@@ -87,6 +87,36 @@ def test_a_pull_that_goes_on_failing_ends_the_launch_for_good(launches: Launches
     assert "Back-off pulling" in news.reason
 
 
+BACK_OFF = read_state(pod(node="n", own=waiting("ImagePullBackOff", 'Back-off pulling image "registry.test/image:1"')))
+"""As older kubelets say it: without what went wrong."""
+
+
+def test_a_registry_that_asks_for_patience_has_it_however_long_the_kubelet_backs_off(launches: Launches) -> None:
+    throttled = read_state(pod(node="n", own=waiting("ErrImagePull", "pull QPS exceeded")))
+    for began in (0, 11, 32):  # the kubelet waits for 10 s, 20 s, 40 s
+        launches.has_state("p", throttled, began)
+        launches.has_state("p", BACK_OFF, began + 1)
+        assert launches.tick(began + 40) == []
+    [news] = launches.tick(90)
+    assert "pull QPS exceeded" in news.reason
+    assert news.restartable
+
+
+def test_a_back_off_adds_to_the_time_for_which_a_pull_has_failed_and_keeps_its_words(launches: Launches) -> None:
+    launches.has_state("p", PULL_FAILING, 10)
+    launches.has_state("p", BACK_OFF, 12)
+    assert launches.tick(29) == []
+    [news] = launches.tick(30)
+    assert "manifest unknown" in news.reason
+    assert not news.restartable
+
+
+def test_a_back_off_is_a_failing_pull_where_nothing_was_said_before(launches: Launches) -> None:
+    launches.has_state("p", BACK_OFF, 10)
+    [news] = launches.tick(30)
+    assert "Back-off pulling image" in news.reason
+
+
 def test_an_invalid_image_ends_the_launch_at_once(launches: Launches) -> None:
     [news] = launches.has_state("p", read_state(pod(node="n", own=waiting("InvalidImageName", "x"))), 1)
     assert isinstance(news, Exited)
