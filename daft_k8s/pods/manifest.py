@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from daft_k8s.config.frozen import thaw
 from daft_k8s.pods import names
+from daft_k8s.pods.memory_volumes import memory_left
 from daft_k8s.pods.template import merge_template
 
 if TYPE_CHECKING:
@@ -90,7 +91,8 @@ def worker_pod(
         node_to_avoid: A node to which it goes only if there is no other.
 
     Raises:
-        ConfigurationError: The `pod_template` sets what is the runner's own; the message lists all of it.
+        ConfigurationError: The `pod_template` sets what is the runner's own; the message lists all of it. Or its
+            volumes in memory leave the worker none.
     """
     pod: dict[str, Any] = {
         "apiVersion": "v1",
@@ -103,7 +105,13 @@ def worker_pod(
     if configuration.pod_template is None:
         return pod
     template = thaw(configuration.pod_template)
-    return merge_template(pod, template if isinstance(template, dict) else {})
+    merged = merge_template(pod, template if isinstance(template, dict) else {})
+    left = memory_left(merged, configuration.worker_memory_bytes)
+    worker = next(item for item in merged["spec"]["containers"] if item["name"] == names.CONTAINER)
+    for entry in worker["env"]:
+        if entry["name"] == "DAFT_K8S_WORKER_MEMORY_BYTES":
+            entry["value"] = str(int(left * _MEMORY_SHARE))
+    return merged
 
 
 def _aversion(node: str) -> dict[str, Any]:

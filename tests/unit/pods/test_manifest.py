@@ -273,3 +273,35 @@ def test_the_drivers_image_is_that_of_its_container() -> None:
     assert driver_image(driver(sidecar, {"name": "driver", "image": "d"}))[0] == "d"
     with pytest.raises(ConfigurationError, match="proxy, job"):
         driver_image(driver(sidecar, {"name": "job", "image": "d"}))
+
+
+def in_memory(size_limit: str | None, *, mounted: bool = True, medium: str = "Memory") -> dict[str, Any]:
+    """A template with a larger /dev/shm."""
+    volume: dict[str, Any] = {"name": "shm", "emptyDir": {"medium": medium}}
+    if size_limit is not None:
+        volume["emptyDir"]["sizeLimit"] = size_limit
+    worker = {"name": "worker", "volumeMounts": [{"name": "shm", "mountPath": "/dev/shm"}] if mounted else []}
+    return {"spec": {"containers": [worker], "volumes": [volume]}}
+
+
+@pytest.mark.parametrize(
+    ("template", "memory_bytes"),
+    [
+        (in_memory("1Gi"), 2.7 * 2**30),
+        (in_memory("1500M"), 0.9 * (4 * 2**30 - 1500 * 10**6)),
+        (in_memory(None), 3.6 * 2**30),
+        (in_memory("1Gi", mounted=False), 3.6 * 2**30),
+        (in_memory("1Gi", medium=""), 3.6 * 2**30),
+        (in_memory("9Gi", medium=""), 3.6 * 2**30),
+    ],
+)
+def test_a_worker_plans_with_what_volumes_in_memory_leave_it(template: dict[str, Any], memory_bytes: float) -> None:
+    found = make(worker_memory_bytes=4 * 2**30, pod_template=template)
+    assert int(variables(found)["DAFT_K8S_WORKER_MEMORY_BYTES"]) == int(memory_bytes)
+    assert container(found)["resources"]["limits"]["memory"] == str(4 * 2**30)
+
+
+@pytest.mark.parametrize("size", ["4Gi", "9Gi"])
+def test_a_volume_in_memory_that_leaves_the_worker_nothing_is_refused(size: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"shm: \d GiB.*leave nothing of its 4 GiB.*worker_memory"):
+        make(worker_memory_bytes=4 * 2**30, pod_template=in_memory(size))
