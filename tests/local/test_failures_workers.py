@@ -164,6 +164,27 @@ def test_a_worker_that_hangs_is_replaced_after_the_time_out(tmp_path: Path, step
         wait_until_gone([pid], 10)
 
 
+BUSY = """
+@daft.func.batch(return_dtype=daft.DataType.int64())
+def holds_the_gil(values):
+    import ctypes
+    if 0 in values.to_pylist():
+        ctypes.PyDLL(None).sleep({seconds})  # unlike CDLL, it keeps the GIL
+    return values
+
+answer = sum(df.with_column('held', holds_the_gil(col('id'))).to_pydict()['held'])
+"""
+
+
+def test_a_worker_whose_python_does_not_answer_for_longer_than_the_time_out_is_left_alone(tmp_path: Path) -> None:
+    with RemoteDriver(tmp_path, unreachable_timeout_seconds=UNREACHABLE_SECONDS) as driver:
+        before = {worker.pid for worker in driver.workers()}
+        began = time.monotonic()
+        assert driver.run(BUSY.format(seconds=int(3 * UNREACHABLE_SECONDS))) == TOTAL
+        assert time.monotonic() - began > 2 * UNREACHABLE_SECONDS
+        assert {worker.pid for worker in driver.workers()} == before
+
+
 def test_a_worker_that_hangs_while_its_results_are_fetched_is_an_error_that_names_it(tmp_path: Path) -> None:
     options = {"unreachable_timeout_seconds": UNREACHABLE_SECONDS, "drain_timeout_seconds": 1}
     with RemoteDriver(tmp_path, **options) as driver:

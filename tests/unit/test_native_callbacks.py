@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import queue
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -116,6 +117,23 @@ def test_a_time_out_beyond_the_end_of_time_is_none() -> None:
         ref = manager.put(table, 3, table.nbytes)
         (stream,) = manager.fetch([ref], 1e19)
         assert pa.table(stream) == table
+
+
+def test_a_pool_of_a_thousand_workers_answers_the_scheduler_in_milliseconds() -> None:
+    """Daft's scheduler has one thread, and asks for the workers in each of its rounds."""
+    launcher = Launcher()
+    with manager_of(Loop(), launcher) as manager:
+        manager.set_worker_range(0, 1000, 1000)
+        for _ in range(1000):
+            launcher.launched.get(timeout=SECONDS)
+        rounds = []
+        for number in range(50):
+            manager.worker_exited(f"worker-{number}", 1, "exceeded quota", True, "never_started")
+            began = time.thread_time()
+            assert len(manager.workers()) == 1000
+            rounds.append(time.thread_time() - began)
+        assert sorted(rounds)[len(rounds) // 2] < 0.01, rounds
+        assert '"worker-999"' in manager.status()
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")

@@ -131,6 +131,57 @@ def test_an_unschedulable_pod_waits_for_a_node_and_then_tells_why(launches: Laun
     assert (news.restartable, news.delete) == (True, True)
 
 
+def test_a_node_that_the_autoscaler_makes_is_waited_for_whatever_the_scheduler_says_until_then(
+    launches: Launches,
+) -> None:
+    """Its words change with each try, and each try is a failure: none of that is a reason to give up early."""
+    for second in range(0, 85, 5):
+        words = f"0/{second} nodes are available: {second} Insufficient cpu."
+        launches.has_state("p", read_state(pod(conditions=[UNSCHEDULABLE | {"message": words}])), second)
+        assert launches.tick(second) == []
+    launches.has_state("p", read_state(pod(node="new", own=waiting("ContainerCreating"))), 85)
+    assert launches.tick(89) == []
+    assert launches.has_state("p", READY, 89.5) == [Started(KEY, "10.0.0.1")]
+    assert launches.tick(1000) == []
+
+
+def test_a_volume_that_never_comes_ends_the_launch_with_what_its_pod_waits_for(launches: Launches) -> None:
+    launches.has_state("p", read_state(pod(node="n1", own=waiting("ContainerCreating"))), 1)
+    assert launches.tick(89) == []
+    [news] = launches.tick(90)
+    assert "its node n1 pulls the image, or makes its volumes" in news.reason
+    assert (news.restartable, news.delete, news.cause) == (True, True, "never_started")
+
+
+@pytest.mark.parametrize(
+    "last",
+    [None, pod(), pod(conditions=[UNSCHEDULABLE]), pod(node="n1", own=waiting("ContainerCreating"))],
+    ids=["not seen yet", "pending", "unschedulable", "creating"],
+)
+def test_who_waits_for_a_pod_that_goes_before_it_serves_is_told(launches: Launches, last: Any) -> None:
+    if last is not None:
+        assert launches.has_state("p", read_state(last), 1) == []
+    [news] = launches.has_state("p", GONE, 2)
+    assert isinstance(news, Exited)
+    assert "the Pod was deleted" in news.reason
+    assert (news.restartable, news.cause) == (True, "never_started")
+
+
+def test_a_pod_that_runs_without_an_address_has_started_when_it_has_one(launches: Launches) -> None:
+    without = pod(node="n1", phase="Running", own={"running": {}}, ready=True)
+    assert launches.has_state("p", read_state(without), 1) == []
+    assert launches.tick(80) == []
+    assert launches.has_state("p", READY, 81) == [Started(KEY, "10.0.0.1")]
+
+
+def test_a_pod_that_never_gets_an_address_is_given_up_and_deleted(launches: Launches) -> None:
+    without = pod(node="n1", phase="Running", own={"running": {}}, ready=True)
+    launches.has_state("p", read_state(without), 1)
+    [news] = launches.tick(90)
+    assert "its process runs, but the Pod has no IP yet" in news.reason
+    assert news.delete
+
+
 def test_a_launch_of_which_nothing_is_known_is_given_up_too(launches: Launches) -> None:
     launches.has_problem(KEY, "the Kubernetes API does not take it: etcd is full")
     [news] = launches.tick(90)

@@ -51,6 +51,28 @@ def test_the_registrys_own_words_and_the_image_are_told() -> None:
     assert not state.hopeless
 
 
+STARTS_THAT_FAIL = {
+    "CreateContainerConfigError": 'secret "keys" not found',
+    "CreateContainerError": 'context deadline exceeded: failed to reserve container name "worker"',
+    "RunContainerError": "failed to create containerd task: exec: no such file or directory",
+    "PostStartHookError": "Exec lifecycle hook failed",
+}
+
+
+@pytest.mark.parametrize("reason", STARTS_THAT_FAIL)
+@pytest.mark.parametrize("of_init_container", [False, True])
+def test_a_container_that_cannot_be_started_is_told_in_the_kubelets_words(reason: str, of_init_container: bool) -> None:
+    words = waiting(reason, STARTS_THAT_FAIL[reason])
+    if of_init_container:
+        found = pod(node="n", initContainerStatuses=[{"name": "fetch", "state": words}])
+    else:
+        found = pod(node="n", own=words)
+    state = read_state(found)
+    assert (state.stage, state.cause) == (Stage.CONFIG_FAILING, Cause.SPEC)
+    assert f"{reason}: {STARTS_THAT_FAIL[reason]}" in state.reason
+    assert ("'fetch'" in state.reason) is of_init_container
+
+
 @pytest.mark.parametrize("reason", ["InvalidImageName", "ErrImageNeverPull"])
 def test_what_no_registry_can_mend_is_hopeless(reason: str) -> None:
     assert read_state(pod(node="n", own=waiting(reason, "x"))).hopeless
@@ -61,6 +83,26 @@ def test_out_of_memory_is_told_in_whatever_phase(phase: str) -> None:
     state = read_state(pod(phase=phase, own=ended(137, "OOMKilled")))
     assert (state.stage, state.cause, state.exit_code) == (Stage.FAILED, Cause.OUT_OF_MEMORY, 137)
     assert "raise worker_memory" in state.reason
+
+
+def test_a_process_that_ended_because_a_child_of_it_was_killed_for_memory_ran_out_of_memory() -> None:
+    """The runtime notes the kill in the container's group, whatever code the worker itself ended with."""
+    state = read_state(pod(phase="Failed", own=ended(1, "OOMKilled", "the pool of processes broke")))
+    assert (state.cause, state.exit_code) == (Cause.OUT_OF_MEMORY, 1)
+    assert "the pool of processes broke" in state.reason
+
+
+def test_what_a_sidecar_ran_out_of_memory_for_is_not_the_workers() -> None:
+    sidecar = {"name": "sidecar", "ready": False, "state": ended(137, "OOMKilled")}
+    serving = pod(phase="Running", own={"running": {}}, ready=True, ip="10.0.0.1", others=[sidecar])
+    assert read_state(serving).stage is Stage.READY
+    assert read_state(pod(phase="Failed", own=ended(1), others=[sidecar])).cause is Cause.PROCESS
+
+
+def test_a_worker_that_serves_again_has_its_former_end_behind_it() -> None:
+    found = ready_pod()
+    found["status"]["containerStatuses"][-1]["lastState"] = ended(137, "OOMKilled")
+    assert read_state(found).stage is Stage.READY
 
 
 def test_a_kill_for_another_reason_is_not_called_out_of_memory() -> None:
