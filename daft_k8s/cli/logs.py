@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
@@ -14,13 +15,15 @@ import click
 from daft_k8s.cli import exit_codes
 from daft_k8s.cli.driver_job import RUN_LABEL
 from daft_k8s.cli.drivers import OUTSIDE, driver_of, is_driven_by
-from daft_k8s.cli.output import fail, output_option, reports_errors
+from daft_k8s.cli.output import fail, note, output_option, reports_errors
 from daft_k8s.errors import ClusterError
 from daft_k8s.pods import names
 from daft_k8s.pods.console import Console, NotFoundError
 from daft_k8s.pods.state import Stage, read_state
 
 _LOOK_SECONDS = 1.0
+_BEGINS_RECORD = re.compile(r"\d{4}-\d\d-\d\d|[{\[(]")
+"""How a line of a log begins; those of a traceback begin in other ways."""
 
 
 class Source(NamedTuple):
@@ -74,10 +77,16 @@ def command(
 
             printer = _Printer(output, query, prefixed=worker is None)
             if follow:
-                return await _follow(console, name, find, wanted, printer)
-            sources = await find()
-            await asyncio.gather(*(_copy(console, source, wanted, printer) for source in sources))
-            return len(sources)
+                found = await _follow(console, name, find, wanted, printer)
+            else:
+                sources = await find()
+                found = len(sources)
+                await asyncio.gather(*(_copy(console, source, wanted, printer) for source in sources))
+            if found and query is not None and not printer.count:
+                note(
+                    f"no line names the query {query}: workers tell of its tasks that fail, and of what their UDFs log"
+                )
+            return found
 
     if not asyncio.run(main()):
         which = f" with the worker {worker}" if worker else ""
@@ -178,10 +187,17 @@ class _Printer:
         self._json = output == "json"
         self._query = query
         self._prefixed = prefixed
+        self._shown: dict[Source, bool] = {}
+        """Whether the last record of each source was printed: what follows it without a time belongs to it."""
+        self.count = 0
 
     def line(self, source: Source, line: str) -> None:
-        if self._query is not None and self._query not in line:
-            return
+        if self._query is not None:
+            if _BEGINS_RECORD.match(line) or self._query in line:
+                self._shown[source] = self._query in line
+            if not self._shown.get(source, False):
+                return
+        self.count += 1
         if self._json:
             line = json.dumps({"source": source.name, "pod": source.pod, "line": line})
         elif self._prefixed:

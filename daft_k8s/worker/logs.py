@@ -24,8 +24,8 @@ class _Formatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         if not self.as_json:
             task = task_key_var.get()
-            text = super().format(record)
-            return f"{text} [task {task}]" if task else text
+            head, newline, traceback = super().format(record).partition("\n")
+            return f"{head} [task {task}]{newline}{traceback}" if task else f"{head}{newline}{traceback}"
         entry = {
             "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{int(record.msecs):03d}Z",
             "level": record.levelname,
