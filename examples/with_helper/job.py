@@ -1,6 +1,7 @@
-"""A script with a module of its own: `prices.in_euro` runs on the workers.
+"""A script with a module and a package of its own: `prices.in_euro`, which uses `rules`, runs on the workers.
 
 DAFT_RUNNER=k8s python examples/with_helper/job.py
+daft-k8s run -n jobs --image IMAGE examples/with_helper/job.py
 """
 
 from __future__ import annotations

@@ -1,0 +1,1 @@
+"""A package beside the script; it reaches the workers as the modules do."""
