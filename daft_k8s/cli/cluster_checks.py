@@ -13,16 +13,18 @@ import time
 import uuid
 from typing import TYPE_CHECKING, Any
 
+from daft_k8s._version import version
 from daft_k8s.cli import probe
 from daft_k8s.cli.findings import Finding, failed, ok, skipped, warning
 from daft_k8s.cli.probe_pods import CONTAINER, probe_pod
 from daft_k8s.cli.worker_check import check_worker_pod
 from daft_k8s.config.quantities import parse_cpu, parse_memory
-from daft_k8s.errors import ClusterError
+from daft_k8s.errors import ClusterError, VersionMismatchError
 from daft_k8s.pods.console import Console, NotFoundError
 from daft_k8s.pods.manifest import CONTROL_PORT, DATA_PORT
 from daft_k8s.pods.rights import questions, role_rules_text
 from daft_k8s.pods.state import PodState, Stage, read_state
+from daft_k8s.seam import checks
 
 if TYPE_CHECKING:
     from daft_k8s.config import Configuration
@@ -286,16 +288,22 @@ def _versions(found: dict[str, Any]) -> Finding:
     here = {
         "python": f"{sys.version_info[0]}.{sys.version_info[1]}",
         "daft": importlib.metadata.version("daft"),
+        "daft_k8s": version(),
     }
     shown = f"Python {found['python']}, Daft {found['daft']}, daft_k8s {found['daft_k8s']}"
     if found["daft"] is None or found["daft_k8s"] is None:
         return failed("image", f"it lacks Daft or daft_k8s ({shown})", "make it FROM the image of images/Dockerfile")
-    different = [name for name, version in here.items() if found[name] != version]
-    if different:
+    try:
+        checks.check_version(found["daft"])
+    except VersionMismatchError:
+        text = f"its Daft {found['daft']} is not supported, so no driver and no worker starts in it ({shown})"
+        return failed("image", text, f"make it with {checks.SUPPORTED_RANGE}: images/Dockerfile does")
+    if any(found[name] != own for name, own in here.items()):
         return warning(
             "image",
-            f"it has {shown}; here are Python {here['python']} and Daft {here['daft']}",
-            "a driver on this machine needs the same Daft and Python minor version; one in the cluster does not",
+            f"it has {shown}; here are Python {here['python']}, Daft {here['daft']}, daft_k8s {here['daft_k8s']}",
+            "a driver on this machine needs the same Daft, daft_k8s and Python minor version; one in the cluster does "
+            "not",
         )
     return ok("image", shown)
 

@@ -56,14 +56,16 @@ def command(namespace: Namespace, name: str, *arguments: str) -> list[str]:
     return [sys.executable, "-m", "daft_k8s.cli", name, *where, *arguments]
 
 
-def call(namespace: Namespace, name: str, *arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
+def call(
+    namespace: Namespace, name: str, *arguments: str, folder: Path, search: str = ""
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         command(namespace, name, *arguments),
         cwd=folder,
         capture_output=True,
         text=True,
         timeout=TIMEOUT_SECONDS,
-        env={**os.environ, "PYTHONPATH": os.getcwd()},
+        env={**os.environ, "PYTHONPATH": search or os.getcwd()},
     )
 
 
@@ -81,6 +83,19 @@ def test_a_script_with_its_modules_runs_as_a_job_and_leaves_nothing(namespace: N
     assert "RESULT [12, 14, 16] ['--day', '1']" in ended.stdout
     assert "ships 4 files" in ended.stderr
     wait_until(lambda: left_over(namespace) == [], 30, "everything of the run is gone")
+
+
+@pytest.mark.parametrize("options", [[], ["-o", "working_dir=."]], ids=["modules", "working_dir"])
+def test_the_example_with_a_module_and_a_package_runs_as_it_stands(namespace: Namespace, options: list[str]) -> None:
+    example = Path(__file__).resolve().parents[2] / "examples" / "with_helper"
+    begin = time.monotonic()
+    ended = call(namespace, "run", *DRIVER, *options, "job.py", folder=example)
+    seconds = time.monotonic() - begin
+    print(f"{seconds:.1f} s from the command to its end")
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert "ships 4 files" in ended.stderr
+    assert "18400" in ended.stdout and "35100" in ended.stdout
+    assert seconds < 120
 
 
 def test_ctrl_c_cancels_the_run_and_removes_it(namespace: Namespace, project: Path) -> None:
@@ -168,6 +183,49 @@ def test_doctor_passes_on_a_healthy_namespace_and_finds_planted_faults(
     )
     found = problems(*account)
     assert "pods: 0 of 0 are used" in found["quota"] and "exceeded quota" in found["test Pod"]
+
+
+FORBIDDEN_POD = """
+[pod_template.spec]
+hostNetwork = true
+"""
+
+
+@pytest.mark.parametrize(
+    ("options", "check", "mark", "words"),
+    [
+        (["-o", "image_pull_secrets=lost"], "worker Pod", "failed", "create secret docker-registry lost"),
+        (["-o", "priority_class=lost"], "worker Pod", "failed", "kubectl get priorityclasses"),
+        (["-o", "service_account=lost"], "worker Pod", "failed", "kubectl create serviceaccount"),
+        (["--config", "forbidden.toml"], "worker Pod", "failed", "Pod Security level"),
+        (["-o", "node_selector=disk=none"], "test Pod", "failed", "node_selector"),
+        (["-o", "worker_cpu=1000"], "nodes", "warning", "make workers smaller"),
+        (["-n", "daft-no-such-namespace"], "namespace", "failed", "kubectl create namespace daft-no-such-namespace"),
+        (["--context", "no-such-context"], "cluster", "failed", "KUBECONFIG"),
+    ],
+)
+def test_doctor_names_a_wrong_option_with_its_fix(
+    namespace: Namespace, tmp_path: Path, options: list[str], check: str, mark: str, words: str
+) -> None:
+    (tmp_path / "forbidden.toml").write_text(FORBIDDEN_POD)
+    told = call(namespace, "doctor", "--service-account", "driver", *options, "--output", "json", folder=tmp_path)
+    found = {
+        item["check"]: item for item in json.loads(told.stdout)["findings"] if item["mark"] not in ("ok", "skipped")
+    }
+    assert found[check]["mark"] == mark, told.stdout
+    assert words in found[check]["fix"], told.stdout
+    assert set(found) == {check}, told.stdout  # nothing that is well is blamed
+
+
+def test_doctor_tells_that_the_image_has_another_daft_than_this_machine(namespace: Namespace, tmp_path: Path) -> None:
+    installed = tmp_path / "site" / "daft-0.7.99.dist-info"
+    installed.mkdir(parents=True)
+    (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: daft\nVersion: 0.7.99\n")
+    search = os.pathsep.join([str(tmp_path / "site"), os.getcwd()])
+    told = call(namespace, "doctor", "--service-account", "driver", "--output", "json", folder=tmp_path, search=search)
+    (image,) = [item for item in json.loads(told.stdout)["findings"] if item["check"] == "image"]
+    assert image["mark"] == "warning" and "here are Python" in image["text"] and "Daft 0.7.99" in image["text"]
+    assert "the same Daft" in image["fix"]
 
 
 def policy(direction: str, **spec: object) -> dict[str, object]:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from daft_k8s._version import version
 from daft_k8s.cli import exit_codes, local_checks, probe
 from daft_k8s.cli.cluster_checks import probe_findings, quota_problems
 from daft_k8s.cli.main import cli
@@ -27,7 +28,7 @@ def healthy(**changes: Any) -> dict[str, Any]:
     found: dict[str, Any] = {
         "python": f"{sys.version_info[0]}.{sys.version_info[1]}",
         "daft": importlib.metadata.version("daft"),
-        "daft_k8s": "0.1.0",
+        "daft_k8s": version(),
         "dns": None,
         "network": {"7777": None, "7778": None},
         "missing": [],
@@ -47,7 +48,10 @@ def test_a_healthy_pod_has_no_findings_that_need_a_fix() -> None:
     ("changes", "check", "mark", "words"),
     [
         ({"daft": None}, "image", "failed", "FROM"),
-        ({"daft": "0.7.1"}, "image", "warning", "same Daft"),
+        ({"daft": "0.7.99"}, "image", "warning", "same Daft"),
+        ({"daft_k8s": "0.0.1"}, "image", "warning", "daft_k8s"),
+        ({"daft": "0.7.1"}, "image", "failed", "Daft 0.7.1 is not supported"),
+        ({"daft": "0.8.0"}, "image", "failed", "daft>=0.7.16,<0.8"),
         ({"python": "3.9"}, "image", "warning", "Python minor version"),
         ({"dns": "no answer"}, "dns", "failed", "CoreDNS"),
         ({"network": {"7777": None, "7778": "timed out"}}, "network", "failed", "port 7778: timed out"),
