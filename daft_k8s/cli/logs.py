@@ -102,11 +102,21 @@ async def find_sources(console: Console, name: str) -> list[Source]:
     drivers = await console.items("/api/v1/{ns}/pods", f"{RUN_LABEL}={name}")
     if not drivers:
         of_session = [pod for pod in workers if pod["metadata"].get("labels", {}).get(names.SESSION_LABEL) == name]
-        drivers = await _driver_pods(console, next((driver_of(pod["metadata"]) for pod in of_session), name))
+        known = of_session or await _leases(console, name)  # an elastic pool may have no worker now
+        drivers = await _driver_pods(console, next((driver_of(item["metadata"]) for item in known), name))
         if not drivers:
             return _workers(of_session)
     owned = [pod for pod in workers if any(is_driven_by(pod["metadata"], driver) for driver in drivers)]
     return [*(_driver(pod) for pod in drivers), *_workers(owned)]
+
+
+async def _leases(console: Console, session: str) -> list[dict[str, Any]]:
+    try:
+        return await console.items(
+            "/apis/coordination.k8s.io/v1/{ns}/leases", f"{names.SESSION_LABEL}={names.label_value(session)}"
+        )
+    except ClusterError:
+        return []  # who may read logs need not have the right to these
 
 
 async def _driver_pods(console: Console, name: str) -> list[dict[str, Any]]:

@@ -222,9 +222,14 @@ SET_POD = {
 class SetConsole:
     """A run with one worker."""
 
+    workers: ClassVar[list[dict[str, Any]]] = [SET_POD]
+
     async def items(self, path: str, selector: str) -> list[dict[str, Any]]:
         if selector == "daft.io/role=worker":
-            return [SET_POD]
+            return self.workers
+        if path.endswith("/leases"):
+            told = lease("idle", created="", renewed="", driver="run-x-abc12")
+            return [told] if selector == "daft.io/session=idle" else []
         return (
             [SET_DRIVER] if selector in (RUN_LABEL, f"{RUN_LABEL}=run-x", "batch.kubernetes.io/job-name=run-x") else []
         )
@@ -248,3 +253,11 @@ def test_logs_and_clean_find_the_run_of_a_stateful_set() -> None:
     for name in ("run-x", "s", "run-x-abc12"):
         assert [item.name for item in asyncio.run(find_sources(console, name))] == ["driver", "worker-4"], name
     assert asyncio.run(runs_of(console, ["s"], [SET_POD])) == {"s": "run-x"}
+
+
+def test_the_logs_of_a_session_without_workers_are_those_of_the_driver_of_its_lease(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(SetConsole, "workers", [])
+    console: Any = SetConsole()
+    assert [item.pod for item in asyncio.run(find_sources(console, "idle"))] == ["run-x-abc12"]
