@@ -101,9 +101,11 @@ class SessionObjects:
             step_seconds = min(lease.PUBLISH_SECONDS, lease.RENEW_SECONDS)
             await asyncio.sleep(step_seconds)
             waited_seconds += step_seconds
+            if not self._has_lease:
+                continue
             summary = self._summary()
             is_news = renewed and summary != published  # an API that does not answer is asked no more often for it
-            if not self._has_lease or (not is_news and waited_seconds < lease.RENEW_SECONDS):
+            if not is_news and waited_seconds < lease.RENEW_SECONDS:
                 continue
             published, renewed, waited_seconds = summary, False, 0.0
             try:
