@@ -9,6 +9,7 @@ import click
 
 from daft_k8s.cli.output import reports_errors
 from daft_k8s.cli.status import look, show
+from daft_k8s.errors import ClusterError
 
 
 @click.command(name="top")
@@ -28,10 +29,16 @@ def command(namespace: str | None, context: str | None, interval: float, count: 
     """
     shown = 0
     while True:
-        sessions = asyncio.run(look(None, namespace, context))
-        click.clear()
-        click.echo(time.strftime("%H:%M:%S"))
-        show(sessions, "text")
+        try:
+            sessions = asyncio.run(look(None, namespace, context))
+        except ClusterError as error:
+            if not shown:
+                raise
+            click.echo(f"{time.strftime('%H:%M:%S')} {error}", err=True)  # below what was last seen
+        else:
+            click.clear()
+            click.echo(time.strftime("%H:%M:%S"))
+            show(sessions, "text")
         shown += 1
         if shown == count:
             return

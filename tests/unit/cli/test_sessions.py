@@ -8,12 +8,15 @@ import json
 from typing import Any, ClassVar
 
 import pytest
+from click.testing import CliRunner
 
+from daft_k8s.cli import exit_codes, top
 from daft_k8s.cli.clean import left_over, runs_of
 from daft_k8s.cli.driver_job import RUN_LABEL
 from daft_k8s.cli.logs import find_sources
 from daft_k8s.cli.sessions import age_of, memory_words, sessions_of
 from daft_k8s.cli.status import show
+from daft_k8s.errors import ClusterError
 from daft_k8s.pods.console import NotFoundError
 from daft_k8s.session_summary import QuerySummary, SessionSummary, WorkerSummary, encode
 
@@ -121,6 +124,26 @@ def test_status_in_json_has_the_figures_as_numbers(capsys: pytest.CaptureFixture
     assert first["live"]["queries"] == [{"query": "swift-fox", "seconds": 34, "tasks": 59, "done": 17}]
     assert first["workers"][0]["live"]["resident_bytes"] == 300 << 20
     assert second["live"] is None and second["workers"][0]["live"] is None
+
+
+def test_top_outlives_a_cluster_that_is_away_for_a_moment_but_not_one_that_never_was_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    answers: list[Any] = [sessions_of(PODS, [], {}, NOW), ClusterError("the cluster does not answer"), []]
+
+    async def look(*_: object) -> Any:
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(top, "look", look)
+    monkeypatch.setattr(top.time, "sleep", lambda _seconds: None)
+    ended = CliRunner().invoke(top.command, ["--count", "3"])
+    assert ended.exit_code == 0, ended.output
+    assert "worker-1" in ended.output and "does not answer" in ended.output and "no sessions" in ended.output
+    answers.append(ClusterError("the cluster does not answer"))
+    assert CliRunner().invoke(top.command, ["--count", "3"]).exit_code == exit_codes.CLUSTER
 
 
 def test_ages_have_the_largest_unit_that_fits() -> None:
