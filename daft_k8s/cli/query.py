@@ -73,7 +73,7 @@ def show(frame: daft.DataFrame, *, limit: int, output: str) -> None:
         from daft_k8s.cli.tables import table_lines
 
         print("\n".join(table_lines(names, rows)))
-        print(f"({len(rows)} rows)")
+        print(f"({len(rows)} row{'s' * (len(rows) != 1)})")
     if more:
         print(f"there are more rows; --limit 0 prints all, --limit {limit * 10} more", file=sys.stderr)
 

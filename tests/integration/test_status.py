@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner
 
-from daft_k8s.cli.main import cli
 from daft_k8s.pods.rights import role_rules
 from tests.integration.cluster import Namespace, wait_until
 from tests.integration.outside import OutsideDriver, write_kubeconfig
+
+pytestmark = pytest.mark.timeout(300)  # a query that lasts, and looks that take a second each
 
 WORK = """
 session = use(allocation={allocation!r})
@@ -32,9 +35,14 @@ time.sleep(120)  # with what it holds, until the test ends it
 
 
 def call(command: str, namespace: Namespace, *arguments: str, **environment: str) -> str:
-    """Runs the command in this process: one that looks again and again need not be imported each time."""
-    ended = CliRunner().invoke(cli, [command, "-n", namespace.name, *arguments], env=environment)
-    assert ended.exit_code == 0, ended.output
+    ended = subprocess.run(
+        [sys.executable, "-m", "daft_k8s.cli", command, "-n", namespace.name, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, **environment},
+    )
+    assert ended.returncode == 0, ended.stderr
     return ended.stdout
 
 
@@ -73,7 +81,7 @@ def test_a_session_in_the_cluster_tells_its_tasks_queries_and_memory(
     stateful_namespace: Namespace, allocation: str
 ) -> None:
     driver = stateful_namespace.start(WORK.format(allocation=allocation))
-    follow(stateful_namespace, driver.wait_for_fact("session"))
+    follow(stateful_namespace, driver.wait_for_fact("session", 120))
     assert driver.facts()["total"] == sum(range(8))
     driver.delete()
 
@@ -86,7 +94,7 @@ def test_a_session_of_a_driver_outside_is_told_of_with_the_rights_of_a_driver(
     write_kubeconfig(kubeconfig, empty_namespace)
     driver = OutsideDriver(WORK.format(allocation="pod"), image=empty_namespace.image, kubeconfig=kubeconfig)
     try:
-        follow(empty_namespace, driver.wait_for_fact("session"), KUBECONFIG=str(kubeconfig))
+        follow(empty_namespace, driver.wait_for_fact("session", 120), KUBECONFIG=str(kubeconfig))
         assert driver.facts()["total"] == sum(range(8))
     finally:
         driver.end()
