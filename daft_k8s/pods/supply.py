@@ -98,7 +98,7 @@ class BarePods:
         except ApiError as error:
             if error.reason != "AlreadyExists":
                 raise
-            created = await api.read_pod(home.namespace, pod["metadata"]["name"])
+            created = await _find(api, home.namespace, pod["metadata"]["name"])
         return self.saw(created, time.monotonic())
 
     async def withdraw(self, key: Key) -> None:
@@ -130,3 +130,13 @@ class BarePods:
 
     def peer_name(self, key: Key, home: Home) -> str | None:
         return None
+
+
+async def _find(api: Api, namespace: str, name: str) -> dict[str, Any]:
+    """The Pod that an earlier try has made, whose answer was lost."""
+    try:
+        return await api.read_pod(namespace, name)
+    except ApiError as error:
+        if error.status != 404:
+            raise
+        raise ApiError("create pods", 409, f"the Pod {name} was there and is gone") from error

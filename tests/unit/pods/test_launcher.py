@@ -139,6 +139,19 @@ def test_a_creation_whose_answer_was_lost_is_found_again(
     assert pool.wait_for("started")[0][1] == "worker-1"
 
 
+def test_a_creation_whose_pod_is_gone_before_it_was_found_again_is_tried_once_more(
+    launcher: PodLauncher, cluster: FakeCluster, pool: Pool
+) -> None:
+    """Its first answer was lost, and somebody deleted it: it was still there for the second try, and then no more."""
+    exists = ApiError("create pods", 409, 'pods "p" already exists', reason="AlreadyExists")
+    cluster.problems["create pods"] = [ApiError("create pods", 0, "the connection broke"), exists]
+    launcher.launch("worker-0", 1)
+    cluster.wait_until(lambda: POD in cluster.pods and "watch pods" in cluster.calls)
+    cluster.make_ready(POD)
+    assert pool.wait_for("started")[0][1:3] == ("worker-0", 1)
+    assert [news[0] for news in pool.news] == ["started"]
+
+
 def test_a_setup_that_stumbles_is_tried_again(launcher: PodLauncher, cluster: FakeCluster, pool: Pool) -> None:
     launcher.shutdown(2)
     stumbling = FakeCluster()

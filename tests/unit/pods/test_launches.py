@@ -207,6 +207,14 @@ def test_a_pod_that_does_not_end_counts_as_ended_after_its_grace_period(launches
     assert "does not end" in news.reason
 
 
+def test_a_launch_that_was_stopped_before_its_pod_was_seen_has_it_deleted_once_more(launches: Launches) -> None:
+    """The API may have made it after all: what it answered to the creation was lost, and the deletion came too soon."""
+    launches.told_to_stop(KEY, "not wanted", 2)
+    assert launches.tick(41) == []
+    [news] = launches.tick(42)
+    assert (news.delete, news.cause) == (True, "stopped")
+
+
 def test_news_of_a_pod_that_nobody_waits_for_means_nothing(launches: Launches) -> None:
     assert launches.has_state("another", READY, 1) == []
 
