@@ -6,6 +6,7 @@ import asyncio
 import signal
 import subprocess
 import sys
+import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ ROOT = Path(__file__).parents[3]
 @dataclass
 class Pool:
     ready: int = 1
-    fail_start: Exception | None = None
+    fail_start: BaseException | None = None
     fail_wait: Exception | None = None
     fail_shutdown: Exception | None = None
     arguments: dict[str, Any] = field(default_factory=dict)
@@ -115,10 +116,42 @@ def test_a_pool_that_does_not_close_does_not_keep_the_allocator_from_ending_its_
     assert pool.events[-1] == "allocator closed"
 
 
-def test_a_start_that_fails_leaves_nothing_behind(pool: Pool) -> None:
-    pool.fail_start = OSError("no more processes")
+def test_what_is_raised_in_the_block_ends_the_session_and_is_raised(pool: Pool) -> None:
+    with pytest.raises(ZeroDivisionError), session_with(pool).start():
+        raise ZeroDivisionError
+    assert pool.events == ["3 workers", "pool closed", "allocator closed"]
+
+
+def test_a_session_that_another_thread_ends_while_it_starts_leaves_nothing_behind(pool: Pool) -> None:
+    starting, may_go_on = threading.Event(), threading.Event()
+
+    class SlowPool(Pool):
+        def set_desired_workers(self, count: int) -> None:
+            starting.set()
+            assert may_go_on.wait(20)
+            super().set_desired_workers(count)
+
+    slow = SlowPool(events=pool.events)
+    session = session_with(slow)
+    threads = [threading.Thread(target=session.start), threading.Thread(target=session.shutdown)]
+    threads[0].start()
+    assert starting.wait(20)
+    threads[1].start()
+    may_go_on.set()
+    for thread in threads:
+        thread.join(20)
+        assert not thread.is_alive()
+    assert pool.events == ["3 workers", "pool closed", "allocator closed"]
+    assert session.closed
+    session.shutdown()
+    assert pool.events[3:] == []
+
+
+@pytest.mark.parametrize("error", [OSError("no more processes"), KeyboardInterrupt()])
+def test_a_start_that_fails_leaves_nothing_behind(pool: Pool, error: BaseException) -> None:
+    pool.fail_start = error
     session = session_with(pool)
-    with pytest.raises(OSError, match="no more processes"):
+    with pytest.raises(type(error)):
         session.start()
     assert pool.events == ["3 workers", "pool closed", "allocator closed"]
     assert session.closed
