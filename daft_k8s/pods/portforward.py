@@ -173,7 +173,7 @@ class PortForwards:
             try:
                 return await (await self._api()).open_port(forward.namespace, forward.pod, port)
             except ApiError as error:
-                if not error.transient or loop.time() + delay > end:
+                if not error.transient_once_accepted or loop.time() + delay > end:
                     raise
                 logger.debug("no way to port %d of the Pod %s yet: %s", port, forward.pod, error)
             await asyncio.sleep(delay)

@@ -162,6 +162,13 @@ def test_a_connection_waits_for_an_api_server_that_is_away(api: FakeApi, forward
         assert exchange(connection, b"patient") == b"patient"
 
 
+def test_credentials_that_are_refused_for_a_moment_cost_no_connection(api: FakeApi, forwards: PortForwards) -> None:
+    address = open_one(forwards)
+    api.problems = [ApiError("get pods/portforward", 401, "Unauthorized")] * 2
+    with connect(address) as connection:
+        assert exchange(connection, b"patient") == b"patient"
+
+
 def test_a_connection_does_not_wait_for_ever(
     api: FakeApi, forwards: PortForwards, monkeypatch: pytest.MonkeyPatch
 ) -> None:
