@@ -90,8 +90,7 @@ class PodLauncher:
         self._launches = Launches(
             start_timeout_seconds=configuration.start_timeout_seconds,
             termination_seconds=math.ceil(configuration.drain_timeout_seconds),
-            # While pip installs, a worker answers and does not serve. Through the API server, asking is not cheap.
-            ask_at_once=not configuration.pip and not access.forwarded,
+            ask_at_once=not configuration.pip,  # while pip installs, a worker answers and does not serve
         )
         make_supply = Replicas if configuration.allocation == "statefulset" else BarePods
         self._supply: Supply = make_supply(configuration, session_id, objects=self._objects, launches=self._launches)

@@ -33,6 +33,8 @@ _DIAL_SECONDS = 20.0
 _SILENCE_SECONDS = 10.0
 """How long a Pod may send nothing after the client has sent its last byte. It is not told of that, so it may wait."""
 _FLUSH_SECONDS = 30.0
+_START_SECONDS = 5.0
+"""How long nothing is said of failures after the opening: the process in the Pod may be about to listen."""
 _RESET_AT_ONCE = struct.pack("ii", 1, 0)
 """SO_LINGER: closing drops what is unsent and resets the connection."""
 
@@ -63,6 +65,7 @@ class _Forward:
     connections: set[asyncio.Task[None]] = field(default_factory=set)
     broken: bool = False
     """Whether the last stream failed, and that was told."""
+    opened_at: float = 0.0
 
     def close(self) -> None:
         for server in self.servers:
@@ -138,6 +141,7 @@ class PortForwards:
         stream = await self._dial(forward, ports[0])
         await stream.close()
         self._forwards[forward.name] = forward
+        forward.opened_at = asyncio.get_running_loop().time()
         try:
             for port in ports:
                 server = await asyncio.start_server(
@@ -207,8 +211,9 @@ class PortForwards:
             logger.info("the Pod %s is gone, so is the way to it", forward.pod)
             self._close(forward.name)
             return
-        level = logging.DEBUG if forward.broken else logging.WARNING
-        forward.broken = True
+        starts = asyncio.get_running_loop().time() - forward.opened_at < _START_SECONDS
+        level = logging.DEBUG if forward.broken or starts else logging.WARNING
+        forward.broken = not starts
         logger.log(level, "a connection to port %d of the Pod %s has ended; the next one gets a new stream: %s", port,
                    forward.pod, error)  # fmt: skip
 

@@ -51,6 +51,16 @@ def test_a_worker_is_asked_whether_it_serves_before_its_node_says_so(
     assert pool.wait_for("started") == [("started", "worker-0", 1, "10.0.0.9:7777", "10.0.0.9:7778")]
 
 
+def test_a_driver_outside_asks_it_too(cluster: FakeCluster, pool: Pool) -> None:
+    launcher = make_launcher(cluster, pool, forwarded=True)
+    try:
+        begin(launcher, cluster)
+        cluster.make_ready(POD, ready=False)
+        assert str(pool.wait_for("started")[0][3]).startswith("127.0.0.1:")
+    finally:
+        launcher.shutdown(2)
+
+
 def test_a_worker_that_has_to_install_packages_is_not_asked_before_its_node_says_that_it_serves(
     cluster: FakeCluster, pool: Pool
 ) -> None:

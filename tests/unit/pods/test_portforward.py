@@ -141,6 +141,22 @@ def test_what_the_pod_ends_ends_in_order(forwards: PortForwards) -> None:
         assert exchange(connection, b"END") == b""
 
 
+@pytest.mark.parametrize(("start_seconds", "told"), [(60.0, False), (0.0, True)])
+def test_a_stream_that_fails_is_told_unless_the_process_in_the_pod_may_be_about_to_listen(
+    forwards: PortForwards,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    start_seconds: float,
+    told: bool,
+) -> None:
+    monkeypatch.setattr(portforward, "_START_SECONDS", start_seconds)
+    with connect(open_one(forwards)) as connection:
+        connection.sendall(b"BREAK")
+        assert is_cut(connection)
+    words = [record.message for record in caplog.records if record.levelname == "WARNING"]
+    assert [BROKEN.message in word for word in words] == [True] * told
+
+
 def test_a_broken_stream_ends_its_own_connection_only_and_the_next_gets_a_new_one(
     api: FakeApi, forwards: PortForwards
 ) -> None:
