@@ -11,6 +11,7 @@ import sys
 from io import BytesIO
 from pathlib import Path
 
+from daft_k8s._first_process import stand_before
 from daft_k8s.code.unpack import read_manifest, unpack_bundle
 from daft_k8s.errors import CodeError
 
@@ -41,7 +42,10 @@ def unpack_parts(parts: Path, target: Path) -> None:
 
 
 def main() -> int:
-    """Unpacks, then becomes the program."""
+    """Unpacks, then becomes the program; behind another process, where this one is a container's first."""
+    ended = stand_before()
+    if ended is not None:
+        return ended
     _, parts, target, *program = sys.argv
     try:
         unpack_parts(Path(parts), Path(target))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import base64
 import os
+import sys
 from pathlib import Path
 
 import pytest
 
 from daft_k8s.cli.driver_job import MAX_CODE_BYTES, PART_BYTES, RUN_LABEL, DriverJob, code_maps, job_manifest
+from daft_k8s.code import entry
 from daft_k8s.code.bundle import CodeBundle, make_bundle
 from daft_k8s.code.entry import unpack_parts
 from daft_k8s.code.selection import select_files
@@ -48,6 +50,13 @@ def test_code_in_parts_arrives_whole(tmp_path: Path) -> None:
     (parts / "archive-001").unlink()
     with pytest.raises(CodeError):
         unpack_parts(parts, tmp_path / "target2")
+
+
+def test_a_script_runs_behind_the_containers_first_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That one ends with the script's exit code and unpacks nothing."""
+    monkeypatch.setattr(sys, "argv", ["entry", str(tmp_path / "nothing"), str(tmp_path), "job.py"])
+    monkeypatch.setattr(entry, "stand_before", lambda: 7)
+    assert entry.main() == 7
 
 
 def test_code_that_is_too_large_for_a_job_is_refused(tmp_path: Path) -> None:

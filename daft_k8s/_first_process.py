@@ -1,8 +1,9 @@
 """What the first process of a container owes the others: it passes signals on, and waits for orphans that have ended.
 
-A Pod's worker is started by a command of its own, whatever entry point its image has, so no init stands before it. And
-what UDFs and actors leave behind when they end becomes a child of the first process: unless somebody waits for
-these, each stays in the process table, which has a limit.
+Workers' Pods and those of `daft-k8s run` have commands of their own, whatever entry point their image has, so no init
+stands before them. The first process gets no signal for which it has no handler: a script would not end when it is told
+to. And what UDFs and actors leave behind becomes its child: unless it waits for these, each stays in the process table,
+which has a limit.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The process that stands before a worker, made the heir of orphans as a container's first process is."""
+"""The process that stands before a worker or a script, made the heir of orphans as a container's first process is."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ import signal
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 
-from daft_k8s.worker.first_process import stand_before
+from daft_k8s._first_process import stand_before
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux lets a process inherit orphans")
 
@@ -18,8 +19,8 @@ HEIR = """
 import ctypes, os, signal, subprocess, sys, time
 PR_SET_CHILD_SUBREAPER = 36
 assert ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0
-from daft_k8s.worker import first_process
-code = first_process._fork_and_stand_by()
+from daft_k8s import _first_process
+code = _first_process._fork_and_stand_by()
 if code is not None:
     print("ended with", code, flush=True)
     sys.exit(code)
@@ -92,3 +93,32 @@ def test_orphans_that_have_ended_do_not_stay() -> None:
 
 def test_the_childs_own_children_are_its_own_to_wait_for() -> None:
     assert end_of(start("sys.exit(subprocess.run(['sh', '-c', 'exit 5']).returncode)")) == (5, "ended with 5\n")
+
+
+def test_a_containers_first_process_ends_at_once_when_it_is_told_to_and_its_child_handles_no_signal() -> None:
+    """In a PID namespace of its own. Without the process that stands before it, the signal would mean nothing."""
+    script = """
+    from daft_k8s._first_process import stand_before
+    import os, signal, sys
+    assert os.getpid() == 1
+    code = stand_before()
+    if code is not None:
+        sys.exit(code)
+    assert os.getpid() != 1
+    print("waits", flush=True)
+    signal.pause()
+    """
+    command = ["unshare", "--pid", "--fork", "--kill-child", sys.executable, "-c", textwrap.dedent(script)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as outside:
+        assert outside.stdout is not None
+        assert outside.stderr is not None
+        try:
+            if outside.stdout.readline() != "waits\n":
+                words = outside.stderr.read()
+                assert "unshare" in words, words
+                pytest.skip(f"no PID namespace can be made here: {words.strip()}")
+            first = Path(f"/proc/{outside.pid}/task/{outside.pid}/children").read_text().split()[0]
+            os.kill(int(first), signal.SIGTERM)
+            assert outside.wait(30) == 143
+        finally:
+            outside.kill()
