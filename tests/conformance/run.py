@@ -65,7 +65,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--summary", action="store_true", help="keep the counts that docs/compatibility.md is made from"
     )
-    options = parser.parse_args(arguments)
+    # Intermixed: `make` puts the checkout before all options, and then paths behind these would be unknown.
+    options = parser.parse_intermixed_args(arguments)
     if not (options.checkout / "tests" / "conftest.py").is_file():
         parser.error(f"{options.checkout} is no checkout of Daft: it has no tests/conftest.py")
     if options.tier and options.paths:
