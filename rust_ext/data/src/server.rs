@@ -30,13 +30,19 @@ use crate::{
 pub struct Limits {
     /// The largest single message of a request, in bytes.
     pub max_message_bytes: usize,
+    /// No message of an answer carries more of a batch, in bytes. Any Flight client reads answers without a row above it.
+    pub max_answer_body_bytes: usize,
     /// How long a request may send nothing.
     pub request_idle_timeout: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { max_message_bytes: 1 << 30, request_idle_timeout: Duration::from_secs(60) }
+        Self {
+            max_message_bytes: 1 << 30,
+            max_answer_body_bytes: MAX_BODY_BYTES,
+            request_idle_timeout: Duration::from_secs(60),
+        }
     }
 }
 
@@ -108,7 +114,7 @@ impl FlightService {
         for ticket in &tickets {
             found.push(self.store.look_up(ticket).map_err(|error| store_status(&error))?);
         }
-        let sender = Sender::new(found);
+        let sender = Sender::new(found, self.limits.max_answer_body_bytes);
         let frames = stream::unfold(sender, |mut sender| async move {
             let frame = sender.next_frame().await?;
             Some((Ok(frame), sender))
@@ -220,12 +226,12 @@ struct Sender {
 }
 
 impl Sender {
-    fn new(found: Vec<Found>) -> Self {
+    fn new(found: Vec<Found>, max_body_bytes: usize) -> Self {
         Self {
             waiting: found.into_iter().enumerate(),
             current: None,
-            encoder: Encoder::new(MAX_BODY_BYTES),
-            writer: FlightWriter::default(),
+            encoder: Encoder::new(max_body_bytes),
+            writer: FlightWriter::new(max_body_bytes),
             status: None,
             is_over: false,
         }

@@ -21,7 +21,7 @@ use crate::{
     CodecError, FetchError, PartitionData, Ticket,
     auth::header_value,
     codec::{
-        HARD_MAX_BODY_BYTES, TicketHeader,
+        MAX_MESSAGE_BYTES, TicketHeader,
         decode::AnswerDecoder,
         encode::Encoder,
         wire::{FlightReader, FlightWriter, framed},
@@ -48,7 +48,7 @@ pub struct ClientConfig {
     pub connections_per_address: usize,
     /// Tickets in one request; more are asked for in several.
     pub tickets_per_request: usize,
-    /// Batches are put in messages of about this size; to be less than the peer's limit.
+    /// No message that is put carries more of a batch; to be less than the peer's limit.
     pub max_put_message_bytes: usize,
 }
 
@@ -109,7 +109,7 @@ impl DataClient {
         let request = framed(&TicketMessage { ticket: Ticket::join(tickets).into() }.encode_to_vec());
         let body = |_: &Progress| Full::new(request.clone()).map_err(|never: Infallible| match never {}).boxed_unsync();
         let mut answer = self.call(address, grpc::DO_GET, body).await?;
-        let mut reader = FlightReader::new(HARD_MAX_BODY_BYTES + (8 << 20));
+        let mut reader = FlightReader::new(MAX_MESSAGE_BYTES);
         let mut decoder = AnswerDecoder::new(tickets.len());
         while let Some(chunk) = answer.next_chunk().await? {
             reader.push(chunk);
@@ -182,7 +182,7 @@ fn put_body(ticket: &Ticket, data: &PartitionData, max_body_bytes: usize, progre
         DescriptorMessage { kind: 1, command: Bytes::new(), path: vec![ticket.to_string()] }.encode_to_vec();
     let state = PutState {
         encoder: Encoder::new(max_body_bytes),
-        writer: FlightWriter::default(),
+        writer: FlightWriter::new(max_body_bytes),
         data: data.clone(),
         next: None,
         descriptor,

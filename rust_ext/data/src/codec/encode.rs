@@ -10,7 +10,7 @@ use arrow_ipc::{
 };
 use arrow_schema::{DataType, Schema, SchemaRef};
 
-use super::{HARD_MAX_BODY_BYTES, guarded};
+use super::guarded;
 use crate::CodecError;
 
 /// One IPC message: its flatbuffer, and its body in pieces (with the padding between them).
@@ -35,7 +35,7 @@ struct SchemaEncoder {
 }
 
 impl Encoder {
-    /// Bodies over `max_body_bytes` are split by rows.
+    /// Bodies over `max_body_bytes` are split by rows; a single row stays whole.
     pub(crate) fn new(max_body_bytes: usize) -> Self {
         Self { max_body_bytes, current: None }
     }
@@ -101,12 +101,6 @@ impl SchemaEncoder {
         for message in messages {
             if message.kind == MessageHeader::Schema {
                 continue;
-            }
-            if message.body_bytes > HARD_MAX_BODY_BYTES {
-                return Err(CodecError::TooLarge {
-                    bytes: message.body_bytes as u64,
-                    limit_bytes: HARD_MAX_BODY_BYTES as u64,
-                });
             }
             out.push(message);
         }

@@ -17,12 +17,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::CodecError;
 
-/// No IPC body of ours is this large: a message over 2 GiB cannot be framed, and some clients lose
-/// rows silently long before they refuse.
+/// No message of ours carries more of a body: a message over 2 GiB cannot be framed, and some clients
+/// lose rows silently long before they refuse. Batches are split by rows; a single row that is larger
+/// travels in several messages, which only our own reader puts together again.
 pub(crate) const MAX_BODY_BYTES: usize = (1 << 30) - (1 << 20);
 
-/// What nobody may exceed: lengths in gRPC and HTTP/2 have 31 bits.
-pub(crate) const HARD_MAX_BODY_BYTES: usize = (1 << 31) - (16 << 20);
+/// What is read as one message: a body, and a header of any sensible length.
+pub(crate) const MAX_MESSAGE_BYTES: usize = (1 << 31) - (1 << 20);
 
 /// Arrow's codecs panic on some input that contradicts itself: makes an error of it.
 fn guarded<T>(work: impl FnOnce() -> Result<T, CodecError>) -> Result<T, CodecError> {

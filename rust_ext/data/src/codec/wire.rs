@@ -1,4 +1,7 @@
 //! How Flight puts IPC messages into gRPC: one protobuf `FlightData` in each length-prefixed message.
+//!
+//! A body that is too large for one (a single huge row) goes into several: the first announces the whole
+//! length in a field of our own, those that follow carry nothing but the next part.
 
 use std::collections::VecDeque;
 
@@ -15,6 +18,9 @@ const DESCRIPTOR: u32 = 1;
 const DATA_HEADER: u32 = 2;
 const APP_METADATA: u32 = 3;
 const DATA_BODY: u32 = 1000;
+/// Our own: the length of a body of which this message carries the first part.
+const WHOLE_BODY_BYTES: u32 = 1001;
+const VARINT: u32 = 0;
 const LENGTH_DELIMITED: u32 = 2;
 
 /// Pieces from this size on go out as they are; smaller ones are copied together.
@@ -25,45 +31,69 @@ const GATHER_BYTES: usize = 64 << 10;
 const PART_BYTES: usize = 8 << 20;
 
 /// Turns messages into the chunks of an HTTP body.
-#[derive(Default)]
 pub(crate) struct FlightWriter {
+    max_body_bytes: usize,
     gathered: BytesMut,
     ready: VecDeque<Bytes>,
 }
 
 impl FlightWriter {
+    /// Bodies over `max_body_bytes` are sent in several messages.
+    pub(crate) fn new(max_body_bytes: usize) -> Self {
+        Self { max_body_bytes: max_body_bytes.max(1), gathered: BytesMut::new(), ready: VecDeque::new() }
+    }
+
     /// Appends a message without a body: a schema, with what belongs to it.
     pub(crate) fn schema(&mut self, header: &[u8], app_metadata: &[u8], descriptor: &[u8]) {
-        self.fields(descriptor, header, app_metadata, 0);
+        self.fields(descriptor, header, app_metadata, Body::WHOLE_AND_EMPTY);
         self.flush_if_full();
     }
 
     /// Appends a message with a body.
     pub(crate) fn data(&mut self, message: IpcMessage) {
-        self.fields(&[], &message.header, &[], message.body_bytes);
+        let mut to_come = message.body_bytes;
+        let mut room = to_come.min(self.max_body_bytes);
+        let whole_bytes = (room < to_come).then_some(to_come);
+        self.fields(&[], &message.header, &[], Body { bytes: room, whole_bytes });
         for piece in message.body {
-            if piece.len() < SHARE_BYTES {
-                self.gathered.extend_from_slice(&piece);
-                self.flush_if_full();
-            } else {
-                self.flush();
-                let mut bytes = Bytes::from(piece);
-                while bytes.len() > PART_BYTES {
-                    self.ready.push_back(bytes.split_to(PART_BYTES));
+            let mut piece = Bytes::from(piece);
+            while !piece.is_empty() {
+                if room == 0 {
+                    room = to_come.min(self.max_body_bytes);
+                    self.fields(&[], &[], &[], Body { bytes: room, whole_bytes: None });
                 }
-                self.ready.push_back(bytes);
+                let part = piece.split_to(piece.len().min(room));
+                room -= part.len();
+                to_come -= part.len();
+                self.share(part);
             }
         }
         self.flush_if_full();
     }
 
-    fn fields(&mut self, descriptor: &[u8], header: &[u8], app_metadata: &[u8], body_bytes: usize) {
+    fn share(&mut self, mut bytes: Bytes) {
+        if bytes.len() < SHARE_BYTES {
+            self.gathered.extend_from_slice(&bytes);
+            self.flush_if_full();
+        } else {
+            self.flush();
+            while bytes.len() > PART_BYTES {
+                self.ready.push_back(bytes.split_to(PART_BYTES));
+            }
+            self.ready.push_back(bytes);
+        }
+    }
+
+    fn fields(&mut self, descriptor: &[u8], header: &[u8], app_metadata: &[u8], body: Body) {
         let fields = [(DESCRIPTOR, descriptor), (DATA_HEADER, header), (APP_METADATA, app_metadata)];
         let mut length: usize = fields.iter().map(|(number, value)| field_bytes(*number, value.len())).sum();
-        length += field_bytes(DATA_BODY, body_bytes);
+        length += field_bytes(DATA_BODY, body.bytes);
+        if let Some(bytes) = body.whole_bytes {
+            length += varint_bytes(u64::from(WHOLE_BODY_BYTES << 3)) + varint_bytes(bytes as u64);
+        }
         let out = &mut self.gathered;
         out.put_u8(0);
-        // Cannot be cut off: the encoder lets no body through that is over 2 GiB.
+        // Cannot be cut off: no message carries more than `max_body_bytes` of a body.
         out.put_u32(length as u32);
         for (number, value) in fields {
             if !value.is_empty() {
@@ -71,8 +101,12 @@ impl FlightWriter {
                 out.put_slice(value);
             }
         }
-        if body_bytes > 0 {
-            put_tag(out, DATA_BODY, body_bytes);
+        if let Some(bytes) = body.whole_bytes {
+            put_varint(out, u64::from(WHOLE_BODY_BYTES << 3 | VARINT));
+            put_varint(out, bytes as u64);
+        }
+        if body.bytes > 0 {
+            put_tag(out, DATA_BODY, body.bytes);
         }
     }
 
@@ -93,6 +127,17 @@ impl FlightWriter {
     pub(crate) fn next_chunk(&mut self) -> Option<Bytes> {
         self.ready.pop_front()
     }
+}
+
+/// What one message carries of a body.
+struct Body {
+    bytes: usize,
+    /// The length of the body, if more of it follows.
+    whole_bytes: Option<usize>,
+}
+
+impl Body {
+    const WHOLE_AND_EMPTY: Self = Self { bytes: 0, whole_bytes: None };
 }
 
 fn field_bytes(number: u32, length: usize) -> usize {
@@ -141,6 +186,10 @@ pub(crate) struct FlightReader {
     message: FlightMessage,
     /// Bytes of the message that have not been looked at, without those of the current field.
     remaining: usize,
+    /// What the message announces of a body that goes on in the next ones.
+    whole_bytes: Option<usize>,
+    /// A body whose next part is in a message to come.
+    unfinished: Option<BodyBuffer>,
     state: State,
 }
 
@@ -153,7 +202,11 @@ enum State {
         missing: usize,
         value: BytesMut,
     },
-    Body(BodyBuffer),
+    Body {
+        body: BodyBuffer,
+        /// Bytes of it still to come in this message.
+        missing: usize,
+    },
 }
 
 /// The most that a field's tag and length can take.
@@ -166,6 +219,8 @@ impl FlightReader {
             input: Bytes::new(),
             message: FlightMessage::default(),
             remaining: 0,
+            whole_bytes: None,
+            unfinished: None,
             state: State::Prefix,
         }
     }
@@ -207,6 +262,10 @@ impl FlightReader {
                 State::Tag => {
                     if self.remaining == 0 {
                         self.state = State::Prefix;
+                        if self.unfinished.is_some() {
+                            continue;
+                        }
+                        self.whole_bytes = None;
                         return Ok(Some(std::mem::take(&mut self.message)));
                     }
                     if self.input.len() < self.remaining.min(LONGEST_TAG_BYTES) {
@@ -225,13 +284,19 @@ impl FlightReader {
                     self.state = State::Tag;
                     self.set(number, value);
                 }
-                State::Body(body) => {
-                    body.fill(&mut self.input);
-                    if body.missing() > 0 {
+                State::Body { body, missing } => {
+                    let mut part = self.input.split_to((*missing).min(self.input.len()));
+                    *missing -= part.len();
+                    body.fill(&mut part);
+                    if *missing > 0 {
                         return Ok(None);
                     }
-                    if let State::Body(body) = std::mem::replace(&mut self.state, State::Tag) {
-                        self.message.body = body.finish();
+                    if let State::Body { body, .. } = std::mem::replace(&mut self.state, State::Tag) {
+                        if body.missing() > 0 {
+                            self.unfinished = Some(body);
+                        } else {
+                            self.message.body = body.finish();
+                        }
                     }
                 }
             }
@@ -244,8 +309,12 @@ impl FlightReader {
         let head_bytes = head.len();
         let tag = u32::try_from(varint(&mut head)?).map_err(|_| malformed())?;
         let (number, kind) = (tag >> 3, tag & 7);
+        let mut value = 0;
         let length = match kind {
-            0 => varint(&mut head).map(|_| 0)?,
+            VARINT => {
+                value = varint(&mut head)?;
+                0
+            }
             1 => 8,
             LENGTH_DELIMITED => usize::try_from(varint(&mut head)?).map_err(|_| malformed())?,
             5 => 4,
@@ -254,10 +323,22 @@ impl FlightReader {
         let consumed = head_bytes - head.len();
         self.input.advance(consumed);
         self.remaining = (self.remaining - consumed).checked_sub(length).ok_or_else(malformed)?;
+        if number == WHOLE_BODY_BYTES && kind == VARINT {
+            self.whole_bytes = Some(usize::try_from(value).map_err(|_| malformed())?);
+        }
         // Fields that we do not know are read and dropped.
         let number = if kind == LENGTH_DELIMITED { number } else { 0 };
         if number == DATA_BODY {
-            self.state = State::Body(BodyBuffer::new(length)?);
+            let body = match self.unfinished.take() {
+                Some(body) => body,
+                None => BodyBuffer::new(self.whole_bytes.take().unwrap_or(length))?,
+            };
+            if length > body.missing() {
+                return Err(malformed());
+            }
+            self.state = State::Body { body, missing: length };
+        } else if self.unfinished.is_some() {
+            return Err(CodecError::Malformed("another message began within the parts of a body".into()));
         } else if self.input.len() >= length {
             let value = self.input.split_to(length);
             self.set(number, value);
@@ -278,7 +359,7 @@ impl FlightReader {
 
     /// Fails if the last chunk ended within a message.
     pub(crate) fn finish(&self) -> Result<(), CodecError> {
-        if matches!(self.state, State::Prefix) && self.input.is_empty() {
+        if matches!(self.state, State::Prefix) && self.input.is_empty() && self.unfinished.is_none() {
             return Ok(());
         }
         Err(CodecError::Malformed("the stream ended within a message".into()))

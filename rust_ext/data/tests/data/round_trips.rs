@@ -1,6 +1,8 @@
 //! Partitions of all shapes through server and client, on the loopback.
 
-use arrow_array::Array;
+use std::sync::Arc;
+
+use arrow_array::{Array, ArrayRef, Int64Array, LargeBinaryArray, RecordBatch};
 use daft_k8s_data::{ClientConfig, DataClient, Limits, PartitionData, Ticket};
 use proptest::{prelude::*, test_runner::TestRunner};
 
@@ -101,6 +103,31 @@ async fn puts_are_split_to_fit_the_limit_of_the_server() {
     for batch in stored.batches.iter() {
         assert_eq!(batch, &part.batches[0].slice(first, batch.num_rows()));
         first += batch.num_rows();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_no_message_can_carry_survives_being_put_spilled_and_fetched() {
+    let limits = Limits { max_message_bytes: 100_000, max_answer_body_bytes: 80_000, ..Limits::default() };
+    let config = ClientConfig { max_put_message_bytes: 90_000, ..ClientConfig::default() };
+    let client = DataClient::with_config(TOKEN, config);
+    let values: ArrayRef = Arc::new(LargeBinaryArray::from_iter_values(
+        [10, 700_000, 0, 3_000_000].map(|length: usize| (0..length).map(|at| at as u8).collect::<Vec<u8>>()),
+    ));
+    let numbers: ArrayRef = Arc::new(Int64Array::from_iter_values(0..4));
+    let batch = RecordBatch::try_from_iter([("value", values), ("number", numbers)]).unwrap();
+    let part = PartitionData::try_new(batch.schema(), vec![batch.clone()]).unwrap();
+    for store_bytes in [0, 1] {
+        let server = Server::start_with(store_bytes, limits.clone()).await;
+        let ticket = Ticket::new("t", 0);
+        client.put(&server.address, &ticket, &part).await.unwrap();
+        let back = client.fetch(&server.address, &[ticket]).await.unwrap();
+        let mut first = 0;
+        for found in back[0].batches.iter() {
+            assert_eq!(found, &batch.slice(first, found.num_rows()));
+            first += found.num_rows();
+        }
+        assert_eq!(first, batch.num_rows());
     }
 }
 

@@ -1,9 +1,13 @@
 #![allow(clippy::unwrap_used)]
 //! Covers framing and its inverse, whatever the chunks; the Arrow part is covered elsewhere.
 
+use std::sync::Arc;
+
+use arrow_array::{ArrayRef, BinaryArray, RecordBatch};
 use proptest::prelude::*;
 
 use super::*;
+use crate::codec::encode::Encoder;
 
 /// A `FlightData` as any protobuf library would write it.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -80,9 +84,72 @@ proptest! {
     }
 }
 
+/// The chunks of a batch of one row whose value has so many bytes, and the body's length.
+fn one_row(value_bytes: usize, max_body_bytes: usize) -> (Vec<u8>, usize) {
+    let column: ArrayRef = Arc::new(BinaryArray::from_iter_values([vec![7; value_bytes]]));
+    let batch = RecordBatch::try_from_iter([("value", column)]).unwrap();
+    let mut encoder = Encoder::new(max_body_bytes);
+    encoder.begin(&batch.schema()).unwrap();
+    let mut messages = encoder.encode(&batch).unwrap();
+    let message = messages.pop().unwrap();
+    assert!(messages.is_empty());
+    let body_bytes = message.body_bytes;
+    let mut writer = FlightWriter::new(max_body_bytes);
+    writer.data(message);
+    writer.flush();
+    (std::iter::from_fn(|| writer.next_chunk()).flatten().collect(), body_bytes)
+}
+
+/// The lengths of the gRPC messages.
+fn message_bytes(mut bytes: &[u8]) -> Vec<usize> {
+    let mut lengths = Vec::new();
+    while !bytes.is_empty() {
+        let length = u32::from_be_bytes(bytes[1..PREFIX_BYTES].try_into().unwrap()) as usize;
+        lengths.push(length);
+        bytes = &bytes[PREFIX_BYTES + length..];
+    }
+    lengths
+}
+
+proptest! {
+    #[test]
+    fn a_row_over_the_limit_travels_in_parts_and_arrives_in_one(value_bytes in 0..60_000usize, max_body_bytes in 64..70_000usize, chunk_bytes in 1..9_000usize) {
+        let (bytes, body_bytes) = one_row(value_bytes, max_body_bytes);
+        let lengths = message_bytes(&bytes);
+        prop_assert_eq!(lengths.len(), body_bytes.div_ceil(max_body_bytes).max(1));
+        prop_assert!(lengths.iter().all(|length| *length <= max_body_bytes + 1_000), "{:?}", lengths);
+        let messages = read_all(&bytes, chunk_bytes).unwrap();
+        prop_assert_eq!(messages.len(), 1);
+        let whole = read_all(&one_row(value_bytes, usize::MAX).0, chunk_bytes).unwrap();
+        prop_assert_eq!(messages, whole);
+    }
+
+    #[test]
+    fn a_body_in_parts_that_is_cut_is_noticed(cut in 1..20_000usize) {
+        let (bytes, _) = one_row(20_000, 1_000);
+        prop_assert!(read_all(&bytes[..bytes.len() - cut], 700).is_err());
+    }
+}
+
+#[test]
+fn parts_that_do_not_fit_are_an_error() {
+    let (bytes, _) = one_row(5_000, 3_000);
+    let first = PREFIX_BYTES + message_bytes(&bytes)[0];
+    let another_header = framed(&prost::Message::encode_to_vec(&FlightData {
+        data_header: b"header".to_vec(),
+        ..FlightData::default()
+    }));
+    let too_long =
+        framed(&prost::Message::encode_to_vec(&FlightData { data_body: vec![0; 5_000], ..FlightData::default() }));
+    for next in [another_header, too_long] {
+        let bytes = [&bytes[..first], &next].concat();
+        assert!(matches!(read_all(&bytes, 1_000), Err(CodecError::Malformed(_))));
+    }
+}
+
 #[test]
 fn what_is_written_is_read_by_a_protobuf_library() {
-    let mut writer = FlightWriter::default();
+    let mut writer = FlightWriter::new(usize::MAX);
     writer.schema(b"schema", b"app", b"path");
     writer.flush();
     let chunk = writer.next_chunk().unwrap();
