@@ -14,7 +14,7 @@ import importlib.util
 import logging
 from typing import TYPE_CHECKING, Any
 
-from daft_k8s.errors import ConfigurationError
+from daft_k8s.errors import ActorError, ConfigurationError
 from daft_k8s.seam.actors import ActorHandle, DriverActorHandle, actor_pools
 
 if TYPE_CHECKING:
@@ -84,6 +84,16 @@ def teardown_key_filter(handles: Sequence[DriverActorHandle], _placement_group: 
             handle.teardown()
 
 
+def too_slow(deed: str, keys: int, actors: int, after_seconds: float) -> ActorError:
+    """The error of a call of the actors that has not come back."""
+    return ActorError(
+        f"the key filter of skip_existing or checkpoint= has not {deed} {keys:,} keys within {after_seconds:g} s; its "
+        f"{actors} actors share all keys that exist already. Give it more actors (num_workers) or smaller batches "
+        "(keys_load_batch_size, filter_batch_size), or more time: DAFT_KEY_FILTERING_ASYNC_AWAIT_TIMEOUT_SECONDS in "
+        "the workers' environment (env)"
+    )
+
+
 def _ingest_function(handles: Sequence[ActorHandle], keys: KeySpec) -> Callable[[Expression], Expression]:
     from daft.datatype import DataType
     from daft.series import Series
@@ -103,7 +113,10 @@ def _ingest_function(handles: Sequence[ActorHandle], keys: KeySpec) -> Callable[
             handles[number].call("add_keys", rows[indices].tolist())
             for number, indices in _group_row_indices_by_worker(values, len(handles))
         ]
-        await asyncio.wait_for(asyncio.gather(*calls), ASYNC_AWAIT_TIMEOUT_SECONDS)
+        try:
+            await asyncio.wait_for(asyncio.gather(*calls), ASYNC_AWAIT_TIMEOUT_SECONDS)
+        except asyncio.TimeoutError:
+            raise too_slow("taken", len(values), len(handles), ASYNC_AWAIT_TIMEOUT_SECONDS) from None
         return Series.from_arrow(pa.nulls(len(values)))
 
     return ingest_keys
@@ -117,6 +130,8 @@ def _keep_function(handles: Sequence[ActorHandle], keys: KeySpec) -> Callable[[E
     # In the worker's own process, which alone can reach the actors.
     @func.batch(return_dtype=DataType.bool(), use_process=False)
     def keep_new_keys(values: Series) -> Series:
+        import concurrent.futures
+
         from daft.dependencies import np
         from daft.execution.key_filtering_join.actors import ASYNC_AWAIT_TIMEOUT_SECONDS, _group_row_indices_by_worker
 
@@ -129,7 +144,10 @@ def _keep_function(handles: Sequence[ActorHandle], keys: KeySpec) -> Callable[[E
         ]
         kept = np.full(len(values), True, dtype=bool)
         for indices, call in calls:
-            packed = call.result(ASYNC_AWAIT_TIMEOUT_SECONDS)
+            try:
+                packed = call.result(ASYNC_AWAIT_TIMEOUT_SECONDS)
+            except concurrent.futures.TimeoutError:
+                raise too_slow("looked up", len(values), len(handles), ASYNC_AWAIT_TIMEOUT_SECONDS) from None
             kept[indices] = np.unpackbits(packed)[: len(indices)].astype(bool)
         return Series.from_numpy(kept)
 

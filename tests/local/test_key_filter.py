@@ -53,3 +53,25 @@ def test_a_share_of_the_keys_that_is_lost_fails_the_query(tmp_path: Path) -> Non
         assert reply.answer is None
         assert "run the query again" in reply.text, reply
         assert_none_left(driver)
+
+
+def test_a_key_filter_that_does_not_answer_is_an_error_that_says_what_to_change(tmp_path: Path) -> None:
+    existing, folder = str(tmp_path / "existing"), tmp_path / "hold"
+    patience = {"DAFT_KEY_FILTERING_ASYNC_AWAIT_TIMEOUT_SECONDS": "4"}
+    with RemoteDriver(tmp_path, env=patience) as driver:
+        driver.run(EXISTING.format(existing=existing) + HOLD.format(folder=str(folder)))
+        driver.send(SKIP.format(existing=existing))
+        poll(lambda: (folder / "waiting-0").exists(), 30, "no row came to be filtered")
+        actors = actor_processes(driver)
+        for pid in actors:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            (folder / "open").touch()
+            reply = driver.reply()
+        finally:
+            for pid in actors:
+                os.kill(pid, signal.SIGCONT)
+        assert reply.error == "ActorError", reply
+        assert "has not looked up" in reply.text and "within 4 s" in reply.text, reply.text
+        assert "num_workers" in reply.text
+        assert_none_left(driver)
