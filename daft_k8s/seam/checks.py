@@ -88,6 +88,7 @@ HOOKS: dict[str, tuple[str, ...]] = {
     "daft.expressions": ("Expression", "ExpressionsProjection.to_column_expressions"),
     "daft.filesystem": ("glob_path_with_stats",),
     "daft.functions.struct": ("to_struct",),
+    "daft.logical.builder": ("LogicalPlanBuilder.limit",),
     "daft.naming": ("generate_query_name",),
     "daft.pickle": ("dumps", "loads"),
     "daft.recordbatch": (

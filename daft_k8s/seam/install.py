@@ -42,7 +42,7 @@ def install() -> None:
 
         checks.check_version(daft.__version__)  # before what imports names that another version may lack
         checks.check_hooks(daft.__version__)
-        from daft_k8s.seam import progress
+        from daft_k8s.seam import progress, unlimited
 
         replacements = _replacements()
         checks.check_replacements(daft.__version__, replacements)
@@ -53,6 +53,7 @@ def install() -> None:
         ai_utils = importlib.import_module("daft.ai.utils")
         ai_utils.get_gpu_udf_options = get_gpu_udf_options  # type: ignore[attr-defined]
         progress.install()
+        unlimited.install()
         _installed = True
 
 

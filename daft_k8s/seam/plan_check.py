@@ -46,13 +46,21 @@ def refuse_unsupported_nodes(physical_plan_json: str) -> None:
         node_type = _type_of(node)
         if node_type.lower().startswith("vllm"):
             unsupported.UnsupportedLLMActors()
-        if node_type == "IntoPartitions" and _streams_from_limit(node):
-            # Daft's into_partitions counts all tasks of its input before it runs one, and its
-            # distributed LIMIT offers no end of its tasks before they have run: a deadlock.
-            unsupported.refuse(
-                "into_partitions() of a limited DataFrame (Daft moves a limit() before it as well)",
-                "collect() the DataFrame between the two, or use repartition() instead of into_partitions()",
-            )
+    if would_wait_for_ever(physical_plan_json):
+        unsupported.refuse(
+            "into_partitions() of a limited DataFrame (Daft moves a limit() before it as well)",
+            "collect() the DataFrame between the two, or use repartition() instead of into_partitions()",
+        )
+
+
+def would_wait_for_ever(physical_plan_json: str) -> bool:
+    """Whether an into_partitions() streams from a limit().
+
+    Daft's into_partitions counts all tasks of its input before it runs one, and its distributed LIMIT offers no end of
+    its tasks before they have run: a deadlock.
+    """
+    nodes = _nodes(json.loads(physical_plan_json))
+    return any(_type_of(node) == "IntoPartitions" and _streams_from_limit(node) for node in nodes)
 
 
 def _streams_from_limit(node: dict[str, Any]) -> bool:

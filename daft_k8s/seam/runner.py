@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import daft
 from daft.context import get_context
@@ -27,8 +27,9 @@ from daft_k8s.seam.execution_config import FLIGHT_SHUFFLE, fit_to_cluster
 from daft_k8s.seam.hooks import flight_folders, limit_counters
 from daft_k8s.seam.notifications import QueryNotifications
 from daft_k8s.seam.partitions import K8sMaterializedResult, K8sPartitionSet, K8sRunnerIO
-from daft_k8s.seam.plan_check import refuse_impossible_requests, refuse_unsupported_nodes
+from daft_k8s.seam.plan_check import refuse_impossible_requests, refuse_unsupported_nodes, would_wait_for_ever
 from daft_k8s.seam.stream import ResultStream
+from daft_k8s.seam.unlimited import without_limit
 
 if TYPE_CHECKING:
     from daft.daft import PyExecutionStats
@@ -81,12 +82,19 @@ class K8sRunner(Runner[Any]):
     ) -> Iterator[MicroPartition]:
         """Runs a query and yields its data, a few partitions of which are fetched ahead."""
         ahead = DATA_AHEAD if results_buffer_size is None else min(results_buffer_size, DATA_AHEAD)
-        results = self._run(builder, ahead=ahead, fetch=True)
+        unlimited = without_limit(builder)
+        results = self._run(builder, ahead=ahead, fetch=True, may_lack_limit=True)
+        found = 0
         try:
             for result in results:
                 data = result.micropartition()
                 del result
+                if unlimited is not None and found + len(data) > unlimited.num_rows:
+                    data = data.slice(0, unlimited.num_rows - found)
+                found += len(data)
                 yield data
+                if unlimited is not None and found >= unlimited.num_rows:
+                    break
         finally:
             results.close()
 
@@ -113,15 +121,33 @@ class K8sRunner(Runner[Any]):
             if isinstance(partition_set, K8sPartitionSet) and partition_set.belongs_to(session)
         }
 
+    def _plan(self, builder: LogicalPlanBuilder, query_id: str) -> _Planned:
+        session = self._session
+        config = get_context().daft_execution_config
+        optimized = builder.optimize(config)
+        fitted = fit_to_cluster(
+            config,
+            PyDaftExecutionConfig(),
+            slots=session.slots,
+            shuffle_partitions=session.configuration.shuffle_partitions,
+            flight_folders=flight_folders(session).private,
+        )
+        if session.configuration.elastic and fitted.shuffle_algorithm == FLIGHT_SHUFFLE:
+            # Its files are not partitions of ours, so the pool does not know who holds some.
+            session.manager.keep_all_workers(query_id)
+        plan = DistributedPhysicalPlan.from_logical_plan_builder(optimized._builder, query_id, fitted)
+        references = self._cached_references(session)
+        # With the partition sets, else Daft numbers nodes in another way than when it runs the plan.
+        return _Planned(optimized, plan, references, plan.repr_json(references))
+
     def _run(
-        self, builder: LogicalPlanBuilder, *, ahead: int, fetch: bool
+        self, builder: LogicalPlanBuilder, *, ahead: int, fetch: bool, may_lack_limit: bool = False
     ) -> Generator[K8sMaterializedResult, None, ExecutionMetadata]:
         session = self._session
         session.ensure_open()
         context = get_context()
         query_id = generate_query_name()
         emit_query_id(query_id)
-        config = context.daft_execution_config
         notifications = QueryNotifications(context, query_id, daft.__version__)
         stream: ResultStream | None = None
         stats: PyExecutionStats | None = None
@@ -133,22 +159,11 @@ class K8sRunner(Runner[Any]):
             return result
 
         try:
-            optimized = builder.optimize(config)
-            fitted = fit_to_cluster(
-                config,
-                PyDaftExecutionConfig(),
-                slots=session.slots,
-                shuffle_partitions=session.configuration.shuffle_partitions,
-                flight_folders=flight_folders(session).private,
-            )
-            if session.configuration.elastic and fitted.shuffle_algorithm == FLIGHT_SHUFFLE:
-                # Its files are not partitions of ours, so the pool does not know who holds some.
-                session.manager.keep_all_workers(query_id)
-            plan = DistributedPhysicalPlan.from_logical_plan_builder(optimized._builder, query_id, fitted)
+            optimized, plan, references, physical_plan = self._plan(builder, query_id)
+            unlimited = without_limit(builder) if may_lack_limit else None
+            if unlimited is not None and would_wait_for_ever(physical_plan):
+                optimized, plan, references, physical_plan = self._plan(unlimited.builder, query_id)
             refuse_impossible_requests(plan.repr_ascii(False), session.configuration)
-            references = self._cached_references(session)
-            # With the partition sets, else Daft numbers nodes in another way than when it runs the plan.
-            physical_plan = plan.repr_json(references)
             refuse_unsupported_nodes(physical_plan)
             notifications.started(builder.schema()._schema, builder.repr_json(), optimized, physical_plan)
             session.tally.query_began(query_id)
@@ -186,6 +201,13 @@ class K8sRunner(Runner[Any]):
         if stats is None:
             raise RuntimeError(f"Daft returned no statistics for query {query_id}")
         return ExecutionMetadata._from_runner_output(stats, query_id, physical_plan)
+
+
+class _Planned(NamedTuple):
+    optimized: LogicalPlanBuilder
+    plan: DistributedPhysicalPlan
+    references: dict[str, list[RayPartitionRef]]
+    physical_plan: str
 
 
 def _end_query(session: Session, query_id: str) -> None:

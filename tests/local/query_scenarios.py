@@ -187,6 +187,18 @@ def show(folder: Path) -> Any:
     return output.getvalue()
 
 
+def show_after_into_partitions(folder: Path) -> Any:
+    output = io.StringIO()
+    scattered = facts(folder).where(col("id") == 7).into_partitions(3)
+    with redirect_stdout(output):
+        scattered.show()
+        scattered.with_column("one", add_one(col("id"))).show()
+    limited = facts(folder).into_partitions(9).limit(1234)
+    ids = [row["id"] for row in limited.iter_rows()]
+    batches = sum(batch.num_rows for batch in limited.to_arrow_iter())
+    return [output.getvalue(), len(ids), len(set(ids)), batches]
+
+
 def write_parquet(folder: Path) -> Any:
     target = folder / "written"
     written = facts(folder).where(col("key") < 3).write_parquet(str(target))
@@ -276,6 +288,7 @@ SCENARIOS: dict[str, Callable[[Path], Any]] = {
         iter_rows,
         to_arrow,
         show,
+        show_after_into_partitions,
         write_parquet,
         write_csv,
         into_partitions,

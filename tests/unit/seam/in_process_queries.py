@@ -88,6 +88,13 @@ def run(manager: FakeManager, session: Any) -> dict[str, Any]:
     found["udf_error"] = outcome_of(lambda: df.with_column("c", boom(col("a"))).collect())
     scattered = daft.from_pydict({"a": [1, 2, 3]}).into_partitions(2).limit(2)
     found["limited_into_partitions"] = outcome_of(scattered.collect)
+    found["iterated_into_partitions"] = [
+        len(list(scattered.iter_rows())),
+        len(list(frame().into_partitions(3).with_column("c", same(col("a"))).limit(600).iter_rows())),
+        len(list(frame().into_partitions(3).limit(2000).iter_rows())),
+        len(list(frame().into_partitions(3).limit(0).iter_rows())),
+        outcome_of(lambda: list(frame().limit(5).into_partitions(3).limit(2).iter_rows())),
+    ]
     found["ray_bridge"] = outcome_of(df.to_ray_dataset)
     found["dask_bridge"] = outcome_of(df.to_dask_dataframe)
     with daft.execution_config_ctx(shuffle_algorithm="flight_shuffle", flight_shuffle_dirs=[FLIGHT_FOLDER]):

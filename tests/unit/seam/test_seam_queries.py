@@ -100,6 +100,12 @@ def test_what_cannot_be_done_is_refused_by_name(found: dict[str, Any], name: str
     assert found[name].startswith(words)
 
 
+def test_a_limit_above_into_partitions_can_be_iterated(found: dict[str, Any]) -> None:
+    *rows, twice = found["iterated_into_partitions"]
+    assert rows == [2, 600, 1000, 0]
+    assert twice.startswith("UnsupportedError: into_partitions() of a limited DataFrame")
+
+
 def test_queries_of_several_threads_run_at_once(found: dict[str, Any]) -> None:
     assert found["threads"] == [sum(range(0, 1000, 7))] * 3
 
