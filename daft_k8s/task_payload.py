@@ -32,6 +32,15 @@ class TaskPayload(NamedTuple):
     """Inputs that are not partitions, e.g. files to scan, by source id."""
 
 
+class TaskNeeds(NamedTuple):
+    """What a worker must have before it can read a task."""
+
+    code: CodeReference | None
+    """The driver's own code; None: nothing that the worker does not have."""
+    extensions: list[str]
+    """Paths of Daft's native extensions that the driver has loaded."""
+
+
 def encode_task(task: RaySwordfishTask) -> tuple[bytes, bytes]:
     """Encodes a task of Daft's scheduler.
 
@@ -46,12 +55,12 @@ def encode_plan(task: RaySwordfishTask) -> bytes:
     return pickle.dumps(task.plan(), _PICKLE_PROTOCOL)
 
 
-def encode_payload(task: RaySwordfishTask, code: CodeReference | None = None) -> bytes:
+def encode_payload(task: RaySwordfishTask, code: CodeReference | None = None, extensions: Sequence[str] = ()) -> bytes:
     """Everything else of a task.
 
-    What code it needs comes first, as a pickle of its own: it is read before anything that may import that code.
+    What it needs comes first, as a pickle of its own: it is read before anything that may import or call that.
     """
-    needs = pickle.dumps(None if code is None else tuple(code), _PICKLE_PROTOCOL)
+    needs = pickle.dumps((None if code is None else tuple(code), list(extensions)), _PICKLE_PROTOCOL)
     return needs + pickle.dumps((task.config(), task.context(), task.inputs()), _PICKLE_PROTOCOL)
 
 
@@ -68,10 +77,10 @@ def decode_payload(payload: bytes) -> TaskPayload:
     return TaskPayload(*pickle.load(stream))
 
 
-def decode_code(payload: bytes) -> CodeReference | None:
-    """The code that a task needs; None: nothing that the worker does not have. Imports nothing of the user's."""
-    needs = pickle.loads(payload)  # up to the end of the first pickle
-    return None if needs is None else CodeReference(*needs)
+def decode_needs(payload: bytes) -> TaskNeeds:
+    """What a worker must have before it decodes the rest. Imports nothing of the user's."""
+    code, extensions = pickle.loads(payload)  # up to the end of the first pickle
+    return TaskNeeds(None if code is None else CodeReference(*code), extensions)
 
 
 class FlightReference(NamedTuple):

@@ -52,7 +52,7 @@ class WorkerHandle:
         try:
             with collect_pickled_counters() as counters, collect_pickled_pools() as pools:
                 plan = encode_plan(task)
-            payload = encode_payload(task, code_shipment(self._session).reference)
+            payload = encode_payload(task, code_shipment(self._session).reference, loaded_extensions())
         except Exception as error:  # whatever the __reduce__ of somebody's object raises
             raise CodeError(
                 f"the task {task.name()} cannot be sent to the workers, because a function or an object of yours in it "
@@ -83,6 +83,14 @@ class WorkerHandle:
 
     def shutdown(self) -> None:
         """Daft retires idle Ray workers so. Ours belong to the pool, which scales by its own policy."""
+
+
+def loaded_extensions() -> list[str]:
+    """Paths of what `daft.load_extension` has loaded here: workers must have it to read plans that call it."""
+    import daft.daft
+
+    paths = getattr(daft.daft, "get_loaded_extension_paths", list)  # not in the oldest versions
+    return list(paths())
 
 
 def start_ray_workers(existing_worker_ids: list[str], worker_startup_timeout: int = 0) -> list[RaySwordfishWorker]:

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
-import os
 import sys
 import types
 from collections.abc import Awaitable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
-import daft
 from daft.daft import NativeExecutor, PyDaftContext, set_compute_runtime_num_worker_threads
 from daft.event_loop import set_event_loop
 
 from daft_k8s.errors import UnsupportedError
 from daft_k8s.worker.actor_calls import ready_actors_by_location
+from daft_k8s.worker.extensions import listed_in_environment, load_extensions
 
 if TYPE_CHECKING:
     from daft.daft import Input, LocalPhysicalPlan, PyDaftExecutionConfig, PyMicroPartition
@@ -68,7 +66,7 @@ class DaftExecutor:
     def __init__(self, *, threads: int, host: str) -> None:
         set_compute_runtime_num_worker_threads(threads)
         set_event_loop(asyncio.get_running_loop())
-        _load_extensions()
+        load_extensions(listed_in_environment())
         self._executor = NativeExecutor(is_flotilla_worker=True, ip=host)
 
     def start(self, request: RunRequest, pipeline_id: int) -> Awaitable[ResultStream]:
@@ -99,20 +97,3 @@ class DaftExecutor:
         daft_context._daft_execution_config = request.config
         result: Awaitable[Any] = self._executor.run(request.plan, daft_context, input_id, inputs, context, False)
         return result
-
-
-def _load_extensions() -> None:
-    """Loads the Daft extensions whose paths the driver has put into the environment, as a JSON list."""
-    listed = os.environ.get("DAFT_EXTENSION_PATHS")
-    if not listed:
-        return
-    try:
-        paths = json.loads(listed)
-    except ValueError:
-        logger.warning("DAFT_EXTENSION_PATHS is not a JSON list: %r", listed)
-        return
-    for path in paths:
-        try:
-            daft.load_extension(path)
-        except Exception:
-            logger.warning("the Daft extension %s cannot be loaded", path, exc_info=True)

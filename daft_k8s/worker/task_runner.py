@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from daft_k8s.code.advice import missing_module, ways_to_ship
 from daft_k8s.errors import CodeError
-from daft_k8s.task_payload import decode_code, decode_payload, encode_error, join_result
+from daft_k8s.task_payload import decode_needs, decode_payload, encode_error, join_result
 from daft_k8s.worker.code import WorkerCode
 from daft_k8s.worker.driver_calls import announce_restart
 from daft_k8s.worker.executor import RunRequest
+from daft_k8s.worker.extensions import load_extensions
 from daft_k8s.worker.logs import query_id_var, task_key_var
 from daft_k8s.worker.pipeline_group import PipelineExecutor, PipelineFailedError, PipelineGroups, PipelineMember
 from daft_k8s.worker.plan_cache import PlanCache
@@ -115,7 +116,9 @@ class TaskRunner:
 
     async def _execute(self, command: TaskCommand, server: TaskServer) -> bytes:
         has_udf = _HAS_UDF.search(command.name) is not None
-        await self._code.ensure(decode_code(command.payload))
+        needs = decode_needs(command.payload)
+        await self._code.ensure(needs.code)
+        load_extensions(needs.extensions)
         payload = decode_payload(command.payload)
         plan = await self._plans.get(
             plan_hash=command.plan_hash, plan=command.plan, query_id=command.query_id, has_udf=has_udf

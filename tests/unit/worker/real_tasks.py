@@ -174,7 +174,7 @@ class Worker:
             name=name,
             plan_hash=str(column),
             plan=encoded,
-            payload=pickle.dumps(None) + pickle.dumps((PyDaftExecutionConfig.from_env(), context, {})),
+            payload=pickle.dumps((None, [])) + pickle.dumps((PyDaftExecutionConfig.from_env(), context, {})),
             inputs=[(source, [Stream(values) for values in partitions])],
         )
         self.server.futures[command.key] = asyncio.get_running_loop().create_future()

@@ -10,9 +10,11 @@ from daft_k8s.errors import TaskError
 from daft_k8s.task_payload import (
     FlightReference,
     decode_error,
+    decode_needs,
     decode_payload,
     decode_plan,
     encode_error,
+    encode_payload,
     encode_task,
     join_result,
     split_result,
@@ -53,6 +55,12 @@ def test_a_task_survives_the_journey() -> None:
     assert decode_plan(plan) == {"operator": "project"}  # type: ignore[comparison-overlap]
     decoded = decode_payload(payload)
     assert (decoded.config, decoded.context, decoded.inputs) == ("config", {"task_id": "1"}, {3: "scan"})
+
+
+def test_what_a_task_needs_is_read_before_the_rest() -> None:
+    payload = encode_payload(make_task({}), extensions=["/opt/libhello.so"])
+    assert decode_needs(payload + b"not a pickle") == (None, ["/opt/libhello.so"])
+    assert decode_needs(encode_payload(make_task({}))) == (None, [])
 
 
 def test_tasks_with_equal_plans_have_equal_plan_bytes() -> None:
