@@ -135,6 +135,10 @@ class RemoteDriver:
         took = time.monotonic() - self._sent
         return Reply(found.get("answer"), found.get("error"), found.get("text", ""), took)
 
+    def has_replied(self) -> bool:
+        """Whether `reply` would return at once."""
+        return not self._replies.empty()
+
     def run(self, step: str, seconds: float = HOPELESS_SECONDS) -> Any:
         """Does a step that must not raise; returns its answer."""
         self.send(step)
