@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 
 import pytest
@@ -146,6 +147,9 @@ def test_of_two_drivers_of_one_job_each_ends_its_own_workers_only(cluster: FakeC
             launcher.launch("worker-0", 1)
         cluster.wait_until(lambda: len(cluster.pods) == 2 and cluster.calls.count("watch pods") == 2)
         assert {pod["metadata"]["labels"]["daft.io/job-id"] for pod in cluster.pods.values()} == {"nightly"}
+        for session in sessions:
+            found, _ = asyncio.run(cluster.list_pods("jobs", names.session_selector(session)))
+            assert [pod["metadata"]["name"] for pod in found] == [f"daft-{session}-worker-0-1"]
         cluster.make_ready(f"daft-{sessions[1]}-worker-0-1")
         pools[1].wait_for("started")
         launchers[0].shutdown(5)
