@@ -13,6 +13,10 @@ if TYPE_CHECKING:
 class Launcher(Protocol):
     """An allocator: what the pool asks of it, and the end."""
 
+    @property
+    def patience_seconds(self) -> float:
+        """How long the pool waits for a worker that answers nothing."""
+
     def launch(self, worker_id: str, launch_id: int) -> None: ...
     def stop(self, worker_id: str, launch_id: int, reason: str) -> None: ...
     def shutdown(self, timeout_seconds: float) -> None:

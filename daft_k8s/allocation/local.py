@@ -82,6 +82,11 @@ class LocalLauncher:
         """The session's directory; each worker has its own below it."""
         return self._directory.path
 
+    @property
+    def patience_seconds(self) -> float:
+        """How long the pool waits for a worker that answers nothing."""
+        return self._configuration.unreachable_timeout_seconds
+
     def launch(self, worker_id: str, launch_id: int) -> None:
         """Starts a process; `worker_started` or `worker_exited` of the pool follow."""
         spill_dir = self._directory.worker_dir(worker_id, launch_id)

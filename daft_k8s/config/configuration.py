@@ -82,12 +82,14 @@ class Configuration:
 
     orphan_timeout_seconds: float = option(options.SECONDS, 120.0, topic=WAITS)
     """How long a worker hears nothing from its driver before it cleans up and exits, in seconds. 120 outlives
-    a restart of the API server or a laptop's change of network."""
+    a restart of the API server or a laptop's change of network: for so long a driver outside the cluster waits
+    for its workers, too, while the API server is away."""
 
-    unreachable_timeout_seconds: float = option(options.SECONDS, 30.0, topic=WAITS)
+    unreachable_timeout_seconds: float = option(options.SECONDS, 25.0, topic=WAITS)
     """How long a worker may answer nothing before its tasks go elsewhere, in seconds. Workers answer from a
-    thread of their own, busy or not, so 30 is longer than any pause but a lost node or network. A process
-    that exits is noticed at once."""
+    thread of their own, busy or not, so 25 is longer than any pause but a lost node or network. A process
+    that exits is noticed at once. For a driver outside the cluster only the time counts in which the API
+    server answers, as the way to workers leads through it."""
 
     drain_timeout_seconds: float = option(options.SHORT_SECONDS, 30.0, topic=WAITS)
     """How long a worker that must go may finish its tasks, in seconds. 30 is the grace period that

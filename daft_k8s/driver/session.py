@@ -114,6 +114,12 @@ class Session:
         return self.configuration.most_workers * self.configuration.slots_per_worker
 
     @property
+    def patience_seconds(self) -> float:
+        """How long the pool waits for a worker that answers nothing, before it is lost."""
+        launcher = self._launcher
+        return self.configuration.unreachable_timeout_seconds if launcher is None else launcher.patience_seconds
+
+    @property
     def loop(self) -> AbstractEventLoop:
         """The event loop on which all callbacks arrive."""
         return self._loop
@@ -180,7 +186,7 @@ class Session:
                     slots_per_worker=configuration.slots_per_worker,
                     queue_ahead=configuration.queue_ahead,
                     start_timeout_seconds=configuration.start_timeout_seconds,
-                    unreachable_timeout_seconds=configuration.unreachable_timeout_seconds,
+                    unreachable_timeout_seconds=launcher.patience_seconds,
                     max_task_attempts=configuration.max_task_attempts,
                     max_oom_attempts=configuration.max_oom_attempts,
                     max_worker_restarts=configuration.max_worker_restarts,

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from daft_k8s.pods.portforward import Stream
 
 _CALL_SECONDS = 10.0
+_ANSWER_SECONDS = 5.0
+"""How long the API server may take to give a sign of life."""
 _LIST_SECONDS = 30.0
 _WATCH_SECONDS = 290
 """How long a watch lasts before the server ends it; below five minutes, where many proxies cut."""
@@ -74,6 +76,7 @@ class Api(Protocol):
     def now(self) -> datetime.datetime: ...
     async def may(self, namespace: str, group: str, resource: str, verb: str) -> bool: ...
     async def open_port(self, namespace: str, pod: str, port: int) -> Stream: ...
+    async def answers(self) -> bool: ...
     async def close(self) -> None: ...
 
     @property
@@ -269,6 +272,15 @@ class KubernetesApi:
             headers=await self._link.credentials(),
             **self._link.cluster.options,
         )
+
+    async def answers(self) -> bool:
+        """Whether the API server can be reached at all. A refusal is an answer, that of a proxy before it is none."""
+        try:
+            timeout = aiohttp.ClientTimeout(total=_ANSWER_SECONDS)
+            async with await self._link.request("GET", "/version", timeout=timeout) as response:
+                return response.status < 500
+        except (ApiError, *_UNANSWERED):
+            return False
 
     async def close(self) -> None:
         await self._link.close()

@@ -102,8 +102,24 @@ class PodLauncher:
         self._background: list[asyncio.Task[Any]] = []
         self._closed = False
         self._thread = LoopThread("daft-k8s-pods")
-        self._forwards = PortForwards(access.connect) if access.forwarded else None
+        self._forwards: PortForwards | None = None
+        if access.forwarded:
+            self._forwards = PortForwards(
+                access.connect,
+                on_silent=lambda name, reason: self._call(self._lose, name, reason),
+                silence_seconds=configuration.unreachable_timeout_seconds,
+            )
         self._call(self._begin)
+
+    @property
+    def patience_seconds(self) -> float:
+        """How long the pool waits for a worker that answers nothing, before it takes it for lost by itself.
+
+        Outside, it is told who is silent while the API server answers. For as long as that is away it can wait until
+        its workers, who have not been called either, are gone.
+        """
+        unreachable = self._configuration.unreachable_timeout_seconds
+        return unreachable if self._forwards is None else max(unreachable, self._configuration.orphan_timeout_seconds)
 
     def launch(self, worker_id: str, launch_id: int) -> None:
         """Creates a Pod; `worker_started` or `worker_exited` of the pool follow."""
@@ -297,6 +313,18 @@ class PodLauncher:
             forwards.close(name)  # it has ended, or was told to, meanwhile
             return None
         return control, data
+
+    def _lose(self, name: str, reason: str) -> None:
+        """Nothing comes from a worker any more: its Pod is deleted, and the pool need not wait for its end."""
+        worker_id, _, launch = name.rpartition("/")
+        key = worker_id, int(launch)
+        manager = self._manager_getter()
+        if manager is None or self._closed or self._forwards is None or not self._launches.is_wanted(key):
+            return
+        words = self._launches.words(key, reason)
+        self._begin_stop(key, reason)
+        self._forwards.close(name)
+        manager.worker_exited(*key, words, True, "infrastructure")
 
     async def _shut_down(self, timeout_seconds: float) -> None:
         self._closed = True

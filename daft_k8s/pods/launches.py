@@ -59,7 +59,8 @@ class _Launch:
     """Whether the pool knows where it is, and so may have given it work."""
     ready: bool = False
     """Whether its node has seen it serve."""
-    leaving: bool = False
+    leaving: str = ""
+    """Why somebody else deletes its Pod; "": nobody does."""
     stop_reason: str = ""
     problem: str = ""
     """What its creation meets with."""
@@ -139,6 +140,14 @@ class Launches:
         text = f"{key[0]} (Pod {launch.pod}): the driver cannot reach it: {reason}"
         return [Exited(key, text, restartable, True, "stopped" if launch.stop_reason else "never_started")]
 
+    def words(self, key: Key, reason: str) -> str:
+        """What is said of a launch, with its Pod and the node where that is."""
+        launch = self._launches.get(key)
+        if launch is None:
+            return f"{key[0]}: {reason}"
+        node = f" on {launch.state.node}" if launch.state is not None and launch.state.node else ""
+        return f"{key[0]} (Pod {launch.pod.partition('/')[0]}{node}): {reason}"
+
     def has_state(self, pod: str, state: PodState, now: float) -> list[Started | Leaving | Exited]:
         """A Pod has another state than before."""
         key = self._keys.get(pod)
@@ -156,7 +165,7 @@ class Launches:
         if state.hopeless and not launch.stop_reason:
             return [self._exit(key, state, delete=True)]
         if state.stage is Stage.TERMINATING and launch.started and not launch.stop_reason and not launch.leaving:
-            launch.leaving = True
+            launch.leaving = state.reason
             return [Leaving(key)]
         launch.ready = launch.ready or state.stage is Stage.READY
         may_answer = state.stage in self._stages_of_a_start and state.address
@@ -195,6 +204,8 @@ class Launches:
         known = (launch.problem if launch is not None else "") or "nothing is known of it"
         if state is not None:
             known = state.reason or state.stage.value
+            if launch is not None and state.cause in (Cause.NONE, Cause.PROCESS) and launch.leaving not in known:
+                known = f"{launch.leaving}; {known}"  # it has drained and so ended well, as if by itself
         text = f"{key[0]} (Pod {pod}): {extra + '; ' if extra else ''}{known}"
         if launch is not None and launch.stop_reason:
             text += f"; it was told to stop: {launch.stop_reason}"

@@ -105,7 +105,9 @@ async def open_stream(
         socket = await asyncio.wait_for(connecting, _CONNECT_SECONDS)
     except aiohttp.WSServerHandshakeError as error:
         raise await _refusal(session, url, action, headers, error.status, options) from error
-    except (aiohttp.ClientError, OSError, asyncio.TimeoutError) as error:
+    except asyncio.TimeoutError as error:
+        raise ApiError(action, 0, f"no answer within {_CONNECT_SECONDS:g} s") from error
+    except (aiohttp.ClientError, OSError) as error:
         raise ApiError(action, 0, f"{type(error).__name__}: {error}") from error
     if socket.protocol != PROTOCOL:
         await socket.close()

@@ -19,6 +19,7 @@ from typing import Protocol
 
 from daft_k8s.pods.loop_thread import LoopThread
 from daft_k8s.pods.problems import ApiError
+from daft_k8s.pods.silence import Silences
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +36,8 @@ _SILENCE_SECONDS = 10.0
 _FLUSH_SECONDS = 30.0
 _START_SECONDS = 5.0
 """How long nothing is said of failures after the opening: the process in the Pod may be about to listen."""
+_LOOK_SECONDS = 1.0
+"""Between two looks at who is silent."""
 _RESET_AT_ONCE = struct.pack("ii", 1, 0)
 """SO_LINGER: closing drops what is unsent and resets the connection."""
 
@@ -51,7 +54,12 @@ class StreamApi(Protocol):
     """What is asked of the cluster; tests put another in its place."""
 
     async def open_port(self, namespace: str, pod: str, port: int) -> Stream: ...
+    async def answers(self) -> bool: ...
     async def close(self) -> None: ...
+
+
+OnSilent = Callable[[str, str], object]
+"""Is told that nothing comes from a Pod: the name given to `open`, and for how long, with the last try's problem."""
 
 
 @dataclass
@@ -66,6 +74,8 @@ class _Forward:
     broken: bool = False
     """Whether the last stream failed, and that was told."""
     opened_at: float = 0.0
+    problem: str = ""
+    """What the last try to get a stream met with, if nothing has come from the Pod since."""
 
     def close(self) -> None:
         for server in self.servers:
@@ -81,10 +91,21 @@ class PortForwards:
 
     Args:
         connect: Makes a connection to the cluster, on the loop that will use it.
+        on_silent: Hears, on the thread of this, of Pods from which nothing comes though the API server answers.
+        silence_seconds: After how long. None of it counts in which the API server is away.
     """
 
-    def __init__(self, connect: Callable[[], Awaitable[StreamApi]]) -> None:
+    def __init__(
+        self,
+        connect: Callable[[], Awaitable[StreamApi]],
+        *,
+        on_silent: OnSilent = lambda name, reason: None,
+        silence_seconds: float = float("inf"),
+    ) -> None:
         self._connect = connect
+        self._on_silent = on_silent
+        self._silences = Silences(silence_seconds)
+        self._watching: asyncio.Task[None] | None = None
         self._thread = LoopThread("daft-k8s-forward")
         self._connecting: asyncio.Task[StreamApi] | None = None
         self._forwards: dict[str, _Forward] = {}
@@ -142,6 +163,8 @@ class PortForwards:
         await stream.close()
         self._forwards[forward.name] = forward
         forward.opened_at = asyncio.get_running_loop().time()
+        if self._watching is None:
+            self._watching = asyncio.ensure_future(self._watch_silences())
         try:
             for port in ports:
                 server = await asyncio.start_server(
@@ -154,13 +177,14 @@ class PortForwards:
         return [f"{LOOPBACK}:{server.sockets[0].getsockname()[1]}" for server in forward.servers]
 
     def _close(self, name: str) -> None:
+        self._silences.forget(name)
         forward = self._forwards.pop(name, None)
         if forward is not None:
             forward.close()
 
     def _cancel(self) -> None:
         self._closed = True
-        for opening in self._opening:
+        for opening in (*self._opening, *([] if self._watching is None else [self._watching])):
             opening.cancel()
         for name in list(self._forwards):
             self._close(name)
@@ -177,6 +201,7 @@ class PortForwards:
             try:
                 return await (await self._api()).open_port(forward.namespace, forward.pod, port)
             except ApiError as error:
+                forward.problem = str(error)
                 if not error.transient_once_accepted or loop.time() + delay > end:
                     raise
                 logger.debug("no way to port %d of the Pod %s yet: %s", port, forward.pod, error)
@@ -193,7 +218,7 @@ class PortForwards:
         try:
             stream = await self._dial(forward, port)
             try:
-                await _pump(reader, writer, stream)
+                await _pump(reader, writer, stream, partial(self._heard, forward))
                 await _finish(writer)
             finally:
                 await stream.close()
@@ -206,10 +231,36 @@ class PortForwards:
             forward.connections.discard(own)
             _cut(writer)
 
+    def _heard(self, forward: _Forward) -> None:
+        if self._forwards.get(forward.name) is forward:
+            forward.problem = ""
+            self._silences.heard(forward.name, asyncio.get_running_loop().time())
+
+    async def _watch_silences(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(_LOOK_SECONDS)
+            if not self._silences.raises_doubt(loop.time()):
+                continue
+            if not await self._api_answers():
+                self._silences.api_is_away(loop.time())
+                continue
+            for name, seconds in self._silences.api_answers(loop.time()):
+                problem = self._forwards[name].problem if name in self._forwards else ""
+                reason = f"nothing has come from it for {seconds:.0f} s, though the API server answers"
+                self._on_silent(name, f"{reason}; the last try: {problem}" if problem else reason)
+
+    async def _api_answers(self) -> bool:
+        try:
+            return await (await self._api()).answers()
+        except ApiError as error:
+            logger.debug("the API server does not answer: %s", error)
+            return False
+
     def _failed(self, forward: _Forward, port: int, error: ApiError) -> None:
         if error.status == 404:
             logger.info("the Pod %s is gone, so is the way to it", forward.pod)
-            self._close(forward.name)
+            forward.close()  # its silence goes on counting, should nobody else tell that it is gone
             return
         starts = asyncio.get_running_loop().time() - forward.opened_at < _START_SECONDS
         level = logging.DEBUG if forward.broken or starts else logging.WARNING
@@ -222,6 +273,8 @@ class PortForwards:
         self._cancel()
         if connections:
             await asyncio.wait(connections, timeout=timeout_seconds)
+        if self._watching is not None:
+            await asyncio.gather(self._watching, return_exceptions=True)
         if self._connecting is not None and self._connecting.done() and self._connecting.exception() is None:
             await self._connecting.result().close()
 
@@ -231,11 +284,14 @@ class _Count:
     chunks: int = 0
 
 
-async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, stream: Stream) -> None:
+async def _pump(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, stream: Stream, heard: Callable[[], None]
+) -> None:
     """Passes bytes both ways until the Pod has closed, or has fallen silent after the client's last byte."""
     writer.transport.set_write_buffer_limits(high=_BUFFER_BYTES)
     delivered = _Count()
-    up, down = asyncio.ensure_future(_up(reader, stream)), asyncio.ensure_future(_down(stream, writer, delivered))
+    up = asyncio.ensure_future(_up(reader, stream))
+    down = asyncio.ensure_future(_down(stream, writer, delivered, heard))
     both: set[asyncio.Future[None]] = {up, down}
     try:
         await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
@@ -258,8 +314,9 @@ async def _up(reader: asyncio.StreamReader, stream: Stream) -> None:
         await stream.send(content)
 
 
-async def _down(stream: Stream, writer: asyncio.StreamWriter, delivered: _Count) -> None:
+async def _down(stream: Stream, writer: asyncio.StreamWriter, delivered: _Count, heard: Callable[[], None]) -> None:
     while content := await stream.receive():
+        heard()
         writer.write(content)
         await writer.drain()
         delivered.chunks += 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,12 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("daft_k8s")
 
+_RETRY_SECONDS = 0.5
+_VERDICT_SECONDS = 5.0
+"""How much longer than the pool is patient a fetch is tried: the pool should tell who is lost, as it knows why."""
+_NOT_REACHED = (ConnectionError, TimeoutError)
+"""What another try may mend, until the pool gives up the worker."""
+
 
 def to_micropartition(stream: ArrowStream) -> MicroPartition:
     """Takes over the buffers of an Arrow stream without a copy."""
@@ -41,11 +48,21 @@ def fetch_micropartitions(session: Session, refs: Sequence[PartitionRef]) -> lis
     """
     if not refs:
         return []
-    try:
-        streams = session.manager.fetch(refs)
-    except (LookupError, ConnectionError, TimeoutError) as error:
-        raise _lost(error) from error
-    return [to_micropartition(stream) for stream in streams]
+    end = _last_try(session)
+    while True:
+        try:
+            return [to_micropartition(stream) for stream in session.manager.fetch(refs)]
+        except LookupError as error:
+            raise _lost(error) from error
+        except _NOT_REACHED as error:
+            if time.monotonic() >= end:
+                raise _lost(error) from error
+            logger.debug("results are fetched again: %s", error)
+        time.sleep(_RETRY_SECONDS)
+
+
+def _last_try(session: Session) -> float:
+    return time.monotonic() + session.patience_seconds + _VERDICT_SECONDS
 
 
 def _lost(error: Exception) -> WorkerLostError:
@@ -74,9 +91,20 @@ class K8sMaterializedResult(MaterializedResult[Any]):
     def start_fetch(self) -> None:
         """Asks for the data now; `micropartition` then only waits for it. Does not block."""
         fetched: Future[MicroPartition] = Future()
+        end = _last_try(self._session)
+
+        def fetch() -> None:
+            try:
+                self._session.manager.fetch_async([self.reference], on_fetched)
+            except Exception as error:  # the session was shut down meanwhile
+                fetched.set_exception(error)
 
         def on_fetched(streams: list[ArrowStream] | None, error: Exception | None) -> None:
             if fetched.done():
+                return
+            if isinstance(error, _NOT_REACHED) and time.monotonic() < end:
+                logger.debug("a result is fetched again: %s", error)
+                self._session.loop.call_later(_RETRY_SECONDS, fetch)
                 return
             if error is not None or not streams:
                 fetched.set_exception(_lost(error or LookupError("nothing was received")))
@@ -87,7 +115,7 @@ class K8sMaterializedResult(MaterializedResult[Any]):
                 fetched.set_exception(conversion_error)
 
         self._fetched = fetched
-        self._session.manager.fetch_async([self.reference], on_fetched)
+        fetch()
 
     def partition(self) -> MicroPartition:
         """The data: `DataFrame.iter_partitions` hands this to the user."""

@@ -10,7 +10,7 @@ import os
 import shutil
 import subprocess
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -18,6 +18,8 @@ import pytest
 from daft_k8s.config import Configuration
 from daft_k8s.pods.rights import role_rules
 from tests.integration.cluster import Namespace, kubectl
+from tests.integration.faults import Nodes
+from tests.integration.outside import OutsideDriver, Relay, write_kubeconfig
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -74,3 +76,36 @@ def empty_namespace(image: str) -> Iterator[Namespace]:
     namespace.create()
     yield namespace
     namespace.remove()
+
+
+@pytest.fixture
+def nodes() -> Iterator[Nodes]:
+    """Breaks nodes; they are mended afterwards."""
+    nodes = Nodes()
+    yield nodes
+    nodes.mend()
+
+
+@pytest.fixture
+def relay(image: str) -> Iterator[Relay]:
+    """Stands between drivers outside and the API server."""
+    relay = Relay()
+    yield relay
+    relay.close()
+
+
+@pytest.fixture
+def start_outside(empty_namespace: Namespace, relay: Relay, tmp_path: Path) -> Iterator[Callable[[str], OutsideDriver]]:
+    """Starts drivers outside the cluster, with the rights of the documents and no more, through the relay."""
+    empty_namespace.set_rules(role_rules(outside=True))
+    kubeconfig = tmp_path / "kubeconfig"
+    write_kubeconfig(kubeconfig, empty_namespace, relay)
+    drivers: list[OutsideDriver] = []
+
+    def begin(script: str) -> OutsideDriver:
+        drivers.append(OutsideDriver(script, image=empty_namespace.image, kubeconfig=kubeconfig))
+        return drivers[-1]
+
+    yield begin
+    for driver in drivers:
+        driver.end()

@@ -4,40 +4,13 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
-
-import pytest
+from collections.abc import Callable
 
 from daft_k8s.pods.rights import role_rules
 from tests.integration.cluster import Namespace, wait_until
-from tests.integration.outside import OutsideDriver, Relay, write_kubeconfig
+from tests.integration.outside import OutsideDriver, Relay
 
 Start = Callable[[str], OutsideDriver]
-
-
-@pytest.fixture
-def relay() -> Iterator[Relay]:
-    relay = Relay()
-    yield relay
-    relay.close()
-
-
-@pytest.fixture
-def start(empty_namespace: Namespace, relay: Relay, tmp_path: Path) -> Iterator[Start]:
-    """Starts drivers that have the rights of the documents, and no more."""
-    empty_namespace.set_rules(role_rules(outside=True))
-    kubeconfig = tmp_path / "kubeconfig"
-    write_kubeconfig(kubeconfig, empty_namespace, relay)
-    drivers: list[OutsideDriver] = []
-
-    def begin(script: str) -> OutsideDriver:
-        drivers.append(OutsideDriver(script, image=empty_namespace.image, kubeconfig=kubeconfig))
-        return drivers[-1]
-
-    yield begin
-    for driver in drivers:
-        driver.end()
 
 
 def leases(namespace: Namespace) -> list[dict]:
@@ -46,8 +19,8 @@ def leases(namespace: Namespace) -> list[dict]:
     ]
 
 
-def test_a_driver_outside_runs_queries_and_leaves_nothing(empty_namespace: Namespace, start: Start) -> None:
-    driver = start(
+def test_a_driver_outside_runs_queries_and_leaves_nothing(empty_namespace: Namespace, start_outside: Start) -> None:
+    driver = start_outside(
         """
         begin = time.monotonic()
         session = use(num_workers=3)
@@ -87,8 +60,8 @@ def test_a_driver_outside_runs_queries_and_leaves_nothing(empty_namespace: Names
     assert leases(empty_namespace) == []
 
 
-def test_a_query_survives_that_all_connections_to_the_api_server_are_cut(start: Start, relay: Relay) -> None:
-    driver = start(
+def test_a_query_survives_that_all_connections_to_the_api_server_are_cut(start_outside: Start, relay: Relay) -> None:
+    driver = start_outside(
         """
         @daft.func
         def slow(number: int) -> int:
@@ -112,10 +85,10 @@ def test_a_query_survives_that_all_connections_to_the_api_server_are_cut(start: 
 
 
 def test_a_query_survives_that_all_connections_fall_silent_and_a_lost_worker_is_replaced(
-    empty_namespace: Namespace, start: Start, relay: Relay
+    empty_namespace: Namespace, start_outside: Start, relay: Relay
 ) -> None:
     """The watch hears nothing more, without a sign; the list that follows within half a minute tells what it missed."""
-    driver = start(
+    driver = start_outside(
         """
         @daft.func
         def slow(number: int) -> int:
@@ -152,9 +125,9 @@ def test_a_query_survives_that_all_connections_fall_silent_and_a_lost_worker_is_
 
 
 def test_what_a_killed_driver_leaves_ends_by_itself_and_is_swept_by_the_next(
-    empty_namespace: Namespace, start: Start
+    empty_namespace: Namespace, start_outside: Start
 ) -> None:
-    driver = start(
+    driver = start_outside(
         """
         session = use(orphan_timeout_seconds=10)
         say(session=session.session_id)
@@ -176,7 +149,7 @@ def test_what_a_killed_driver_leaves_ends_by_itself_and_is_swept_by_the_next(
     [lease] = leases(empty_namespace)
     long_ago = '{"spec":{"renewTime":"2026-01-01T00:00:00.000000Z"}}'
     empty_namespace.kubectl("patch", "lease", lease["metadata"]["name"], "--type=merge", "-p", long_ago)
-    next_driver = start(
+    next_driver = start_outside(
         """
         session = use()
         say(session=session.session_id, rows=count_rows())
@@ -189,9 +162,9 @@ def test_what_a_killed_driver_leaves_ends_by_itself_and_is_swept_by_the_next(
     assert lease["metadata"]["labels"]["daft.io/session"] == next_driver.facts()["session"]
 
 
-def test_a_missing_right_to_forward_is_named(empty_namespace: Namespace, start: Start) -> None:
+def test_a_missing_right_to_forward_is_named(empty_namespace: Namespace, start_outside: Start) -> None:
     empty_namespace.set_rules(role_rules())
-    driver = start(
+    driver = start_outside(
         """
         use()
         try:

@@ -203,6 +203,9 @@ class FakeCluster:
         self._called("get pods/portforward")
         return IdleStream()
 
+    async def answers(self) -> bool:
+        return True
+
     async def close(self) -> None:
         self.closed = True
 

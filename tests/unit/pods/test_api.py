@@ -118,6 +118,29 @@ def test_a_watch_of_which_nothing_more_is_heard_ends() -> None:
     assert raised.value.transient
 
 
+@pytest.mark.parametrize(("status", "answers"), [(200, True), (401, True), (403, True), (502, False), (503, False)])
+def test_a_refusal_is_a_sign_of_life_of_the_api_server_and_a_proxys_excuse_is_none(status: int, answers: bool) -> None:
+    assert ask(answering(status, "words"), lambda api: api.answers()) is answers
+
+
+def test_an_api_server_that_nobody_reaches_gives_no_sign_of_life(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("daft_k8s.pods.api._ANSWER_SECONDS", 0.2)
+
+    async def run() -> bool:
+        api = KubernetesApi(Cluster("http://127.0.0.1:9"))
+        try:
+            return await api.answers()
+        finally:
+            await api.close()
+
+    async def silence(request: web.Request) -> web.StreamResponse:
+        await asyncio.sleep(60)
+        return web.Response()
+
+    assert asyncio.run(run()) is False
+    assert ask(silence, lambda api: api.answers()) is False
+
+
 def test_a_version_that_is_too_old_is_410_as_an_answer_and_as_an_event() -> None:
     status = {"kind": "Status", "code": 410, "reason": "Expired", "message": "too old resource version: 7 (9)"}
     for handler in (answering(410, json.dumps(status)), streaming({"type": "ERROR", "object": status})):

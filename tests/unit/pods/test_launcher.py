@@ -415,6 +415,39 @@ def test_a_worker_that_cannot_be_forwarded_to_is_an_exit_in_kubernetes_words(clu
         launcher.shutdown(2)
 
 
+def test_a_worker_that_falls_silent_outside_is_an_exit_with_its_pod_and_node_and_its_pod_goes(
+    cluster: FakeCluster, pool: Pool
+) -> None:
+    launcher = make_launcher(cluster, pool, forwarded=True)
+    try:
+        begin(launcher, cluster)
+        cluster.pods[POD]["spec"]["nodeName"] = "n"
+        cluster.make_ready(POD)
+        pool.wait_for("started")
+        assert launcher._forwards is not None
+        launcher._forwards._on_silent("worker-0/1", "nothing has come from it for 20 s")
+        launcher._forwards._on_silent("worker-0/1", "nothing has come from it for 21 s")
+        news = pool.wait_for("exited")[0]  # its Pod's end may have been told, too
+        assert news[1:3] == ("worker-0", 1)
+        assert news[3] == f"worker-0 (Pod {POD} on n): nothing has come from it for 20 s"
+        assert news[4] is True
+        assert pool.causes[0] == "infrastructure"
+        cluster.wait_until(lambda: POD not in cluster.pods)
+    finally:
+        launcher.shutdown(2)
+
+
+@pytest.mark.parametrize(("forwarded", "seconds"), [(False, 20), (True, 120)])
+def test_outside_the_pool_waits_for_as_long_as_workers_wait_for_it(
+    cluster: FakeCluster, pool: Pool, forwarded: bool, seconds: float
+) -> None:
+    launcher = make_launcher(cluster, pool, forwarded=forwarded, unreachable_timeout_seconds=20)
+    try:
+        assert launcher.patience_seconds == seconds
+    finally:
+        launcher.shutdown(2)
+
+
 def test_a_driver_outside_of_a_cluster_must_say_which_image(monkeypatch: pytest.MonkeyPatch, pool: Pool) -> None:
     monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
     with pytest.raises(ConfigurationError, match="set image"):

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from daft_k8s.pods.launches import Exited, Launches, Started
-from daft_k8s.pods.state import GONE, read_state
+from daft_k8s.pods.launches import Exited, Launches, Leaving, Started
+from daft_k8s.pods.state import GONE, PodState, Stage, read_state
 from tests.unit.pods.pods import UNSCHEDULABLE, disruption, ended, pod, ready_pod, waiting
 
 KEY = ("worker-0", 1)
@@ -249,3 +249,32 @@ def test_a_worker_that_the_pool_stops_is_no_loss(launches: Launches) -> None:
     [news] = launches.has_state("p", GONE, 3)
     assert isinstance(news, Exited)
     assert news.cause == "stopped"
+
+
+@pytest.mark.parametrize(
+    ("going", "then", "words"),
+    [
+        (pod(deleting=True), pod(phase="Succeeded", own=ended(0)), "somebody deletes it; its process has ended"),
+        (pod(deleting=True), None, "the Pod was deleted (somebody deletes it)"),
+        (pod(deleting=True, conditions=[disruption("EvictionByEvictionAPI")]),
+         pod(phase="Succeeded", own=ended(0)), "it was evicted, as when a node is drained"),
+    ],
+)  # fmt: skip
+def test_a_worker_that_drained_because_its_pod_was_deleted_says_why(
+    launches: Launches, going: dict[str, Any], then: dict[str, Any] | None, words: str
+) -> None:
+    launches.has_state("p", READY, 1)
+    assert launches.has_state("p", read_state(going), 2) == [Leaving(KEY)]
+    gone = PodState(Stage.GONE, "the Pod was deleted (somebody deletes it)")
+    [news] = launches.has_state("p", gone if then is None else read_state(then), 3)
+    assert isinstance(news, Exited)
+    assert words in news.reason
+    assert news.reason.count("somebody deletes it") <= 1
+    assert news.cause == "infrastructure"
+
+
+def test_what_is_said_of_a_launch_names_its_pod_and_node(launches: Launches) -> None:
+    assert launches.words(KEY, "silent") == "worker-0 (Pod p): silent"
+    launches.has_state("p", READY, 1)
+    assert launches.words(KEY, "silent") == "worker-0 (Pod p on n1): silent"
+    assert launches.words(("worker-9", 1), "silent") == "worker-9: silent"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import queue
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -59,6 +60,8 @@ class FakeApi:
         self.problems: list[ApiError] = []
         self.asked: list[tuple[str, str, int]] = []
         self.streams: list[FakeStream] = []
+        self.away = False
+        self.questions = 0
         self.closed = False
 
     async def open_port(self, namespace: str, pod: str, port: int) -> FakeStream:
@@ -70,12 +73,23 @@ class FakeApi:
             self.streams.append(self._make())
             return self.streams[-1]
 
+    async def answers(self) -> bool:
+        with self._changed:
+            self.questions += 1
+            self._changed.notify_all()
+        return not self.away
+
     async def close(self) -> None:
         self.closed = True
 
     def wait_for_asked(self, count: int) -> None:
         with self._changed:
             assert self._changed.wait_for(lambda: len(self.asked) >= count, SECONDS), self.asked
+
+    def wait_for_questions(self, count: int) -> None:
+        """Until it was asked so often whether the API server answers."""
+        with self._changed:
+            assert self._changed.wait_for(lambda: self.questions >= count, SECONDS), self.questions
 
 
 @pytest.fixture
@@ -290,3 +304,77 @@ def test_a_silent_pod_does_not_keep_the_connection_of_a_client_that_has_left(
     with connect(open_one(forwards)) as connection:
         connection.shutdown(socket.SHUT_WR)
         assert is_cut(connection)
+
+
+class Silent:
+    """Hears of the silent, and has forwards that listen for them every few milliseconds."""
+
+    def __init__(self, api: FakeApi) -> None:
+        self.told: queue.Queue[tuple[str, str]] = queue.Queue()
+
+        async def connect_api() -> FakeApi:
+            return api
+
+        self.forwards = PortForwards(
+            connect_api, on_silent=lambda name, reason: self.told.put((name, reason)), silence_seconds=0.3
+        )
+
+
+@pytest.fixture
+def silent(api: FakeApi, monkeypatch: pytest.MonkeyPatch) -> Iterator[Silent]:
+    monkeypatch.setattr(portforward, "_LOOK_SECONDS", 0.01)
+    silent = Silent(api)
+    yield silent
+    silent.forwards.shutdown(10)
+
+
+def test_a_pod_that_falls_silent_is_told_of_with_the_last_problem(api: FakeApi, silent: Silent) -> None:
+    api.away = True  # until all is as it should be when silence begins to count
+    address = open_one(silent.forwards)
+    with connect(address) as connection:
+        assert exchange(connection, b"a") == b"a"
+        api.problems = [ApiError("get pods/portforward", 500, "error dialing backend: no route to host")] * 1000
+        connection.sendall(b"BREAK")
+        assert is_cut(connection)
+    with connect(address):
+        api.wait_for_asked(4)
+        api.away = False
+        name, reason = silent.told.get(timeout=SECONDS)
+    assert name == "the way to p"
+    assert reason.startswith("nothing has come from it for ")
+    assert "s, though the API server answers" in reason
+    assert "error dialing backend: no route to host" in reason
+    assert silent.told.empty()
+
+
+def test_nobody_is_silent_while_the_api_server_is_away(api: FakeApi, silent: Silent) -> None:
+    api.away = True
+    with connect(open_one(silent.forwards)) as connection:
+        assert exchange(connection, b"a") == b"a"
+        api.wait_for_questions(60)  # at least twice the time after which it would be lost
+        assert silent.told.empty()
+        api.away = False
+        assert silent.told.get(timeout=SECONDS)[0] == "the way to p"
+
+
+def test_a_pod_that_the_api_server_does_not_know_any_more_is_silent_too(api: FakeApi, silent: Silent) -> None:
+    api.away = True
+    address = open_one(silent.forwards)
+    with connect(address) as connection:
+        assert exchange(connection, b"a") == b"a"
+    api.problems = [ApiError("get pods/portforward", 404, 'pods "p" not found')]
+    assert is_cut_at_once(address)
+    api.away = False
+    assert 'pods "p" not found' in silent.told.get(timeout=SECONDS)[1]
+
+
+def test_a_way_that_was_closed_is_not_missed(api: FakeApi, silent: Silent) -> None:
+    api.away = True
+    one, other = open_one(silent.forwards, "p"), open_one(silent.forwards, "q")
+    with connect(one) as first, connect(other) as second:
+        assert exchange(first, b"a") == exchange(second, b"a") == b"a"
+        silent.forwards.close("the way to p")
+        assert is_cut(first)
+        api.away = False
+        assert silent.told.get(timeout=SECONDS)[0] == "the way to q"
+    assert silent.told.empty()

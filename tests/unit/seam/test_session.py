@@ -57,6 +57,8 @@ class Pool:
 
 
 class Allocator:
+    patience_seconds = 20.0
+
     def __init__(self, events: list[str]) -> None:
         self.events = events
 

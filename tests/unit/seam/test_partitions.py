@@ -1,0 +1,100 @@
+"""Fetching results from workers that cannot be reached for a while. Real workers: tests/local, tests/integration."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import daft
+import pytest
+
+from daft_k8s.errors import WorkerLostError
+from daft_k8s.seam import partitions
+from daft_k8s.seam.partitions import K8sMaterializedResult, fetch_micropartitions
+
+Problems = list[Exception | None]
+
+
+class Manager:
+    """Meets with these problems, one a try; then there is data."""
+
+    def __init__(self, problems: Problems, pass_time: Callable[[], None]) -> None:
+        self._problems = problems
+        self._pass_time = pass_time
+
+    def fetch(self, refs: Any) -> list[Any]:
+        self._pass_time()
+        problem = self._problems.pop(0) if self._problems else None
+        if problem is not None:
+            raise problem
+        return [daft.from_pydict({"x": [1, 2, 3]}).to_arrow() for _ in refs]
+
+    def fetch_async(self, refs: Any, callback: Any) -> None:
+        try:
+            callback(self.fetch(refs), None)
+        except Exception as error:
+            callback(None, error)
+
+
+class Session:
+    """Half a session, with a pool that gives a silent worker up after 10 s; each try takes 2 s."""
+
+    patience_seconds = 10.0
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, problems: Problems) -> None:
+        self.seconds = 0.0
+        self.problems = problems
+        self.manager = Manager(problems, self._pass_time)
+        self.loop = asyncio.new_event_loop()
+        monkeypatch.setattr(partitions, "_RETRY_SECONDS", 0)
+        monkeypatch.setattr(partitions.time, "monotonic", lambda: self.seconds)
+        monkeypatch.setattr(partitions, "to_micropartition", lambda table: table)
+
+    def _pass_time(self) -> None:
+        self.seconds += 2
+
+    def fetch_now(self) -> Any:
+        return fetch_micropartitions(self, ["reference"])[0]  # type: ignore[arg-type]
+
+    def fetch_ahead(self) -> Any:
+        async def fetch() -> Any:
+            result = K8sMaterializedResult(self, "reference")  # type: ignore[arg-type]
+            result.start_fetch()
+            assert result._fetched is not None
+            return await asyncio.wrap_future(result._fetched)
+
+        return self.loop.run_until_complete(fetch())
+
+
+@pytest.fixture(params=["fetch_now", "fetch_ahead"])
+def fetch(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any:
+    sessions = []
+
+    def run(problems: Problems) -> tuple[Any, Session]:
+        sessions.append(Session(monkeypatch, problems))
+        return getattr(sessions[-1], request.param), sessions[-1]
+
+    yield run
+    for session in sessions:
+        session.loop.close()
+
+
+def test_a_worker_that_is_out_of_reach_for_a_while_is_asked_again(fetch: Any) -> None:
+    work, session = fetch([ConnectionError("cannot reach it"), TimeoutError("it sent nothing")])
+    assert len(work()) == 3
+    assert session.seconds == 6
+
+
+def test_that_it_is_lost_is_told_at_once_in_the_pools_words(fetch: Any) -> None:
+    work, session = fetch([ConnectionError("cannot reach it"), LookupError("worker-0 was lost (the Pod p)"), None])
+    with pytest.raises(WorkerLostError, match=r"could not be fetched: worker-0 was lost \(the Pod p\)"):
+        work()
+    assert session.seconds == 4
+
+
+def test_it_is_not_asked_for_ever(fetch: Any) -> None:
+    work, session = fetch([ConnectionError("cannot reach it")] * 100)
+    with pytest.raises(WorkerLostError, match="cannot reach it"):
+        work()
+    assert 15 <= session.seconds <= 18
