@@ -10,6 +10,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from daft_k8s import addresses
 from daft_k8s.errors import UnsupportedError
 from daft_k8s.pods import driver_pod
 from daft_k8s.pods.access import Access, choose
@@ -282,21 +283,20 @@ class PodLauncher:
         if name is not None and driver_pod.is_in_cluster() and not await wait_for_name(name, item.address):
             logger.warning("the cluster's DNS does not know %s yet; its IP is used in place of its name", name)
             name = None
-        host = f"[{item.address}]" if ":" in item.address else item.address
-        addresses = f"{host}:{CONTROL_PORT}", f"{host}:{DATA_PORT}"
-        peer_address = addresses[1] if name is None else f"{name}:{DATA_PORT}"
+        places = addresses.join(item.address, CONTROL_PORT), addresses.join(item.address, DATA_PORT)
+        peer_address = places[1] if name is None else f"{name}:{DATA_PORT}"
         if self._forwards is not None:
             forwarded = await self._forward(self._forwards, item.key, home.namespace)
             if forwarded is None:
                 return
-            addresses = forwarded
+            places = forwarded
         manager = self._manager_getter()
         if manager is None or self._closed:
             return
-        if peer_address == addresses[1]:
-            manager.worker_started(*item.key, *addresses)
+        if peer_address == places[1]:
+            manager.worker_started(*item.key, *places)
         else:
-            manager.worker_started(*item.key, *addresses, peer_address)
+            manager.worker_started(*item.key, *places, peer_address)
 
     async def _forward(self, forwards: PortForwards, key: Key, namespace: str) -> tuple[str, str] | None:
         """Opens the way to a worker; None: there is none, which the pool was told, or the worker has left."""

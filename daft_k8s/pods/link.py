@@ -17,6 +17,7 @@ from typing import Any
 
 import aiohttp
 
+from daft_k8s import addresses
 from daft_k8s.pods.problems import ApiError
 
 TOKEN_SECONDS = 60.0
@@ -60,7 +61,7 @@ def of_this_pod(account: Path) -> Cluster:
         trust = ssl.create_default_context(cafile=account / "ca.crt")
     except (ApiError, OSError) as error:
         raise ApiError("find the cluster", 0, f"this Pod has no service account's token: {error}") from error
-    return Cluster(f"https://{f'[{host}]' if ':' in host else host}:{port}", trust, token.authorize)
+    return Cluster(f"https://{addresses.join(host, port)}", trust, token.authorize)
 
 
 class _Token:

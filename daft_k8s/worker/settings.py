@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from daft_k8s import addresses
 from daft_k8s.errors import ConfigurationError
 
 PREFIX = "DAFT_K8S_WORKER_"
@@ -91,8 +92,7 @@ class WorkerSettings:
 
     def advertised(self, listening: str) -> str:
         """The `host:port` at which other workers reach a server that listens at `listening`, maybe on all addresses."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{host}:{listening.rpartition(':')[2]}"
+        return addresses.join(self.host, listening.rpartition(":")[2])
 
     @property
     def slots(self) -> int:
