@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# The tests on a cluster: first those that break it, one after another, then the others, a few at once.
+# The tests on a cluster: first those that break it or measure it, one after another, then the others, a few at once.
 # scripts/test_integration.sh JOBS [pytest's arguments]
 set -euo pipefail
 cd "$(dirname "$0")/.."
 jobs="$1"
 shift
-breaking=tests/integration/test_chaos
+alone=(tests/integration/test_chaos*.py tests/integration/test_start_times.py)
 worst=0
 
 check() {
@@ -13,7 +13,7 @@ check() {
     .venv/bin/python -m pytest "$@" || code=$?
     [ "$code" = 5 ] || [ "$code" -le "$worst" ] || worst="$code"  # 5: the arguments select none of these
 }
-check "$breaking"*.py -o faulthandler_timeout=400 "$@"  # a node that is cut off takes its time
+check "${alone[@]}" -o faulthandler_timeout=400 "$@"  # a node that is cut off takes its time
 # What these do most is wait. A file's tests share a namespace, so one process runs them.
-check tests/integration tests/unit/chart --ignore-glob "$breaking*" --numprocesses "$jobs" --dist loadfile "$@"
+check tests/integration tests/unit/chart "${alone[@]/#/--ignore=}" --numprocesses "$jobs" --dist loadfile "$@"
 exit "$worst"

@@ -134,7 +134,7 @@ def test_what_drivers_leave_that_end_without_the_api_server_ends_by_itself_and_g
 
     assert inside.finish()["shutdown_seconds"] < 15
     inside.delete()
-    wait_until(lambda: not namespace.workers(near) and not namespace.secrets(near), 30, "the cluster has removed all")
+    wait_until(lambda: not namespace.workers(near) and not namespace.secrets(near), 120, "the cluster has removed all")
 
     long_ago = '{"spec":{"renewTime":"2026-01-01T00:00:00.000000Z"}}'
     empty_namespace.kubectl("patch", "lease", f"daft-{far}", "--type=merge", "-p", long_ago)

@@ -47,10 +47,14 @@ def test_a_pod_without_a_certificate_of_the_session_cannot_talk_to_a_worker(name
         """
         session = use()
         say(session=session.session_id, rows=count_rows())
+        listening = "0A"  # of a socket's states in /proc/net
+        lines = [line.split() for name in ("tcp", "tcp6") for line in open(f"/proc/net/{name}").readlines()[1:]]
+        say(listens_on=[words[1] for words in lines if words[3] == listening])
         time.sleep(300)
         """
     )
     assert driver.wait_for_fact("rows") == 500
+    assert driver.wait_for_fact("listens_on") == []  # nobody can talk to the driver: it opens every connection
     session = driver.facts()["session"]
     wait_until(lambda: bool(namespace.workers(session)[0]["status"].get("podIP")), 20, "a worker's address")
     [secret] = namespace.secrets(session)
@@ -62,6 +66,7 @@ def test_a_pod_without_a_certificate_of_the_session_cannot_talk_to_a_worker(name
         logged = namespace.kubectl("logs", pod["metadata"]["name"])
         assert files["token"].decode() not in logged
         assert "PRIVATE KEY" not in logged
+    assert not [name for name, content in files.items() if content.decode() in driver.log()]
     del files["token"]
     address = namespace.workers(session)[0]["status"]["podIP"]
     facts = namespace.start(f"FILES, WORKER = {files!r}, {address!r}\n{STRANGER}").finish()

@@ -2,37 +2,14 @@
 
 from __future__ import annotations
 
+from tests.integration import first_queries
 from tests.integration.cluster import Namespace, wait_until
 
 
 def test_a_driver_pod_runs_queries_on_worker_pods_and_leaves_nothing(namespace: Namespace) -> None:
-    driver = namespace.start(
-        """
-        begin = time.monotonic()
-        session = use(num_workers=3)
-        say(session=session.session_id)
-        first = count_rows()
-        say(first=first, first_row_seconds=time.monotonic() - begin)
-        assert session.manager.wait_ready(3, 60) == 3
-        say(three_ready_seconds=time.monotonic() - begin)
-        df = daft.range(100_000, partitions=6).with_column("key", col("id") % 7)
-        kept = df.where(col("id") % 10 == 0).collect()
-        say(kept=len(kept), kept_sum=sum(kept.to_pydict()["id"]))
-        groups = df.groupby("key").agg(col("id").sum().alias("sum"), col("id").count().alias("n")).sort("key")
-        say(groups=groups.to_pydict())
-        say(workers=json.loads(session.status())["workers"])
-        """
-    )
+    driver = namespace.start(first_queries.SCRIPT)
     facts = driver.finish()
-    assert facts["first"] == 500
-    assert (facts["kept"], facts["kept_sum"]) == (10_000, sum(range(0, 100_000, 10)))
-    assert facts["groups"] == {
-        "key": list(range(7)),
-        "sum": [sum(range(key, 100_000, 7)) for key in range(7)],
-        "n": [len(range(key, 100_000, 7)) for key in range(7)],
-    }
-    seconds = facts["first_row_seconds"], facts["three_ready_seconds"]
-    print(f"first row after {seconds[0]:.1f} s, three workers after {seconds[1]:.1f} s; {facts['workers']}")
+    first_queries.judge(facts)
     wait_until(lambda: not namespace.workers(facts["session"]), 30, "the workers' Pods are gone")
     assert namespace.secrets(facts["session"]) == []
 

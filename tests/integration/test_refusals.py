@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from tests.integration.cluster import RULES, Driver, Namespace
+from tests.integration.cluster import RULES, Driver, Namespace, wait_until
 
 FAILING = """
 begin = time.monotonic()
-session = use(**{options})
+session = use(**{{"start_timeout_seconds": 120, **{options}}})  # the default
 try:
     rows = count_rows()
 except Exception as error:
@@ -92,6 +92,29 @@ def test_what_cannot_be_is_told_within_a_minute(refused: Refused, name: str) -> 
     print(f"{name}: {facts['seconds']:.1f} s")
 
 
+def test_that_no_node_takes_a_worker_is_warned_of_in_the_schedulers_words_long_before_it_is_given_up(
+    namespace: Namespace,
+) -> None:
+    """A node may be on its way, so it takes the default `start_timeout_seconds`, 120, until it is an error."""
+    driver = namespace.start(
+        """
+        session = daft_k8s.set_runner_k8s(allocation="pod", num_workers=1, worker_cpu=1000, worker_memory="512Mi")
+        say(begun=True)
+        count_rows()
+        """
+    )
+    driver.wait_for_fact("begun")
+    seconds = wait_until(lambda: "Insufficient cpu" in driver.log(), 60, "a warning in the scheduler's words")
+    [session] = {pod["metadata"]["labels"]["daft.io/session"] for pod in driver_workers(namespace, driver)}
+    assert f"the Pod daft-{session}-worker-0-1 waits: no node takes it (Unschedulable: " in driver.log()
+    print(f"no node: warned of after {seconds:.1f} s")
+    driver.delete("--grace-period=1")
+
+
+def driver_workers(namespace: Namespace, driver: Driver) -> list[dict]:
+    return [pod for pod in namespace.workers() if pod["metadata"]["labels"]["daft.io/job-id"] == driver.name]
+
+
 def test_missing_rights_are_named_with_the_role_that_gives_them(empty_namespace: Namespace) -> None:
     without = {"pods": ("create", "watch"), "secrets": ("delete",)}
     empty_namespace.set_rules(
@@ -125,7 +148,7 @@ def test_a_quota_of_two_gives_two_workers_and_the_others_when_it_grows(empty_nam
             say(**{f"ready_{wanted}": session.manager.ready_count()})
         """
     )
-    assert driver.wait_for_fact("ready_2") == 2
+    assert driver.wait_for_fact("ready_2", 60) == 2
     assert "the ResourceQuota 'small'" in driver.log()
     assert "has room for 2 of the 4 workers wanted" in driver.log()
     limit(empty_namespace, {"pods": "5"})
