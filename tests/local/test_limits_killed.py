@@ -14,10 +14,10 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
 from tests.local.checkpoint import POLL_SECONDS
@@ -63,6 +63,8 @@ class Kill(NamedTuple):
 KILLS = st.builds(
     Kill, holds=st.integers(1, 2), piece=st.integers(0, 4), victims=st.sampled_from([(0,), (0,), (0,), (1,), (0, 1)])
 )
+CERTAIN: dict[str, Any] = {"n": 9_900, "k": 50, "kill": Kill(holds=1, piece=0, victims=(0,))}
+"""No LIMIT has enough rows before every task has come to the UDF."""
 COUNTS = st.one_of(st.integers(1, ROWS // PARTITIONS), st.integers(1, ROWS + 100))
 OFFSETS = st.one_of(st.integers(0, BATCH * 4), st.integers(0, ROWS + 100))
 SECOND_ARRIVAL_SECONDS = 2.0
@@ -119,6 +121,7 @@ def test_a_limit_is_exact_though_workers_are_killed(driver: RemoteDriver, folder
     ends: Counter[str] = Counter()
 
     @KILLING
+    @example(**CERTAIN)
     @given(n=COUNTS, k=OFFSETS, kill=KILLS)
     def check(n: int, k: int, kill: Kill) -> None:
         folder = next(folders)
@@ -134,7 +137,7 @@ def test_a_limit_is_exact_though_workers_are_killed(driver: RemoteDriver, folder
 
     check()
     print(dict(ends))
-    assert ends["killed: None"], ends
+    assert any(end.startswith("killed") for end in ends), ends
 
 
 @pytest.mark.parametrize("shape", ORDERED)
@@ -144,6 +147,7 @@ def test_a_limit_after_a_sort_is_exact_though_workers_are_killed(
     ends: Counter[str] = Counter()
 
     @KILLING
+    @example(**CERTAIN)
     @given(n=COUNTS, k=OFFSETS, kill=KILLS)
     def check(n: int, k: int, kill: Kill) -> None:
         reply, killed = run_and_kill(driver, next(folders), ORDERED[shape].format(n=n, k=k), kill)
@@ -156,4 +160,4 @@ def test_a_limit_after_a_sort_is_exact_though_workers_are_killed(
 
     check()
     print(dict(ends))
-    assert ends, "nothing ran"
+    assert any(end.startswith("killed") for end in ends), ends
