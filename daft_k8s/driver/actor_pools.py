@@ -1,4 +1,4 @@
-"""All actors of a session: starts pools, follows their workers, answers where an actor is, and ends them.
+"""All actors of a session: starts pools, follows their workers, and ends them.
 
 Runs on the session's event loop. A worker tells of its actors by calls to the driver, which arrive even over
 broken connections; the loss of a worker is told by the pool of workers.
@@ -10,7 +10,6 @@ import dataclasses
 import json
 import logging
 import pickle
-import random
 import time
 import uuid
 from collections.abc import Iterable, Sequence
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING
 from daft_k8s.actor_messages import CALL_PREFIX
 from daft_k8s.driver.actor_placement import Capacity, Demand, Placement, total
 from daft_k8s.driver.actor_pool import MAX_PLACES, Actor, ActorPool, ActorState, PoolRequest
+from daft_k8s.driver.actor_routes import ActorRoutes
 from daft_k8s.errors import ActorError, ConfigurationError
 
 if TYPE_CHECKING:
@@ -28,10 +28,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("daft_k8s")
 
-UNREACHED_SECONDS = 1.0
-"""A place that a worker could not reach is named to it again after this, twice as long each time, unless there is
-another: its connection broke, perhaps, and the actor is well."""
-_LONGEST_UNREACHED_SECONDS = 30.0
 _ROOM_FOR_THE_REST_BYTES = 64 << 10
 """What a message has besides the arguments of an actor."""
 
@@ -53,6 +49,7 @@ class ActorPools:
             )
         )
         self._pools: dict[str, ActorPool] = {}
+        self._routes = ActorRoutes(self._pools, self._revive)
         self._of_query: dict[str, set[str]] = {}
         self._candidates: dict[str, set[str]] = {}
         self._queries: set[str] = set()
@@ -228,7 +225,7 @@ class ActorPools:
             return b""
         if kind == "route":
             request = json.loads(payload)
-            return self._route(request["pool"], request["actor"], [tuple(failed) for failed in request["failed"]])
+            return self._routes.find(request["pool"], request["actor"], [tuple(failed) for failed in request["failed"]])
         raise LookupError(f"this driver answers no calls to {target!r}")
 
     def _on_news(
@@ -244,38 +241,6 @@ class ActorPools:
                 self._placement.release(actor_id)
                 self._place_waiting()
             pool.changed()
-
-    async def _route(self, pool_id: str, actor_id: str, failed: Sequence[tuple[str, int]]) -> bytes:
-        now = time.monotonic()
-        unreached_until = now + min(UNREACHED_SECONDS * 2 ** len(failed), _LONGEST_UNREACHED_SECONDS)
-        deadline: float | None = None
-        while True:
-            pool = self._pools.get(pool_id)
-            if pool is None:
-                raise ActorError("the query of this actor has ended")
-            if pool.retired:
-                pool = self._revive(pool)
-            wanted = pool.find(actor_id)
-            if not pool.request.stateless and (wanted is None or wanted.state is ActorState.FAILED):
-                reason = "" if wanted is None else wanted.reason
-                raise ActorError(f"{pool.request.name} is incomplete: {reason}; run the query again")
-            ready = [actor for actor in pool.in_state(ActorState.READY) if actor is wanted or pool.request.stateless]
-            untried = [actor for actor in ready if (actor.actor_id, actor.generation) not in failed]
-            choice = untried or (ready if time.monotonic() >= unreached_until else [])
-            if choice:
-                actor = wanted if wanted is not None and wanted in choice else random.choice(choice)
-                return actor.route()
-            if not pool.in_state(ActorState.WAITING, ActorState.STARTING, ActorState.READY):
-                raise ActorError(f"no actor of {pool.request.name} is left: {pool.reasons()}")
-            now = time.monotonic()
-            timeout_seconds = pool.request.start_timeout_seconds
-            deadline = deadline or now + timeout_seconds
-            if now >= deadline:
-                raise ActorError(
-                    f"no actor of {pool.request.name} could be reached for {timeout_seconds:g} s: "
-                    f"{pool.reasons() or 'they are ready, but their workers do not answer each other'}"
-                )
-            await pool.wait_for_change((min(deadline, unreached_until) if ready else deadline) - now)
 
     def _revive(self, retired: ActorPool) -> ActorPool:
         pool = retired.fresh_copy()

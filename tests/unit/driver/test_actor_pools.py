@@ -16,7 +16,7 @@ import pytest
 
 from daft_k8s.actor_messages import ActorSpec
 from daft_k8s.config import load
-from daft_k8s.driver import actor_pools
+from daft_k8s.driver import actor_routes
 from daft_k8s.driver.actor_placement import Demand
 from daft_k8s.driver.actor_pool import ActorPool, PoolRequest
 from daft_k8s.driver.actor_pools import ActorPools
@@ -387,7 +387,7 @@ def test_a_pool_that_went_on_with_fewer_actors_comes_back_with_the_same_ones() -
 
 
 def test_a_place_that_could_not_be_reached_is_named_again_if_there_is_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(actor_pools, "UNREACHED_SECONDS", 0.01)
+    monkeypatch.setattr(actor_routes, "UNREACHED_SECONDS", 0.01)
 
     async def scenario(session: FakeSession, pools: ActorPools) -> None:
         for stateless in (True, False):
