@@ -229,8 +229,8 @@ class K8sWorkerManager:
         Should the worker be lost before it hears of it, `on_worker_lost` is called.
         """
 
-    def stop_actor(self, worker_id: str, actor_id: str) -> None:
-        """Has a worker stop an actor, if both are still there. Returns at once."""
+    def stop_actor(self, worker_id: str, actor_id: str, generation: int) -> None:
+        """Has a worker stop an actor of this or an earlier generation, if both are still there. Returns at once."""
 
     def status(self) -> str:
         """The pool as JSON: workers with state, incarnation, address, running tasks; queued tasks."""
@@ -263,6 +263,7 @@ class ActorCommand:
 
     kind: str  # "start", "stop" or "call"
     actor_id: str
+    generation: int  # of a stop: the last one that is meant
     payload: bytes  # what it is made of, nothing, or the call
     def reply(self, payload: bytes) -> None:
         """Answers a call; does nothing if it was answered."""

@@ -7,6 +7,7 @@ they are. Laid out in bytes, each part begins at a multiple of 64, so that Arrow
 
 from __future__ import annotations
 
+import enum
 import pickle
 import struct
 from collections.abc import Sequence
@@ -54,6 +55,16 @@ class ActorSpec(NamedTuple):
     def decode(cls, data: Buffer) -> ActorSpec:
         """The inverse of `encode`."""
         return cls(*pickle.loads(data))
+
+
+class ActorEvent(enum.Enum):
+    """What a worker tells the driver of an actor."""
+
+    READY = "takes calls"
+    RESTARTING = "its process died and is replaced here"
+    KILLED = "its process was killed in its constructor: another try may go better"
+    LATE = "its constructor was not done in time"
+    FAILED = "is gone for good"
 
 
 def encode_message(value: Any) -> list[Buffer]:

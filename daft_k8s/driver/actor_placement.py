@@ -118,13 +118,14 @@ class Placement:
         room = self._rooms.get(worker_id)
         return [] if room is None else list(room.actors)
 
-    def place(self, actor_id: str, demand: Demand, *, share_cpus: bool = False) -> Place | None:
+    def place(self, actor_id: str, demand: Demand, *, share_cpus: bool = False, avoided: str = "") -> Place | None:
         """Finds room for an actor and takes it: on the worker with the fewest actors, then with most CPUs left.
 
         Args:
             actor_id: Names the actor.
             demand: What it needs.
             share_cpus: Other actors' CPUs may be shared; a worker must still have as many in all.
+            avoided: A worker that is taken only if there is no other.
         """
         best: tuple[tuple[float, ...], str, tuple[int, ...]] | None = None
         for worker_id, room in self._rooms.items():
@@ -134,7 +135,7 @@ class Placement:
             devices = room.choose_devices(demand.gpus)
             if devices is None:
                 continue
-            rank = (len(room.actors), -room.cpus)
+            rank = (worker_id == avoided, len(room.actors), -room.cpus)
             if best is None or (rank, worker_id) < best[:2]:
                 best = (rank, worker_id, devices)
         if best is None:

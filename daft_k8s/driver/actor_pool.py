@@ -15,8 +15,10 @@ if TYPE_CHECKING:
     from daft_k8s.code.reference import CodeReference
     from daft_k8s.driver.actor_placement import Demand, Place
 
-MAX_PLACES = 5
-"""How many workers an actor may have in turn: the first, and four more after that was lost."""
+MAX_MOVES = 4
+"""How often an actor is placed again because its worker was lost."""
+MAX_CONSTRUCTIONS_AGAIN = 2
+"""How often an actor is placed again because it was killed in its constructor, by the kernel for its memory, say."""
 
 
 class ActorState(enum.Enum):
@@ -57,7 +59,12 @@ class Actor:
     number: int
     state: ActorState = ActorState.WAITING
     generation: int = 0
+    """Counts its places; news of an earlier one are stale."""
     place: Place | None = None
+    avoided: str = ""
+    """The worker on which it was killed last: another one may have more memory left."""
+    moves: int = 0
+    kills: int = 0
     address: str = ""
     reason: str = ""
     error: bytes = b""

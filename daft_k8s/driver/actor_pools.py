@@ -15,9 +15,16 @@ import uuid
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from daft_k8s.actor_messages import CALL_PREFIX
+from daft_k8s.actor_messages import CALL_PREFIX, ActorEvent
 from daft_k8s.driver.actor_placement import Capacity, Demand, Placement, total
-from daft_k8s.driver.actor_pool import MAX_PLACES, Actor, ActorPool, ActorState, PoolRequest
+from daft_k8s.driver.actor_pool import (
+    MAX_CONSTRUCTIONS_AGAIN,
+    MAX_MOVES,
+    Actor,
+    ActorPool,
+    ActorState,
+    PoolRequest,
+)
 from daft_k8s.driver.actor_routes import ActorRoutes
 from daft_k8s.errors import ActorError, ConfigurationError
 
@@ -30,6 +37,9 @@ logger = logging.getLogger("daft_k8s")
 
 _ROOM_FOR_THE_REST_BYTES = 64 << 10
 """What a message has besides the arguments of an actor."""
+
+
+_IF_KILLED = "if it was for want of memory, raise worker_memory, or lower the UDF's max_concurrency or what it loads"
 
 
 class ActorPools:
@@ -70,8 +80,9 @@ class ActorPools:
         lost = self._placement.remove_worker(worker_id)
         for pool, actor in self._find_all(lost):
             actor.reason = f"{worker_id} was lost: {reason}"
+            actor.moves += 1
             may_move = pool.starting or pool.request.stateless
-            if may_move and actor.generation < MAX_PLACES:
+            if may_move and actor.moves <= MAX_MOVES:
                 actor.state, actor.place = ActorState.WAITING, None
             else:
                 actor.state = ActorState.FAILED
@@ -197,11 +208,11 @@ class ActorPools:
 
     def _place(self, pool: ActorPool, actor: Actor) -> None:
         demand = pool.request.demand
-        place = self._placement.place(actor.actor_id, demand)
+        place = self._placement.place(actor.actor_id, demand, avoided=actor.avoided)
         if place is None and not pool.in_state(ActorState.STARTING, ActorState.READY):
             # A pool without any actor might wait for ever for one that waits for it: two UDFs of one plan.
             # CPUs are shared with tasks in any case, so the first actor may share them with other actors.
-            place = self._placement.place(actor.actor_id, demand, share_cpus=True)
+            place = self._placement.place(actor.actor_id, demand, share_cpus=True, avoided=actor.avoided)
         if place is None:
             return
         actor.place = place
@@ -229,18 +240,41 @@ class ActorPools:
         raise LookupError(f"this driver answers no calls to {target!r}")
 
     def _on_news(
-        self, worker_id: str, actor_id: str, event: str, generation: int, address: str, reason: str, error: bytes
+        self,
+        worker_id: str,
+        actor_id: str,
+        event: ActorEvent,
+        generation: int,
+        address: str,
+        reason: str,
+        error: bytes,
     ) -> None:
         for pool, actor in self._find_all([actor_id]):
             if actor.generation != generation or actor.place is None or actor.place.worker_id != worker_id:
                 continue  # news of a place that it has no more
-            if event == "ready" and actor.state is ActorState.STARTING:
+            if event is ActorEvent.READY and actor.state is ActorState.STARTING:
                 actor.state, actor.address = ActorState.READY, address
-            elif event == "failed":
+            elif event is ActorEvent.LATE and pool.starting:
+                actor.reason = reason  # the pool's own time-out is about to tell what that means
+            elif event is ActorEvent.KILLED:
+                self._on_killed(pool, actor, reason)
+            elif event in (ActorEvent.LATE, ActorEvent.FAILED):
+                self._take_down(actor)
                 actor.state, actor.reason, actor.error = ActorState.FAILED, reason, error
-                self._placement.release(actor_id)
                 self._place_waiting()
             pool.changed()
+
+    def _on_killed(self, pool: ActorPool, actor: Actor, reason: str) -> None:
+        self._take_down(actor)
+        actor.kills += 1
+        actor.avoided = "" if actor.place is None else actor.place.worker_id
+        if actor.kills <= MAX_CONSTRUCTIONS_AGAIN:
+            logger.warning("%s; it is started again (%d of %d)", reason, actor.kills, MAX_CONSTRUCTIONS_AGAIN)
+            actor.state, actor.place, actor.reason = ActorState.WAITING, None, reason
+        else:
+            actor.state = ActorState.FAILED
+            actor.reason = f"{reason}\nIts constructor was killed {actor.kills} times: {_IF_KILLED}"
+        self._place_waiting()
 
     def _revive(self, retired: ActorPool) -> ActorPool:
         pool = retired.fresh_copy()
@@ -325,7 +359,7 @@ class ActorPools:
 
     def _take_down(self, actor: Actor) -> None:
         if actor.place is not None and not self._session.closed:
-            self._session.manager.stop_actor(actor.place.worker_id, actor.actor_id)
+            self._session.manager.stop_actor(actor.place.worker_id, actor.actor_id, actor.generation)
         self._placement.release(actor.actor_id)
 
     def _find_all(self, actor_ids: Sequence[str]) -> list[tuple[ActorPool, Actor]]:

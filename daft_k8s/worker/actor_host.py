@@ -14,9 +14,9 @@ import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from daft_k8s.actor_messages import CALL_PREFIX, ActorSpec, Answer, Buffer, encode_message, join_message
+from daft_k8s.actor_messages import CALL_PREFIX, ActorEvent, ActorSpec, Answer, Buffer, encode_message, join_message
 from daft_k8s.errors import DaftK8sError
-from daft_k8s.worker.actor_process import ActorDiedError, ActorProcess, ActorStartError
+from daft_k8s.worker.actor_process import ActorDiedError, ActorLateError, ActorProcess, ActorStartError
 from daft_k8s.worker.driver_calls import DriverCallError, call_driver
 from daft_k8s.worker.gpus import device_environment
 
@@ -31,7 +31,10 @@ MAX_CALL_TRIES = 5
 STOP_SECONDS = 3.0
 """How long an actor may take for its current call, and to let go of what it holds, before it is killed."""
 
-Report = Callable[[str, ActorSpec, str, bytes], None]
+_GENERATIONS_KEPT = 10_000
+"""Of actors that are gone, the last ones; a request that comes late is late by seconds."""
+
+Report = Callable[[ActorEvent, ActorSpec, str, bytes], None]
 """Tells the driver of an event: (event, spec, message, pickled error). Called on the actor's thread."""
 
 
@@ -117,13 +120,19 @@ class HostedActor:
     def _run(self) -> None:
         try:
             self._start()
+        except ActorDiedError as error:
+            self._end(str(error), event=ActorEvent.KILLED)
+            return
+        except ActorLateError as error:
+            self._end(str(error), event=ActorEvent.LATE)
+            return
         except ActorStartError as error:
             self._end(str(error), error.error)
             return
         except Exception as error:  # e.g. no memory for another process
             self._end(f"{self.spec.label} could not be started: {error}")
             return
-        self._report("ready", self.spec, "", b"")
+        self._report(ActorEvent.READY, self.spec, "", b"")
         while (call := self._next_call()) is not None:
             try:
                 call.answer.set_result(self._make(call))
@@ -160,7 +169,12 @@ class HostedActor:
             stopping = self._stopping
         if stopping:
             process.kill()
-        process.wait_until_ready(spec.start_timeout_seconds)
+        try:
+            process.wait_until_ready(spec.start_timeout_seconds)
+        except BaseException:
+            with self._lock:
+                self._process = None
+            raise
         logger.info("%s is ready (process %d)", spec.label, process.pid)
         return process
 
@@ -168,15 +182,17 @@ class HostedActor:
         """Makes a call, on a new process if the old one dies under it.
 
         Raises:
-            ActorDiedError: It died under each try.
+            ActorDiedError: It died under each try, or in the constructor after it had died under one.
             ActorStartError: A new process did not come up.
             _NotAgainError: There is no process, and may be none any more; the call was not begun.
         """
+        begun = False
         for attempt in range(1, MAX_CALL_TRIES + 1):
             process = self._process
             try:
                 if process is None:
                     process = self._restart()
+                begun = True
                 return process.call(call.parts)
             except ActorDiedError as error:
                 self._process, self._last_death = None, str(error)
@@ -184,7 +200,7 @@ class HostedActor:
                 if attempt == MAX_CALL_TRIES or self._stopping:
                     raise
             except _NotAgainError as error:
-                if attempt > 1:
+                if begun:
                     raise ActorDiedError(str(error)) from error
                 raise
             except ActorStartError:
@@ -201,10 +217,10 @@ class HostedActor:
                 f"was replaced {most} times, and is not again" if most else "held what is lost now: run the query again"
             )
             raise _NotAgainError(f"{self._last_death}\n{self.spec.label} {why}")
-        self._report("restarting", self.spec, "", b"")
+        self._report(ActorEvent.RESTARTING, self.spec, "", b"")
         return self._start()
 
-    def _end(self, reason: str, error: bytes = b"") -> None:
+    def _end(self, reason: str, error: bytes = b"", *, event: ActorEvent = ActorEvent.FAILED) -> None:
         with self._lock:
             self._gone = True
             stopping = self._stopping
@@ -215,7 +231,7 @@ class HostedActor:
                     call.refuse(reason or f"{self.spec.label} was stopped")
         if not stopping:
             logger.warning("%s", reason)
-            self._report("failed", self.spec, reason, error)
+            self._report(event, self.spec, reason, error)
 
 
 class ActorHost:
@@ -227,6 +243,7 @@ class ActorHost:
         self._code = code
         self._actors: dict[str, HostedActor] = {}
         self._wanted: dict[str, ActorSpec] = {}
+        self._known: dict[str, int] = {}
         self._address = ""
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -239,15 +256,12 @@ class ActorHost:
         """What the driver or another worker asks for."""
         if command.kind == "start":
             spec = ActorSpec.decode(command.payload)
-            there = self._wanted.get(command.actor_id)
-            if there is None or there.generation < spec.generation:  # else the request was repeated
+            if self._known.get(command.actor_id, 0) < spec.generation:  # else it is repeated, or late
+                self._note(command.actor_id, spec.generation)
                 self._wanted[command.actor_id] = spec
                 self._keep(self._start(command.actor_id, spec))
         elif command.kind == "stop":
-            self._wanted.pop(command.actor_id, None)
-            actor = self._actors.pop(command.actor_id, None)
-            if actor is not None:
-                actor.stop()
+            self._stop(command.actor_id, command.generation)
         else:
             self._keep(self._answer(command))
 
@@ -267,12 +281,28 @@ class ActorHost:
         for actor in actors:
             actor.join(max(0.0, end - time.monotonic()))
 
+    def _stop(self, actor_id: str, generation: int) -> None:
+        if generation < self._known.get(actor_id, 0):
+            return  # it is late: meant was the one before
+        self._note(actor_id, generation)
+        self._wanted.pop(actor_id, None)
+        actor = self._actors.pop(actor_id, None)
+        if actor is not None:
+            actor.stop()
+
+    def _note(self, actor_id: str, generation: int) -> None:
+        """Remembers the last generation that was asked for, though it may be gone: a request may be repeated late."""
+        self._known.pop(actor_id, None)
+        self._known[actor_id] = generation
+        if len(self._known) > _GENERATIONS_KEPT:
+            self._known.pop(next((key for key in self._known if key not in self._wanted), ""), None)
+
     async def _start(self, actor_id: str, spec: ActorSpec) -> None:
         there = self._actors.pop(actor_id, None)
         if there is not None:
             there.kill()
 
-        def report(event: str, spec: ActorSpec, message: str, error: bytes) -> None:
+        def report(event: ActorEvent, spec: ActorSpec, message: str, error: bytes) -> None:
             with contextlib.suppress(RuntimeError):  # the loop is closed: the worker ends
                 self._loop.call_soon_threadsafe(self._tell, actor_id, event, spec, message, error)
 
@@ -280,15 +310,17 @@ class ActorHost:
             await self._code.ensure(spec.code)
             environment = {**os.environ, **device_environment(os.environ, self._gpus, spec.gpu_devices)}
         except DaftK8sError as error:
-            self._tell(actor_id, "failed", spec, f"{spec.label} cannot be started on {self._worker_id}: {error}", b"")
+            self._tell(
+                actor_id, ActorEvent.FAILED, spec, f"{spec.label} cannot be started on {self._worker_id}: {error}", b""
+            )
             return
         if self._wanted.get(actor_id) is not spec:
             return  # stopped meanwhile
         self._actors[actor_id] = HostedActor(spec, environment, report)
 
-    def _tell(self, actor_id: str, event: str, spec: ActorSpec, message: str, error: bytes) -> None:
+    def _tell(self, actor_id: str, event: ActorEvent, spec: ActorSpec, message: str, error: bytes) -> None:
         actor = self._actors.get(actor_id)
-        if event == "failed":
+        if event not in (ActorEvent.READY, ActorEvent.RESTARTING):
             if self._wanted.get(actor_id) is spec:
                 del self._wanted[actor_id]
             if actor is not None and actor.spec is spec:

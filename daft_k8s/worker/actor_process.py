@@ -37,6 +37,10 @@ class ActorStartError(DaftK8sError):
         self.error = error
 
 
+class ActorLateError(ActorStartError):
+    """The constructor was not done in time."""
+
+
 class ActorProcess:
     """One process. Its methods block; they are called by one thread, `kill` by any.
 
@@ -47,7 +51,6 @@ class ActorProcess:
         self._label = spec.label
         self._sock, theirs = socket.socketpair()
         self._lines: collections.deque[str] = collections.deque(maxlen=_LINES_KEPT)
-        self._stopping = False
         with theirs:
             command = [sys.executable, "-m", "daft_k8s.worker.actor", str(theirs.fileno()), str(os.getpid())]
             self._process = subprocess.Popen(
@@ -73,7 +76,9 @@ class ActorProcess:
         """Waits for the constructor; the process is gone if it fails.
 
         Raises:
-            ActorStartError: The constructor raised, exited, or took too long.
+            ActorDiedError: It was killed in its constructor, which may go better another time.
+            ActorLateError: The constructor took too long.
+            ActorStartError: The constructor raised or exited, and would do so again.
         """
         self._sock.settimeout(timeout_seconds)
         try:
@@ -81,12 +86,16 @@ class ActorProcess:
         except TimeoutError:
             self.kill()
             self._close()
-            raise ActorStartError(
+            raise ActorLateError(
                 f"the constructor of {self._label} was not done after {timeout_seconds:g} s{self._last_lines()}"
             ) from None
         self._sock.settimeout(None)
         if data is None:
-            raise ActorStartError(f"the process of {self._label} {self._how_it_ended()} in its constructor")
+            how = self._how_it_ended()
+            # In a Pod, the host's name is the Pod's.
+            message = f"the process of {self._label} on {socket.gethostname()}, which ran its constructor, {how}"
+            killed = self._process.returncode is None or self._process.returncode < 0
+            raise ActorDiedError(message) if killed else ActorStartError(message)
         answer = Answer(*decode_message(data))
         if answer.kind == "error":
             self._close()
@@ -114,7 +123,6 @@ class ActorProcess:
 
     def stop(self, timeout_seconds: float) -> None:
         """Lets the process end by itself, and kills it if it takes too long."""
-        self._stopping = True
         with contextlib.suppress(OSError):
             self._sock.shutdown(socket.SHUT_RDWR)
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -124,7 +132,6 @@ class ActorProcess:
 
     def kill(self) -> None:
         """Ends the process, and what it has started, at once."""
-        self._stopping = True
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
 

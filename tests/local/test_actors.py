@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import time
 from pathlib import Path
 
@@ -36,6 +37,17 @@ class Model:
 os.makedirs({folder!r}, exist_ok=True)
 rows = daft.range({rows}, partitions={partitions})
 model = Model({folder!r})
+"""
+# Defined in the driver's __main__, so that it travels with the UDF.
+KILL_ONCE = """
+def kill_once():
+    import os, signal
+    try:
+        os.close(os.open({mark!r}, os.O_CREAT | os.O_EXCL))
+    except FileExistsError:
+        return
+    os.kill({whom}, signal.SIGKILL)
+    signal.pause()
 """
 PREDICT = "answer = sum(rows.with_column('doubled', model.predict(col('id'))).to_pydict()['doubled'])"
 RIGHT = 2 * sum(range(ROWS))
@@ -73,10 +85,11 @@ def assert_none_left(driver: RemoteDriver, seconds: float = 10.0) -> None:
     poll(lambda: actor_processes(driver) == [], seconds, "actors are left")
 
 
-def failed_construction(folder: Path, body: str, *, timeout_seconds: int = 30) -> tuple[Reply, str]:
+def failed_construction(folder: Path, body: str, *, timeout_seconds: int = 30, actors: int = 2) -> tuple[Reply, str]:
     """What a query with a constructor of this body gives, and the driver's log."""
     step = f"""
-@daft.cls(max_concurrency=2)
+import signal
+@daft.cls(max_concurrency={actors})
 class Broken:
     def __init__(self):
         {body}
@@ -151,6 +164,46 @@ def test_a_constructor_that_exits_fails_the_query_with_the_code_and_the_last_lin
     assert reply.error == "ActorError", reply
     assert "exited with code 9" in reply.text
     assert "cannot go on" in reply.text
+
+
+def test_an_actor_that_is_killed_in_its_constructor_is_constructed_again(tmp_path: Path) -> None:
+    folder = tmp_path / "made"
+    with RemoteDriver(tmp_path) as driver:
+        step = model(folder, actors=2, construction=0).replace(
+            "self.folder = folder", "self.folder = folder\n        kill_once()"
+        )
+        driver.run(KILL_ONCE.format(mark=str(tmp_path / "killed"), whom="os.getpid()"))
+        assert driver.run(step + PREDICT) == RIGHT
+        assert (tmp_path / "killed").exists(), "nothing was killed"
+        assert len(constructions(folder)) == 2
+        assert "it is started again (1 of 2)" in driver.log()
+        assert_none_left(driver)
+
+
+def test_an_actor_whose_worker_dies_in_its_constructor_is_constructed_again(tmp_path: Path) -> None:
+    folder = tmp_path / "made"
+    with RemoteDriver(tmp_path) as driver:
+        step = model(folder, actors=1, construction=0).replace(
+            "self.folder = folder", "self.folder = folder\n        kill_once()"
+        )
+        driver.run(KILL_ONCE.format(mark=str(tmp_path / "killed"), whom="os.getppid()"))
+        assert driver.run(step + PREDICT) == RIGHT
+        assert (tmp_path / "killed").exists(), "nothing was killed"
+        assert len(constructions(folder)) == 1
+        assert_none_left(driver)
+
+
+def test_an_actor_that_is_always_killed_in_its_constructor_fails_the_query_after_three_tries(tmp_path: Path) -> None:
+    made = tmp_path / "made"
+    made.mkdir()
+    body = f"open(os.path.join({str(made)!r}, str(os.getpid())), 'w').close(); os.kill(os.getpid(), signal.SIGKILL)"
+    reply, _ = failed_construction(tmp_path, body, actors=1)
+    assert reply.error == "ActorError", reply
+    assert "was killed by SIGKILL; out of memory?" in reply.text
+    assert "actor 0 of UDF __main__.Broken.predict on worker-" in reply.text
+    assert f"the process of actor 0 of UDF __main__.Broken.predict on {socket.gethostname()}" in reply.text
+    assert "Its constructor was killed 3 times" in reply.text
+    assert len(list(made.iterdir())) == 3
 
 
 def test_a_constructor_that_hangs_fails_the_query_within_the_readiness_time_out(tmp_path: Path) -> None:

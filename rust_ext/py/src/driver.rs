@@ -238,9 +238,9 @@ impl K8sWorkerManager {
         Ok(py.detach(|| self.driver.start_actor(worker, actor_id, payload)))
     }
 
-    fn stop_actor(&self, py: Python<'_>, worker_id: &str, actor_id: &str) -> PyResult<()> {
+    fn stop_actor(&self, py: Python<'_>, worker_id: &str, actor_id: &str, generation: u32) -> PyResult<()> {
         let worker = worker_of(worker_id)?;
-        py.detach(|| self.driver.stop_actor(worker, actor_id));
+        py.detach(|| self.driver.stop_actor(worker, actor_id, generation));
         Ok(())
     }
 

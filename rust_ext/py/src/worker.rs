@@ -98,18 +98,20 @@ pub(crate) struct ActorCommand {
     kind: &'static str,
     #[pyo3(get)]
     actor_id: String,
+    #[pyo3(get)]
+    generation: u32,
     payload: Bytes,
     answer: Mutex<Option<CallReply>>,
 }
 
 impl From<ActorRequest> for ActorCommand {
     fn from(request: ActorRequest) -> Self {
-        let (kind, actor_id, payload, answer) = match request {
-            ActorRequest::Start { actor_id, payload } => ("start", actor_id, payload, None),
-            ActorRequest::Stop { actor_id } => ("stop", actor_id, Bytes::new(), None),
-            ActorRequest::Call { actor_id, payload, answer } => ("call", actor_id, payload, Some(answer)),
+        let (kind, actor_id, generation, payload, answer) = match request {
+            ActorRequest::Start { actor_id, payload } => ("start", actor_id, 0, payload, None),
+            ActorRequest::Stop { actor_id, generation } => ("stop", actor_id, generation, Bytes::new(), None),
+            ActorRequest::Call { actor_id, payload, answer } => ("call", actor_id, 0, payload, Some(answer)),
         };
-        Self { kind, actor_id, payload, answer: Mutex::new(answer) }
+        Self { kind, actor_id, generation, payload, answer: Mutex::new(answer) }
     }
 }
 

@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
-from daft_k8s.actor_messages import ActorSpec
+from daft_k8s.actor_messages import ActorEvent, ActorSpec
 from daft_k8s.config import load
 from daft_k8s.driver import actor_routes
 from daft_k8s.driver.actor_placement import Demand
-from daft_k8s.driver.actor_pool import ActorPool, PoolRequest
+from daft_k8s.driver.actor_pool import ActorPool, ActorState, PoolRequest
 from daft_k8s.driver.actor_pools import ActorPools
 from daft_k8s.errors import ActorError, ConfigurationError, SessionClosedError
 
@@ -35,6 +35,7 @@ class FakeSession:
         self.ready: set[str] = set()
         self.started: list[tuple[str, str, ActorSpec]] = []
         self.stopped: list[str] = []
+        self.stops: list[tuple[str, str, int]] = []
         self.needed: list[int] = []
 
     def ensure_open(self) -> None:
@@ -53,8 +54,9 @@ class FakeSession:
         self.started.append((worker_id, actor_id, ActorSpec.decode(payload)))
         return True
 
-    def stop_actor(self, worker_id: str, actor_id: str) -> None:
+    def stop_actor(self, worker_id: str, actor_id: str, generation: int) -> None:
         self.stopped.append(actor_id)
+        self.stops.append((worker_id, actor_id, generation))
 
     def need_workers(self, count: int) -> None:
         self.needed.append(count)
@@ -67,14 +69,14 @@ class FakeSession:
         self.ready.discard(worker_id)
         self.pools.worker_lost(worker_id, "it was killed")
 
-    def tell(self, event: str, start: tuple[str, str, ActorSpec], reason: str = "", error: bytes = b"") -> None:
+    def tell(self, event: ActorEvent, start: tuple[str, str, ActorSpec], reason: str = "", error: bytes = b"") -> None:
         worker_id, actor_id, spec = start
         news = pickle.dumps((event, spec.generation, f"{worker_id}:7777", reason, error))
         assert self.pools.answer(worker_id, f"actors/news/{actor_id}", news) == b""
 
     def all_ready(self) -> None:
         for start in self.started:
-            self.tell("ready", start)
+            self.tell(ActorEvent.READY, start)
 
 
 Scenario = Callable[[FakeSession, ActorPools], Awaitable[None]]
@@ -122,10 +124,10 @@ def test_a_pool_is_there_when_all_its_actors_are_ready() -> None:
         await settle()
         assert sorted(worker_id for worker_id, _, _ in session.started) == ["worker-0", "worker-0", "worker-1"]
         for start in session.started[:2]:
-            session.tell("ready", start)
+            session.tell(ActorEvent.READY, start)
         await settle()
         assert not starting.done()
-        session.tell("ready", session.started[2])
+        session.tell(ActorEvent.READY, session.started[2])
         assert len((await starting).actors) == 3
 
     play(scenario)
@@ -156,7 +158,7 @@ def test_actors_that_wait_for_room_make_an_elastic_pool_grow_and_no_longer_when_
         session.add_worker("worker-2")
         assert session.needed == [3, 0]
         for start in session.started:
-            session.tell("ready", start)
+            session.tell(ActorEvent.READY, start)
         assert len((await starting).actors) == 6
 
     play(scenario, workers=0, num_workers=1, min_workers=0, max_workers=5)
@@ -190,7 +192,7 @@ def test_after_the_time_out_a_pool_goes_on_with_those_that_are_ready_and_stops_t
     async def scenario(session: FakeSession, pools: ActorPools) -> None:
         starting = asyncio.ensure_future(pools.start(request(2, seconds=0.1)))
         await settle()
-        session.tell("ready", session.started[0])
+        session.tell(ActorEvent.READY, session.started[0])
         pool = await starting
         assert [actor.actor_id for actor in pool.actors] == [session.started[0][1]]
         assert session.stopped == [session.started[1][1]]
@@ -214,13 +216,109 @@ def test_a_constructor_that_fails_ends_the_start_at_once() -> None:
     async def scenario(session: FakeSession, pools: ActorPools) -> None:
         starting = asyncio.ensure_future(pools.start(request(2)))
         await settle()
-        session.tell("failed", session.started[1], "it exited with code 9")
+        session.tell(ActorEvent.FAILED, session.started[1], "it exited with code 9")
         with pytest.raises(
             ActorError, match="actor 1 of UDF f on worker-1 could not be started: it exited with code 9"
         ):
             await starting
         assert session.started[0][1] in session.stopped
         assert len(pools) == 0
+
+    play(scenario)
+
+
+def test_an_actor_that_is_killed_in_its_constructor_is_started_again_elsewhere() -> None:
+    async def scenario(session: FakeSession, pools: ActorPools) -> None:
+        starting = asyncio.ensure_future(pools.start(request(1)))
+        await settle()
+        session.tell(ActorEvent.KILLED, session.started[0], "it was killed by SIGKILL")
+        await settle()
+        assert [(worker_id, spec.generation) for worker_id, _, spec in session.started] == [
+            ("worker-0", 1),
+            ("worker-1", 2),
+        ]
+        actor_id = session.started[0][1]
+        assert session.stops == [("worker-0", actor_id, 1)], "an elastic pool would keep the worker for it"
+        session.tell(ActorEvent.READY, session.started[0])
+        assert not starting.done(), "news of the lost place were believed"
+        session.tell(ActorEvent.READY, session.started[1])
+        assert (await starting).actors[0].state is ActorState.READY
+
+    play(scenario)
+
+
+def test_an_actor_that_is_killed_in_its_constructor_three_times_fails_the_query_with_the_signal_and_the_advice() -> (
+    None
+):
+    async def scenario(session: FakeSession, pools: ActorPools) -> None:
+        starting = asyncio.ensure_future(pools.start(request(2)))
+        await settle()
+        victim = session.started[0][1]
+        for _ in range(3):
+            start = [start for start in session.started if start[1] == victim][-1]
+            session.tell(ActorEvent.KILLED, start, "the process of actor 0 of UDF f was killed by SIGKILL")
+            await settle()
+        words = r"actor 0 of UDF f on worker-0 could not be started: .* SIGKILL\nIts constructor was killed 3 times: .*"
+        with pytest.raises(ActorError, match=words + "raise worker_memory"):
+            await starting
+        assert sum(actor_id == victim for _, actor_id, _ in session.started) == 3
+        assert len(pools) == 0
+
+    play(scenario)
+
+
+def test_an_actor_that_was_moved_and_is_killed_in_its_constructor_is_started_again_while_the_query_runs() -> None:
+    async def scenario(session: FakeSession, pools: ActorPools) -> None:
+        pool = await started(session, pools, request(1))
+        session.lose_worker("worker-0")
+        session.tell(ActorEvent.KILLED, session.started[-1], "it was killed by SIGKILL")
+        asked = asyncio.ensure_future(route(pools, pool, 0))
+        await settle()
+        session.tell(ActorEvent.READY, session.started[-1])
+        assert (await asked)["generation"] == 3
+
+    play(scenario)
+
+
+def test_an_actor_whose_worker_dies_in_its_constructor_is_started_on_another() -> None:
+    async def scenario(session: FakeSession, pools: ActorPools) -> None:
+        starting = asyncio.ensure_future(pools.start(request(1, stateless=False)))
+        await settle()
+        session.lose_worker("worker-0")
+        await settle()
+        session.tell(ActorEvent.READY, session.started[-1])
+        assert (await starting).actors[0].address == "worker-1:7777"
+
+    play(scenario)
+
+
+def test_a_constructor_that_is_late_does_not_fail_a_pool_of_which_others_are_ready() -> None:
+    async def scenario(session: FakeSession, pools: ActorPools) -> None:
+        starting = asyncio.ensure_future(pools.start(request(2, seconds=0.2)))
+        await settle()
+        session.tell(ActorEvent.READY, session.started[0])
+        session.tell(ActorEvent.LATE, session.started[1], "its constructor was not done after 0.2 s")
+        await settle()
+        assert [actor.actor_id for actor in (await starting).actors] == [session.started[0][1]]
+        assert session.stopped == [session.started[1][1]]
+
+    play(scenario)
+
+
+def test_an_actor_that_came_back_with_its_pool_is_moved_as_often_as_a_new_one() -> None:
+    async def scenario(session: FakeSession, pools: ActorPools) -> None:
+        pool = await started(session, pools, request(1))
+        for _ in range(6):
+            pools.retire(pool.pool_id)
+            await settle()
+            asked = asyncio.ensure_future(route(pools, pool, 0))
+            await settle()
+            session.all_ready()
+            await asked
+        worker_id = session.started[-1][0]
+        session.lose_worker(worker_id)
+        session.all_ready()
+        assert (await route(pools, pool, 0))["worker_id"] != worker_id
 
     play(scenario)
 
@@ -263,9 +361,9 @@ def test_an_actor_of_a_lost_worker_is_started_again_and_calls_go_to_the_others_m
         assert (await route(pools, pool, number))["worker_id"] == "worker-1"
         again = session.started[-1]
         assert (again[0], again[1], again[2].generation) == ("worker-1", lost[1], 2)
-        session.tell("ready", lost)
+        session.tell(ActorEvent.READY, lost)
         assert (await route(pools, pool, number))["actor_id"] != lost[1], "news of a lost place were believed"
-        session.tell("ready", again)
+        session.tell(ActorEvent.READY, again)
         assert (await route(pools, pool, number))["generation"] == 2
 
     play(scenario)
@@ -371,7 +469,7 @@ def test_a_pool_that_went_on_with_fewer_actors_comes_back_with_the_same_ones() -
         starting = asyncio.ensure_future(pools.start(request(3, seconds=0.1)))
         await settle()
         for start in session.started[1:]:
-            session.tell("ready", start)
+            session.tell(ActorEvent.READY, start)
         pool = await starting
         ids = {actor.actor_id for actor in pool.actors}
         assert len(ids) == 2
@@ -405,7 +503,7 @@ def test_a_place_that_could_not_be_reached_is_not_named_while_a_new_one_comes() 
         await settle()
         session.lose_worker(session.started[0][0])
         await settle()
-        session.tell("ready", session.started[-1])
+        session.tell(ActorEvent.READY, session.started[-1])
         assert (await asked)["generation"] == 2
 
     play(scenario)
@@ -429,8 +527,8 @@ def test_a_task_that_is_submitted_after_its_query_has_ended_keeps_no_actors() ->
 def test_news_that_are_repeated_do_not_bring_an_actor_back_that_has_failed() -> None:
     async def scenario(session: FakeSession, pools: ActorPools) -> None:
         pool = await started(session, pools, request(1))
-        session.tell("failed", session.started[0], "it was replaced 4 times")
-        session.tell("ready", session.started[0])
+        session.tell(ActorEvent.FAILED, session.started[0], "it was replaced 4 times")
+        session.tell(ActorEvent.READY, session.started[0])
         with pytest.raises(ActorError, match="was replaced 4 times"):
             await route(pools, pool, 0)
 

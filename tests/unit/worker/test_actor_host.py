@@ -9,18 +9,19 @@ import socket
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future
+from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 from daft.pickle import dumps
 
-from daft_k8s.actor_messages import ActorSpec, Answer, decode_message, encode_call, result_of
+from daft_k8s.actor_messages import ActorEvent, ActorSpec, Answer, decode_message, encode_call, result_of
 from daft_k8s.worker import actor_channel
 from daft_k8s.worker.actor_host import ActorGoneError, HostedActor
 
 SECONDS = 20.0
-Made = tuple[HostedActor, "queue.Queue[tuple[str, str]]"]
+Made = tuple[HostedActor, "queue.Queue[tuple[ActorEvent, str]]"]
 
 
 class Counter:
@@ -55,6 +56,20 @@ class Counter:
         return bytes(size)
 
 
+class KilledWhenMadeAgain:
+    """Killed in its second construction, and in those up to the last."""
+
+    def __init__(self, path: str, last: int) -> None:
+        made = Path(path)
+        count = int(made.read_text()) + 1 if made.exists() else 1
+        made.write_text(str(count))
+        if 2 <= count <= last:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def pid(self) -> int:
+        return os.getpid()
+
+
 def spec(start: int | None = 0, **changes: Any) -> ActorSpec:
     whole = ActorSpec("actor 0 of UDF f", f"{__name__}:Counter", dumps((start,)), 1, 1.0, (), SECONDS, 2)
     return whole._replace(**changes)
@@ -65,7 +80,7 @@ def make() -> Iterator[Any]:
     made: list[HostedActor] = []
 
     def begin(wanted: ActorSpec) -> Made:
-        news: queue.Queue[tuple[str, str]] = queue.Queue()
+        news: queue.Queue[tuple[ActorEvent, str]] = queue.Queue()
         path = os.pathsep.join([os.getcwd(), os.environ.get("PYTHONPATH", "")])
         actor = HostedActor(
             wanted, {**os.environ, "PYTHONPATH": path}, lambda event, _spec, message, _error: news.put((event, message))
@@ -94,11 +109,20 @@ def wait_until_running(answer: Future[Any]) -> None:
         time.sleep(0.01)
 
 
+def spoil_next_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    def receive_half(sock: socket.socket) -> bytearray | None:
+        sock.recv(8)
+        monkeypatch.undo()
+        raise MemoryError("no room for the answer")
+
+    monkeypatch.setattr(actor_channel, "receive", receive_half)
+
+
 def test_calls_are_made_one_after_the_other_on_one_object(make: Any) -> None:
     actor, news = make(spec(start=10))
     answers = [actor.call(encode_call("add", (number,))) for number in (1, 2, 3)]
     assert [result(answer) for answer in answers] == [11, 13, 16]
-    assert news.get(timeout=SECONDS) == ("ready", "")
+    assert news.get(timeout=SECONDS) == (ActorEvent.READY, "")
 
 
 def test_an_actor_that_is_killed_between_two_calls_is_replaced_for_the_next(make: Any) -> None:
@@ -114,7 +138,12 @@ def test_an_actor_is_replaced_no_more_often_than_it_may_be(make: Any) -> None:
         call(actor, "end")
     with pytest.raises(ActorGoneError):
         call(actor, "pid")
-    assert [news.get(timeout=SECONDS)[0] for _ in range(4)] == ["ready", "restarting", "restarting", "failed"]
+    assert [news.get(timeout=SECONDS)[0] for _ in range(4)] == [
+        ActorEvent.READY,
+        ActorEvent.RESTARTING,
+        ActorEvent.RESTARTING,
+        ActorEvent.FAILED,
+    ]
 
 
 def test_an_actor_whose_state_matters_is_never_replaced(make: Any) -> None:
@@ -126,17 +155,36 @@ def test_an_actor_whose_state_matters_is_never_replaced(make: Any) -> None:
 def test_a_constructor_that_exits_is_told_with_its_last_lines(make: Any) -> None:
     actor, news = make(spec(start=None))
     event, message = news.get(timeout=SECONDS)
-    assert event == "failed"
+    assert event is ActorEvent.FAILED, "it would exit again"
     assert "exited with code 3" in message
     assert "no start" in message
     with pytest.raises(ActorGoneError):
         call(actor, "pid")
 
 
+def test_a_constructor_that_is_killed_is_told_as_such_with_the_signal_and_the_machine(make: Any) -> None:
+    _, news = make(spec(factory="os:kill", arguments=dumps((0, signal.SIGKILL))))
+    event, message = news.get(timeout=SECONDS)
+    assert event is ActorEvent.KILLED, "another try may go better"
+    assert f"the process of actor 0 of UDF f on {socket.gethostname()}, which ran its constructor, was" in message
+    assert "was killed by SIGKILL; out of memory?" in message
+
+
+def test_an_actor_that_is_killed_in_its_constructor_when_it_is_replaced_is_replaced_again(
+    make: Any, tmp_path: Path
+) -> None:
+    made = tmp_path / "made"
+    actor, _ = make(spec(factory=f"{__name__}:KilledWhenMadeAgain", arguments=dumps((str(made), 2)), max_restarts=2))
+    first = call(actor, "pid")
+    os.kill(first, signal.SIGKILL)
+    assert call(actor, "pid") != first
+    assert made.read_text() == "3"
+
+
 def test_a_constructor_that_takes_too_long_is_killed(make: Any) -> None:
     _, news = make(spec(factory="time:sleep", arguments=dumps((600,)), start_timeout_seconds=0.5))
     event, message = news.get(timeout=SECONDS)
-    assert event == "failed"
+    assert event is ActorEvent.LATE
     assert "was not done after 0.5 s" in message
 
 
@@ -181,7 +229,7 @@ def test_a_stop_ends_an_actor_for_which_a_call_waits_that_nobody_wants_any_more(
     assert result(current) is None
     actor.join(SECONDS)
     assert not psutil.pid_exists(pid)
-    assert [news.get(timeout=SECONDS)[0], news.empty()] == ["ready", True]
+    assert [news.get(timeout=SECONDS)[0], news.empty()] == [ActorEvent.READY, True]
 
 
 def test_an_answer_that_cannot_be_taken_costs_the_actor_its_process_but_spoils_no_later_answer(
@@ -189,14 +237,21 @@ def test_an_answer_that_cannot_be_taken_costs_the_actor_its_process_but_spoils_n
 ) -> None:
     actor, _ = make(spec(start=10))
     first = call(actor, "pid")
-
-    def receive_half(sock: socket.socket) -> bytearray | None:
-        sock.recv(8)
-        monkeypatch.undo()
-        raise MemoryError("no room for the answer")
-
-    monkeypatch.setattr(actor_channel, "receive", receive_half)
+    spoil_next_answer(monkeypatch)
     with pytest.raises(MemoryError, match="no room"):
         call(actor, "fill", 100)
     assert call(actor, "add", 1) == 11
     assert call(actor, "pid") != first
+
+
+def test_a_call_that_was_not_begun_may_be_made_elsewhere_when_no_constructor_comes_through(
+    make: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    arguments = dumps((str(tmp_path / "made"), 9))
+    actor, _ = make(spec(factory=f"{__name__}:KilledWhenMadeAgain", arguments=arguments, max_restarts=2))
+    call(actor, "pid")
+    spoil_next_answer(monkeypatch)
+    with pytest.raises(MemoryError, match="no room"):
+        call(actor, "pid")
+    with pytest.raises(ActorGoneError, match=r"SIGKILL[\s\S]*was replaced 2 times, and is not again"):
+        call(actor, "pid")

@@ -302,6 +302,10 @@ pub struct StartActorReply {
 pub struct StopActorRequest {
     #[prost(string, tag = "1")]
     pub actor_id: ::prost::alloc::string::String,
+    /// Of the actor's places. A later one is not stopped, and this or an earlier one is never started again: calls
+    /// that were repeated may arrive late, and in any order.
+    #[prost(uint32, tag = "2")]
+    pub generation: u32,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct StopActorReply {

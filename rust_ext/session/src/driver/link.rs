@@ -56,7 +56,7 @@ enum Request {
     Drop(Vec<String>),
     EndQuery(String),
     StartActor(String, Bytes),
-    StopActor(String),
+    StopActor(String, u32),
 }
 
 impl Request {
@@ -64,7 +64,7 @@ impl Request {
     fn size_bytes(&self) -> usize {
         match self {
             Self::StartActor(_, payload) => payload.len(),
-            Self::Cancel(_) | Self::Drop(_) | Self::EndQuery(_) | Self::StopActor(_) => 0,
+            Self::Cancel(_) | Self::Drop(_) | Self::EndQuery(_) | Self::StopActor(..) => 0,
         }
     }
 }
@@ -134,8 +134,8 @@ impl Link {
         let _ = self.requests.send(Request::StartActor(actor_id.to_owned(), payload));
     }
 
-    pub(super) fn stop_actor(&self, actor_id: &str) {
-        let _ = self.requests.send(Request::StopActor(actor_id.to_owned()));
+    pub(super) fn stop_actor(&self, actor_id: &str, generation: u32) {
+        let _ = self.requests.send(Request::StopActor(actor_id.to_owned(), generation));
     }
 
     /// Whether the worker was given this partition of the driver; it has to be told to drop it then.
@@ -249,8 +249,8 @@ impl Peer {
             Request::StartActor(actor_id, payload) => {
                 self.client.start_actor(StartActorRequest { actor_id, payload }).await?;
             }
-            Request::StopActor(actor_id) => {
-                self.client.stop_actor(StopActorRequest { actor_id }).await?;
+            Request::StopActor(actor_id, generation) => {
+                self.client.stop_actor(StopActorRequest { actor_id, generation }).await?;
             }
         }
         Ok(())

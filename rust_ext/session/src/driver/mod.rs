@@ -275,11 +275,11 @@ impl Driver {
         true
     }
 
-    /// Has a worker stop an actor, if both are still there.
-    pub fn stop_actor(&self, worker: WorkerId, actor_id: &str) {
+    /// Has a worker stop an actor, if both are still there; not one that was started since as a later generation.
+    pub fn stop_actor(&self, worker: WorkerId, actor_id: &str, generation: u32) {
         let mut state = self.inner.state.lock();
         if let Some(link) = state.links.get(&worker) {
-            link.stop_actor(actor_id);
+            link.stop_actor(actor_id, generation);
         }
         if let Some(launch) = state.actors.remove(&(worker, actor_id.to_owned())) {
             self.inner.act(&mut state, Event::Release { worker, launch, count: 1 }, &mut None);

@@ -120,6 +120,8 @@ pub enum ActorRequest {
     Stop {
         /// Names the actor in the session.
         actor_id: String,
+        /// The last of its generations that is meant.
+        generation: u32,
     },
     /// A task of another worker calls an actor.
     Call {

@@ -198,7 +198,8 @@ impl WorkerCalls for Service {
 
     async fn stop_actor(&self, request: Request<StopActorRequest>) -> Answer<StopActorReply> {
         let instance_id = self.heard();
-        self.shared.host.actor(ActorRequest::Stop { actor_id: request.into_inner().actor_id });
+        let StopActorRequest { actor_id, generation } = request.into_inner();
+        self.shared.host.actor(ActorRequest::Stop { actor_id, generation });
         Ok(Response::new(StopActorReply { instance_id }))
     }
 

@@ -19,10 +19,10 @@ fn a_ready_worker_is_told_to_start_and_to_stop_an_actor() {
     let (session, workers) = Session::with_workers(Settings::default());
     let worker = WorkerId(0);
     assert!(session.driver.start_actor(worker, "pool/0", Bytes::from_static(b"what")));
-    session.driver.stop_actor(worker, "pool/0");
-    for expected in [Some(Bytes::from_static(b"what")), None] {
-        let Ok(Posted::Actor(actor_id, payload)) = workers[0].posted.recv_timeout(LONG) else { panic!("no news") };
-        assert_eq!((actor_id.as_str(), payload), ("pool/0", expected));
+    session.driver.stop_actor(worker, "pool/0", 3);
+    for expected in [Ok(Bytes::from_static(b"what")), Err(3)] {
+        let Ok(Posted::Actor(actor_id, asked)) = workers[0].posted.recv_timeout(LONG) else { panic!("no news") };
+        assert_eq!((actor_id.as_str(), asked), ("pool/0", expected));
     }
 }
 

@@ -69,8 +69,8 @@ pub struct TestWorker {
 pub enum Posted {
     Run(Delivery),
     Cancel(String),
-    /// An actor is to start, made of this, or to stop.
-    Actor(String, Option<Bytes>),
+    /// An actor is to start, made of this, or to stop, up to this generation.
+    Actor(String, Result<Bytes, u32>),
 }
 
 struct TestHost {
@@ -94,10 +94,10 @@ impl Host for TestHost {
     fn actor(&self, request: ActorRequest) {
         match request {
             ActorRequest::Start { actor_id, payload } => {
-                let _ = self.posted.send(Posted::Actor(actor_id, Some(payload)));
+                let _ = self.posted.send(Posted::Actor(actor_id, Ok(payload)));
             }
-            ActorRequest::Stop { actor_id } => {
-                let _ = self.posted.send(Posted::Actor(actor_id, None));
+            ActorRequest::Stop { actor_id, generation } => {
+                let _ = self.posted.send(Posted::Actor(actor_id, Err(generation)));
             }
             ActorRequest::Call { payload, answer, .. } => answer(Ok(payload)),
         }
