@@ -101,6 +101,11 @@ class ActorPool:
         """The actors that are in one of these states."""
         return [actor for actor in self.actors if actor.state in states]
 
+    @property
+    def ready(self) -> list[Actor]:
+        """The actors that take calls."""
+        return self.in_state(ActorState.READY)
+
     def label(self, actor: Actor) -> str:
         """An actor's name for people."""
         return f"actor {actor.number} of {self.request.name}"

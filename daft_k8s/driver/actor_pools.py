@@ -6,6 +6,7 @@ broken connections; the loss of a worker is told by the pool of workers.
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import json
 import logging
@@ -30,6 +31,7 @@ from daft_k8s.errors import ActorError, ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
+    from concurrent.futures import Future
 
     from daft_k8s.driver.session import Session
 
@@ -99,12 +101,33 @@ class ActorPools:
             ActorError: No worker could ever hold one of its actors, or none came up in time.
             Exception: What a constructor raised.
         """
+        pool = self._admit(request)
+        self._register(pool)
+        return await self._bring_up(pool)
+
+    def begin(self, request: PoolRequest) -> tuple[str, Future[ActorPool]]:
+        """As `start`, but waits for nothing; returns the pool's id and what `start` would. Thread-safe.
+
+        Raises:
+            ConfigurationError: The request makes no sense.
+            ActorError: No worker could ever hold one of its actors.
+        """
+        pool = self._admit(request)
+        # Before any task that uses it can bind it to its query.
+        self._loop.call_soon_threadsafe(self._register, pool)
+        return pool.pool_id, asyncio.run_coroutine_threadsafe(self._bring_up(pool), self._loop)
+
+    def _admit(self, request: PoolRequest) -> ActorPool:
         self._session.ensure_open()
         self._refuse_what_is_too_large(request)
-        request = self._cut_to_cluster(request)
-        pool = ActorPool(uuid.uuid4().hex[:12], request)
+        return ActorPool(uuid.uuid4().hex[:12], self._cut_to_cluster(request))
+
+    def _register(self, pool: ActorPool) -> None:
         self._pools[pool.pool_id] = pool
         self._candidates[pool.pool_id] = set(self._queries)
+
+    async def _bring_up(self, pool: ActorPool) -> ActorPool:
+        request = pool.request
         try:
             self._place_waiting()
             await self._until_started(pool)
@@ -305,6 +328,19 @@ class ActorPools:
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._retire, pool_id)
 
+    def find(self, pool_id: str) -> ActorPool | None:
+        """The pool of this id, unless its query has ended."""
+        return self._pools.get(pool_id)
+
+    async def any_ready(self, pool_id: str) -> ActorPool:
+        """A pool that has a ready actor, as soon as it has one.
+
+        Raises:
+            ActorError: There is none, and there will be none.
+        """
+        await self._routes.find(pool_id, "", ())
+        return self._pools[pool_id]
+
     def stop(self, pool_id: str) -> None:
         """Ends a pool for good."""
         pool = self._pools.pop(pool_id, None)
@@ -345,7 +381,7 @@ class ActorPools:
         pool = self._pools.get(pool_id)
         if pool is None or pool.retired:
             return
-        if not pool.request.stateless:
+        if pool.starting or not pool.request.stateless:
             self.stop(pool_id)
             return
         pool.retired = True

@@ -35,6 +35,13 @@ def collect_pickled_pools() -> Iterator[set[str]]:
         _collector.pools = outer
 
 
+def note_pickled_pool(pool_id: str) -> None:
+    """Tells whoever gathers pools on this thread that a plan uses this one."""
+    pools = getattr(_collector, "pools", None)
+    if pools is not None:
+        pools.add(pool_id)
+
+
 class ActorHandle:
     """A worker's handle of one actor. In the driver it also says which plans use its pool."""
 
@@ -43,9 +50,7 @@ class ActorHandle:
         self.actor_id = actor_id
 
     def __reduce__(self) -> tuple[Callable[..., ActorHandle], tuple[str, str]]:
-        pools = getattr(_collector, "pools", None)
-        if pools is not None:
-            pools.add(self.pool_id)
+        note_pickled_pool(self.pool_id)
         return ActorHandle, (self.pool_id, self.actor_id)
 
     async def call(self, method: str, *arguments: Any) -> Any:

@@ -42,26 +42,19 @@ def install() -> None:
 
         checks.check_version(daft.__version__)  # before what imports names that another version may lack
         checks.check_hooks(daft.__version__)
-        from daft_k8s.seam import progress, unlimited
+        from daft_k8s.seam import llm, progress, unlimited
 
         replacements = _replacements()
         checks.check_replacements(daft.__version__, replacements)
         for name, attributes in replacements.items():
             _replace_module(name, attributes)
         vllm = importlib.import_module("daft.execution.vllm")
-        vllm.LLMActors = unsupported_llm_actors()  # type: ignore[attr-defined]
+        vllm.LLMActors = llm.LLMActors  # type: ignore[attr-defined]
         ai_utils = importlib.import_module("daft.ai.utils")
         ai_utils.get_gpu_udf_options = get_gpu_udf_options  # type: ignore[attr-defined]
         progress.install()
         unlimited.install()
         _installed = True
-
-
-def unsupported_llm_actors() -> type:
-    """What stands in for Daft's vLLM engines."""
-    from daft_k8s.seam import unsupported
-
-    return unsupported.UnsupportedLLMActors
 
 
 def _replacements() -> dict[str, dict[str, Any]]:
@@ -142,6 +135,8 @@ def open_session(configuration: Configuration, **session_arguments: Any) -> Sess
     from daft_k8s.seam.code_shipment import prepare_code
     from daft_k8s.seam.flight_shuffle import FlightFolders
     from daft_k8s.seam.limit import TARGET_PREFIX, LimitCounters
+    from daft_k8s.seam.llm import TARGET_PREFIX as LLM_PREFIX
+    from daft_k8s.seam.llm import EnginePools
 
     shipment = prepare_code(configuration)
     session = Session(
@@ -156,6 +151,9 @@ def open_session(configuration: Configuration, **session_arguments: Any) -> Sess
     pools = ActorPools(session)
     session.attachments["actors"] = pools
     session.add_closer(pools.close)
+    engines = EnginePools(pools)
+    session.attachments["llm"] = engines
+    session.add_call_handler(LLM_PREFIX, engines.answer)
     folders = FlightFolders(session.session_id)
     session.attachments["flight"] = folders
     session.add_closer(folders.remove)

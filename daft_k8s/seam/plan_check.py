@@ -22,7 +22,7 @@ _QUANTITY = re.compile(r"(num_cpus|num_gpus) = ([0-9.]+)")
 
 
 _STREAMING_TYPES = frozenset(
-    ("ActorUDF", "Filter", "Project", "Explode", "Unpivot", "Sample", "MonotonicallyIncreasingId")
+    ("ActorUDF", "Filter", "Project", "Explode", "Unpivot", "Sample", "MonotonicallyIncreasingId", "VLLMProject")
 )
 """Nodes that hand on tasks without running them first; UDF nodes, named after the UDF, do so too."""
 
@@ -42,10 +42,6 @@ def _type_of(node: dict[str, Any]) -> str:
 
 def refuse_unsupported_nodes(physical_plan_json: str) -> None:
     """Raises UnsupportedError if a node of the plan, as Daft prints it in `repr_json`, cannot run here."""
-    for node in _nodes(json.loads(physical_plan_json)):
-        node_type = _type_of(node)
-        if node_type.lower().startswith("vllm"):
-            unsupported.UnsupportedLLMActors()
     if would_wait_for_ever(physical_plan_json):
         unsupported.refuse(
             "into_partitions() of a limited DataFrame (Daft moves a limit() before it as well)",

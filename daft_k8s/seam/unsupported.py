@@ -12,13 +12,6 @@ def refuse(feature: str, instead: str) -> NoReturn:
     raise UnsupportedError(f"{feature} is not supported by daft_k8s yet; {instead}")
 
 
-class UnsupportedLLMActors:
-    """Stands in for Daft's vLLM engines."""
-
-    def __init__(self, *_args: Any, **_kwargs: Any) -> None:
-        refuse("the vLLM provider", "call an OpenAI-compatible endpoint with the openai provider instead")
-
-
 def create_or_get_sink(*_args: Any, **_kwargs: Any) -> NoReturn:
     """Daft's hook for an event log that collects from all workers."""
     refuse("the event log that collects from workers", "use daft.subscribers.event_log.enable_event_log() instead")

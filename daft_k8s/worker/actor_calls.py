@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import json
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 from daft_k8s.actor_messages import (
     CALL_PREFIX,
@@ -25,7 +25,11 @@ from daft_k8s.worker.actor_host import ActorGoneError, ActorHost
 from daft_k8s.worker.driver_calls import DriverCallError, call_driver
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Coroutine, Sequence
+
+T = TypeVar("T")
+
+_NO_WORKER = "actors can be called in a daft_k8s worker process only, and this is none"
 
 MAX_ROUTES = 7
 """How many places of an actor are tried for one call; the driver names one again after a wait that doubles."""
@@ -77,9 +81,15 @@ def ready_actors_by_location(handles: Sequence[Handle]) -> tuple[list[Handle], l
 
 def call_actor_blocking(pool_id: str, actor_id: str, method: str, *arguments: Any) -> concurrent.futures.Future[Any]:
     """As `call_actor`, for a thread that is not the event loop's."""
+    return run_in_worker(call_actor(pool_id, actor_id, method, *arguments))
+
+
+def run_in_worker(work: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
+    """Begins what calls actors, on the worker's event loop; for any other thread."""
     if _current is None:
-        raise DaftK8sError("actors can be called in a daft_k8s worker process only, and this is none")
-    return asyncio.run_coroutine_threadsafe(call_actor(pool_id, actor_id, method, *arguments), _current.loop)
+        work.close()
+        raise DaftK8sError(_NO_WORKER)
+    return asyncio.run_coroutine_threadsafe(work, _current.loop)
 
 
 async def call_actor(pool_id: str, actor_id: str, method: str, *arguments: Any) -> Any:
@@ -92,7 +102,7 @@ async def call_actor(pool_id: str, actor_id: str, method: str, *arguments: Any) 
     """
     worker = _current
     if worker is None:
-        raise DaftK8sError("actors can be called in a daft_k8s worker process only, and this is none")
+        raise DaftK8sError(_NO_WORKER)
     # Python objects are pickled here, which may take long.
     parts = await asyncio.to_thread(encode_call, method, arguments)
     failed: list[tuple[str, int]] = []
@@ -116,11 +126,20 @@ async def call_actor(pool_id: str, actor_id: str, method: str, *arguments: Any) 
 
 async def _ask_for_route(pool_id: str, actor_id: str, failed: Sequence[tuple[str, int]]) -> Route:
     request = {"pool": pool_id, "actor": actor_id, "failed": failed}
+    return Route(**await ask_driver(f"{CALL_PREFIX}/route", request))
+
+
+async def ask_driver(target: str, request: dict[str, Any]) -> dict[str, Any]:
+    """Asks the driver about actors.
+
+    Raises:
+        ActorError: In the driver's words.
+    """
     try:
-        answer = await call_driver(f"{CALL_PREFIX}/route", json.dumps(request).encode())
+        answer: dict[str, Any] = json.loads(await call_driver(target, json.dumps(request).encode()))
     except DriverCallError as error:
         raise ActorError(error.reason.removeprefix(f"{ActorError.__name__}: ")) from error
-    return Route(**json.loads(answer))
+    return answer
 
 
 async def _call_route(worker: _Worker, route: Route, parts: Sequence[Buffer]) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import logging
 import sys
 import types
@@ -16,6 +17,7 @@ from daft.event_loop import set_event_loop
 from daft_k8s.errors import UnsupportedError
 from daft_k8s.worker.actor_calls import ready_actors_by_location
 from daft_k8s.worker.extensions import listed_in_environment, load_extensions
+from daft_k8s.worker.llm_executor import PromptExecutor
 
 if TYPE_CHECKING:
     from daft.daft import Input, LocalPhysicalPlan, PyDaftExecutionConfig, PyMicroPartition
@@ -42,11 +44,13 @@ def refuse_nested_queries() -> None:
 
 
 def offer_actors() -> None:
-    """Puts our actors in the place of Ray's, where Daft's executor looks for those of a UDF."""
+    """Puts our actors in the place of Ray's, where Daft's executor looks for those of a UDF and for vLLM engines."""
     name = "daft.execution.ray_actor_pool_udf"
     module = types.ModuleType(name, "Replaced by daft_k8s.")
     vars(module)["get_ready_actors_by_location"] = ready_actors_by_location
     sys.modules[name] = module
+    vllm = importlib.import_module("daft.execution.vllm")
+    vllm.RemoteVLLMExecutor = PromptExecutor  # type: ignore[attr-defined]
 
 
 @dataclass(frozen=True)

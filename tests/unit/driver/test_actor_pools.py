@@ -542,3 +542,44 @@ def test_an_object_that_no_worker_would_take_is_refused_before_anything_starts()
         assert session.started == []
 
     play(scenario, max_message_bytes="8Mi")
+
+
+def test_a_pool_that_is_begun_without_waiting_ends_with_the_query_whose_tasks_use_it() -> None:
+    async def scenario(session: FakeSession, pools: ActorPools) -> None:
+        for query in ("its own", "other"):
+            pools.begin_query(query)
+        pool_id, future = pools.begin(request(2))
+        pools.bind("its own", [pool_id])
+        await settle()
+        session.all_ready()
+        pool = await asyncio.wrap_future(future)
+        assert (await pools.any_ready(pool_id)) is pool
+        assert len(pool.ready) == 2
+        pools.end_query("its own")
+        await settle()
+        assert len(session.stopped) == 2
+        assert pools.find(pool_id) is None
+
+    play(scenario)
+
+
+def test_what_no_worker_could_hold_is_refused_when_a_pool_is_begun() -> None:
+    async def scenario(session: FakeSession, pools: ActorPools) -> None:
+        with pytest.raises(ActorError, match="No single actor can be scheduled"):
+            pools.begin(request(1, demand=Demand(gpus=3)))
+        assert len(pools) == 0
+
+    play(scenario)
+
+
+def test_a_pool_that_is_dropped_while_it_starts_is_stopped() -> None:
+    async def scenario(session: FakeSession, pools: ActorPools) -> None:
+        pool_id, future = pools.begin(request(2))
+        await settle()
+        pools.retire(pool_id)
+        with pytest.raises(ActorError, match="has ended"):
+            await asyncio.wrap_future(future)
+        assert len(session.stopped) == 2
+        assert len(pools) == 0
+
+    play(scenario)

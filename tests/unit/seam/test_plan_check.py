@@ -52,7 +52,7 @@ def test_a_task_that_no_worker_could_ever_run_is_refused() -> None:
 @pytest.mark.parametrize(
     ("plan", "feature"),
     [
-        (chain("VLLMProject", "ScanTaskSource"), "vLLM"),
+        (chain("IntoPartitions", "VLLMProject", "Limit", "ScanTaskSource"), "into_partitions"),
         (chain("IntoPartitions", "ActorUDF", "Limit", "ScanTaskSource"), "into_partitions"),
         (chain("Sort", "IntoPartitions", "Filter", "UDF f", "Limit", "ScanTaskSource"), "into_partitions"),
     ],
@@ -69,6 +69,7 @@ def test_a_plan_that_cannot_run_is_refused_by_name(plan: str, feature: str) -> N
         chain("IntoPartitions", "Sort", "Limit", "ScanTaskSource"),
         chain("Filter", "ScanTaskSource"),
         chain("Project", "ActorUDF", "ScanTaskSource"),
+        chain("VLLMProject", "ScanTaskSource"),
     ],
 )
 def test_other_plans_pass(plan: str) -> None:

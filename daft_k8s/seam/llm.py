@@ -1,0 +1,146 @@
+"""Daft's hook for vLLM: engines that are actors, and the driver's answer to which of them gets a batch of prompts.
+
+Workers import this module to unpickle what travels inside plans, so it imports neither Daft nor the driver.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from daft_k8s.errors import ActorError, ConfigurationError
+from daft_k8s.seam.actors import ActorHandle, actor_pools, note_pickled_pool
+from daft_k8s.seam.prefix_router import PrefixRouter
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+    from daft_k8s.driver.actor_pool import ActorPool, PoolRequest
+    from daft_k8s.driver.actor_pools import ActorPools
+    from daft_k8s.driver.session import Session
+
+TARGET_PREFIX = "llm"
+_ENGINE = "daft_k8s.worker.llm_engine:LLMEngine"
+
+
+class EnginePool:
+    """The engines of one vLLM expression, as the workers' tasks know them."""
+
+    def __init__(self, pool_id: str) -> None:
+        self.pool_id = pool_id
+
+    def __reduce__(self) -> tuple[Callable[..., EnginePool], tuple[str]]:
+        note_pickled_pool(self.pool_id)
+        return EnginePool, (self.pool_id,)
+
+    async def choose(self, prefix: str | None, num_prompts: int) -> ActorHandle:
+        """The engine for a batch of prompts, from a worker; waits until the engines have started."""
+        from daft_k8s.worker.actor_calls import ask_driver
+
+        request = {"pool": self.pool_id, "prefix": prefix, "prompts": num_prompts}
+        return ActorHandle(self.pool_id, (await ask_driver(f"{TARGET_PREFIX}/choose", request))["engine"])
+
+
+class LLMActors(EnginePool):
+    """What Daft's scheduler makes for a vLLM node and drops when the node's tasks have ended.
+
+    It is made on a thread of the scheduler's, so it waits for nothing: engines that do not start fail the tasks.
+
+    Raises:
+        ActorError: No worker could ever hold an engine.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        engine_args: dict[str, Any],
+        generate_args: dict[str, Any],
+        gpus_per_actor: int,
+        concurrency: int,
+        load_balance_threshold: int,
+    ) -> None:
+        from daft.context import get_context
+        from daft.pickle import dumps
+
+        from daft_k8s.driver.actor_placement import Demand
+        from daft_k8s.driver.actor_pool import PoolRequest
+        from daft_k8s.driver.session import current_session
+        from daft_k8s.seam.hooks import code_shipment
+
+        session = current_session()
+        self._pools = actor_pools(session)
+        request = PoolRequest(
+            name=f"the vLLM model {model}",
+            factory=_ENGINE,
+            arguments=(dumps((model, engine_args, generate_args)),),
+            count=concurrency,
+            demand=Demand(gpus=float(gpus_per_actor)),
+            start_timeout_seconds=float(get_context().daft_execution_config.actor_udf_ready_timeout),
+            code=code_shipment(session).reference,
+        )
+        super().__init__(engine_pools(session).start(request, load_balance_threshold))
+
+    def __del__(self) -> None:
+        # Nobody tears them down: on Ray, too, they end with the last reference.
+        with contextlib.suppress(Exception):
+            self._pools.retire(self.pool_id)
+
+
+class _Started(NamedTuple):
+    name: str
+    future: Future[ActorPool]
+    load_balance_threshold: int
+
+
+class EnginePools:
+    """The routers of a session's engines. `start` is called on any thread, all else on the session's event loop."""
+
+    def __init__(self, pools: ActorPools) -> None:
+        self._pools = pools
+        self._started: dict[str, _Started] = {}
+        self._routers: dict[str, PrefixRouter] = {}
+
+    def start(self, request: PoolRequest, load_balance_threshold: int) -> str:
+        """Begins to start engines; returns the id of their pool."""
+        for pool_id in [pool_id for pool_id, started in list(self._started.items()) if started.future.done()]:
+            if self._pools.find(pool_id) is None:
+                self._started.pop(pool_id, None)
+                self._routers.pop(pool_id, None)
+        pool_id, future = self._pools.begin(request)
+        self._started[pool_id] = _Started(request.name, future, load_balance_threshold)
+        return pool_id
+
+    async def answer(self, _worker_id: str, _target: str, payload: bytes) -> bytes:
+        """Names the engine for a batch of prompts."""
+        request = json.loads(payload)
+        engine = await self._choose(request["pool"], request["prefix"], request["prompts"])
+        return json.dumps({"engine": engine}).encode()
+
+    async def _choose(self, pool_id: str, prefix: str | None, num_prompts: int) -> str:
+        started = self._started.get(pool_id)
+        if started is None:
+            raise LookupError("the query of these engines has ended")
+        try:
+            # One task that is cancelled must not cancel the start, for which others wait.
+            await asyncio.shield(asyncio.wrap_future(started.future))
+        except ActorError:
+            raise
+        except Exception as error:  # what vLLM raised, which need not be here to be unpickled on the worker
+            raise ActorError(f"{started.name} could not be started: {type(error).__name__}: {error}") from error
+        pool = await self._pools.any_ready(pool_id)
+        router = self._routers.get(pool_id)
+        if router is None:
+            engines = [actor.actor_id for actor in pool.actors]
+            router = self._routers[pool_id] = PrefixRouter(engines, started.load_balance_threshold)
+        return router.choose(prefix, num_prompts, [actor.actor_id for actor in pool.ready])
+
+
+def engine_pools(session: Session) -> EnginePools:
+    """The session's engines."""
+    pools = session.attachments.get("llm")
+    if not isinstance(pools, EnginePools):
+        raise ConfigurationError("the session was not started through daft_k8s.set_runner_k8s")
+    return pools

@@ -1,0 +1,70 @@
+"""One vLLM engine: what an actor of Daft's vLLM provider is. Its prompts run side by side, as vLLM batches them."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Sequence
+from concurrent.futures import Future
+from typing import Any
+
+
+class LLMEngine:
+    """Runs in the actor's process, whose one thread makes calls; the engine's own loop runs on another.
+
+    Args:
+        model: As vLLM names it.
+        engine_args: For vLLM's `AsyncEngineArgs`.
+        generate_args: For each prompt; `sampling_params` among them.
+    """
+
+    def __init__(self, model: str, engine_args: dict[str, Any], generate_args: dict[str, Any]) -> None:
+        # Not a dependency: the workers' image has it, or the constructor fails and the query says so.
+        vllm: Any = __import__("vllm")
+        self._engine = vllm.AsyncLLMEngine.from_engine_args(vllm.AsyncEngineArgs(model=model, **engine_args))
+        self._generate_args = dict(generate_args)
+        self._sampling_params = self._generate_args.pop("sampling_params", None) or vllm.SamplingParams()
+        self._batches: dict[str, Future[list[str]]] = {}
+        self._loop = asyncio.new_event_loop()
+        threading.Thread(target=self._loop.run_forever, name="vllm", daemon=True).start()
+
+    def submit(self, ticket: str, prompts: Sequence[str]) -> None:
+        """Begins a batch; one that is there already goes on, as the call was repeated."""
+        if ticket not in self._batches:
+            self._batches[ticket] = asyncio.run_coroutine_threadsafe(self._batch(ticket, prompts), self._loop)
+
+    def collect(self, ticket: str) -> tuple[bool, list[str] | None]:
+        """Whether a batch is known, and its outputs once it is done, after which it is forgotten.
+
+        Raises:
+            Exception: What vLLM raised for one of its prompts.
+        """
+        batch = self._batches.get(ticket)
+        if batch is None:
+            return False, None
+        if not batch.done():
+            return True, None
+        return True, self._batches.pop(ticket).result()
+
+    def forget(self, ticket: str) -> None:
+        """Ends a batch that nobody wants any more; vLLM aborts what it has not generated."""
+        batch = self._batches.pop(ticket, None)
+        if batch is not None:
+            batch.cancel()
+
+    async def _batch(self, ticket: str, prompts: Sequence[str]) -> list[str]:
+        works = [
+            asyncio.ensure_future(self._generate(prompt, f"{ticket}-{number}")) for number, prompt in enumerate(prompts)
+        ]
+        try:
+            return await asyncio.gather(*works)
+        finally:
+            for work in works:
+                work.cancel()
+
+    async def _generate(self, prompt: str, request_id: str) -> str:
+        last: Any = None
+        async for output in self._engine.generate(prompt, self._sampling_params, request_id, **self._generate_args):
+            last = output
+        text: str = last.outputs[0].text
+        return text

@@ -1,0 +1,58 @@
+"""Stands in for vLLM in tests: the part of it that Daft and daft_k8s use. It has no GPU, and says which engine spoke.
+
+Engine arguments of its own: `folder`, where each engine leaves a file named after its process and lists its prompts,
+and `hold`, a prompt that waits until the folder has a file `open`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+
+class SamplingParams(NamedTuple):
+    """What is made of each prompt."""
+
+    suffix: str = "!"
+
+
+class AsyncEngineArgs:
+    def __init__(self, model: str, folder: str, hold: str = "") -> None:
+        self.model, self.folder, self.hold = model, Path(folder), hold
+
+
+class Completion(NamedTuple):
+    text: str
+
+
+class Output(NamedTuple):
+    outputs: list[Completion]
+
+
+class AsyncLLMEngine:
+    def __init__(self, args: AsyncEngineArgs) -> None:
+        self._args = args
+        self._file = args.folder / f"engine-{os.getpid()}"
+        self._file.touch()
+
+    @classmethod
+    def from_engine_args(cls, args: AsyncEngineArgs) -> AsyncLLMEngine:
+        return cls(args)
+
+    async def generate(self, prompt: str, params: SamplingParams, request_id: str, **_: Any) -> AsyncIterator[Output]:
+        if prompt == "bad":
+            raise ValueError("this model takes no such prompt")
+        with self._file.open("a") as file:
+            file.write(f"{prompt}\n")
+        while prompt == self._args.hold and not (self._args.folder / "open").exists():
+            (self._args.folder / "held").write_text(f"{os.getpid()}\n")
+            await asyncio.sleep(0.01)
+        yield Output([Completion("")])
+        await asyncio.sleep(0)
+        yield Output([Completion(f"{prompt}{params.suffix}")])
+
+    async def do_log_stats(self) -> None:
+        """Daft's local executor calls this."""
