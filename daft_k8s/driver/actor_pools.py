@@ -7,7 +7,6 @@ broken connections; the loss of a worker is told by the pool of workers.
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import json
 import logging
 import pickle
@@ -17,7 +16,9 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from daft_k8s.actor_messages import CALL_PREFIX, ActorEvent
-from daft_k8s.driver.actor_placement import Capacity, Demand, Placement, total
+from daft_k8s.driver.actor_admission import admit
+from daft_k8s.driver.actor_owners import PoolOwners
+from daft_k8s.driver.actor_placement import Capacity, Placement
 from daft_k8s.driver.actor_pool import (
     MAX_CONSTRUCTIONS_AGAIN,
     MAX_MOVES,
@@ -27,7 +28,7 @@ from daft_k8s.driver.actor_pool import (
     PoolRequest,
 )
 from daft_k8s.driver.actor_routes import ActorRoutes
-from daft_k8s.errors import ActorError, ConfigurationError
+from daft_k8s.errors import ActorError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -36,9 +37,6 @@ if TYPE_CHECKING:
     from daft_k8s.driver.session import Session
 
 logger = logging.getLogger("daft_k8s")
-
-_ROOM_FOR_THE_REST_BYTES = 64 << 10
-"""What a message has besides the arguments of an actor."""
 
 
 _IF_KILLED = "if it was for want of memory, raise worker_memory, or lower the UDF's max_concurrency or what it loads"
@@ -62,9 +60,7 @@ class ActorPools:
         )
         self._pools: dict[str, ActorPool] = {}
         self._routes = ActorRoutes(self._pools, self._revive)
-        self._of_query: dict[str, set[str]] = {}
-        self._candidates: dict[str, set[str]] = {}
-        self._queries: set[str] = set()
+        self._owners = PoolOwners()
         self._needed = 0
         session.add_call_handler(CALL_PREFIX, self.answer)
         session.add_worker_listener(self)
@@ -119,12 +115,14 @@ class ActorPools:
 
     def _admit(self, request: PoolRequest) -> ActorPool:
         self._session.ensure_open()
-        self._refuse_what_is_too_large(request)
-        return ActorPool(uuid.uuid4().hex[:12], self._cut_to_cluster(request))
+        request = admit(
+            request, capacity=self._placement.capacity, most_workers=self._most_workers, most_bytes=self._most_bytes
+        )
+        return ActorPool(uuid.uuid4().hex[:12], request)
 
     def _register(self, pool: ActorPool) -> None:
         self._pools[pool.pool_id] = pool
-        self._candidates[pool.pool_id] = set(self._queries)
+        self._owners.add(pool.pool_id)
 
     async def _bring_up(self, pool: ActorPool) -> ActorPool:
         request = pool.request
@@ -150,43 +148,6 @@ class ActorPools:
         pool.starting = False
         self._tell_need()
         return pool
-
-    def _refuse_what_is_too_large(self, request: PoolRequest) -> None:
-        """A worker refuses such a message, and nobody would be told."""
-        largest, limit = max(len(arguments) for arguments in request.arguments), self._most_bytes
-        if largest + _ROOM_FOR_THE_REST_BYTES > limit:
-            raise ActorError(
-                f"{request.name} is too large to be sent to the workers: with the data that it refers to it has "
-                f"{largest >> 20} MiB, and max_message_bytes allows {limit >> 20} MiB; load the data in __init__, or "
-                "raise that"
-            )
-
-    def _cut_to_cluster(self, request: PoolRequest) -> PoolRequest:
-        """Refuses what can never run, and wants no more actors than all workers together can ever hold."""
-        demand = request.demand
-        problem = demand.problem()
-        if problem is not None:
-            raise ConfigurationError(f"{request.name}: {problem}")
-        each = self._placement.most_per_worker(demand, request.count)
-        capacity, workers = self._placement.capacity, self._most_workers
-        if each == 0:
-            raise ActorError(
-                f"No single actor can be scheduled: each actor of {request.name} asks for {demand}, and each worker "
-                f"has {capacity} ({workers} workers: {total(capacity, workers)}); ask for less, or raise worker_cpu, "
-                "worker_gpu or worker_memory"
-            )
-        most = each * workers
-        if request.count <= most:
-            return request
-        wanted = Demand(
-            demand.cpus * request.count, demand.gpus * request.count, int(demand.memory_bytes * request.count)
-        )
-        message = (
-            f"{request.name} asks for {request.count} actors with {wanted} in all, and {workers} workers with "
-            f"{total(capacity, workers)} can hold {most} of them"
-        )
-        logger.warning("%s: it goes on with %d", message, most)
-        return dataclasses.replace(request, count=most)
 
     async def _until_started(self, pool: ActorPool) -> None:
         deadline = time.monotonic() + pool.request.start_timeout_seconds
@@ -310,18 +271,18 @@ class ActorPools:
 
     def begin_query(self, query_id: str) -> None:
         """A query begins, to which pools that start from now on may belong. Thread-safe."""
-        self._loop.call_soon_threadsafe(self._queries.add, query_id)
+        self._loop.call_soon_threadsafe(self._owners.begin_query, query_id)
 
     def bind(self, query_id: str, pool_ids: Iterable[str]) -> None:
         """Ends these pools with this query, whose tasks use them. Thread-safe."""
         wanted = set(pool_ids)
         if wanted:
-            self._loop.call_soon_threadsafe(self._bind, query_id, wanted)
+            self._loop.call_soon_threadsafe(lambda: self._stop_all(self._owners.bind(query_id, wanted)))
 
     def end_query(self, query_id: str) -> None:
         """Ends the pools of a query. Thread-safe."""
         if not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._end_query, query_id)
+            self._loop.call_soon_threadsafe(lambda: self._stop_all(self._owners.end_query(query_id)))
 
     def retire(self, pool_id: str) -> None:
         """Daft is done with a pool: its actors make room for others. Thread-safe."""
@@ -344,7 +305,7 @@ class ActorPools:
     def stop(self, pool_id: str) -> None:
         """Ends a pool for good."""
         pool = self._pools.pop(pool_id, None)
-        self._candidates.pop(pool_id, None)
+        self._owners.forget(pool_id)
         if pool is not None:
             self._take_all_down(pool)
 
@@ -355,26 +316,8 @@ class ActorPools:
     def __len__(self) -> int:
         return len(self._pools)
 
-    def _bind(self, query_id: str, pool_ids: set[str]) -> None:
-        if query_id not in self._queries:
-            # It was cancelled while Daft submitted the task; nobody else will end these.
-            for pool_id in pool_ids:
-                self.stop(pool_id)
-            return
-        self._of_query.setdefault(query_id, set()).update(pool_ids)
+    def _stop_all(self, pool_ids: Iterable[str]) -> None:
         for pool_id in pool_ids:
-            self._candidates.pop(pool_id, None)
-
-    def _end_query(self, query_id: str) -> None:
-        self._queries.discard(query_id)
-        ended = self._of_query.pop(query_id, set())
-        # Daft does not say for which query it starts a pool: one that no task uses yet ends with the last query
-        # that ran when it was asked for.
-        for pool_id, candidates in self._candidates.items():
-            candidates.discard(query_id)
-            if not candidates:
-                ended.add(pool_id)
-        for pool_id in ended:
             self.stop(pool_id)
 
     def _retire(self, pool_id: str) -> None:
