@@ -77,7 +77,12 @@ class ActorPools:
         """A worker is gone, and its actors with it; they are started elsewhere if that is allowed."""
         lost = self._placement.remove_worker(worker_id)
         for pool, actor in self._find_all(lost):
-            actor.reason = f"{worker_id} was lost: {reason}"
+            told = f"{worker_id} was lost: {reason}"
+            if actor.state is ActorState.STARTING:
+                # With its container, perhaps, for what it took itself.
+                self._on_killed(pool, actor, told)
+                continue
+            actor.reason = told
             actor.moves += 1
             may_move = pool.starting or pool.request.stateless
             if may_move and actor.moves <= MAX_MOVES:
@@ -241,7 +246,9 @@ class ActorPools:
             elif event is ActorEvent.LATE and pool.starting:
                 actor.reason = reason  # the pool's own time-out is about to tell what that means
             elif event is ActorEvent.KILLED:
+                self._take_down(actor)
                 self._on_killed(pool, actor, reason)
+                self._place_waiting()
             elif event in (ActorEvent.LATE, ActorEvent.FAILED):
                 self._take_down(actor)
                 actor.state, actor.reason, actor.error = ActorState.FAILED, reason, error
@@ -249,16 +256,17 @@ class ActorPools:
             pool.changed()
 
     def _on_killed(self, pool: ActorPool, actor: Actor, reason: str) -> None:
-        self._take_down(actor)
+        """An actor or its worker was killed in its constructor."""
         actor.kills += 1
         actor.avoided = "" if actor.place is None else actor.place.worker_id
         if actor.kills <= MAX_CONSTRUCTIONS_AGAIN:
-            logger.warning("%s; it is started again (%d of %d)", reason, actor.kills, MAX_CONSTRUCTIONS_AGAIN)
+            label, most = pool.label(actor), MAX_CONSTRUCTIONS_AGAIN
+            logger.warning("%s is started again (%d of %d): %s", label, actor.kills, most, reason)
             actor.state, actor.place, actor.reason = ActorState.WAITING, None, reason
         else:
             actor.state = ActorState.FAILED
-            actor.reason = f"{reason}\nIts constructor was killed {actor.kills} times: {_IF_KILLED}"
-        self._place_waiting()
+            actor.reason = f"{reason}\nIt was killed in its constructor {actor.kills} times: {_IF_KILLED}"
+        pool.changed()
 
     def _revive(self, retired: ActorPool) -> ActorPool:
         pool = retired.fresh_copy()

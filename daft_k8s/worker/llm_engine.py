@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import threading
 from collections.abc import Sequence
 from concurrent.futures import Future
@@ -20,7 +21,7 @@ class LLMEngine:
 
     def __init__(self, model: str, engine_args: dict[str, Any], generate_args: dict[str, Any]) -> None:
         # Not a dependency: the workers' image has it, or the constructor fails and the query says so.
-        vllm: Any = __import__("vllm")
+        vllm: Any = importlib.import_module("vllm")
         self._engine = vllm.AsyncLLMEngine.from_engine_args(vllm.AsyncEngineArgs(model=model, **engine_args))
         self._generate_args = dict(generate_args)
         self._sampling_params = self._generate_args.pop("sampling_params", None) or vllm.SamplingParams()

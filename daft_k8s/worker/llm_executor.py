@@ -71,7 +71,8 @@ class PromptExecutor:
     def __del__(self) -> None:
         # The task was cancelled or has failed, or there is nothing left.
         for batch, _ in self._batches:
-            batch.cancel()
+            with contextlib.suppress(RuntimeError):  # the event loop is closed: the worker ends
+                batch.cancel()
 
 
 async def generate(engines: EnginePool, prefix: str | None, prompts: Sequence[str]) -> list[str]:
@@ -94,8 +95,8 @@ async def generate(engines: EnginePool, prefix: str | None, prompts: Sequence[st
 
 async def _generate_once(engine: ActorHandle, prompts: Sequence[str]) -> list[str] | None:
     ticket, pause = uuid.uuid4().hex, _FIRST_PAUSE_SECONDS
-    await engine.call("submit", ticket, list(prompts))
     try:
+        await engine.call("submit", ticket, list(prompts))
         while True:
             known, outputs = await engine.call("collect", ticket)
             if not known or outputs is not None:

@@ -14,6 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.local.checkpoint import Checkpoint
 from tests.local.remote_driver import RemoteDriver, Reply, poll, send_signal, wait_until_gone
 
 ROWS, PARTITIONS = 10_000, 50
@@ -176,7 +177,7 @@ def test_an_actor_that_is_killed_in_its_constructor_is_constructed_again(tmp_pat
         assert driver.run(step + PREDICT) == RIGHT
         assert (tmp_path / "killed").exists(), "nothing was killed"
         assert len(constructions(folder)) == 2
-        assert "it is started again (1 of 2)" in driver.log()
+        assert "is started again (1 of 2)" in driver.log()
         assert_none_left(driver)
 
 
@@ -202,7 +203,7 @@ def test_an_actor_that_is_always_killed_in_its_constructor_fails_the_query_after
     assert "was killed by SIGKILL; out of memory?" in reply.text
     assert "actor 0 of UDF __main__.Broken.predict on worker-" in reply.text
     assert f"the process of actor 0 of UDF __main__.Broken.predict on {socket.gethostname()}" in reply.text
-    assert "Its constructor was killed 3 times" in reply.text
+    assert "It was killed in its constructor 3 times" in reply.text
     assert len(list(made.iterdir())) == 3
 
 
@@ -213,21 +214,51 @@ def test_a_constructor_that_hangs_fails_the_query_within_the_readiness_time_out(
     assert reply.seconds < 20
 
 
-def test_calls_go_to_the_other_actors_when_a_worker_dies(tmp_path: Path) -> None:
+def begin_on_all_actors(driver: RemoteDriver, folder: Path, step: str) -> tuple[Checkpoint, psutil.Process]:
+    """Begins a query; returns once each of its two actors is in its first call, with one of the two workers.
+
+    So no task has ended, and each worker runs one at least: tasks call the actor of their own worker.
+    """
+    checkpoint = Checkpoint(folder / "hold", holds=2)
+    driver.send(model(folder, actors=2, holds=2, construction=0.1) + step)
+    actors = checkpoint.wait_for_arrivals()
+    assert len(set(actors)) == 2
+    worker = psutil.Process(actors[0]).parent()
+    assert worker is not None
+    return checkpoint, worker
+
+
+def test_a_worker_that_dies_with_its_actor_in_a_call_costs_no_row(tmp_path: Path) -> None:
     folder = tmp_path / "made"
-    with RemoteDriver(tmp_path, worker_cpu=2) as driver:
-        driver.send(model(folder, holds=1, construction=0.1) + PREDICT)
-        poll(lambda: (folder / "hold" / "waiting-0").exists(), 30, "no call has begun")
-        actor = psutil.Process(int((folder / "hold" / "waiting-0").read_text()))
-        worker = actor.parent()
-        assert worker is not None
+    with RemoteDriver(tmp_path) as driver:
+        checkpoint, worker = begin_on_all_actors(driver, folder, PREDICT)
         actors_of_worker = [child.pid for child in worker.children()]
         worker.kill()
-        wait_until_gone(actors_of_worker, 5)
-        (folder / "hold" / "open").touch()
+        wait_until_gone([worker.pid, *actors_of_worker], 5)
+        checkpoint.open()
         reply = driver.reply()
-        assert reply.answer == RIGHT or reply.error == "WorkerLostError", reply
+        assert (reply.answer, reply.error) == (RIGHT, None), reply
         assert_none_left(driver)
+
+
+def test_a_worker_that_dies_with_results_of_actors_is_an_error_that_names_it(tmp_path: Path) -> None:
+    # Larger than what travels with the news of a task's end.
+    collect = f"""
+rows = daft.range({ROWS}, partitions=8)
+done = rows.with_column('doubled', model.predict(col('id'))).collect()
+"""
+    with RemoteDriver(tmp_path) as driver:
+        checkpoint, worker = begin_on_all_actors(driver, tmp_path / "made", collect)
+        worker_id = worker.environ()["DAFT_K8S_WORKER_WORKER_ID"]
+        checkpoint.open()
+        assert driver.reply().error is None
+        worker.kill()
+        wait_until_gone([worker.pid], 5)
+        driver.send("answer = sum(done.to_pydict()['doubled'])")
+        reply = driver.reply()
+        assert reply.error == "WorkerLostError", reply
+        assert worker_id in reply.text
+        assert "SIGKILL" in reply.text
 
 
 def test_actors_of_a_cancelled_query_are_gone_soon(tmp_path: Path) -> None:

@@ -258,8 +258,10 @@ def test_an_actor_that_is_killed_in_its_constructor_three_times_fails_the_query_
             start = [start for start in session.started if start[1] == victim][-1]
             session.tell(ActorEvent.KILLED, start, "the process of actor 0 of UDF f was killed by SIGKILL")
             await settle()
-        words = r"actor 0 of UDF f on worker-0 could not be started: .* SIGKILL\nIts constructor was killed 3 times: .*"
-        with pytest.raises(ActorError, match=words + "raise worker_memory"):
+        words = (
+            r"actor 0 of UDF f on worker-0 could not be started: .* SIGKILL\nIt was killed in its constructor 3 times: "
+        )
+        with pytest.raises(ActorError, match=words + ".*raise worker_memory"):
             await starting
         assert sum(actor_id == victim for _, actor_id, _ in session.started) == 3
         assert len(pools) == 0
@@ -288,6 +290,22 @@ def test_an_actor_whose_worker_dies_in_its_constructor_is_started_on_another() -
         await settle()
         session.tell(ActorEvent.READY, session.started[-1])
         assert (await starting).actors[0].address == "worker-1:7777"
+
+    play(scenario)
+
+
+def test_a_constructor_that_always_takes_its_worker_with_it_fails_the_query_after_three_workers() -> None:
+    async def scenario(session: FakeSession, pools: ActorPools) -> None:
+        starting = asyncio.ensure_future(pools.start(request(1)))
+        for number in range(3):
+            await settle()
+            worker_id = session.started[number][0]
+            session.lose_worker(worker_id)
+            session.add_worker(worker_id)
+        words = r"worker-0 was lost: it was killed\nIt was killed in its constructor 3 times: .* raise worker_memory"
+        with pytest.raises(ActorError, match=words):
+            await starting
+        assert [worker_id for worker_id, _, _ in session.started] == ["worker-0", "worker-1", "worker-0"]
 
     play(scenario)
 
@@ -373,6 +391,7 @@ def test_an_actor_is_not_moved_for_ever() -> None:
     async def scenario(session: FakeSession, pools: ActorPools) -> None:
         pool = await started(session, pools, request(1))
         for _ in range(5):
+            session.all_ready()
             session.lose_worker("worker-0")
             session.add_worker("worker-0")
         assert len(session.started) == 5

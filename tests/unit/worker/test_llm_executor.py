@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
+import importlib
+import inspect
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,6 +15,7 @@ import pytest
 from daft.recordbatch import RecordBatch
 
 from daft_k8s.errors import ActorError, DaftK8sError
+from daft_k8s.seam.llm import LLMActors
 from daft_k8s.worker import llm_executor
 from daft_k8s.worker.llm_engine import LLMEngine
 from daft_k8s.worker.llm_executor import MAX_SUBMISSIONS, PromptExecutor, generate
@@ -93,6 +97,15 @@ def test_a_batch_that_nobody_wants_any_more_is_ended_at_the_engine() -> None:
     asyncio.run(cancel())
     assert engines.calls[-1] == "forget"
     assert engines.prompts == {}
+
+
+def test_all_that_daft_calls_on_ray_is_there() -> None:
+    vllm = importlib.import_module("daft.execution.vllm")
+    assert vllm.VLLMExecutor.__abstractmethods__ <= set(dir(PromptExecutor))
+    source = inspect.getsource(vllm)
+    (theirs,) = [node for node in ast.parse(source).body if isinstance(node, ast.ClassDef) and node.name == "LLMActors"]
+    (init,) = [node for node in theirs.body if isinstance(node, ast.FunctionDef) and node.name == "__init__"]
+    assert [argument.arg for argument in init.args.args] == list(inspect.signature(LLMActors.__init__).parameters)
 
 
 def test_rows_come_back_with_the_answers_to_their_own_prompts(monkeypatch: pytest.MonkeyPatch) -> None:
