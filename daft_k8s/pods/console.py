@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from daft_k8s.pods.console_api import ConsoleApi
 
 
+_RIGHT_MISSING = " cannot "
+"""In a refusal for want of a right (User "ann" cannot create resource "pods"), not in those of policies and quotas."""
+
+
 class NotFoundError(ClusterError):
     """The object is not there."""
 
@@ -147,7 +151,7 @@ class Console:
             return ClusterError(
                 f"{words}: the cluster does not answer: {error.message}; `daft-k8s doctor` looks closer"
             )
-        if error.status == 403:
+        if error.status == 403 and _RIGHT_MISSING in error.message:
             return ClusterError(
                 f"{words} is not allowed: {error.message}. `daft-k8s rbac` prints what a driver needs; what you may do "
                 "yourself is your administrator's choice"

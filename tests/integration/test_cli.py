@@ -187,7 +187,7 @@ def test_doctor_passes_on_a_healthy_namespace_and_finds_planted_faults(
 
 FORBIDDEN_POD = """
 [pod_template.spec]
-hostNetwork = true
+hostPID = true
 """
 
 
@@ -199,7 +199,7 @@ hostNetwork = true
         (["-o", "service_account=lost"], "worker Pod", "failed", "kubectl create serviceaccount"),
         (["--config", "forbidden.toml"], "worker Pod", "failed", "Pod Security level"),
         (["-o", "node_selector=disk=none"], "test Pod", "failed", "node_selector"),
-        (["-o", "worker_cpu=1000"], "nodes", "warning", "make workers smaller"),
+        (["--worker-cpu", "1000"], "nodes", "warning", "make workers smaller"),
         (["-n", "daft-no-such-namespace"], "namespace", "failed", "kubectl create namespace daft-no-such-namespace"),
         (["--context", "no-such-context"], "cluster", "failed", "KUBECONFIG"),
     ],

@@ -16,7 +16,7 @@ from daft_k8s.pods.rights import role_rules
 from tests.integration.cluster import Namespace, wait_until
 from tests.integration.outside import OutsideDriver, write_kubeconfig
 
-pytestmark = pytest.mark.timeout(300)  # a query that lasts, and looks that take a second each
+pytestmark = pytest.mark.timeout(175)  # a query that lasts, and looks that take a second each
 
 WORK = """
 session = use(allocation={allocation!r})
