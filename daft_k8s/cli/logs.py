@@ -83,9 +83,7 @@ def command(
                 found = len(sources)
                 await asyncio.gather(*(_copy(console, source, wanted, printer) for source in sources))
             if found and query is not None and not printer.count:
-                note(
-                    f"no line names the query {query}: workers tell of its tasks that fail, and of what their UDFs log"
-                )
+                note(f"no line names the query {query}: workers name it where its tasks fail")
             return found
 
     if not asyncio.run(main()):
