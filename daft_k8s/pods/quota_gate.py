@@ -56,7 +56,7 @@ class QuotaGate:
         try:
             async with self._turns:
                 if self.used_up and wanted():
-                    await self._pause()
+                    await self._pause(wanted)
                 yield True
         finally:
             self._waiting -= 1
@@ -80,12 +80,13 @@ class QuotaGate:
         """Something has changed that may have made room, or nobody wants to wait any more."""
         self._poked.set()
 
-    async def _pause(self) -> None:
+    async def _pause(self, wanted: Callable[[], bool]) -> None:
         try:
             await asyncio.wait_for(self._poked.wait(), self._pause_seconds)
         except asyncio.TimeoutError:
             return
-        self._poked.clear()
+        if wanted():  # else whoever comes next is poked: this one will not ask
+            self._poked.clear()
 
     def _reset(self) -> None:
         self.used_up, self._room = False, None

@@ -15,6 +15,7 @@ from daft_k8s.pods.quota import find_room, read_refusal
 from daft_k8s.pods.quota_gate import QuotaGate
 from tests.unit.allocation.fakes import Pool
 from tests.unit.pods.fake_cluster import FakeCluster, make_launcher
+from tests.unit.pods.virtual_time import run_for
 
 WORKER = worker_pod(
     Configuration(allocation="pod", num_workers=4, worker_cpu=1, worker_memory_bytes=2**30, worker_gpu=1),
@@ -152,6 +153,26 @@ def test_pauses_grow_and_end_when_something_has_changed() -> None:
         assert await asyncio.wait_for(asking, 10) == 1
 
     asyncio.run(ask())
+
+
+def test_a_poke_that_wakes_one_who_does_not_want_any_more_wakes_the_next() -> None:
+    async def work() -> None:
+        gate, asked, wanted = QuotaGate(first_pause_seconds=3600), [], {"first", "second"}
+        gate.refused()
+
+        async def ask(name: str) -> None:
+            async with gate.turn(lambda: name in wanted):
+                if name in wanted:
+                    asked.append((name, asyncio.get_running_loop().time()))
+
+        asking = [asyncio.create_task(ask(name)) for name in ("first", "second")]
+        await asyncio.sleep(60)
+        wanted.remove("first")
+        gate.poke()
+        await asyncio.gather(*asking)
+        assert asked == [("second", 60.0)]
+
+    run_for(10_000, work())
 
 
 def test_a_session_runs_with_the_workers_that_fit_and_says_so_once(caplog: pytest.LogCaptureFixture) -> None:
