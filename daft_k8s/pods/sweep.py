@@ -46,17 +46,19 @@ async def sweep_dead_sessions(api: Api, namespace: str, *, confirm_seconds: floa
     """Removes the sessions of the namespace that `find_dead_sessions` finds, whoever's they were; returns their ids.
 
     Raises:
-        ApiError: Leases or Pods cannot be listed, or something could not be deleted.
+        ApiError: Leases or Pods cannot be listed; or some sessions, which it names, could not be removed. The others
+            were.
     """
-    swept = []
-    async for found in find_dead_sessions(api, namespace, confirm_seconds=confirm_seconds):
-        session = _label(found, names.SESSION_LABEL)
-        whose = _label(found, names.OWNER_LABEL) or found["spec"].get("holderIdentity") or "a driver"
-        logger.info("removing the session %s of %s, which has not renewed its Lease since %s",
-                    session, whose, found["spec"]["renewTime"])  # fmt: skip
-        await remove_session(api, namespace, session)
-        swept.append(session)
-    return swept
+
+    async def dead() -> AsyncGenerator[str, None]:
+        async for found in find_dead_sessions(api, namespace, confirm_seconds=confirm_seconds):
+            session = _label(found, names.SESSION_LABEL)
+            whose = _label(found, names.OWNER_LABEL) or found["spec"].get("holderIdentity") or "a driver"
+            logger.info("removing the session %s of %s, which has not renewed its Lease since %s",
+                        session, whose, found["spec"]["renewTime"])  # fmt: skip
+            yield session
+
+    return await _remove_each(api, namespace, dead())
 
 
 async def find_dead_sessions(
@@ -101,7 +103,7 @@ async def sweep_predecessors(api: Api, home: Home, session_id: str) -> list[str]
         session_id: The session that is not meant.
 
     Raises:
-        ApiError: Pods cannot be listed, or something could not be deleted.
+        ApiError: Pods cannot be listed; or some sessions, which it names, could not be removed. The others were.
     """
     pod = home.labels.get(names.DRIVER_POD_LABEL)
     if pod is None:
@@ -117,11 +119,31 @@ async def sweep_predecessors(api: Api, home: Home, session_id: str) -> list[str]
         for item in left
     }
     drivers.pop(names.label_value(session_id), None)
-    dead = [session for session, driver in drivers.items() if driver_process.is_gone(driver, alone=home.driver_alone)]
-    for session in dead:
-        logger.info("removing the session %s of a former driver process of this Pod", session)
-        await remove_session(api, home.namespace, session)
-    return dead
+
+    async def dead() -> AsyncGenerator[str, None]:
+        for session, driver in drivers.items():
+            if driver_process.is_gone(driver, alone=home.driver_alone):
+                logger.info("removing the session %s of a former driver process of this Pod", session)
+                yield session
+
+    return await _remove_each(api, home.namespace, dead())
+
+
+async def _remove_each(api: Api, namespace: str, sessions: AsyncGenerator[str, None]) -> list[str]:
+    """Removes what can be removed, and then says what could not."""
+    removed: list[str] = []
+    problems: dict[str, ApiError] = {}
+    async for session in sessions:
+        try:
+            await remove_session(api, namespace, session)
+        except ApiError as error:
+            problems[session] = error
+        else:
+            removed.append(session)
+    if problems:
+        words = "; ".join(f"{session}: {error}" for session, error in problems.items())
+        raise ApiError("remove sessions", next(iter(problems.values())).status, words)
+    return removed
 
 
 async def remove_session(api: Api, namespace: str, session: str, grace_seconds: int = _GRACE_SECONDS) -> None:

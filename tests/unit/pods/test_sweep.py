@@ -131,6 +131,16 @@ def test_the_lease_goes_last_so_that_a_sweep_that_fails_is_done_again(cluster: F
     assert sessions(cluster) == set()
 
 
+def test_a_session_that_cannot_be_removed_keeps_no_other_from_it_and_is_named(cluster: FakeCluster) -> None:
+    for session in ("first", "second", "third"):
+        add_session(cluster, session, age_seconds=1000)
+    cluster.problems["delete secrets"] = [ApiError("delete secrets", 500, "etcd has no leader")]
+    with pytest.raises(ApiError, match=r"^remove sessions: first: delete secrets: etcd has no leader") as raised:
+        asyncio.run(sweep_dead_sessions(cluster, "jobs"))
+    assert "second" not in str(raised.value)
+    assert sessions(cluster) == {"first"}
+
+
 def test_a_session_goes_where_only_pods_one_by_one_and_secrets_may_be_deleted(cluster: FakeCluster) -> None:
     add_session(cluster, "s")
     for action in ("deletecollection pods", "delete leases", "delete statefulsets.apps", "delete services"):
@@ -175,6 +185,17 @@ def test_the_session_of_a_process_that_has_ended_goes_and_that_of_one_that_lives
 @pytest.mark.parametrize("alone", [True, False])
 def test_a_process_of_another_container_is_gone_only_if_there_can_be_no_other(alone: bool) -> None:
     assert driver_process.is_gone(f"{os.getpid()}.123.42", alone=alone) is alone
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="drivers in Pods run on Linux")
+def test_a_former_drivers_session_that_cannot_be_removed_keeps_no_other_from_it(cluster: FakeCluster) -> None:
+    gone = home_of(f"{os.getpid()}.123.42")  # of another container, which is the only one
+    for session in ("first", "second"):
+        add_session(cluster, session, home=gone)
+    cluster.problems["deletecollection pods"] = [ApiError("deletecollection pods", 500, "etcd has no leader")]
+    with pytest.raises(ApiError, match="first: deletecollection pods: etcd has no leader"):
+        asyncio.run(sweep_predecessors(cluster, gone, "mine"))
+    assert sessions(cluster) == {"first"}
 
 
 @pytest.mark.parametrize("text", ["", "1.2", "x.2.3"])
