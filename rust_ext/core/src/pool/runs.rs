@@ -266,6 +266,9 @@ impl Pool {
         let mut unsent = std::mem::take(&mut self.waiting);
         unsent.append(&mut self.alone);
         for (_, task) in unsent {
+            if let Some(worker) = self.tasks.get(&task).and_then(|record| record.seat) {
+                self.give_up_seat(worker, task);
+            }
             self.tasks.remove(&task);
             let message = message.clone();
             self.actions.push(Action::FailTask { task, kind: FailKind::NoWorkers, message });

@@ -422,3 +422,17 @@ fn a_task_goes_to_a_free_slot_rather_than_wait_behind_another_at_the_worker_it_p
     stage.submit(1, 0);
     assert_eq!((stage.place(0).0, stage.place(1).0), (w(0), w(1)));
 }
+
+#[test]
+fn a_worker_that_was_kept_for_a_task_that_failed_with_the_pool_takes_others_again() {
+    let mut stage = Stage::ready(2);
+    stage.submit(1, 1);
+    stage.submit(2, 0);
+    let (worker, launch, reason) = (w(0), LaunchId(1), "OOM killed".to_owned());
+    stage.tell(Event::Exited { worker, launch, reason, restartable: false, cause: ExitCause::OutOfMemory });
+    assert_eq!(stage.pool.waiting_alone().collect::<Vec<_>>(), [t(2)], "worker-1 is kept for it, and is busy");
+    let (task, kind, _) = failure(&stage.tell(Event::SetDesired(1)));
+    assert_eq!((task, kind), (t(2), FailKind::NoWorkers), "worker-0 was given up");
+    stage.tell(Event::SetDesired(2));
+    assert_eq!(stage.submit(3, 1), [send(3, 1, 1, 1)]);
+}
