@@ -6,17 +6,19 @@ use std::{
 };
 
 use bytes::Bytes;
-use daft_k8s_control::proto::{OutputPartition, Task, TaskEnd, TaskInput, task_end};
+use daft_k8s_control::proto::{OutputPartition, Task, TaskEnd, task_end};
 use daft_k8s_core::{TaskKey, task_log::TaskLog};
-use daft_k8s_data::{DataClient, FetchError, PartitionData, Store, StoreError, Ticket};
-use futures::future::try_join_all;
+use daft_k8s_data::{DataClient, PartitionData, Store};
 use parking_lot::Mutex;
 use tokio::{
     runtime::Handle,
     sync::{OwnedSemaphorePermit, Semaphore, watch},
 };
 
-use super::{Delivery, Host};
+use super::{
+    Delivery, Host,
+    inputs::{Inputs, InputsLost},
+};
 
 /// Queries that are remembered as ended: what still comes of them is not wanted.
 const ENDED_QUERIES: usize = 256;
@@ -35,7 +37,7 @@ pub(super) struct Intake {
 
 struct Inner {
     store: Store,
-    client: DataClient,
+    inputs: Inputs,
     host: Arc<dyn Host>,
     runtime: Handle,
     tasks: Mutex<Tasks>,
@@ -76,19 +78,11 @@ struct Unfinished {
     slot: Option<OwnedSemaphorePermit>,
 }
 
-/// Why a task's inputs did not come together.
-struct InputsLost {
-    tickets: Vec<String>,
-    message: String,
-    /// Their holder says that it does not have them.
-    gone: bool,
-}
-
 impl Intake {
     pub(super) fn new(slots: usize, store: Store, client: DataClient, host: Arc<dyn Host>, runtime: Handle) -> Self {
         let inner = Inner {
+            inputs: Inputs::new(store.clone(), client),
             store,
-            client,
             host,
             runtime,
             tasks: Mutex::default(),
@@ -139,7 +133,7 @@ impl Intake {
             // Neither semaphore is ever closed.
             let fetching = self.inner.fetch_slots.acquire().await.ok();
             // What is lost is told at once, not when a slot is free.
-            let inputs = self.resolve_inputs(&task.inputs, addresses).await?;
+            let inputs = self.inner.inputs.resolve(&task.inputs, addresses).await?;
             let slot = self.inner.run_slots.clone().acquire_owned().await.ok();
             drop(fetching);
             Ok((inputs, slot))
@@ -181,59 +175,6 @@ impl Intake {
                 self.end(&task.key, cancelled_end());
             }
         }
-    }
-
-    async fn resolve_inputs(
-        &self,
-        inputs: &[TaskInput],
-        addresses: &[String],
-    ) -> Result<Vec<(u32, Vec<PartitionData>)>, InputsLost> {
-        let sources = inputs.iter().map(|input| self.resolve_source(input, addresses));
-        let resolved = try_join_all(sources).await?;
-        Ok(inputs.iter().map(|input| input.source_id).zip(resolved).collect())
-    }
-
-    /// The partitions of one source in order: own ones by reference, the others with one request per peer.
-    async fn resolve_source(&self, input: &TaskInput, addresses: &[String]) -> Result<Vec<PartitionData>, InputsLost> {
-        let mut found: Vec<Option<PartitionData>> = vec![None; input.partitions.len()];
-        let mut remote: HashMap<&str, Vec<(usize, Ticket)>> = HashMap::new();
-        for (position, partition) in input.partitions.iter().enumerate() {
-            let lost = |message: String| InputsLost { tickets: vec![partition.ticket.clone()], message, gone: true };
-            let ticket: Ticket = partition.ticket.parse().map_err(|error| lost(format!("{error}")))?;
-            match addresses.get(partition.address as usize).map(String::as_str) {
-                // The empty address stands for this worker itself.
-                Some("") => {
-                    let data = self.own(ticket).await.map_err(|error| lost(error.to_string()))?;
-                    if let Some(place) = found.get_mut(position) {
-                        *place = Some(data);
-                    }
-                }
-                Some(address) => remote.entry(address).or_default().push((position, ticket)),
-                None => return Err(lost("the driver sent no address for this input".to_owned())),
-            }
-        }
-        let fetches = remote.into_iter().map(|(address, wanted)| async move {
-            let tickets: Vec<Ticket> = wanted.iter().map(|(_, ticket)| ticket.clone()).collect();
-            let fetched = self.inner.client.fetch(address, &tickets).await;
-            fetched.map(|fetched| (wanted, fetched)).map_err(|error| inputs_lost(&tickets, &error))
-        });
-        for (wanted, fetched) in try_join_all(fetches).await? {
-            for ((position, _), data) in wanted.into_iter().zip(fetched) {
-                if let Some(place) = found.get_mut(position) {
-                    *place = Some(data);
-                }
-            }
-        }
-        found.into_iter().collect::<Option<Vec<_>>>().ok_or_else(|| InputsLost {
-            tickets: Vec::new(),
-            message: "a peer answered with fewer partitions than were asked for".to_owned(),
-            gone: false,
-        })
-    }
-
-    async fn own(&self, ticket: Ticket) -> Result<PartitionData, StoreError> {
-        // In memory in nearly all cases; a spilled partition is mapped, which reads only its footer.
-        self.inner.store.get(&ticket)
     }
 
     pub(super) fn put_output(&self, key: &str, output: PartitionData) {
@@ -374,14 +315,6 @@ fn describe(output: &PartitionData, stream: Option<Vec<u8>>) -> OutputPartition 
 
 fn query_of(key: &str) -> &str {
     key.rsplit_once('/').map_or(key, |(query, _)| query)
-}
-
-fn inputs_lost(tickets: &[Ticket], error: &FetchError) -> InputsLost {
-    let (lost, gone) = match error {
-        FetchError::NotFound(ticket) => (vec![ticket.to_string()], true),
-        _ => (tickets.iter().map(ToString::to_string).collect(), false),
-    };
-    InputsLost { tickets: lost, message: error.to_string(), gone }
 }
 
 async fn until_cancelled(mut cancelled: watch::Receiver<bool>) {

@@ -9,6 +9,7 @@
 
 mod actors;
 mod calls;
+mod inputs;
 mod intake;
 mod plans;
 mod service;
