@@ -208,6 +208,12 @@ class K8sWorkerManager:
     def worker_leaving(self, worker_id: str, launch_id: int) -> None:
         """The allocator's news: somebody else told that process to stop. It is given no more tasks."""
 
+    def worker_postponed(self, worker_id: str, launch_id: int, reason: str) -> None:
+        """The allocator's news: it has no room for that process yet, and asks again until it has, or is to stop."""
+
+    def worker_admitted(self, worker_id: str, launch_id: int) -> None:
+        """The allocator's news: there was room for a process that was postponed. Its start begins now."""
+
     def put(self, data: SupportsArrowStream, num_rows: int, size_bytes: int) -> PartitionRef:
         """Keeps a partition in the driver; workers are given it when a task needs it."""
 

@@ -26,6 +26,10 @@ class PoolNews(Protocol):
         data_address: str,
         peer_address: str | None = None,
     ) -> None: ...
+    def worker_postponed(self, worker_id: str, launch_id: int, reason: str) -> None:
+        """There is no room for it now; it is asked for again until there is, and then `worker_admitted`."""
+
+    def worker_admitted(self, worker_id: str, launch_id: int) -> None: ...
     def worker_leaving(self, worker_id: str, launch_id: int) -> None: ...
     def worker_exited(
         self, worker_id: str, launch_id: int, reason: str, restartable: bool, cause: ExitCause = "crash"

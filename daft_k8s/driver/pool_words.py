@@ -20,5 +20,8 @@ def _worker(worker: dict[str, Any]) -> str:
     name = str(worker.get("worker_id", "?"))
     launch = worker.get("launch") or 1
     text = f"{name}: {str(worker.get('phase', '?')).lower()}{f', start {launch}' if launch > 1 else ''}"
+    waits_for = str(worker.get("waits_for") or "")
+    if waits_for:
+        text = f"{text}: {waits_for}"
     lost = str(worker.get("last_loss") or "")
     return f"{text}; before: {lost.removeprefix(f'{name}: ')}" if lost else text

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING
 
 from daft_k8s.errors import DaftK8sError, WorkerStartError
-from daft_k8s.pods.launches import Exited, Key, Launches
+from daft_k8s.pods.launches import Key, Launches, News
 from daft_k8s.pods.problems import ApiError, explain
 from daft_k8s.pods.quota import Room, read_refusal
 from daft_k8s.pods.quota_gate import QuotaGate
@@ -33,7 +33,7 @@ class Creation:
         launches: Which launches are wanted.
         cluster: Gives the connection and the home, once they are there.
         provide: Asks for one launch's Pod, once.
-        give_up: Is told of the launches that will not come.
+        tell: Is told of the launches that will not come, and of those that have to wait for room.
         gate: Who may ask while a quota is used up.
     """
 
@@ -44,18 +44,19 @@ class Creation:
         *,
         cluster: Callable[[], Awaitable[tuple[Api, Home]]],
         provide: Callable[[Key, Api, Home], Awaitable[None]],
-        give_up: Callable[[list[Exited]], None],
+        tell: Callable[[Sequence[News]], None],
         gate: QuotaGate | None = None,
     ) -> None:
         self._configuration = configuration
         self._launches = launches
         self._cluster = cluster
         self._provide = provide
-        self._give_up = give_up
+        self._tell = tell
         self._gate = gate or QuotaGate()
         self._at_once = asyncio.Semaphore(_AT_ONCE)
         self._no_room_ever = ""
-        self._no_room_yet = ""
+        self._no_room_now = ""
+        """What those are told that have to wait."""
         self._closing = asyncio.Event()
 
     def foresee(self, room: Room, namespace: str) -> None:
@@ -70,7 +71,9 @@ class Creation:
             )
             return
         self._gate.foresee(room.workers)
-        self._no_room_yet = f"the ResourceQuota {room.quota!r} of the namespace {namespace!r} has no room for it yet"
+        self._no_room_now = (
+            f"the ResourceQuota {room.quota!r} of the namespace {namespace!r} has no room left for it ({room.words})"
+        )
         logger.warning(
             "the ResourceQuota %r of the namespace %r has room for %d of the %d workers wanted (%s); the session runs "
             "with those that fit, and the others start when there is room",
@@ -97,7 +100,7 @@ class Creation:
                 api, home = await self._cluster()
                 if not reached:
                     namespace, reached = home.namespace, True
-                    self._launches.has_problem(key, self._no_room_yet or "its Pod has not been asked for yet")
+                    self._launches.has_problem(key, "its Pod has not been asked for yet")
                 if self._no_room_ever:
                     raise WorkerStartError(self._no_room_ever)
                 if await self._try(key, api, home):
@@ -112,16 +115,18 @@ class Creation:
                     delay = min(_LONGEST_RETRY_SECONDS, delay * 2)
                 else:
                     advice = explain(error, namespace, self._configuration)
-                    return self._give_up(self._launches.failed(key, advice.text, restartable=advice.restartable))
+                    return self._tell(self._launches.failed(key, advice.text, restartable=advice.restartable))
             except DaftK8sError as error:
-                return self._give_up(self._launches.failed(key, str(error), restartable=False))
+                return self._tell(self._launches.failed(key, str(error), restartable=False))
             except Exception as error:
                 logger.exception("a Pod could not be created")
                 text = f"{type(error).__name__}: {error}"
-                return self._give_up(self._launches.failed(key, text, restartable=False))
+                return self._tell(self._launches.failed(key, text, restartable=False))
 
     async def _try(self, key: Key, api: Api, home: Home) -> bool:
         """Asks once; False: a quota was found used up before it was this launch's turn."""
+        if self._gate.is_full:
+            self._tell(self._launches.postponed(key, self._no_room_now))
         async with self._gate.turn(lambda: self._is_wanted(key)) as own_turn, self._at_once:
             if self._gate.used_up and not own_turn:
                 return False
@@ -131,7 +136,8 @@ class Creation:
             return True
 
     def _wait_for_quota(self, key: Key, error: ApiError, namespace: str) -> None:
-        self._launches.has_problem(key, explain(error, namespace, self._configuration).text)
+        self._no_room_now = explain(error, namespace, self._configuration).text
+        self._tell(self._launches.postponed(key, self._no_room_now))
         refusal = read_refusal(error.message)
         if self._gate.refused():
             logger.warning(

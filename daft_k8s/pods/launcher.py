@@ -6,7 +6,7 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ from daft_k8s.pods.access import Access, choose
 from daft_k8s.pods.creation import Creation
 from daft_k8s.pods.dns import wait_for_name
 from daft_k8s.pods.home import Home
-from daft_k8s.pods.launches import Exited, Key, Launches, Leaving, Started
+from daft_k8s.pods.launches import Admitted, Exited, Key, Launches, Leaving, News, Postponed, Started
 from daft_k8s.pods.loop_thread import LoopThread
 from daft_k8s.pods.manifest import CONTROL_PORT, DATA_PORT, worker_pod
 from daft_k8s.pods.portforward import PortForwards
@@ -96,7 +96,7 @@ class PodLauncher:
         make_supply = Replicas if configuration.allocation == "statefulset" else BarePods
         self._supply: Supply = make_supply(configuration, session_id, objects=self._objects, launches=self._launches)
         self._creation = Creation(
-            configuration, self._launches, cluster=self._cluster, provide=self._create, give_up=self._tell
+            configuration, self._launches, cluster=self._cluster, provide=self._create, tell=self._tell
         )
         self._setup: asyncio.Task[tuple[Api, Home]] | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -236,6 +236,7 @@ class PodLauncher:
         changes = await self._supply.provide(key, api, self._objects.home or home)
         if self._closed or not self._launches.is_wanted(key):
             await self._supply.withdraw(key)  # the request to stop overtook its creation
+        self._tell(self._launches.admitted(key, time.monotonic()))
         self._apply(changes)
 
     def _apply(self, changes: list[Change]) -> None:
@@ -256,7 +257,7 @@ class PodLauncher:
             await asyncio.sleep(_TICK_SECONDS)
             self._tell(self._launches.tick(time.monotonic()))
 
-    def _tell(self, news: list[Started | Leaving | Exited] | list[Exited]) -> None:
+    def _tell(self, news: Sequence[News]) -> None:
         manager = self._manager_getter()
         for item in news:
             worker_id, launch_id = item.key
@@ -266,6 +267,10 @@ class PodLauncher:
                 continue
             if isinstance(item, Started):
                 self._spawn(self._announce(item))
+            elif isinstance(item, Postponed):
+                manager.worker_postponed(worker_id, launch_id, item.reason)
+            elif isinstance(item, Admitted):
+                manager.worker_admitted(worker_id, launch_id)
             elif isinstance(item, Leaving):
                 manager.worker_leaving(worker_id, launch_id)
             else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,21 @@ class Started:
 
 
 @dataclass(frozen=True)
+class Postponed:
+    """The cluster has no room for its Pod now; it is asked for again."""
+
+    key: Key
+    reason: str
+
+
+@dataclass(frozen=True)
+class Admitted:
+    """There was room for a launch that had been postponed."""
+
+    key: Key
+
+
+@dataclass(frozen=True)
 class Leaving:
     """Somebody else deletes its Pod: it ends what it runs and takes no more."""
 
@@ -48,10 +64,14 @@ class Exited:
     cause: ExitCause
 
 
+News = Started | Postponed | Admitted | Leaving | Exited
+
+
 @dataclass
 class _Launch:
     pod: str
     deadline: float
+    """Of its start; infinite while it is postponed."""
     state: PodState | None = None
     since: float = 0.0
     """When it came to the present stage."""
@@ -64,6 +84,10 @@ class _Launch:
     stop_reason: str = ""
     problem: str = ""
     """What its creation meets with."""
+
+    @property
+    def is_postponed(self) -> bool:
+        return self.deadline == math.inf
 
 
 class Launches:
@@ -98,8 +122,7 @@ class Launches:
 
     def began(self, key: Key, pod: str, now: float) -> None:
         """The pool wants a process; its Pod will have this name."""
-        deadline = now + self._start_timeout_seconds * _DEADLINE_SHARE
-        self._launches[key] = _Launch(pod, deadline, since=now)
+        self._launches[key] = _Launch(pod, self._deadline(now), since=now)
         self._keys[pod] = key
 
     def told_to_stop(self, key: Key, reason: str, now: float) -> None:
@@ -122,6 +145,22 @@ class Launches:
         launch = self._launches.get(key)
         if launch is not None:
             launch.problem = problem
+
+    def postponed(self, key: Key, reason: str) -> list[Postponed]:
+        """There is no room for its Pod now. That has no end here: how long it is waited for is the pool's to say."""
+        launch = self._launches.get(key)
+        if launch is None or launch.stop_reason or (launch.is_postponed and launch.problem == reason):
+            return []
+        launch.problem, launch.deadline = reason, math.inf
+        return [Postponed(key, reason)]
+
+    def admitted(self, key: Key, now: float) -> list[Admitted]:
+        """Its Pod was made. If it had been postponed, its start begins only now."""
+        launch = self._launches.get(key)
+        if launch is None or not launch.is_postponed:
+            return []
+        launch.problem, launch.deadline = "", self._deadline(now)
+        return [Admitted(key)]
 
     def failed(self, key: Key, reason: str, *, restartable: bool) -> list[Exited]:
         """Its Pod could not be made."""
@@ -148,7 +187,7 @@ class Launches:
         node = f" on {launch.state.node}" if launch.state is not None and launch.state.node else ""
         return f"{key[0]} (Pod {launch.pod.partition('/')[0]}{node}): {reason}"
 
-    def has_state(self, pod: str, state: PodState, now: float) -> list[Started | Leaving | Exited]:
+    def has_state(self, pod: str, state: PodState, now: float) -> list[News]:
         """A Pod has another state than before."""
         key = self._keys.get(pod)
         launch = self._launches.get(key) if key is not None else None
@@ -173,6 +212,9 @@ class Launches:
             launch.started = True
             return [Started(key, state.address)]
         return []
+
+    def _deadline(self, now: float) -> float:
+        return now + self._start_timeout_seconds * _DEADLINE_SHARE
 
     def tick(self, now: float) -> list[Exited]:
         """Time has passed."""

@@ -35,6 +35,11 @@ class QuotaGate:
         self.used_up = False
         """Whether the last that was heard is a refusal."""
 
+    @property
+    def is_full(self) -> bool:
+        """Whether whoever comes now has to wait."""
+        return self.used_up or self._room == 0
+
     def foresee(self, room: int) -> None:
         """So many may try; what comes after them waits as if it had been refused."""
         self._room = room

@@ -155,6 +155,52 @@ def test_a_quota_of_two_gives_two_workers_and_the_others_when_it_grows(empty_nam
     assert driver.finish() == {"rows": 500, "ready_2": 2, "ready_4": 4}
 
 
+def test_at_a_full_quota_a_lost_worker_is_replaced_and_the_third_comes_when_it_grows(
+    empty_namespace: Namespace,
+) -> None:
+    limit(empty_namespace, {"pods": "3"})  # the driver is one of them
+    driver = empty_namespace.start(
+        """
+        session = use(num_workers=3)
+        say(rows=count_rows())
+
+        def workers():
+            return {worker["worker_id"]: worker for worker in json.loads(session.status())["workers"]}
+
+        def wait_for(what):
+            end = time.monotonic() + 90
+            while not what(workers()):
+                assert time.monotonic() < end, session.status()
+                time.sleep(0.2)
+
+        wait_for(lambda found: session.manager.ready_count() == 2)
+        wait_for(lambda found: any(worker["phase"] == "Postponed" for worker in found.values()))
+        [held] = [worker for worker in workers().values() if worker["phase"] == "Postponed"]
+        say(postponed=held["restarts"], waits_for=held["waits_for"])
+
+        def ready(found):
+            return {worker["incarnation"] for worker in found.values() if worker["phase"] == "Ready"}
+
+        before = ready(workers())
+        say(known=True)
+        # By itself, or by the one that has waited for longer.
+        wait_for(lambda found: len(ready(found)) == 2 and ready(found) != before)
+        say(replaced=session.manager.ready_count(), rows_again=count_rows())
+        wait_for(lambda found: session.manager.ready_count() == 3)
+        say(ready_3=session.manager.ready_count())
+        """
+    )
+    assert driver.wait_for_fact("postponed") == 0
+    assert "has no room left for it" in driver.wait_for_fact("waits_for")
+    assert driver.wait_for_fact("known")
+    [pod, _] = empty_namespace.kubectl("get", "pods", "-l", "daft.io/role=worker", "-o", "name").split()
+    empty_namespace.kubectl("delete", pod, "--wait=false")
+    assert driver.wait_for_fact("replaced") == 2
+    limit(empty_namespace, {"pods": "4"})
+    facts = driver.finish()
+    assert (facts["rows"], facts["rows_again"], facts["ready_3"]) == (500, 500, 3)
+
+
 def test_a_quota_that_cannot_be_read_is_used_as_far_as_it_goes(empty_namespace: Namespace) -> None:
     empty_namespace.set_rules([rule for rule in RULES if rule["resources"] != ["resourcequotas"]])
     limit(empty_namespace, {"requests.memory": "768Mi"})

@@ -112,6 +112,18 @@ impl K8sWorkerManager {
         Ok(())
     }
 
+    fn worker_postponed(&self, py: Python<'_>, worker_id: &str, launch_id: u64, reason: String) -> PyResult<()> {
+        let worker = worker_of(worker_id)?;
+        py.detach(|| self.driver.worker_postponed(worker, LaunchId(launch_id), reason));
+        Ok(())
+    }
+
+    fn worker_admitted(&self, py: Python<'_>, worker_id: &str, launch_id: u64) -> PyResult<()> {
+        let worker = worker_of(worker_id)?;
+        py.detach(|| self.driver.worker_admitted(worker, LaunchId(launch_id)));
+        Ok(())
+    }
+
     fn workers(&self, py: Python<'_>) -> Vec<K8sWorker> {
         let worker =
             |number| K8sWorker { id: WorkerId(number), driver: self.driver.clone(), mailbox: self.mailbox.clone() };

@@ -45,6 +45,12 @@ class Pool:
         peer = () if peer_address is None else (peer_address,)
         self._add("started", worker_id, launch_id, control_address, data_address, *peer)
 
+    def worker_postponed(self, worker_id: str, launch_id: int, reason: str) -> None:
+        self._add("postponed", worker_id, launch_id, reason)
+
+    def worker_admitted(self, worker_id: str, launch_id: int) -> None:
+        self._add("admitted", worker_id, launch_id)
+
     def worker_leaving(self, worker_id: str, launch_id: int) -> None:
         self._add("leaving", worker_id, launch_id)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -12,7 +12,7 @@ import pytest
 from daft_k8s.config import Configuration
 from daft_k8s.pods.creation import Creation
 from daft_k8s.pods.home import Home
-from daft_k8s.pods.launches import Exited, Key, Launches
+from daft_k8s.pods.launches import Exited, Key, Launches, News, Postponed
 from daft_k8s.pods.problems import ApiError
 from daft_k8s.pods.quota import Room
 from tests.unit.pods.virtual_time import run_for
@@ -28,6 +28,7 @@ class Namespace:
         self.asked: list[tuple[float, Key]] = []
         self.made: dict[Key, float] = {}
         self.given_up: list[Exited] = []
+        self.postponed: list[Postponed] = []
         self.answer = answer
         self.setup_problem: ApiError | None = None
         self.answer_seconds = 0.01
@@ -52,6 +53,10 @@ class Namespace:
             raise problem
         self.made[key] = now()
 
+    def hear(self, news: Sequence[News]) -> None:
+        self.given_up += [item for item in news if isinstance(item, Exited)]
+        self.postponed += [item for item in news if isinstance(item, Postponed)]
+
     async def tick(self) -> None:
         while True:
             await asyncio.sleep(1)
@@ -63,7 +68,7 @@ class Namespace:
             self.launches,
             cluster=self.cluster,
             provide=self.provide,
-            give_up=self.given_up.extend,
+            tell=self.hear,
         )
         ticking = asyncio.ensure_future(self.tick())
         keys = [(f"worker-{number}", 1) for number in range(workers)]
@@ -164,7 +169,7 @@ def test_credentials_that_were_never_accepted_are_told_at_once() -> None:
     assert namespace.asked == []
 
 
-def test_a_launch_that_a_foreseen_quota_keeps_waiting_ends_with_that_reason() -> None:
+def test_a_launch_that_a_foreseen_quota_keeps_waiting_is_postponed_with_that_reason() -> None:
     namespace = Namespace()
 
     async def create() -> None:
@@ -175,8 +180,11 @@ def test_a_launch_that_a_foreseen_quota_keeps_waiting_ends_with_that_reason() ->
 
     run_for(5, create())
     assert len(namespace.made) == 2
-    [news] = [news for news in namespace.launches.tick(START_TIMEOUT_SECONDS) if news.key not in namespace.made]
-    assert "the ResourceQuota 'small' of the namespace 'jobs' has no room for it yet" in news.reason
+    [news] = namespace.postponed
+    assert news.key not in namespace.made
+    assert "the ResourceQuota 'small' of the namespace 'jobs' has no room left for it" in news.reason
+    given_up = [news.key for news in namespace.launches.tick(START_TIMEOUT_SECONDS)]
+    assert news.key not in given_up
 
 
 def test_a_launch_that_was_told_to_stop_is_not_asked_for_again() -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from daft_k8s.config import Configuration
 from daft_k8s.pods.home import Home
+from daft_k8s.pods.launches import Admitted, Launches, Postponed
 from daft_k8s.pods.manifest import worker_pod
 from daft_k8s.pods.problems import ApiError
 from daft_k8s.pods.quota import find_room, read_refusal
@@ -175,6 +176,29 @@ def test_a_poke_that_wakes_one_who_does_not_want_any_more_wakes_the_next() -> No
     run_for(10_000, work())
 
 
+def test_a_launch_that_waits_for_room_is_not_given_up_and_its_start_begins_when_there_is() -> None:
+    launches = Launches(start_timeout_seconds=100, termination_seconds=10)
+    key = ("worker-0", 1)
+    launches.began(key, "pod-0", 0.0)
+    assert launches.postponed(key, "no room") == [Postponed(key, "no room")]
+    assert launches.postponed(key, "no room") == []
+    assert launches.postponed(key, "no room still") == [Postponed(key, "no room still")]
+    assert launches.tick(100_000.0) == []
+    assert launches.admitted(key, 100_000.0) == [Admitted(key)]
+    assert launches.admitted(key, 100_001.0) == []
+    assert launches.tick(100_089.0) == []
+    [exited] = launches.tick(100_090.0)
+    assert exited.cause == "never_started"
+
+
+def test_a_launch_that_was_told_to_stop_is_not_postponed_any_more() -> None:
+    launches = Launches(start_timeout_seconds=100, termination_seconds=10)
+    launches.began(("worker-0", 1), "pod-0", 0.0)
+    launches.told_to_stop(("worker-0", 1), "not wanted", 1.0)
+    assert launches.postponed(("worker-0", 1), "no room") == []
+    assert launches.postponed(("worker-9", 1), "no room") == []
+
+
 def test_a_session_runs_with_the_workers_that_fit_and_says_so_once(caplog: pytest.LogCaptureFixture) -> None:
     cluster, pool = FakeCluster(), Pool()
     cluster.quotas = [quota({"pods": "2"})]
@@ -189,7 +213,12 @@ def test_a_session_runs_with_the_workers_that_fit_and_says_so_once(caplog: pytes
         cluster.pods_allowed = 3
         launcher.stop("worker-3", 1, "somebody wants fewer")  # which is a reason to ask again
         cluster.wait_until(lambda: "daft-s1-worker-2-1" in cluster.pods)
-        assert not pool.news
+        waiting = {"worker-2", "worker-3"}
+        postponed = pool.wait_for("postponed", 2)
+        assert {news[1] for news in postponed} == waiting
+        assert "the ResourceQuota 'small' of the namespace 'jobs' has no room left for it" in str(postponed[0][3])
+        assert pool.wait_for("admitted") == [("admitted", "worker-2", 1)]
+        assert len(pool.news) == 3
         [said] = [record.getMessage() for record in caplog.records]
         assert "has room for 2 of the 4 workers wanted (pods: 2 of 2 are free, a worker takes 1)" in said
     finally:
@@ -205,7 +234,7 @@ def test_a_quota_of_which_nothing_is_known_is_found_out_by_its_refusal(caplog: p
         for number in range(10):
             launcher.launch(f"worker-{number}", 1)
         cluster.wait_until(lambda: cluster.calls.count("create pods") >= 2)
-        assert not pool.news
+        assert len(pool.wait_for("postponed", 9)) == len(pool.news) == 9
     finally:
         launcher.shutdown(2)
     [said] = [record.getMessage() for record in caplog.records]

@@ -179,7 +179,8 @@ def test_no_more_replicas_are_asked_for_than_a_quota_has_room_for(cluster: FakeC
         launcher.stop("worker-3", 1, "somebody wants fewer")  # which is a reason to ask again
         cluster.wait_until(lambda: cluster.calls.count("create pods") >= 3)
         cluster.wait_until(lambda: len(cluster.pods) == 3)  # this quota has become larger
-        assert not pool.news
+        assert {news[1] for news in pool.wait_for("postponed", 2)} == {"worker-2", "worker-3"}
+        assert pool.wait_for("admitted") == [("admitted", "worker-2", 1)]
     finally:
         launcher.shutdown(2)
 

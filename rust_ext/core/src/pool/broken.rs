@@ -15,7 +15,7 @@ impl Pool {
     /// Decides anew whether any wanted worker is left that is or can come up.
     pub(super) fn judge(&mut self) {
         let wanted: Vec<&Worker> = self.workers.iter().filter(|worker| worker.wanted).collect();
-        if wanted.is_empty() || !wanted.iter().all(|worker| matches!(worker.state, State::GivenUp)) {
+        if wanted.is_empty() || !wanted.iter().all(|worker| worker.state.is_out_of_sight()) {
             self.broken = None;
         } else if self.broken.is_none() {
             let message: Arc<str> = broken_message(&wanted).into();
@@ -29,7 +29,10 @@ impl Pool {
 fn broken_message(workers: &[&Worker]) -> String {
     let mut reasons: BTreeMap<&str, (WorkerId, usize)> = BTreeMap::new();
     for worker in workers {
-        let reason = worker.reason.as_deref().unwrap_or("unknown");
+        let reason = match &worker.state {
+            State::Postponed { reason, .. } => reason,
+            _ => worker.reason.as_deref().unwrap_or("unknown"),
+        };
         reasons.entry(reason).or_insert((worker.id, 0)).1 += 1;
     }
     let mut grouped: Vec<_> = reasons.iter().collect();

@@ -51,6 +51,23 @@ pub enum Event {
         /// Which process of it.
         launch: LaunchId,
     },
+    /// The allocator: it has no room for the process yet (a quota is used up). The launch is still under way: the
+    /// allocator asks again, with pauses, until there is room or it is told to stop.
+    Postponed {
+        /// The logical worker.
+        worker: WorkerId,
+        /// Which process of it.
+        launch: LaunchId,
+        /// What it waits for, for people.
+        reason: String,
+    },
+    /// The allocator: there was room for a launch that was postponed. Its start begins now.
+    Admitted {
+        /// The logical worker.
+        worker: WorkerId,
+        /// Which process of it.
+        launch: LaunchId,
+    },
     /// The allocator: the launched process listens.
     Started {
         /// The logical worker.

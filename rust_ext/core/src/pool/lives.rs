@@ -64,9 +64,10 @@ impl Pool {
     /// Gives a worker another state, and keeps count of those that are up or coming up; returns the one before.
     pub(super) fn enter(&mut self, id: WorkerId, state: State) -> State {
         let worker = &mut self.workers[id.index()];
-        let counts = usize::from(state.counts());
+        let (counts, postponed) = (usize::from(state.counts()), usize::from(state.is_postponed()));
         let before = std::mem::replace(&mut worker.state, state);
         self.alive = (self.alive + counts).saturating_sub(usize::from(before.counts()));
+        self.postponed = (self.postponed + postponed).saturating_sub(usize::from(before.is_postponed()));
         before
     }
 
@@ -93,11 +94,13 @@ impl Pool {
     }
 
     /// The worker, if this is its present process; else the news is stale.
-    fn present(&mut self, id: WorkerId, launch: LaunchId) -> Option<&mut Worker> {
+    pub(super) fn present(&mut self, id: WorkerId, launch: LaunchId) -> Option<&mut Worker> {
         self.workers.get_mut(id.index()).filter(|worker| worker.launch == launch && worker.state.has_process())
     }
 
     pub(super) fn started(&mut self, id: WorkerId, launch: LaunchId, addresses: Addresses) {
+        // Should that not have been said.
+        self.admitted(id, launch);
         let Some(worker) = self.present(id, launch) else {
             return;
         };
@@ -189,6 +192,7 @@ impl Pool {
         let timeout = self.config.start_timeout;
         let reason = match &worker.state {
             State::Restarting { .. } => return self.restart(id),
+            State::Postponed { .. } => return self.out_of_patience(id),
             State::Connecting { addresses, .. } => {
                 format!("not ready {timeout:?} after its launch: no handshake at {}", addresses.control)
             }

@@ -10,6 +10,7 @@
 //! |---|---|---|
 //! | absent | not wanted | wanted: `Launch` → starting |
 //! | starting | `Launch` | `Started`: `Connect` → connecting; exit, start timeout → a loss |
+//! | postponed | `Postponed`: there is no room for it yet | `Admitted` → starting; exit → a loss |
 //! | connecting | `Started` | `Connected`: `WorkerReady` → ready; refusal, exit, unreachable, start timeout → a loss |
 //! | ready | `Connected` | exit, unreachable, refusal: `WorkerLost` → a loss; surplus → draining, or stopped if idle |
 //! | draining | surplus with tasks | last task over: `Stop`, `WorkerLost` → absent; wanted again: `WorkerReady` → ready |
@@ -21,7 +22,8 @@
 //! A loss of a worker that is not wanted ends in absent. A new incarnation under the same launch (the
 //! process was restarted in place) is a loss that leads straight to ready again. When every wanted
 //! worker is given up, the pool is broken: `PoolBroken` once, and all tasks that wait fail; wanting
-//! a worker that is not given up mends it. With no worker wanted, tasks wait.
+//! a worker that is not given up mends it. With no worker wanted, tasks wait. A launch that is postponed uses up
+//! nothing; the pool breaks on its account only once it has waited for as long as a start may take ([`postponed`]).
 //!
 //! # Size
 //!
@@ -56,6 +58,7 @@ mod cause;
 mod config;
 mod event;
 mod lives;
+mod postponed;
 mod runs;
 mod scaling;
 mod task;
@@ -109,6 +112,8 @@ pub struct Pool {
     max: u32,
     /// How many workers are up or coming up.
     alive: usize,
+    /// For how many the allocator has no room.
+    postponed: usize,
     /// By worker index; grows with what is wanted, never shrinks, so that launch numbers go on.
     workers: Vec<Worker>,
     tasks: HashMap<TaskId, Task>,
@@ -144,6 +149,7 @@ impl Pool {
             min: 0,
             max: 0,
             alive: 0,
+            postponed: 0,
             workers: Vec::new(),
             tasks: HashMap::new(),
             waiting: BTreeMap::new(),
@@ -196,6 +202,8 @@ impl Pool {
             Event::Hold { worker, launch, count } => self.hold(worker, launch, count),
             Event::Release { worker, launch, count } => self.release(worker, launch, count),
             Event::Leaving { worker, launch } => self.leaving(worker, launch),
+            Event::Postponed { worker, launch, reason } => self.postpone(worker, launch, &reason),
+            Event::Admitted { worker, launch } => self.admitted(worker, launch),
             Event::Started { worker, launch, addresses } => self.started(worker, launch, addresses),
             Event::Connected { worker, launch, incarnation } => self.connected(worker, launch, incarnation),
             Event::Refused { worker, launch, reason } => self.refused(worker, launch, &reason),
@@ -246,15 +254,22 @@ impl Pool {
 
     /// Serves the queue while there is room, or fails it when the pool is broken.
     fn settle(&mut self) {
+        if self.broken.is_some() {
+            self.judge();
+        }
+        if self.broken.is_none() {
+            self.serve_queue();
+            self.scale();
+            // A worker that was about to go may have been kept.
+            self.serve_queue();
+        }
+        if self.postponed > 0 {
+            self.judge();
+        }
         if let Some(message) = self.broken.clone() {
             self.fail_all_unsent(&message);
             self.scale();
-            return;
         }
-        self.serve_queue();
-        self.scale();
-        // A worker that was about to go may have been kept.
-        self.serve_queue();
     }
 
     fn serve_queue(&mut self) {
@@ -273,7 +288,7 @@ impl Pool {
         self.timers.clear();
         self.open.clear();
         self.idle.clear();
-        self.alive = 0;
+        (self.alive, self.postponed) = (0, 0);
         self.waiting.clear();
         self.alone.clear();
         let message: Arc<str> = "the session was shut down before the task ended".into();

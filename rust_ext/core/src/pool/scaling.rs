@@ -76,6 +76,7 @@ impl Pool {
 
     /// A query begins: somebody has to be up, and a broken pool may have been mended by now.
     pub(super) fn wake(&mut self) {
+        self.be_patient_again();
         if !self.is_elastic() {
             return;
         }
@@ -127,12 +128,12 @@ impl Pool {
         !self.is_elastic() || self.is_short()
     }
 
-    const fn is_elastic(&self) -> bool {
+    pub(super) const fn is_elastic(&self) -> bool {
         self.min < self.max
     }
 
     /// How many workers there have to be without any task.
-    fn fewest(&self) -> usize {
+    pub(super) fn fewest(&self) -> usize {
         self.needed.min(self.max).max(self.min) as usize
     }
 
@@ -145,7 +146,8 @@ impl Pool {
     /// Grows or shrinks as far as that is due, and sets the timers for what is not due yet.
     pub(super) fn scale(&mut self) {
         self.let_idle_ones_go();
-        let may_grow = self.is_elastic() && self.broken.is_none() && self.alive < self.max as usize && self.is_short();
+        self.withdraw_postponed();
+        let may_grow = self.may_grow() && self.alive < self.max as usize;
         if !may_grow {
             if let Some(due) = self.growth.due.take() {
                 self.timers.remove(&(due, Timer::Growth));
@@ -158,6 +160,11 @@ impl Pool {
             }
             self.plan_growth();
         }
+    }
+
+    /// While one launch waits for room, another would only wait behind it.
+    fn may_grow(&self) -> bool {
+        self.is_elastic() && self.broken.is_none() && self.postponed == 0 && self.is_short()
     }
 
     fn plan_growth(&mut self) {
@@ -177,7 +184,7 @@ impl Pool {
             return;
         }
         self.growth.due = None;
-        if self.broken.is_none() && self.is_elastic() && self.is_short() {
+        if self.may_grow() {
             self.grow();
             self.plan_growth();
         }

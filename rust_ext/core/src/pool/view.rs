@@ -33,6 +33,8 @@ pub struct WorkerView<'a> {
     pub restarts: usize,
     /// Why the latest process that it lost was lost.
     pub reason: Option<&'a str>,
+    /// What its launch waits for, if it is postponed.
+    pub waits_for: Option<&'a str>,
 }
 
 /// One task that is not over, as it stands.
@@ -153,5 +155,9 @@ fn view(worker: &Worker) -> WorkerView<'_> {
         cooling: worker.cooling.is_some(),
         restarts: worker.recent_restarts(),
         reason: worker.reason.as_deref(),
+        waits_for: match &worker.state {
+            State::Postponed { reason, .. } => Some(reason),
+            _ => None,
+        },
     }
 }

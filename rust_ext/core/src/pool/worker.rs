@@ -14,6 +14,8 @@ pub enum WorkerPhase {
     Absent,
     /// Launched; not listening yet.
     Starting,
+    /// Launched; the allocator waits for room.
+    Postponed,
     /// Listening; the handshake is not done.
     Connecting,
     /// Takes tasks.
@@ -33,6 +35,7 @@ impl fmt::Display for WorkerPhase {
         f.write_str(match self {
             Self::Absent => "absent",
             Self::Starting => "starting",
+            Self::Postponed => "postponed",
             Self::Connecting => "connecting",
             Self::Ready => "ready",
             Self::Draining => "draining",
@@ -65,12 +68,25 @@ pub(super) struct Link {
 #[derive(Debug)]
 pub(super) enum State {
     Absent,
-    Starting { deadline: Duration },
-    Connecting { deadline: Duration, addresses: Addresses },
+    Starting {
+        deadline: Duration,
+    },
+    /// Without `patience` it has waited for so long that it counts as one that does not come.
+    Postponed {
+        patience: Option<Duration>,
+        reason: Arc<str>,
+    },
+    Connecting {
+        deadline: Duration,
+        addresses: Addresses,
+    },
     Ready(Link),
     Draining(Link),
     Leaving(Link),
-    Restarting { until: Duration, was_ready: bool },
+    Restarting {
+        until: Duration,
+        was_ready: bool,
+    },
     GivenUp,
 }
 
@@ -79,6 +95,7 @@ impl State {
         match self {
             Self::Absent => WorkerPhase::Absent,
             Self::Starting { .. } => WorkerPhase::Starting,
+            Self::Postponed { .. } => WorkerPhase::Postponed,
             Self::Connecting { .. } => WorkerPhase::Connecting,
             Self::Ready(_) => WorkerPhase::Ready,
             Self::Draining(_) => WorkerPhase::Draining,
@@ -90,7 +107,7 @@ impl State {
 
     /// Whether the allocator was asked for a process that it was not told to stop.
     pub const fn has_process(&self) -> bool {
-        matches!(self, Self::Starting { .. }) || self.has_connection()
+        matches!(self, Self::Starting { .. } | Self::Postponed { .. }) || self.has_connection()
     }
 
     /// Whether `Connect` was asked for.
@@ -103,6 +120,7 @@ impl State {
         match self {
             Self::Starting { deadline } | Self::Connecting { deadline, .. } => Some(*deadline),
             Self::Restarting { until, .. } => Some(*until),
+            Self::Postponed { patience, .. } => *patience,
             Self::Absent | Self::Ready(_) | Self::Draining(_) | Self::Leaving(_) | Self::GivenUp => None,
         }
     }
@@ -110,6 +128,7 @@ impl State {
     /// Whether it is capacity that is there, or that soon will be.
     ///
     /// A worker that failed to start and waits for its next start is not: it must not keep others from being started.
+    /// Nor is one for which there is no room: idle ones are not let go on its account.
     pub const fn counts(&self) -> bool {
         matches!(
             self,
@@ -119,7 +138,19 @@ impl State {
 
     /// Whether it is on its way up.
     pub const fn is_pending(&self) -> bool {
-        matches!(self, Self::Starting { .. } | Self::Connecting { .. } | Self::Restarting { .. })
+        matches!(
+            self,
+            Self::Starting { .. } | Self::Postponed { .. } | Self::Connecting { .. } | Self::Restarting { .. }
+        )
+    }
+
+    pub const fn is_postponed(&self) -> bool {
+        matches!(self, Self::Postponed { .. })
+    }
+
+    /// Whether nothing is to be expected of it for now.
+    pub const fn is_out_of_sight(&self) -> bool {
+        matches!(self, Self::GivenUp | Self::Postponed { patience: None, .. })
     }
 
     /// The process that shook hands, if there is one.

@@ -9,8 +9,12 @@
 //! One lock guards the pool and what belongs to it. Nothing that is done under it blocks: links are told
 //! by channel, the host by callbacks that only enqueue.
 
+mod actions;
+mod actors;
 mod drops;
+mod host;
 mod link;
+mod news;
 mod partition;
 mod plans;
 mod results;
@@ -27,11 +31,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
-use daft_k8s_core::{
-    Action, Addresses, Attempt, Event, ExitCause, FailKind, LaunchId, Pool, PoolConfig, TaskId, TaskKey, TaskPhase,
-    WorkerId,
-};
+use daft_k8s_core::{Attempt, Event, LaunchId, Pool, PoolConfig, TaskId, TaskKey, TaskPhase, WorkerId};
 use daft_k8s_data::{DataClient, PartitionData};
 use daft_k8s_tls::ClientTls;
 use parking_lot::Mutex;
@@ -48,11 +48,11 @@ use self::{
     task::{Report, Running},
 };
 pub use self::{
+    host::{Call, CallAnswer, DriverHost, LaunchFailed},
     partition::Partition,
     results::FetchFailure,
     task::{Ended, Outcome, TaskSpec},
 };
-use crate::Level;
 
 /// How often the pool is asked whether something is due.
 const TICK: Duration = Duration::from_millis(50);
@@ -74,41 +74,6 @@ pub struct DriverConfig {
     pub unreachable_timeout: Duration,
     /// The rules of the pool.
     pub pool: PoolConfig,
-}
-
-/// Answers one call of a worker.
-pub type CallAnswer = Box<dyn FnOnce(Result<Bytes, String>) + Send>;
-
-/// A call of a worker to its driver.
-pub struct Call {
-    /// Who calls.
-    pub worker: WorkerId,
-    /// What is called, e.g. `limit/3`.
-    pub target: String,
-    /// The arguments.
-    pub payload: Bytes,
-    /// Takes the answer.
-    pub answer: CallAnswer,
-}
-
-/// Takes the reason why a process could not even be launched.
-pub type LaunchFailed = Box<dyn FnOnce(String) + Send>;
-
-/// The outside of a session. No method may block, or call back into the driver.
-pub trait DriverHost: Send + Sync + 'static {
-    /// Start a process for a worker; answered by `worker_started` or `worker_exited` of [`Driver`], or,
-    /// later and not from within this call, by `failed`.
-    fn launch(&self, worker: WorkerId, launch: LaunchId, failed: LaunchFailed);
-    /// Stop that process.
-    fn stop(&self, worker: WorkerId, launch: LaunchId, reason: &str);
-    /// A worker calls.
-    fn worker_call(&self, call: Call);
-    /// A process of this worker takes tasks, and actors, from now on.
-    fn worker_ready(&self, worker: WorkerId);
-    /// The process that was ready is lost, and with it all that it held.
-    fn worker_lost(&self, worker: WorkerId, reason: &str);
-    /// A line for the log.
-    fn log(&self, level: Level, message: String);
 }
 
 /// How far the pool has come up.
@@ -198,28 +163,6 @@ impl Driver {
         self.inner.readiness.subscribe()
     }
 
-    /// The launcher: a process listens.
-    pub fn worker_started(&self, worker: WorkerId, launch: LaunchId, addresses: Addresses) {
-        self.inner.feed(Event::Started { worker, launch, addresses });
-    }
-
-    /// The launcher: a process is gone, or never came.
-    pub fn worker_exited(
-        &self,
-        worker: WorkerId,
-        launch: LaunchId,
-        reason: String,
-        restartable: bool,
-        cause: ExitCause,
-    ) {
-        self.inner.exited(worker, launch, reason, restartable, cause);
-    }
-
-    /// The launcher: somebody else told a process to stop; it ends what it runs and takes no more.
-    pub fn worker_leaving(&self, worker: WorkerId, launch: LaunchId) {
-        self.inner.feed(Event::Leaving { worker, launch });
-    }
-
     /// Queues a task; `on_end` is called once, and must neither block nor call back into the driver.
     pub fn submit(&self, prefer: WorkerId, mut spec: TaskSpec, on_end: Ended) -> TaskId {
         let task = TaskId(self.inner.next_task.fetch_add(1, Ordering::Relaxed));
@@ -255,35 +198,6 @@ impl Driver {
             link.end_query(query_id);
         }
         self.inner.no_longer_keep_all(&mut state, query_id);
-    }
-
-    /// Has a worker start an actor; false if no process of it is ready. Should it be lost before it hears of it,
-    /// the host is told of the loss.
-    pub fn start_actor(&self, worker: WorkerId, actor_id: &str, payload: Bytes) -> bool {
-        let mut state = self.inner.state.lock();
-        let launch = match state.links.get(&worker).filter(|_| state.ready.contains_key(&worker)) {
-            Some(link) => {
-                link.start_actor(actor_id, payload);
-                link.launch
-            }
-            None => return false,
-        };
-        // An elastic pool does not let its worker go.
-        if state.actors.insert((worker, actor_id.to_owned()), launch) != Some(launch) {
-            self.inner.act(&mut state, Event::Hold { worker, launch, count: 1 }, &mut None);
-        }
-        true
-    }
-
-    /// Has a worker stop an actor, if both are still there; not one that was started since as a later generation.
-    pub fn stop_actor(&self, worker: WorkerId, actor_id: &str, generation: u32) {
-        let mut state = self.inner.state.lock();
-        if let Some(link) = state.links.get(&worker) {
-            link.stop_actor(actor_id, generation);
-        }
-        if let Some(launch) = state.actors.remove(&(worker, actor_id.to_owned())) {
-            self.inner.act(&mut state, Event::Release { worker, launch, count: 1 }, &mut None);
-        }
     }
 
     /// Keeps a partition in the driver; a worker is given it when a task there needs it.
@@ -389,125 +303,5 @@ impl Inner {
         holders.sort();
         holders.dedup();
         holders
-    }
-
-    fn exited(
-        self: &Arc<Self>,
-        worker: WorkerId,
-        launch: LaunchId,
-        reason: String,
-        restartable: bool,
-        cause: ExitCause,
-    ) {
-        self.note_loss(worker, launch, &reason);
-        self.feed(Event::Exited { worker, launch, reason, restartable, cause });
-    }
-
-    /// A lost process whose link is still open was restarted in place: the new one was given nothing yet, and
-    /// counts its calls from the beginning.
-    fn renew_link(self: &Arc<Self>, state: &mut State, worker: WorkerId, launch: LaunchId) {
-        let incarnation = state.pool.worker(worker).and_then(|view| view.incarnation.cloned());
-        if let Some(link) = state.links.get_mut(&worker).filter(|link| link.launch == launch) {
-            *link = Link::open(self, worker, launch, link.addresses.clone(), incarnation);
-        }
-    }
-
-    fn note_loss(&self, worker: WorkerId, launch: LaunchId, reason: &str) {
-        let mut state = self.state.lock();
-        // One that was never ready held nothing, and there is no end of those: a full quota, an image that is not there.
-        if state.ready.get(&worker) == Some(&launch) {
-            state.losses.entry((worker, launch)).or_insert_with(|| reason.into());
-        }
-    }
-
-    fn perform(self: &Arc<Self>, state: &mut State, action: Action, report: &mut Option<Report>) {
-        match action {
-            Action::Launch { worker, launch } => {
-                self.host.log(Level::Debug, format!("{worker}: launch {launch}"));
-                let inner = Arc::downgrade(self);
-                let failed = Box::new(move |reason: String| {
-                    if let Some(inner) = inner.upgrade() {
-                        inner.exited(worker, launch, reason, true, ExitCause::NeverStarted);
-                    }
-                });
-                self.host.launch(worker, launch, failed);
-            }
-            Action::Stop { worker, launch, reason } => {
-                self.host.log(Level::Debug, format!("{worker}: stop launch {launch}: {reason}"));
-                self.host.stop(worker, launch, &reason);
-            }
-            Action::Connect { worker, launch, addresses } => {
-                state.links.insert(worker, Link::open(self, worker, launch, addresses, None));
-            }
-            Action::Disconnect { worker, launch } => {
-                if state.links.get(&worker).is_some_and(|link| link.launch == launch)
-                    && let Some(link) = state.links.remove(&worker)
-                {
-                    self.data.forget(&link.addresses.data);
-                }
-            }
-            Action::Send { task, attempt, worker, launch } => task::send(self, state, task, attempt, worker, launch),
-            Action::CancelOnWorker { task, attempt, worker, launch } => {
-                let link = state.links.get(&worker).filter(|link| link.launch == launch);
-                if let (Some(link), Some(running)) = (link, state.tasks.get(&task)) {
-                    link.cancel(running.spec.key(attempt));
-                }
-            }
-            Action::Deliver { task, .. } => {
-                if let (Some(running), Some(report)) = (state.take_task(task), report.take()) {
-                    (running.on_end)(report.into_outcome());
-                }
-            }
-            Action::FailTask { task, kind, message } => {
-                if let Some(running) = state.take_task(task) {
-                    let message = explain(&running, kind, &message);
-                    (running.on_end)(Outcome::Lost { message });
-                }
-            }
-            Action::Cancelled { task } => {
-                if let Some(running) = state.take_task(task) {
-                    (running.on_end)(Outcome::Cancelled);
-                }
-            }
-            Action::WorkerReady { worker, launch, incarnation } => {
-                self.host.log(Level::Info, format!("{worker} is ready (incarnation {incarnation})"));
-                state.ready.insert(worker, launch);
-                self.host.worker_ready(worker);
-                self.readiness.send_modify(|readiness| {
-                    readiness.ready = state.ready.len();
-                    readiness.broken = None;
-                });
-            }
-            Action::WorkerLost { worker, launch, reason, orderly, .. } => {
-                if orderly {
-                    self.host.log(Level::Info, format!("{worker} is let go: {reason}"));
-                } else {
-                    self.host.log(Level::Warning, format!("{worker} was lost: {reason}"));
-                }
-                self.host.worker_lost(worker, &reason);
-                state.actors.retain(|(at, _), of| (*at, *of) != (worker, launch));
-                state.losses.entry((worker, launch)).or_insert(reason);
-                self.renew_link(state, worker, launch);
-                if state.ready.get(&worker) == Some(&launch) {
-                    state.ready.remove(&worker);
-                }
-                self.readiness.send_modify(|readiness| readiness.ready = state.ready.len());
-            }
-            Action::Grown { by, to, tasks } => {
-                self.host.log(Level::Info, format!("the pool grows by {by} to {to} workers: {tasks} tasks to do"));
-            }
-            Action::PoolBroken { message } => {
-                self.host.log(Level::Error, format!("no worker is left: {message}"));
-                self.readiness.send_modify(|readiness| readiness.broken = Some(message.to_string()));
-            }
-        }
-    }
-}
-
-fn explain(running: &Running, kind: FailKind, message: &str) -> String {
-    let spec = &running.spec;
-    match kind {
-        FailKind::Lost => format!("task {} ({}) of query {}: {message}", spec.task_id, spec.name, spec.query_id),
-        FailKind::NoWorkers | FailKind::Shutdown => message.to_owned(),
     }
 }

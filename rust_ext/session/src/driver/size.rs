@@ -22,7 +22,8 @@ impl Driver {
         self.resize(Event::Wake);
     }
 
-    fn resize(&self, event: Event) {
+    /// For what may mend a broken pool.
+    pub(super) fn resize(&self, event: Event) {
         let mut state = self.inner.state.lock();
         self.inner.act(&mut state, event, &mut None);
         if state.pool.broken().is_none() {

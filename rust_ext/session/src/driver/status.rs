@@ -26,6 +26,7 @@ impl Driver {
                     "holds": view.holds,
                     "restarts": view.restarts,
                     "last_loss": view.reason,
+                    "waits_for": view.waits_for,
                 })
             })
             .collect();

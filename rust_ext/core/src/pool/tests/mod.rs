@@ -1,7 +1,10 @@
-//! What is covered: every rule of the pool's tables by a sentence (`lives`: workers, `runs`: tasks, `scaling`:
-//! how many workers there are, some of it in a `world` where starts and tasks take time), and its invariants under random events (`properties`). What is not: anything that does I/O.
+//! What is covered: every rule of the pool's tables by a sentence (`lives`: workers, `postponed`: those without room,
+//! `runs`: tasks, `scaling`: how many workers there are, some of it in a `world` where starts and tasks take time), and
+//! its invariants under random events (`properties`, checked by an `observer`). What is not: anything that does I/O.
 
 mod lives;
+mod observer;
+mod postponed;
 mod properties;
 mod runs;
 mod scaling;

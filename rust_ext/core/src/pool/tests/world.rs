@@ -11,6 +11,8 @@ pub(super) struct World {
     pub task_time: Duration,
     /// Which starts fail, at once.
     pub fails: fn(WorkerId) -> bool,
+    /// How many processes there is room for; the others are asked for again every ten seconds.
+    pub room: usize,
     /// Every launch, every stop, every end of a task.
     pub launches: Vec<(Duration, WorkerId)>,
     pub stops: Vec<(Duration, WorkerId)>,
@@ -20,6 +22,8 @@ pub(super) struct World {
     coming: BTreeMap<(Duration, u64), Event>,
     number: u64,
     tasks: u64,
+    /// Launches that wait for room.
+    asking: BTreeMap<WorkerId, LaunchId>,
 }
 
 impl World {
@@ -30,6 +34,7 @@ impl World {
             start_time: secs(5),
             task_time: secs(1),
             fails: |_| false,
+            room: usize::MAX,
             launches: Vec::new(),
             stops: Vec::new(),
             delivered: 0,
@@ -37,6 +42,7 @@ impl World {
             coming: BTreeMap::new(),
             number: 0,
             tasks: 0,
+            asking: BTreeMap::new(),
         }
     }
 
@@ -61,7 +67,10 @@ impl World {
         match action {
             Action::Launch { worker, launch } => {
                 self.launches.push((self.now, worker));
-                if (self.fails)(worker) {
+                if self.taken() > self.room {
+                    self.later(ms(100), Event::Postponed { worker, launch, reason: "there is no room".to_owned() });
+                    self.asking.insert(worker, launch);
+                } else if (self.fails)(worker) {
                     let (reason, cause) = ("exceeded quota".to_owned(), ExitCause::NeverStarted);
                     self.later(ms(100), Event::Exited { worker, launch, reason, restartable: true, cause });
                 } else {
@@ -72,7 +81,11 @@ impl World {
                 let incarnation = format!("{worker}/{launch}").into();
                 self.later(ms(10), Event::Connected { worker, launch, incarnation });
             }
-            Action::Stop { worker, .. } => self.stops.push((self.now, worker)),
+            Action::Stop { worker, .. } => {
+                if self.asking.remove(&worker).is_none() {
+                    self.stops.push((self.now, worker));
+                }
+            }
             Action::Send { task, attempt, worker, launch } => {
                 let event = Event::Succeeded { task, worker, launch, attempt, outputs: 0 };
                 self.later(self.task_time, event);
@@ -80,6 +93,27 @@ impl World {
             Action::Deliver { .. } => self.delivered += 1,
             Action::FailTask { message, .. } => self.failed.push(message.to_string()),
             _ => {}
+        }
+    }
+
+    /// How many processes there are or are asked for, those aside that are known to have no room.
+    fn taken(&self) -> usize {
+        let has_process = |view: &WorkerView<'_>| {
+            !matches!(view.phase, WorkerPhase::Restarting | WorkerPhase::GivenUp)
+                && !self.asking.contains_key(&view.worker)
+        };
+        self.pool.workers().filter(has_process).count()
+    }
+
+    /// The allocator asks again for those that wait: as many as there is room for by now.
+    fn ask_again(&mut self) {
+        let room = self.room.saturating_sub(self.taken());
+        for _ in 0..room {
+            let Some((worker, launch)) = self.asking.pop_first() else {
+                return;
+            };
+            self.tell(Event::Admitted { worker, launch });
+            self.later(self.start_time, Event::Started { worker, launch, addresses: super::at("h") });
         }
     }
 
@@ -97,7 +131,8 @@ impl World {
         for events in 0.. {
             let next = self.coming.first_key_value().map(|((at, _), _)| *at);
             let tick = self.pool.next_deadline();
-            let Some(at) = next.into_iter().chain(tick).min().filter(|at| *at <= end) else {
+            let ask = (!self.asking.is_empty()).then(|| secs((self.now.as_secs() / 10 + 1) * 10));
+            let Some(at) = next.into_iter().chain(tick).chain(ask).min().filter(|at| *at <= end) else {
                 self.now = end;
                 return events;
             };
@@ -106,6 +141,8 @@ impl World {
                 && let Some((_, event)) = self.coming.pop_first()
             {
                 self.tell(event);
+            } else if ask == Some(at) {
+                self.ask_again();
             } else {
                 self.tell(Event::Tick);
             }

@@ -1,0 +1,329 @@
+//! An observer of a pool that keeps its own books, from events and actions alone, and compares.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::*;
+
+type Place = (WorkerId, LaunchId, Attempt);
+
+const SLOTS: usize = 2;
+
+/// What the observer knows of one task.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    pub ends: u32,
+    pub at: Option<Place>,
+    pub last: u32,
+    /// The number of its latest send among all.
+    pub sent: u64,
+    /// Losses that used up an attempt, and how many of these were for memory.
+    pub lost: u32,
+    pub lost_to_memory: u32,
+    pub cancelling: bool,
+}
+
+/// What the observer knows of one worker.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    pub launch: u64,
+    pub process: bool,
+    pub connected: bool,
+    pub incarnation: Option<Incarnation>,
+}
+
+pub(super) struct Observer {
+    pub pool: Pool,
+    pub now: Duration,
+    pub desired: u32,
+    pub elastic: bool,
+    pub holds: BTreeMap<(WorkerId, LaunchId), u64>,
+    pub workers: BTreeMap<WorkerId, Seen>,
+    pub tasks: BTreeMap<TaskId, Known>,
+    pub mourned: BTreeSet<Incarnation>,
+    pub incarnations: u64,
+    pub sends: u64,
+    /// Why a worker is lost by the event at hand.
+    pub cause: ExitCause,
+    pub broken: bool,
+    pub closed: bool,
+}
+
+fn config() -> PoolConfig {
+    PoolConfig { slots_per_worker: SLOTS as u32, queue_ahead: 1, bounce_limit: secs(5), ..small() }
+}
+
+impl Observer {
+    pub fn new(elastic: bool) -> Self {
+        Self {
+            pool: Pool::new(config()),
+            now: Duration::ZERO,
+            desired: 0,
+            elastic,
+            holds: BTreeMap::new(),
+            workers: BTreeMap::new(),
+            tasks: BTreeMap::new(),
+            mourned: BTreeSet::new(),
+            incarnations: 0,
+            sends: 0,
+            cause: ExitCause::Crash,
+            broken: false,
+            closed: false,
+        }
+    }
+
+    fn load(&self, worker: WorkerId) -> usize {
+        self.tasks.values().filter(|task| task.at.is_some_and(|(at, ..)| at == worker)).count()
+    }
+
+    /// Books what an event means by itself, hands it to the pool and checks what the pool makes of it.
+    pub fn tell(&mut self, event: Event) {
+        let was_closed = self.closed;
+        if !was_closed {
+            self.book(&event);
+        }
+        let postponed = self.postponed_now(&event);
+        let actions = self.pool.handle(event, self.now);
+        if let Some(before) = postponed {
+            let view = self.pool.worker(before.0).expect("a known worker");
+            assert_eq!((view.worker, view.launch, view.restarts), before, "to be postponed costs nothing");
+        }
+        for action in &actions {
+            if was_closed {
+                assert!(matches!(action, Action::FailTask { kind: FailKind::Shutdown, .. }), "{action:?}");
+            }
+            self.check(action);
+        }
+        self.broken &= self.pool.broken().is_some();
+        self.check_rest();
+    }
+
+    fn book(&mut self, event: &Event) {
+        self.cause = match event {
+            Event::Exited { cause, .. } => *cause,
+            Event::Unreachable { .. } => ExitCause::Infrastructure,
+            Event::Refused { .. } => ExitCause::NeverStarted,
+            _ => ExitCause::Crash,
+        };
+        match event {
+            Event::SetDesired(count) => self.desired = *count,
+            Event::SetRange { min, max, .. } => self.desired = *min.max(max),
+            Event::Succeeded { worker, launch, outputs, .. }
+                if self.workers.get(worker).is_some_and(|seen| seen.launch == launch.0) =>
+            {
+                *self.holds.entry((*worker, *launch)).or_default() += outputs;
+            }
+            Event::Release { worker, launch, count } => {
+                *self.holds.get_mut(&(*worker, *launch)).expect("something is held") -= count;
+            }
+            Event::Exited { worker, launch, .. } => {
+                if let Some(seen) = self.workers.get_mut(worker).filter(|seen| seen.launch == launch.0) {
+                    seen.process = false;
+                }
+            }
+            Event::Bounced { task, worker, launch, attempt, .. } => {
+                self.leave(*task, (*worker, *launch, *attempt));
+            }
+            Event::TaskCancelled { task, worker, launch, attempt } => {
+                let left = self.leave(*task, (*worker, *launch, *attempt));
+                if let Some(known) = self.tasks.get_mut(task) {
+                    known.lost += u32::from(left);
+                }
+            }
+            Event::CancelTask(task) => {
+                if let Some(known) = self.tasks.get_mut(task) {
+                    known.cancelling = true;
+                }
+            }
+            Event::Shutdown => self.closed = true,
+            _ => {}
+        }
+    }
+
+    /// A worker with its launch and its restarts, if the event can do no more than postpone it.
+    fn postponed_now(&self, event: &Event) -> Option<(WorkerId, LaunchId, usize)> {
+        let Event::Postponed { worker, .. } = event else {
+            return None;
+        };
+        let anything_due = self.pool.next_deadline().is_some_and(|due| due <= self.now);
+        let view = self.pool.worker(*worker).filter(|_| !anything_due)?;
+        Some((view.worker, view.launch, view.restarts))
+    }
+
+    fn leave(&mut self, task: TaskId, place: Place) -> bool {
+        match self.tasks.get_mut(&task).filter(|known| known.at == Some(place)) {
+            Some(known) => known.at.take().is_some(),
+            None => false,
+        }
+    }
+
+    fn end(&mut self, task: TaskId) {
+        let known = self.tasks.get_mut(&task).expect("only submitted tasks end");
+        known.ends += 1;
+        known.at = None;
+        assert_eq!(known.ends, 1, "task {task} ended twice");
+    }
+
+    fn check(&mut self, action: &Action) {
+        let capacity = self.pool.config().worker_capacity();
+        match action {
+            Action::Launch { worker, launch } => {
+                let seen = self.workers.entry(*worker).or_default();
+                assert!(!seen.process && launch.0 == seen.launch + 1 && worker.0 < self.desired);
+                *seen = Seen { launch: launch.0, process: true, ..Seen::default() };
+            }
+            Action::Stop { worker, launch, .. } => {
+                let seen = self.present(*worker, *launch);
+                assert!(seen.process);
+                seen.process = false;
+            }
+            Action::Connect { worker, launch, .. } => {
+                let seen = self.present(*worker, *launch);
+                assert!(seen.process && !seen.connected);
+                seen.connected = true;
+            }
+            Action::Disconnect { worker, launch } => {
+                let seen = self.present(*worker, *launch);
+                assert!(seen.connected);
+                seen.connected = false;
+            }
+            Action::WorkerReady { worker, launch, incarnation } => {
+                let seen = self.present(*worker, *launch);
+                assert!(seen.process && seen.connected);
+                seen.incarnation = Some(incarnation.clone());
+                assert!(!self.mourned.contains(incarnation));
+            }
+            Action::WorkerLost { worker, launch, incarnation, orderly, .. } => {
+                if *orderly {
+                    assert_eq!(self.load(*worker), 0, "{worker} was let go with tasks");
+                    let held = self.holds.get(&(*worker, *launch)).copied().unwrap_or(0);
+                    assert_eq!(held, 0, "{worker} was let go with what somebody refers to");
+                }
+                let gone = self.present(*worker, *launch).incarnation.take();
+                assert_eq!(gone.as_ref(), Some(incarnation));
+                assert!(self.mourned.insert(incarnation.clone()), "lost twice");
+                let here = self.tasks.values_mut().filter(|known| known.at.is_some_and(|(at, ..)| at == *worker));
+                let mut here: Vec<&mut Known> = here.collect();
+                here.sort_by_key(|known| known.sent);
+                for (place, known) in here.into_iter().enumerate() {
+                    known.at = None;
+                    let charged = u32::from(place < SLOTS && self.cause.charges());
+                    known.lost += charged;
+                    known.lost_to_memory += if self.cause == ExitCause::OutOfMemory { charged } else { 0 };
+                }
+            }
+            Action::Send { task, attempt, worker, launch } => {
+                assert!(!self.closed && self.load(*worker) < capacity && worker.0 < self.desired);
+                let seen = self.present(*worker, *launch);
+                assert!(seen.process && seen.connected && seen.incarnation.is_some());
+                let known = self.tasks.get_mut(task).expect("only submitted tasks are sent");
+                assert!(known.ends == 0 && known.at.is_none() && attempt.0 == known.last + 1);
+                assert!(!known.cancelling, "a cancelled task is not sent");
+                assert!(known.lost < 3 && known.lost_to_memory < 2, "sent although a cap is reached");
+                known.last = attempt.0;
+                known.sent = self.sends;
+                self.sends += 1;
+                let alone = known.lost_to_memory > 0;
+                let others = self.tasks.values().filter(|other| other.at.is_some_and(|(at, ..)| at == *worker));
+                let mut others = others.peekable();
+                assert!(!alone || others.peek().is_none(), "{task} is not alone after it ran out of memory");
+                assert!(others.all(|other| other.lost_to_memory == 0), "{task} disturbs one that is to be alone");
+                let known = self.tasks.get_mut(task).expect("as above");
+                known.at = Some((*worker, *launch, *attempt));
+            }
+            Action::CancelOnWorker { task, attempt, worker, launch } => {
+                assert_eq!(self.tasks[task].at, Some((*worker, *launch, *attempt)));
+            }
+            Action::Deliver { task, attempt, worker, launch } => {
+                assert_eq!(self.tasks[task].at, Some((*worker, *launch, *attempt)));
+                assert!(!self.tasks[task].cancelling);
+                self.end(*task);
+            }
+            Action::FailTask { task, kind, .. } => {
+                let reason_holds = match kind {
+                    FailKind::Lost => true,
+                    FailKind::NoWorkers => self.broken,
+                    FailKind::Shutdown => self.closed,
+                };
+                assert!(reason_holds, "{action:?}");
+                self.end(*task);
+            }
+            Action::Cancelled { task } => {
+                assert!(self.tasks[task].cancelling, "nobody asked for that");
+                self.end(*task);
+            }
+            Action::Grown { .. } => {}
+            Action::PoolBroken { .. } => {
+                assert!(!std::mem::replace(&mut self.broken, true), "broken twice");
+            }
+        }
+    }
+
+    fn present(&mut self, worker: WorkerId, launch: LaunchId) -> &mut Seen {
+        let seen = self.workers.get_mut(&worker).expect("a worker that was launched");
+        assert_eq!(seen.launch, launch.0, "an action for a stale launch");
+        seen
+    }
+
+    /// What holds after every event: the pool's view agrees with the books, and the queue is served.
+    fn check_rest(&self) {
+        let capacity = self.pool.config().worker_capacity();
+        for (task, known) in &self.tasks {
+            let view = self.pool.task(*task);
+            assert_eq!(view.is_none(), known.ends > 0, "task {task} is forgotten, or kept after its end");
+            let at = view.and_then(|view| match view.phase {
+                TaskPhase::Sent { worker, launch, attempt, .. } => Some((worker, launch, attempt)),
+                _ => None,
+            });
+            assert_eq!(at, known.at, "task {task}");
+        }
+        let waits = self.pool.waiting().next().is_some();
+        for view in self.pool.workers() {
+            let load = self.load(view.worker);
+            assert_eq!(load, view.tasks);
+            let kept = self.pool.workers[view.worker.index()].kept_for.is_some();
+            let open = view.phase == WorkerPhase::Ready && !view.cooling && !kept && load < capacity;
+            assert!(!(waits && open), "{} has room while tasks wait", view.worker);
+            let held = self.holds.get(&(view.worker, view.launch)).copied().unwrap_or(0);
+            assert_eq!(held, view.holds);
+            assert!(view.phase != WorkerPhase::Draining || load > 0 || held > 0, "an idle worker drains");
+            let alive = self.workers.get(&view.worker).is_some_and(|seen| seen.process);
+            assert_eq!(alive, !matches!(view.phase, WorkerPhase::Restarting | WorkerPhase::GivenUp));
+        }
+        let kept_for = self.pool.workers.iter().filter_map(|worker| worker.kept_for);
+        let gone: Vec<TaskId> = kept_for.filter(|task| self.pool.task(*task).is_none()).collect();
+        assert_eq!(gone, [], "workers are kept for tasks that are over");
+        if let Some(first) = self.pool.waiting_alone().next() {
+            let kept = |view: &WorkerView<'_>| self.pool.workers[view.worker.index()].kept_for.is_some();
+            let unkept = self.pool.workers().any(|view| view.phase == WorkerPhase::Ready && !kept(&view));
+            assert!(!unkept || self.pool.tasks[&first].seat.is_some(), "{first} could have a worker to itself");
+        }
+        let waits = waits || self.pool.waiting_alone().next().is_some();
+        assert!(!waits || self.pool.broken().is_none(), "tasks wait for a broken pool");
+        assert!(self.pool.next_deadline().is_none_or(|due| due > self.now), "overdue");
+        let backing_off = self.pool.queued_count() - self.pool.waiting().count() - self.pool.waiting_alone().count();
+        let timed = |view: &WorkerView<'_>| {
+            use WorkerPhase::{Connecting, Postponed, Restarting, Starting};
+            let is_patient = || self.pool.workers[view.worker.index()].state.due().is_some();
+            usize::from(match view.phase {
+                Starting | Connecting | Restarting => true,
+                Postponed => is_patient(),
+                _ => false,
+            }) + usize::from(view.cooling)
+        };
+        let of_workers = self.pool.workers().map(|view| timed(&view)).sum::<usize>();
+        let of_scaling = usize::from(self.pool.growth.due.is_some()) + usize::from(self.pool.idleness_due.is_some());
+        let timers = backing_off + of_workers + of_scaling;
+        let postponed = self.pool.workers().filter(|view| view.phase == WorkerPhase::Postponed).count();
+        assert_eq!(self.pool.postponed, postponed);
+        let growing = self.pool.growth.due.is_some();
+        assert!(postponed == 0 || !growing, "others would only wait behind those that are postponed");
+        let lost_sight = |view: &WorkerView<'_>| self.pool.workers[view.worker.index()].state.is_out_of_sight();
+        let mut wanted = self.pool.workers().filter(|view| view.wanted).peekable();
+        let is_hopeless = wanted.peek().is_some() && wanted.all(|view| lost_sight(&view));
+        let is_broken = self.pool.broken().is_some();
+        assert!(self.closed || is_hopeless || !is_broken, "broken, though a worker may come up");
+        assert!(self.closed || !is_hopeless || is_broken || postponed == 0, "everybody waits for room without end");
+        assert_eq!(self.pool.alive, self.pool.workers.iter().filter(|worker| worker.state.counts()).count());
+        assert!(self.closed || self.pool.timers.len() == timers, "each wait has one timer, no timer is left over");
+    }
+}

@@ -1,0 +1,114 @@
+//! Carrying out what the pool decides.
+
+use std::sync::Arc;
+
+use daft_k8s_core::{Action, ExitCause, FailKind, LaunchId, WorkerId};
+
+use super::{
+    Inner, Outcome, State,
+    link::Link,
+    task::{self, Report, Running},
+};
+use crate::Level;
+
+impl Inner {
+    pub(super) fn perform(self: &Arc<Self>, state: &mut State, action: Action, report: &mut Option<Report>) {
+        match action {
+            Action::Launch { worker, launch } => {
+                self.host.log(Level::Debug, format!("{worker}: launch {launch}"));
+                let inner = Arc::downgrade(self);
+                let failed = Box::new(move |reason: String| {
+                    if let Some(inner) = inner.upgrade() {
+                        inner.exited(worker, launch, reason, true, ExitCause::NeverStarted);
+                    }
+                });
+                self.host.launch(worker, launch, failed);
+            }
+            Action::Stop { worker, launch, reason } => {
+                self.host.log(Level::Debug, format!("{worker}: stop launch {launch}: {reason}"));
+                self.host.stop(worker, launch, &reason);
+            }
+            Action::Connect { worker, launch, addresses } => {
+                state.links.insert(worker, Link::open(self, worker, launch, addresses, None));
+            }
+            Action::Disconnect { worker, launch } => {
+                if state.links.get(&worker).is_some_and(|link| link.launch == launch)
+                    && let Some(link) = state.links.remove(&worker)
+                {
+                    self.data.forget(&link.addresses.data);
+                }
+            }
+            Action::Send { task, attempt, worker, launch } => task::send(self, state, task, attempt, worker, launch),
+            Action::CancelOnWorker { task, attempt, worker, launch } => {
+                let link = state.links.get(&worker).filter(|link| link.launch == launch);
+                if let (Some(link), Some(running)) = (link, state.tasks.get(&task)) {
+                    link.cancel(running.spec.key(attempt));
+                }
+            }
+            Action::Deliver { task, .. } => {
+                if let (Some(running), Some(report)) = (state.take_task(task), report.take()) {
+                    (running.on_end)(report.into_outcome());
+                }
+            }
+            Action::FailTask { task, kind, message } => {
+                if let Some(running) = state.take_task(task) {
+                    let message = explain(&running, kind, &message);
+                    (running.on_end)(Outcome::Lost { message });
+                }
+            }
+            Action::Cancelled { task } => {
+                if let Some(running) = state.take_task(task) {
+                    (running.on_end)(Outcome::Cancelled);
+                }
+            }
+            Action::WorkerReady { worker, launch, incarnation } => {
+                self.host.log(Level::Info, format!("{worker} is ready (incarnation {incarnation})"));
+                state.ready.insert(worker, launch);
+                self.host.worker_ready(worker);
+                self.readiness.send_modify(|readiness| {
+                    readiness.ready = state.ready.len();
+                    readiness.broken = None;
+                });
+            }
+            Action::WorkerLost { worker, launch, reason, orderly, .. } => {
+                if orderly {
+                    self.host.log(Level::Info, format!("{worker} is let go: {reason}"));
+                } else {
+                    self.host.log(Level::Warning, format!("{worker} was lost: {reason}"));
+                }
+                self.host.worker_lost(worker, &reason);
+                state.actors.retain(|(at, _), of| (*at, *of) != (worker, launch));
+                state.losses.entry((worker, launch)).or_insert(reason);
+                self.renew_link(state, worker, launch);
+                if state.ready.get(&worker) == Some(&launch) {
+                    state.ready.remove(&worker);
+                }
+                self.readiness.send_modify(|readiness| readiness.ready = state.ready.len());
+            }
+            Action::Grown { by, to, tasks } => {
+                self.host.log(Level::Info, format!("the pool grows by {by} to {to} workers: {tasks} tasks to do"));
+            }
+            Action::PoolBroken { message } => {
+                self.host.log(Level::Error, format!("no worker is left: {message}"));
+                self.readiness.send_modify(|readiness| readiness.broken = Some(message.to_string()));
+            }
+        }
+    }
+
+    /// A lost process whose link is still open was restarted in place: the new one was given nothing yet, and
+    /// counts its calls from the beginning.
+    fn renew_link(self: &Arc<Self>, state: &mut State, worker: WorkerId, launch: LaunchId) {
+        let incarnation = state.pool.worker(worker).and_then(|view| view.incarnation.cloned());
+        if let Some(link) = state.links.get_mut(&worker).filter(|link| link.launch == launch) {
+            *link = Link::open(self, worker, launch, link.addresses.clone(), incarnation);
+        }
+    }
+}
+
+fn explain(running: &Running, kind: FailKind, message: &str) -> String {
+    let spec = &running.spec;
+    match kind {
+        FailKind::Lost => format!("task {} ({}) of query {}: {message}", spec.task_id, spec.name, spec.query_id),
+        FailKind::NoWorkers | FailKind::Shutdown => message.to_owned(),
+    }
+}
