@@ -24,8 +24,9 @@ pub type Client = WorkerClient<InterceptedService<Channel, Attach>>;
 
 /// Messages to and from a worker may be as large as this; partitions do not travel here.
 const MAX_MESSAGE_BYTES: usize = 1 << 30;
-/// With TLS, its handshake included.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a connection may take to come up, with TLS its handshake included, for who knows no better. On a machine
+/// that is busy, two ends that compute take seconds; and what takes too long begins anew, no nearer to its end.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Why no connection to a worker came about.
 #[derive(Debug, Error)]
@@ -50,7 +51,12 @@ pub enum ClientError {
 }
 
 /// A client for `address` ("host:port") that connects at its first call, encrypted if there is `tls`.
-pub fn connect_lazily(address: &str, token: &str, tls: Option<ClientTls>) -> Result<Client, ClientError> {
+pub fn connect_lazily(
+    address: &str,
+    token: &str,
+    tls: Option<ClientTls>,
+    connect_timeout: Duration,
+) -> Result<Client, ClientError> {
     let endpoint = Endpoint::from_shared(format!("http://{address}"))
         .map_err(|source| ClientError::Address { address: address.to_owned(), source })?
         .http2_keep_alive_interval(Duration::from_secs(5))
@@ -58,25 +64,29 @@ pub fn connect_lazily(address: &str, token: &str, tls: Option<ClientTls>) -> Res
         .keep_alive_while_idle(true)
         .initial_stream_window_size(16 << 20)
         .initial_connection_window_size(64 << 20);
-    let connector = tower::service_fn(move |uri: Uri| open(uri, tls.clone()));
+    let connector = tower::service_fn(move |uri: Uri| open(uri, tls.clone(), connect_timeout));
     let channel = InterceptedService::new(endpoint.connect_with_connector_lazy(connector), Attach::new(token)?);
     Ok(WorkerClient::new(channel)
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
         .max_encoding_message_size(MAX_MESSAGE_BYTES))
 }
 
-async fn open(uri: Uri, tls: Option<ClientTls>) -> io::Result<TokioIo<Transport>> {
+async fn open(uri: Uri, tls: Option<ClientTls>, timeout: Duration) -> io::Result<TokioIo<Transport>> {
     let address = uri.authority().map_or("", |authority| authority.as_str());
     let connecting = daft_k8s_tls::connect(address, tls.as_ref());
-    match tokio::time::timeout(CONNECT_TIMEOUT, connecting).await {
+    match tokio::time::timeout(timeout, connecting).await {
         Ok(connected) => connected.map(TokioIo::new),
-        Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "no connection within 5 s")),
+        Err(_) => {
+            let message = format!("no connection within {} s", timeout.as_secs_f64());
+            Err(io::Error::new(io::ErrorKind::TimedOut, message))
+        }
     }
 }
 
 /// Compares versions with the worker; a refusal is told apart from a failed call.
 pub async fn handshake(client: &mut Client, request: HandshakeRequest) -> Result<HandshakeReply, ClientError> {
     let mut call = tonic::Request::new(request);
+    // A connection that is still coming up goes on doing so, and serves the next try.
     call.set_timeout(Duration::from_secs(5));
     client.handshake(call).await.map(tonic::Response::into_inner).map_err(|status| match status.code() {
         tonic::Code::FailedPrecondition | tonic::Code::Unauthenticated | tonic::Code::PermissionDenied => {

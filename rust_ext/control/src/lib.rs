@@ -6,7 +6,7 @@ mod client;
 mod members;
 mod server;
 
-pub use client::{Client, ClientError, connect_lazily, describe, handshake};
+pub use client::{CONNECT_TIMEOUT, Client, ClientError, connect_lazily, describe, handshake};
 pub use server::{HealthSwitch, ServerOptions, serve, serve_health};
 
 /// The messages and stubs generated from `protos/daft_k8s/v1/worker.proto`.

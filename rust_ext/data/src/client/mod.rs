@@ -56,7 +56,7 @@ impl Default for ClientConfig {
     fn default() -> Self {
         Self {
             tls: None,
-            connect_timeout: Duration::from_secs(5),
+            connect_timeout: Duration::from_secs(10),
             keepalive_interval: Duration::from_secs(5),
             keepalive_timeout: Duration::from_secs(10),
             progress_timeout: Duration::from_secs(60),

@@ -94,7 +94,9 @@ impl Link {
         let uploads = Arc::new(Uploads::default());
         // The launcher's news come on a thread of its own; the channel is made for ours.
         let _entered = inner.runtime.enter();
-        match daft_k8s_control::connect_lazily(&addresses.control, &inner.config.token, inner.config.tls.clone()) {
+        let config = &inner.config;
+        let timeout = config.connect_timeout();
+        match daft_k8s_control::connect_lazily(&addresses.control, &config.token, config.tls.clone(), timeout) {
             Ok(client) => {
                 let data_address = addresses.data.clone();
                 let peer = Peer { inner: inner.clone(), worker, launch, client, data_address };

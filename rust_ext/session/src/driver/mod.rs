@@ -32,7 +32,7 @@ use std::{
 };
 
 use daft_k8s_core::{Attempt, Event, LaunchId, Pool, PoolConfig, TaskId, TaskKey, TaskPhase, WorkerId};
-use daft_k8s_data::{DataClient, PartitionData};
+use daft_k8s_data::{ClientConfig, DataClient, PartitionData};
 use daft_k8s_tls::ClientTls;
 use parking_lot::Mutex;
 use tokio::{
@@ -74,6 +74,17 @@ pub struct DriverConfig {
     pub unreachable_timeout: Duration,
     /// The rules of the pool.
     pub pool: PoolConfig,
+}
+
+/// Connections are not given up sooner than this, however soon a worker counts as lost.
+const LEAST_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+impl DriverConfig {
+    /// How long a connection to a worker may take to come up: so long that there are two tries before the worker
+    /// counts as lost.
+    fn connect_timeout(&self) -> Duration {
+        (self.unreachable_timeout / 2).clamp(LEAST_CONNECT_TIMEOUT, daft_k8s_control::CONNECT_TIMEOUT)
+    }
 }
 
 /// How far the pool has come up.
@@ -141,7 +152,14 @@ impl Driver {
             closed: false,
         };
         let inner = Inner {
-            data: DataClient::with_tls(&config.token, config.tls.clone()),
+            data: DataClient::with_config(
+                &config.token,
+                ClientConfig {
+                    tls: config.tls.clone(),
+                    connect_timeout: config.connect_timeout(),
+                    ..ClientConfig::default()
+                },
+            ),
             config,
             host,
             runtime: runtime.clone(),

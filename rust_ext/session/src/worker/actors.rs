@@ -66,7 +66,8 @@ impl Peers {
         if let Some(client) = clients.get(address) {
             return Ok(client.clone());
         }
-        let client = daft_k8s_control::connect_lazily(address, &self.token, self.tls.clone());
+        let client =
+            daft_k8s_control::connect_lazily(address, &self.token, self.tls.clone(), daft_k8s_control::CONNECT_TIMEOUT);
         let client = client.map_err(|error| error.to_string())?;
         clients.insert(address.to_owned(), client.clone());
         Ok(client)

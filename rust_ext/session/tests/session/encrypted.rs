@@ -1,13 +1,18 @@
 //! A session over TLS, and what happens to those who do not belong to it.
 
+use std::time::Duration;
+
 use daft_k8s_control::{
-    ClientError, PROTOCOL_VERSION, connect_lazily, handshake,
+    CONNECT_TIMEOUT, ClientError, PROTOCOL_VERSION, connect_lazily, handshake,
     proto::{DrainRequest, HandshakeRequest},
 };
 use daft_k8s_core::WorkerId;
 use daft_k8s_tls::{Identity, Issued, Pem, issue};
 
-use crate::fixture::{LONG, Session, Settings, TOKEN, numbers, rows};
+use crate::{
+    fixture::{LONG, Session, Settings, TOKEN, numbers, rows},
+    proxy::Proxy,
+};
 
 fn encrypted() -> (Issued, Settings) {
     let issued = || issue("s").unwrap();
@@ -40,6 +45,25 @@ fn tasks_read_from_other_workers_and_from_the_driver() {
     assert_eq!(rows(&session.fetch(&made).unwrap()), [10_000]);
 }
 
+/// As between two machines that are busy: what takes long and is begun anew would never end.
+#[test]
+fn connections_that_take_longer_than_five_seconds_come_up_where_a_worker_may_be_silent_for_longer() {
+    let (_, settings) = encrypted();
+    let session = Session::new(Settings { workers: 1, unreachable_timeout: Duration::from_secs(30), ..settings });
+    let (id, launch) = session.next_launch();
+    let worker = session.worker(id);
+    let [control, data] = [worker.control(), worker.data()].map(|address| {
+        let proxy = Proxy::start(session.runtime.handle(), &address);
+        proxy.delay(Duration::from_secs(6));
+        proxy
+    });
+    session.started(id, launch, control.address.clone(), data.address.clone());
+    session.until_ready(1);
+    let task = session.submit(1, vec![]);
+    worker.finish(&worker.next_run().key, [numbers(0..10_000)]);
+    assert_eq!(rows(&session.fetch(&task.partitions()).unwrap()), [10_000]);
+}
+
 #[test]
 fn a_worker_of_another_session_is_given_up_with_that_reason() {
     let (other, settings) = encrypted();
@@ -65,7 +89,7 @@ fn a_worker_of_another_session_is_given_up_with_that_reason() {
 fn call(session: &Session, address: &str, token: &str, caller: Option<&Pem>) -> Result<(), ClientError> {
     let tls = caller.map(|pem| Identity::from_pem(pem).unwrap().client().unwrap());
     session.runtime.block_on(async {
-        let mut client = connect_lazily(address, token, tls)?;
+        let mut client = connect_lazily(address, token, tls, CONNECT_TIMEOUT)?;
         handshake(&mut client, greeting()).await?;
         let drained = client.drain(DrainRequest { reason: "a stranger".into() }).await;
         drained.map(drop).map_err(|status| ClientError::Call(status.to_string()))

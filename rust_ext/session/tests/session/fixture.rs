@@ -154,13 +154,22 @@ pub struct Settings {
     pub queue_ahead: u32,
     pub max_message_bytes: usize,
     pub max_worker_restarts: u32,
+    pub unreachable_timeout: Duration,
     /// The certificates of driver and workers.
     pub tls: Option<Issued>,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { workers: 1, slots: 2, queue_ahead: 1, max_message_bytes: 64 << 20, max_worker_restarts: 5, tls: None }
+        Self {
+            workers: 1,
+            slots: 2,
+            queue_ahead: 1,
+            max_message_bytes: 64 << 20,
+            max_worker_restarts: 5,
+            unreachable_timeout: Duration::from_secs(5),
+            tls: None,
+        }
     }
 }
 
@@ -184,7 +193,7 @@ impl Session {
             tls: settings.tls.as_ref().map(|issued| Identity::from_pem(&issued.driver).unwrap().client().unwrap()),
             daft_version: "1".into(),
             python_version: "3".into(),
-            unreachable_timeout: Duration::from_secs(5),
+            unreachable_timeout: settings.unreachable_timeout,
             pool: PoolConfig {
                 slots_per_worker: settings.slots,
                 queue_ahead: settings.queue_ahead,

@@ -1,6 +1,6 @@
 //! A TCP proxy between driver and worker, to break and to hold connections.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use tokio::{
@@ -15,6 +15,7 @@ pub struct Proxy {
     target: Arc<Mutex<String>>,
     connections: Arc<Mutex<Vec<AbortHandle>>>,
     open: watch::Sender<bool>,
+    delay: Arc<Mutex<Duration>>,
 }
 
 impl Proxy {
@@ -25,13 +26,15 @@ impl Proxy {
         let target = Arc::new(Mutex::new(target.to_owned()));
         let connections = Arc::new(Mutex::new(Vec::new()));
         let open = watch::Sender::new(true);
-        let (to, opened, kept) = (target.clone(), open.clone(), connections.clone());
+        let delay = Arc::new(Mutex::new(Duration::ZERO));
+        let (to, opened, kept, late) = (target.clone(), open.clone(), connections.clone(), delay.clone());
         runtime.spawn(async move {
             let listener = TcpListener::from_std(listener).unwrap();
             while let Ok((mut near, _)) = listener.accept().await {
-                let (to, mut opened) = (to.clone(), opened.subscribe());
+                let (to, mut opened, delay) = (to.clone(), opened.subscribe(), *late.lock());
                 let carried = tokio::spawn(async move {
                     let _ = opened.wait_for(|open| *open).await;
+                    tokio::time::sleep(delay).await;
                     let target = to.lock().clone();
                     if let Ok(mut far) = TcpStream::connect(target).await {
                         let _ = tokio::io::copy_bidirectional(&mut near, &mut far).await;
@@ -40,7 +43,7 @@ impl Proxy {
                 kept.lock().push(carried.abort_handle());
             }
         });
-        Self { address, target, connections, open }
+        Self { address, target, connections, open, delay }
     }
 
     /// Breaks all connections.
@@ -51,6 +54,11 @@ impl Proxy {
     /// New connections are accepted, and carry nothing until `release`.
     pub fn hold(&self) {
         self.open.send_replace(false);
+    }
+
+    /// Each new connection carries nothing for so long.
+    pub fn delay(&self, delay: Duration) {
+        *self.delay.lock() = delay;
     }
 
     pub fn release(&self) {

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use daft_k8s_control::{
-    Client, connect_lazily,
+    CONNECT_TIMEOUT, Client, connect_lazily,
     proto::{
         AwaitTaskRequest, CancelTaskRequest, EndQueryRequest, Plan, SubmitTaskReply, SubmitTaskRequest, Task, TaskEnd,
         task_end,
@@ -23,7 +23,7 @@ impl Alone {
         let session = Session::new(Settings { workers: 0, slots: 1, ..Settings::default() });
         let worker = session.worker(WorkerId(0));
         let _entered = session.runtime.enter();
-        let client = connect_lazily(&worker.control(), TOKEN, None).unwrap();
+        let client = connect_lazily(&worker.control(), TOKEN, None, CONNECT_TIMEOUT).unwrap();
         drop(_entered);
         Self { session, worker, client }
     }
