@@ -251,6 +251,8 @@ class PodLauncher:
                 self._creation.room_may_have_come()
             if change.state.stage is Stage.GONE:
                 self._supply.forget(change.name)
+            elif change.state.stage.over:
+                self._spawn(self._supply.tidy(change.name))
 
     async def _tick(self) -> None:
         while True:

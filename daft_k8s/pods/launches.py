@@ -199,7 +199,7 @@ class Launches:
             launch.since = now
         launch.state = state
         if state.stage.over:
-            # A Pod that has ended costs nothing, and its log is still there to be read.
+            # A Pod that has ended takes up no room, and its log is still there to be read: the last few stay.
             return [self._exit(key, state, delete=state.lingers)]
         if state.hopeless and not launch.stop_reason:
             return [self._exit(key, state, delete=True)]

@@ -129,6 +129,9 @@ class Replicas:
     def forget(self, name: str) -> None:
         self._store.forget(name)
 
+    async def tidy(self, name: str) -> None:
+        return  # the next process is in the same Pod
+
     def peer_name(self, key: Key, home: Home) -> str | None:
         return peer_name(self._session_id, key[0], home.namespace)
 

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from daft_k8s.pods.home import Home
 
 
+ENDED_PODS_KEPT = 5
+"""So many Pods that have ended stay, for whoever reads their logs; a session that lives for days ends hundreds."""
+
+
 class Supply(Protocol):
     """What differs between bare Pods and those of a StatefulSet. Used on one event loop; times are in seconds."""
 
@@ -50,6 +54,9 @@ class Supply(Protocol):
     def forget(self, name: str) -> None:
         """Nobody asks about this Pod any more."""
 
+    async def tidy(self, name: str) -> None:
+        """The process of this Pod has ended, and what it left as its last words is known."""
+
     def pod_name(self, key: Key) -> str:
         """The name of its Pod."""
 
@@ -78,6 +85,8 @@ class BarePods:
         self._grace_seconds = math.ceil(configuration.drain_timeout_seconds)
         self._nodes_to_avoid: dict[str, str] = {}
         """By worker: where its last Pod was, if that may be the node's fault."""
+        self._ended: dict[str, None] = {}
+        """Pods whose process has ended, the oldest first."""
 
     def begin(self, key: Key, now: float) -> list[Change]:
         self._launches.began(key, self.pod_name(key), now)
@@ -124,6 +133,14 @@ class BarePods:
 
     def forget(self, name: str) -> None:
         self._store.forget(name)
+        self._ended.pop(name, None)
+
+    async def tidy(self, name: str) -> None:
+        self._ended[name] = None
+        while len(self._ended) > ENDED_PODS_KEPT:
+            oldest = next(iter(self._ended))
+            del self._ended[oldest]
+            await self._objects.delete_pod(oldest, END_GRACE_SECONDS)
 
     def pod_name(self, key: Key) -> str:
         return names.pod_name(self._session_id, *key)

@@ -97,6 +97,21 @@ def test_a_failed_pod_is_an_exit_with_the_reason(launcher: PodLauncher, cluster:
     assert "OOMKilled" in str(reason)
 
 
+def test_the_last_few_pods_that_have_ended_stay_to_be_read_and_older_ones_go(
+    launcher: PodLauncher, cluster: FakeCluster, pool: Pool
+) -> None:
+    ended = {"exitCode": 137, "reason": "OOMKilled"}
+    for number in range(1, 8):
+        launcher.launch("worker-0", number)
+        name = f"daft-s1-worker-0-{number}"
+        cluster.wait_until(lambda name=name: name in cluster.pods)
+        cluster.set_status(name, phase="Failed", containerStatuses=[{"name": "worker", "state": {"terminated": ended}}])
+        pool.wait_for("exited", number)
+    kept = [f"daft-s1-worker-0-{number}" for number in range(3, 8)]
+    cluster.wait_until(lambda: sorted(cluster.pods) == kept)
+    assert len(pool.wait_for("exited")) == 7
+
+
 def test_a_deleted_pod_is_an_exit(launcher: PodLauncher, cluster: FakeCluster, pool: Pool) -> None:
     begin(launcher, cluster)
     cluster.make_ready(POD)
