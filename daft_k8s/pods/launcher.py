@@ -186,8 +186,7 @@ class PodLauncher:
         return setup
 
     async def _set_up(self) -> tuple[Api, Home]:
-        api, home = await self._objects.set_up()
-        await self._look_at_quotas(api, home)
+        api, home = await self._objects.set_up(self._look_at_quotas)
         if not self._closed:
             tracker = Tracker(
                 api,

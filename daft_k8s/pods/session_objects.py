@@ -15,6 +15,7 @@ from daft_k8s.pods.manifest import session_secret
 from daft_k8s.pods.outside import who
 from daft_k8s.pods.problems import ApiError
 from daft_k8s.pods.sweep import remove_session, sweep_dead_sessions, sweep_predecessors
+from daft_k8s.pods.together import together
 
 if TYPE_CHECKING:
     from daft_k8s.config import Configuration
@@ -72,8 +73,11 @@ class SessionObjects:
         self._furnished = False
         """Whether Lease and Secret are there, as far as is known."""
 
-    async def set_up(self) -> tuple[Api, Home]:
+    async def set_up(self, look: Callable[[Api, Home], Coroutine[Any, Any, None]]) -> tuple[Api, Home]:
         """Finds the home and makes the session's Secret there. May be tried again after it failed.
+
+        Args:
+            look: Looks at the home, before anything is made there.
 
         Raises:
             ApiError: The cluster refused something, or did not answer.
@@ -81,10 +85,15 @@ class SessionObjects:
         """
         if self.api is None:
             self.api = await self._access.connect()
-        base = await self._find_home_or_explain(self.api)
-        await self._check_rights(self.api, base.namespace)
-        await self._sweep(sweep_predecessors(self.api, base, self._session_id))
-        return self.api, await self._furnish(self.api, base)
+        api = self.api
+        base = await self._find_home_or_explain(api)
+        # Each question takes its time on the way; what does not depend on one another is asked at once.
+        await together(
+            self._check_rights(api, base.namespace),
+            self._sweep(sweep_predecessors(api, base, self._session_id)),
+            look(api, base),
+        )
+        return api, await self._furnish(api, base)
 
     async def keep(self) -> None:
         """Renews the session's Lease for as long as it lives, and sweeps what dead ones left. Never gives up."""
@@ -152,16 +161,13 @@ class SessionObjects:
     async def _furnish(self, api: Api, base: Home) -> Home:
         """Makes the Lease and the Secret; returns the home with its owner."""
         self._base = base
-        found = await self._make_lease(api, base)
-        self._has_lease = found is not None
-        home = base if base.owner is not None or found is None else replace(base, owner=lease.owner(found))
-        self.home = home
-        try:
-            secret = session_secret(self._session_id, self._token, home, self._certificates)
-            await api.create_secret(home.namespace, secret)
-        except ApiError as error:
-            if error.reason != "AlreadyExists":  # the answer to an earlier try was lost
-                raise
+        if base.owner is not None:
+            self.home = home = base
+            await together(self._make_lease(api, base), self._make_secret(api, home))
+        else:
+            found = await self._make_lease(api, base)
+            self.home = home = base if found is None else replace(base, owner=lease.owner(found))
+            await self._make_secret(api, home)
         self._furnished = True
         if home.owner is None:
             logger.warning(
@@ -172,8 +178,21 @@ class SessionObjects:
             )
         return home
 
+    async def _make_secret(self, api: Api, home: Home) -> None:
+        try:
+            secret = session_secret(self._session_id, self._token, home, self._certificates)
+            await api.create_secret(home.namespace, secret)
+        except ApiError as error:
+            if error.reason != "AlreadyExists":  # the answer to an earlier try was lost
+                raise
+
     async def _make_lease(self, api: Api, base: Home) -> dict[str, Any] | None:
         """The session's Lease; None: there may be none, and it works without."""
+        found = await self._ask_for_lease(api, base)
+        self._has_lease = found is not None
+        return found
+
+    async def _ask_for_lease(self, api: Api, base: Home) -> dict[str, Any] | None:
         wanted = lease.session_lease(
             self._session_id,
             base,

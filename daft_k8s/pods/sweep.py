@@ -20,6 +20,7 @@ from daft_k8s.pods import driver_process, lease, names
 from daft_k8s.pods.problems import ApiError
 from daft_k8s.pods.state import read_state
 from daft_k8s.pods.stateful_set import set_name
+from daft_k8s.pods.together import together
 
 if TYPE_CHECKING:
     from daft_k8s.pods.api import Api
@@ -109,11 +110,10 @@ async def sweep_predecessors(api: Api, home: Home, session_id: str) -> list[str]
     if pod is None:
         return []
     selector = f"{names.DRIVER_POD_LABEL}={pod},{names.MANAGED_BY_LABEL}={names.MANAGED_BY}"
-    left = (await api.list_pods(home.namespace, selector))[0]
-    try:
-        left = [*left, *await api.list_leases(home.namespace, selector)]
-    except ApiError as error:
-        logger.debug("Leases cannot be listed: %s", error)
+    (left, _), leases = await together(
+        api.list_pods(home.namespace, selector), _list_leases(api, home.namespace, selector)
+    )
+    left = [*left, *leases]
     drivers = {
         _label(item, names.SESSION_LABEL): (item["metadata"].get("annotations") or {}).get(names.DRIVER_ANNOTATION, "")
         for item in left
@@ -127,6 +127,14 @@ async def sweep_predecessors(api: Api, home: Home, session_id: str) -> list[str]
                 yield session
 
     return await _remove_each(api, home.namespace, dead())
+
+
+async def _list_leases(api: Api, namespace: str, selector: str) -> list[dict[str, Any]]:
+    try:
+        return await api.list_leases(namespace, selector)
+    except ApiError as error:
+        logger.debug("Leases cannot be listed: %s", error)
+        return []
 
 
 async def _remove_each(api: Api, namespace: str, sessions: AsyncGenerator[str, None]) -> list[str]:

@@ -1,0 +1,23 @@
+"""Asking several things at once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+
+
+async def together(*work: Coroutine[Any, Any, Any]) -> list[Any]:
+    """The results, in order, once all have ended: nothing is left under way when one has failed.
+
+    Args:
+        work: What does not depend on one another.
+
+    Raises:
+        BaseException: That of the first, in order, that has failed.
+    """
+    results = await asyncio.gather(*work, return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+    return results
