@@ -124,11 +124,13 @@ class Creation:
                 return self._tell(self._launches.failed(key, text, restartable=False))
 
     async def _try(self, key: Key, api: Api, home: Home) -> bool:
-        """Asks once; False: a quota was found used up before it was this launch's turn."""
+        """Asks once; False: a quota has refused another before it was this launch's turn."""
         if self._gate.is_full:
             self._tell(self._launches.postponed(key, self._no_room_now))
+        refusals = self._gate.refusals
         async with self._gate.turn(lambda: self._is_wanted(key)) as own_turn, self._at_once:
-            if self._gate.used_up and not own_turn:
+            # Only a refusal: that others come for whom nothing is left says nothing of the room that this one has.
+            if self._gate.refusals != refusals and not own_turn:
                 return False
             if self._is_wanted(key):
                 await self._provide(key, api, home)

@@ -33,7 +33,9 @@ class QuotaGate:
         self._turns = asyncio.Lock()
         self._poked = asyncio.Event()
         self.used_up = False
-        """Whether the last that was heard is a refusal."""
+        """Whether there is no room left: the quota has refused, or those who came took all that was foreseen."""
+        self.refusals = 0
+        """How often the quota has refused."""
 
     @property
     def is_full(self) -> bool:
@@ -71,6 +73,7 @@ class QuotaGate:
     def refused(self) -> bool:
         """The quota refused a Pod; returns whether that is news."""
         news = not self.used_up
+        self.refusals += 1
         self.used_up, self._room = True, None
         longer = min(self._longest_pause_seconds, self._pause_seconds * 2)
         self._pause_seconds = self._first_pause_seconds if news or not self._pause_seconds else longer

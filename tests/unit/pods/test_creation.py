@@ -79,6 +79,13 @@ class Namespace:
         finally:
             ticking.cancel()
 
+    async def create_with(self, workers: int, room: Room) -> None:
+        """As `create`, where it is known what the quotas leave."""
+        creating = asyncio.ensure_future(self.create(workers))
+        await asyncio.sleep(0)
+        self.creation.foresee(room, "jobs")
+        await creating
+
     def times(self) -> list[float]:
         return [time for time, _ in self.asked]
 
@@ -172,19 +179,36 @@ def test_credentials_that_were_never_accepted_are_told_at_once() -> None:
 def test_a_launch_that_a_foreseen_quota_keeps_waiting_is_postponed_with_that_reason() -> None:
     namespace = Namespace()
 
-    async def create() -> None:
-        creating = asyncio.ensure_future(namespace.create(3))
-        await asyncio.sleep(0)
-        namespace.creation.foresee(Room(2, "small", "pods: 2 of 2 are free, a worker takes 1"), "jobs")
-        await creating
-
-    run_for(5, create())
+    run_for(5, namespace.create_with(3, Room(2, "small", "pods: 2 of 2 are free, a worker takes 1")))
     assert len(namespace.made) == 2
     [news] = namespace.postponed
     assert news.key not in namespace.made
     assert "the ResourceQuota 'small' of the namespace 'jobs' has no room left for it" in news.reason
     given_up = [news.key for news in namespace.launches.tick(START_TIMEOUT_SECONDS)]
     assert news.key not in given_up
+
+
+def test_whoever_has_a_place_in_what_a_quota_leaves_is_made_at_once_however_many_want_more() -> None:
+    namespace = Namespace()
+    run_for(2, namespace.create_with(100, Room(50, "small", "pods: 50 of 50 are free, a worker takes 1")))
+    assert len(namespace.made) == 50
+    assert len(namespace.postponed) == 50
+    assert not {news.key for news in namespace.postponed} & set(namespace.made)
+
+
+def test_a_quota_that_leaves_less_than_was_foreseen_is_asked_no_more_once_it_has_refused() -> None:
+    namespace = Namespace()
+
+    def answer(key: Key) -> ApiError | None:
+        if len(namespace.made) < 30:
+            return None
+        return ApiError("create pods", 403, QUOTA.format(used=30, limit=30), reason="Forbidden")
+
+    namespace.answer = answer
+    run_for(9, namespace.create_with(100, Room(80, "small", "pods: 80 of 80 are free, a worker takes 1")))
+    assert len(namespace.made) == 30
+    assert len(namespace.asked) <= 30 + 20, "those that were under way at the first refusal"
+    assert len({news.key for news in namespace.postponed}) == 70
 
 
 def test_a_launch_that_was_told_to_stop_is_not_asked_for_again() -> None:

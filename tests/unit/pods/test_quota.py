@@ -105,9 +105,7 @@ async def take_turns(gate: QuotaGate, workers: int, room: int, seconds: float) -
     async def create() -> None:
         nonlocal asked, made
         while True:
-            async with gate.turn(lambda: True) as own_turn:
-                if gate.used_up and not own_turn:
-                    continue
+            async with gate.turn(lambda: True):
                 asked += 1
                 await asyncio.sleep(0)
                 if made < room:
