@@ -19,6 +19,9 @@ class Launcher(Protocol):
 
     def launch(self, worker_id: str, launch_id: int) -> None: ...
     def stop(self, worker_id: str, launch_id: int, reason: str) -> None: ...
+    def worker_ready(self, worker_id: str) -> None:
+        """The pool has reached the process that it was told of last, and gives it work."""
+
     def shutdown(self, timeout_seconds: float) -> None:
         """Ends and reaps whatever it has started; blocks at most about `timeout_seconds`."""
 

@@ -110,6 +110,9 @@ class LocalLauncher:
         if process is not None:
             process.stop(reason, self._configuration.drain_timeout_seconds + _STOP_MARGIN_SECONDS)
 
+    def worker_ready(self, worker_id: str) -> None:
+        """Nothing follows from it: a process says itself when it is ready, and is seen to end."""
+
     def shutdown(self, timeout_seconds: float) -> None:
         """Ends and reaps all processes and removes all their files. Blocks for about the time-out at most. Idempotent.
 

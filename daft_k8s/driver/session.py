@@ -267,6 +267,9 @@ class Session:
         answering.add_done_callback(self._answering.discard)
 
     def _on_worker_ready(self, worker_id: str) -> None:
+        launcher = self._launcher
+        if launcher is not None:
+            launcher.worker_ready(worker_id)
         for listener in self._listeners:
             listener.worker_ready(worker_id)
 

@@ -130,6 +130,10 @@ class PodLauncher:
         """Deletes a Pod; its worker may drain, and is killed if that takes too long."""
         self._call(self._begin_stop, (worker_id, launch_id), reason)
 
+    def worker_ready(self, worker_id: str) -> None:
+        """The pool uses a worker: it serves, although the API may not have told so, and may be away."""
+        self._call(self._launches.serves, worker_id)
+
     def shutdown(self, timeout_seconds: float) -> None:
         """Deletes everything that the session has made. Blocks for about the time-out at most. Idempotent.
 

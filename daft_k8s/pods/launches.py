@@ -78,7 +78,7 @@ class _Launch:
     started: bool = False
     """Whether the pool knows where it is, and so may have given it work."""
     ready: bool = False
-    """Whether its node has seen it serve."""
+    """Whether it was seen to serve, by its node or by the pool."""
     leaving: str = ""
     """Why somebody else deletes its Pod; "": nobody does."""
     stop_reason: str = ""
@@ -161,6 +161,13 @@ class Launches:
             return []
         launch.problem, launch.deadline = "", self._deadline(now)
         return [Admitted(key)]
+
+    def serves(self, worker_id: str) -> None:
+        """The pool has reached the worker's process, whether or not the API could say yet that it is ready."""
+        for key, launch in self._launches.items():
+            # One that has not started, or has been told to stop, is not the process that was reached.
+            if key[0] == worker_id and launch.started and not launch.stop_reason:
+                launch.ready = True
 
     def failed(self, key: Key, reason: str, *, restartable: bool) -> list[Exited]:
         """Its Pod could not be made."""

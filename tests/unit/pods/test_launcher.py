@@ -112,6 +112,18 @@ def test_the_last_few_pods_that_have_ended_stay_to_be_read_and_older_ones_go(
     assert len(pool.wait_for("exited")) == 7
 
 
+def test_a_worker_that_the_pool_uses_outlives_its_start_timeout_where_no_event_says_that_it_is_ready(
+    launcher: PodLauncher, cluster: FakeCluster, pool: Pool
+) -> None:
+    begin(launcher, cluster)
+    cluster.make_ready(POD, ready=False)
+    pool.wait_for("started")
+    launcher.worker_ready("worker-0")
+    launcher.launch("worker-1", 1)
+    cluster.wait_until(lambda: "daft-s1-worker-1-1" in cluster.pods)
+    assert [news.key for news in launcher._launches.tick(time.monotonic() + 10_000)] == [("worker-1", 1)]
+
+
 def test_a_deleted_pod_is_an_exit(launcher: PodLauncher, cluster: FakeCluster, pool: Pool) -> None:
     begin(launcher, cluster)
     cluster.make_ready(POD)

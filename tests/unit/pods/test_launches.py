@@ -56,6 +56,23 @@ def test_a_pod_that_is_asked_at_once_and_never_is_ready_is_given_up_like_any_oth
     assert "not ready after 100 s; its process runs but does not serve yet" in news.reason
 
 
+def test_a_worker_that_the_pool_uses_is_not_given_up_where_the_api_is_away_and_cannot_say_that_it_is_ready(
+    asked_at_once: Launches,
+) -> None:
+    asked_at_once.has_state("p", STARTING, 1)
+    asked_at_once.serves("worker-0")
+    assert asked_at_once.tick(10_000) == []
+
+
+def test_news_that_a_workers_last_process_serves_says_nothing_of_one_that_does_not_run_yet(
+    asked_at_once: Launches,
+) -> None:
+    asked_at_once.serves("worker-0")
+    asked_at_once.has_state("p", STARTING, 1)
+    [news] = asked_at_once.tick(90)
+    assert "not ready after 100 s" in news.reason
+
+
 def test_what_a_pod_that_was_asked_at_once_had_taken_on_counts_when_it_crashes(asked_at_once: Launches) -> None:
     asked_at_once.has_state("p", STARTING, 1)
     [news] = asked_at_once.has_state("p", read_state(pod(phase="Failed", own=ended(1))), 2)

@@ -62,6 +62,9 @@ class Allocator:
     def __init__(self, events: list[str]) -> None:
         self.events = events
 
+    def worker_ready(self, worker_id: str) -> None:
+        self.events.append(f"{worker_id} is ready")
+
     def shutdown(self, timeout_seconds: float) -> None:
         self.events.append("allocator closed")
 
@@ -91,6 +94,12 @@ def test_starting_asks_for_all_workers_once_and_does_not_wait(pool: Pool) -> Non
     assert pool.arguments["slots_per_worker"] == 2
     assert len(pool.arguments["token"]) >= 32
     session.shutdown()
+
+
+def test_the_allocator_hears_which_workers_the_pool_uses(pool: Pool) -> None:
+    with session_with(pool).start():
+        pool.arguments["on_worker_ready"]("worker-0")
+        assert pool.events == ["3 workers", "worker-0 is ready"]
 
 
 def test_sessions_have_different_names_and_tokens(pool: Pool) -> None:
