@@ -254,7 +254,7 @@ class PodLauncher:
                 self._creation.room_may_have_come()
             if change.state.stage is Stage.GONE:
                 self._supply.forget(change.name)
-            elif change.state.stage.over:
+            elif change.state.stage.over and not change.state.going:
                 self._spawn(self._supply.tidy(change.name))
 
     async def _tick(self) -> None:

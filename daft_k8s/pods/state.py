@@ -72,6 +72,8 @@ class PodState:
     """Its image is waited for, and this does not say what was wrong with it; what was said before still holds."""
     lingers: bool = False
     """Its worker's process has ended, but the Pod still holds what it was given."""
+    going: bool = False
+    """Its worker's process has ended, and the Pod is deleted already: it will not stay to be read."""
 
 
 GONE = PodState(Stage.GONE, "the Pod was deleted")
@@ -90,7 +92,10 @@ def read_state(pod: Pod, container: str = names.CONTAINER) -> PodState:
     for rule in _RULES:
         state = rule(pod, container)
         if state is not None:
-            return dataclasses.replace(state, node=node, lingers=state.stage.over and _lingers(pod, container))
+            over = state.stage.over
+            return dataclasses.replace(
+                state, node=node, lingers=over and _lingers(pod, container), going=over and _is_deleted(pod)
+            )
     return PodState(Stage.PENDING)
 
 
@@ -133,6 +138,10 @@ def _words(source: Mapping[str, Any]) -> str:
     """Reason and message of a status, in one line, unless the message is a log."""
     reason, message = str(source.get("reason") or ""), str(source.get("message") or "").strip()
     return f"{reason}: {message}" if reason and message else reason or message
+
+
+def _is_deleted(pod: Pod) -> bool:
+    return bool(_map(_map(pod).get("metadata")).get("deletionTimestamp"))
 
 
 def _terminated(pod: Pod, container: str) -> Mapping[str, Any]:
@@ -233,7 +242,7 @@ def _node_lost(pod: Pod, container: str) -> PodState | None:
 
 def _terminating(pod: Pod, container: str) -> PodState | None:
     del container
-    if not _map(_map(pod).get("metadata")).get("deletionTimestamp"):
+    if not _is_deleted(pod):
         return None
     cause, text = _disruption(pod) or (Cause.NONE, "somebody deletes it")
     return PodState(Stage.TERMINATING, text, cause, address=_address(pod))

@@ -55,7 +55,7 @@ class Supply(Protocol):
         """Nobody asks about this Pod any more."""
 
     async def tidy(self, name: str) -> None:
-        """The process of this Pod has ended, and what it left as its last words is known."""
+        """The process of this Pod has ended, and what it left as its last words is known. Nobody has deleted it yet."""
 
     def pod_name(self, key: Key) -> str:
         """The name of its Pod."""

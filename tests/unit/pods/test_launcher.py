@@ -112,6 +112,25 @@ def test_the_last_few_pods_that_have_ended_stay_to_be_read_and_older_ones_go(
     assert len(pool.wait_for("exited")) == 7
 
 
+def test_pods_that_are_being_deleted_push_out_none_whose_log_is_to_stay(
+    launcher: PodLauncher, cluster: FakeCluster, pool: Pool
+) -> None:
+    begin(launcher, cluster)
+    ended = {"exitCode": 137, "reason": "OOMKilled"}
+    cluster.set_status(POD, phase="Failed", containerStatuses=[{"name": "worker", "state": {"terminated": ended}}])
+    for number in range(2, 9):
+        launcher.launch("worker-0", number)
+        name = f"daft-s1-worker-0-{number}"
+        cluster.wait_until(lambda name=name: name in cluster.pods)
+        cluster.pods[name]["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+        cluster.set_status(name, phase="Succeeded")
+        pool.wait_for("exited", number)
+    launcher.launch("worker-0", 9)  # what follows from those before it has been done when its Pod is there
+    cluster.wait_until(lambda: "daft-s1-worker-0-9" in cluster.pods)
+    assert POD in cluster.pods
+    assert "delete pods" not in cluster.calls
+
+
 def test_a_worker_that_the_pool_uses_outlives_its_start_timeout_where_no_event_says_that_it_is_ready(
     launcher: PodLauncher, cluster: FakeCluster, pool: Pool
 ) -> None:
