@@ -67,8 +67,8 @@ async def find_dead_sessions(
 ) -> AsyncGenerator[dict[str, Any], None]:
     """The Leases of sessions that nobody uses any more.
 
-    At once those whose workers have all ended; those whose workers say nothing if their Lease stays as it is for a
-    while longer.
+    At once those whose workers have all ended, and not all before the Lease was last renewed; those whose workers say
+    nothing if their Lease stays as it is for a while longer.
 
     Args:
         api: The cluster.
@@ -201,19 +201,32 @@ async def _read_signs(api: Api, namespace: str, found: Mapping[str, Any]) -> _Si
         logger.info("the session %s has not renewed its Lease since %s, but its workers are still called by their "
                     "driver; it is left alone", session, found["spec"]["renewTime"])  # fmt: skip
         return _Signs.LIFE
-    return _Signs.DEATH if pods and all(read_state(pod).stage.over for pod in pods) else _Signs.NONE
+    # A living session keeps Pods that have ended. Only an end after the last renewal may be that of its driver, too.
+    renewed = lease.read_time(found["spec"]["renewTime"])
+    over = bool(pods) and all(read_state(pod).stage.over for pod in pods)
+    return _Signs.DEATH if over and any(_ended_after(pod, renewed) for pod in pods) else _Signs.NONE
 
 
 def _serves_since(pod: Mapping[str, Any], latest: datetime.datetime) -> bool:
     """Whether its process has begun before that time and is still there, as its node says."""
-    status = pod.get("status") or {}
-    ready = any(item.get("type") == "Ready" and item.get("status") == "True" for item in status.get("conditions") or ())
-    states = [
-        item.get("state") for item in status.get("containerStatuses") or () if item.get("name") == names.CONTAINER
-    ]
-    running = next(((state or {}).get("running") or {} for state in states), {})
-    began = lease.read_time(running.get("startedAt"))
+    conditions = (pod.get("status") or {}).get("conditions") or ()
+    ready = any(item.get("type") == "Ready" and item.get("status") == "True" for item in conditions)
+    began = _time(pod, "running", "startedAt")
     return ready and not _is_going(pod) and began is not None and began < latest
+
+
+def _ended_after(pod: Mapping[str, Any], earliest: datetime.datetime | None) -> bool:
+    """Whether its process has ended after that time; no, where either is not known."""
+    ended = _time(pod, "terminated", "finishedAt")
+    return earliest is not None and ended is not None and ended > earliest
+
+
+def _time(pod: Mapping[str, Any], state: str, which: str) -> datetime.datetime | None:
+    """A time of the state that the worker's container is in; None: it is in another, or its node does not say."""
+    for item in (pod.get("status") or {}).get("containerStatuses") or ():
+        if item.get("name") == names.CONTAINER:
+            return lease.read_time(((item.get("state") or {}).get(state) or {}).get(which))
+    return None
 
 
 async def _if_allowed(call: Awaitable[None]) -> None:

@@ -25,8 +25,10 @@ HOME = Home("jobs", "image", labels={names.OWNER_LABEL: "ada.laptop"})
 
 
 def add_session(cluster: FakeCluster, session: str, *, age_seconds: float = 0, orphan_timeout_seconds: float = 120,
-                home: Home = HOME) -> None:  # fmt: skip
-    """Two workers, a Secret and a Lease that was renewed some time ago."""
+                home: Home = HOME, ended_seconds_ago: float = 0) -> None:  # fmt: skip
+    """Two workers that have ended, a Secret and a Lease that was renewed some time ago."""
+    finished = (cluster.time - datetime.timedelta(seconds=ended_seconds_ago)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    own = {"name": names.CONTAINER, "state": {"terminated": {"exitCode": 0, "finishedAt": finished}}}
     then = cluster.time - datetime.timedelta(seconds=age_seconds)
     made = lease.session_lease(
         session, home, holder="ada.laptop", orphan_timeout_seconds=orphan_timeout_seconds, now=then
@@ -39,7 +41,7 @@ def add_session(cluster: FakeCluster, session: str, *, age_seconds: float = 0, o
         name = names.pod_name(session, worker, 1)
         cluster.pods[name] = {
             "metadata": {"name": name, "labels": labels, "annotations": dict(home.annotations)},
-            "status": {"phase": "Succeeded"},
+            "status": {"phase": "Succeeded", "containerStatuses": [own]},
         }
 
 
@@ -91,11 +93,29 @@ def test_workers_that_may_have_no_driver_save_no_session(cluster: FakeCluster, f
     assert asyncio.run(sweep_dead_sessions(cluster, "jobs", confirm_seconds=0.01)) == ["dead"]
 
 
-def test_a_session_that_renews_its_lease_after_all_is_left_alone(cluster: FakeCluster) -> None:
+def leave_no_pods(cluster: FakeCluster) -> None:
+    cluster.pods.clear()
+
+
+def leave_pods_whose_end_has_no_time(cluster: FakeCluster) -> None:
+    for pod in cluster.pods.values():
+        pod["status"] = {"phase": "Failed", "reason": "Evicted"}
+
+
+def leave_pods_that_ended_long_before(cluster: FakeCluster) -> None:
+    cluster.pods.clear()
+    for session in ("late", "dead"):
+        add_session(cluster, session, age_seconds=160, ended_seconds_ago=7200)
+
+
+@pytest.mark.parametrize("leave", [leave_no_pods, leave_pods_whose_end_has_no_time, leave_pods_that_ended_long_before])
+def test_a_session_that_renews_its_lease_after_all_is_left_alone(
+    cluster: FakeCluster, leave: Callable[[FakeCluster], None]
+) -> None:
     # It has no worker whose state would tell: a pool that may shrink to nothing, after the API server was away.
     add_session(cluster, "late", age_seconds=1000)
     add_session(cluster, "dead", age_seconds=1000)
-    cluster.pods.clear()
+    leave(cluster)
 
     async def renew_late() -> list[str]:
         sweeping = asyncio.create_task(sweep_dead_sessions(cluster, "jobs", confirm_seconds=0.2))
