@@ -6,6 +6,7 @@ APIs of which none are used here, and a driver's first row would wait for it; `k
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import ssl
@@ -22,6 +23,8 @@ from daft_k8s.pods.problems import ApiError
 
 TOKEN_SECONDS = 60.0
 """How old a Pod's token may be before its file is read again: it is rotated."""
+CREDENTIALS_SECONDS = 30.0
+"""How long credentials may take: a kubeconfig's plugin may wait for ever, and whoever renews or watches with it."""
 _READ_BUFFER_BYTES = 2**21  # an event of a watch is a line, and may be as large as what etcd holds
 
 
@@ -104,9 +107,17 @@ class Link:
         """The headers that say who asks.
 
         Raises:
-            ApiError: There are no credentials.
+            ApiError: There are no credentials, or they do not come.
         """
-        value = await self.cluster.authorize()
+        try:
+            value = await asyncio.wait_for(self.cluster.authorize(), CREDENTIALS_SECONDS)
+        except asyncio.TimeoutError as error:
+            raise ApiError(
+                "get credentials",
+                0,
+                f"they did not come within {CREDENTIALS_SECONDS:g} s; the kubeconfig's plugin or provider may hang, or "
+                "wait for a login",
+            ) from error
         return {} if value is None else {"Authorization": value}
 
     async def request(

@@ -51,6 +51,23 @@ def ask(handler: Handler, work: Callable[[KubernetesApi], Awaitable[Any]], **opt
     return asyncio.run(run())
 
 
+def ask_without_credentials(work: Callable[[KubernetesApi], Awaitable[Any]]) -> Any:
+    """What the client makes of credentials that it waits for in vain."""
+
+    async def never() -> str | None:
+        await asyncio.Event().wait()
+        return None
+
+    async def run() -> Any:
+        api = KubernetesApi(Cluster("http://127.0.0.1:9", authorize=never))
+        try:
+            return await asyncio.wait_for(work(api), 10)
+        finally:
+            await api.close()
+
+    return asyncio.run(run())
+
+
 class Serving:
     """An HTTP server on the loopback."""
 
@@ -357,6 +374,26 @@ def test_a_token_is_read_again_each_minute(monkeypatch: pytest.MonkeyPatch, tmp_
     assert asyncio.run(token.authorize()) == "Bearer first"
     now += 2
     assert asyncio.run(token.authorize()) == "Bearer second"
+
+
+@pytest.mark.parametrize(
+    "work",
+    [create_one, watch_them, lambda api: api.open_port("jobs", "p", 7777)],
+    ids=["a call", "a watch", "a port-forward"],
+)
+def test_credentials_that_do_not_come_are_no_answer(
+    work: Callable[[KubernetesApi], Awaitable[Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As from a kubeconfig's plugin that hangs: no request has begun, so no time-out of one runs."""
+    monkeypatch.setattr(link, "CREDENTIALS_SECONDS", 0.05)
+    with pytest.raises(ApiError, match=r"^get credentials: .* within 0\.05 s") as raised:
+        ask_without_credentials(work)
+    assert (raised.value.status, raised.value.transient) == (0, True)
+
+
+def test_an_api_server_gives_no_sign_of_life_to_whom_credentials_do_not_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(link, "CREDENTIALS_SECONDS", 0.05)
+    assert ask_without_credentials(lambda api: api.answers()) is False
 
 
 def test_a_pod_without_a_token_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
