@@ -313,7 +313,11 @@ class PodLauncher:
         name = f"{key[0]}/{key[1]}"
         try:
             control, data = await forwards.open(
-                name, namespace=namespace, pod=self._supply.pod_name(key), ports=(CONTROL_PORT, DATA_PORT)
+                name,
+                namespace=namespace,
+                pod=self._supply.pod_name(key),
+                node=self._launches.node_of(key),
+                ports=(CONTROL_PORT, DATA_PORT),
             )
         except ApiError as error:
             advice = explain(error, namespace, self._configuration)

@@ -186,6 +186,11 @@ class Launches:
         text = f"{key[0]} (Pod {launch.pod}): the driver cannot reach it: {reason}"
         return [Exited(key, text, restartable, True, "stopped" if launch.stop_reason else "never_started")]
 
+    def node_of(self, key: Key) -> str:
+        """Where its Pod is; "": that is not known."""
+        launch = self._launches.get(key)
+        return "" if launch is None or launch.state is None else launch.state.node
+
     def words(self, key: Key, reason: str) -> str:
         """What is said of a launch, with its Pod and the node where that is."""
         launch = self._launches.get(key)

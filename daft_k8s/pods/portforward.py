@@ -69,13 +69,19 @@ class _Forward:
     name: str
     namespace: str
     pod: str
+    node: str
     servers: list[asyncio.Server] = field(default_factory=list)
     connections: set[asyncio.Task[None]] = field(default_factory=set)
     broken: bool = False
     """Whether the last stream failed, and that was told."""
     opened_at: float = 0.0
-    problem: str = ""
+    problem: ApiError | None = None
     """What the last try to get a stream met with, if nothing has come from the Pod since."""
+
+    @property
+    def unreached(self) -> bool:
+        """Whether the API server itself has found no way to the Pod's node."""
+        return self.problem is not None and self.problem.status >= 500
 
     def close(self) -> None:
         for server in self.servers:
@@ -112,13 +118,14 @@ class PortForwards:
         self._opening: set[asyncio.Task[object]] = set()
         self._closed = False
 
-    async def open(self, name: str, *, namespace: str, pod: str, ports: Sequence[int]) -> list[str]:
+    async def open(self, name: str, *, namespace: str, pod: str, node: str, ports: Sequence[int]) -> list[str]:
         """Listens for each of the ports; returns the local addresses. A first stream shows that it can work.
 
         Args:
             name: What `close` will be given; the Pod's name may come back with another process.
             namespace: Where the Pod is.
             pod: Its name.
+            node: Where it runs; "": that is not known.
             ports: Its ports.
 
         Raises:
@@ -127,8 +134,8 @@ class PortForwards:
         """
         if not self._thread.runs:
             raise asyncio.CancelledError
-        opening = asyncio.run_coroutine_threadsafe(self._open(_Forward(name, namespace, pod), ports), self._thread.loop)
-        return await asyncio.wrap_future(opening)
+        opening = self._open(_Forward(name, namespace, pod, node), ports)
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(opening, self._thread.loop))
 
     def close(self, name: str) -> None:
         """Stops listening and cuts the connections. Returns at once; idempotent."""
@@ -165,6 +172,7 @@ class PortForwards:
         forward.opened_at = asyncio.get_running_loop().time()
         if self._watching is None:
             self._watching = asyncio.ensure_future(self._watch_silences())
+            self._watching.add_done_callback(_report_death)
         try:
             for port in ports:
                 server = await asyncio.start_server(
@@ -201,7 +209,7 @@ class PortForwards:
             try:
                 return await (await self._api()).open_port(forward.namespace, forward.pod, port)
             except ApiError as error:
-                forward.problem = str(error)
+                forward.problem = error
                 if not error.transient_once_accepted or loop.time() + delay > end:
                     raise
                 logger.debug("no way to port %d of the Pod %s yet: %s", port, forward.pod, error)
@@ -233,7 +241,7 @@ class PortForwards:
 
     def _heard(self, forward: _Forward) -> None:
         if self._forwards.get(forward.name) is forward:
-            forward.problem = ""
+            forward.problem = None
             self._silences.heard(forward.name, asyncio.get_running_loop().time())
 
     async def _watch_silences(self) -> None:
@@ -242,13 +250,16 @@ class PortForwards:
             await asyncio.sleep(_LOOK_SECONDS)
             if not self._silences.raises_doubt(loop.time()):
                 continue
-            if not await self._api_answers():
+            if not await self._api_answers() or self._silences.has_no_way(self._unreached(), loop.time()):
                 self._silences.api_is_away(loop.time())
                 continue
             for name, seconds in self._silences.api_answers(loop.time()):
-                problem = self._forwards[name].problem if name in self._forwards else ""
+                problem = self._forwards[name].problem if name in self._forwards else None
                 reason = f"nothing has come from it for {seconds:.0f} s, though the API server answers"
                 self._on_silent(name, f"{reason}; the last try: {problem}" if problem else reason)
+
+    def _unreached(self) -> dict[str, str]:
+        return {name: forward.node for name, forward in self._forwards.items() if forward.unreached}
 
     async def _api_answers(self) -> bool:
         try:
@@ -277,6 +288,13 @@ class PortForwards:
             await asyncio.gather(self._watching, return_exceptions=True)
         if self._connecting is not None and self._connecting.done() and self._connecting.exception() is None:
             await self._connecting.result().close()
+
+
+def _report_death(watching: asyncio.Task[None]) -> None:
+    """It never ends by itself; if it does, workers that are lost would seem to be there."""
+    if not watching.cancelled():
+        error = watching.exception()
+        logger.critical("nobody looks any more for Pods that have fallen silent: %s", error, exc_info=error)
 
 
 @dataclass

@@ -292,6 +292,8 @@ def test_a_worker_that_drained_because_its_pod_was_deleted_says_why(
 
 def test_what_is_said_of_a_launch_names_its_pod_and_node(launches: Launches) -> None:
     assert launches.words(KEY, "silent") == "worker-0 (Pod p): silent"
+    assert launches.node_of(KEY) == ""
     launches.has_state("p", READY, 1)
     assert launches.words(KEY, "silent") == "worker-0 (Pod p on n1): silent"
+    assert (launches.node_of(KEY), launches.node_of(("worker-9", 1))) == ("n1", "")
     assert launches.words(("worker-9", 1), "silent") == "worker-9: silent"

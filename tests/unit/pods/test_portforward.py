@@ -82,14 +82,16 @@ class FakeApi:
     async def close(self) -> None:
         self.closed = True
 
-    def wait_for_asked(self, count: int) -> None:
+    def wait_until(self, what: Callable[[], bool]) -> None:
         with self._changed:
-            assert self._changed.wait_for(lambda: len(self.asked) >= count, SECONDS), self.asked
+            assert self._changed.wait_for(what, SECONDS), (self.asked, self.questions)
+
+    def wait_for_asked(self, count: int) -> None:
+        self.wait_until(lambda: len(self.asked) >= count)
 
     def wait_for_questions(self, count: int) -> None:
         """Until it was asked so often whether the API server answers."""
-        with self._changed:
-            assert self._changed.wait_for(lambda: self.questions >= count, SECONDS), self.questions
+        self.wait_until(lambda: self.questions >= count)
 
 
 @pytest.fixture
@@ -107,8 +109,8 @@ def forwards(api: FakeApi) -> Iterator[PortForwards]:
     forwards.shutdown(10)
 
 
-def open_one(forwards: PortForwards, pod: str = "p") -> str:
-    [address] = asyncio.run(forwards.open(f"the way to {pod}", namespace="jobs", pod=pod, ports=(7777,)))
+def open_one(forwards: PortForwards, pod: str = "p", node: str = "") -> str:
+    [address] = asyncio.run(forwards.open(f"the way to {pod}", namespace="jobs", pod=pod, node=node, ports=(7777,)))
     return address
 
 
@@ -142,7 +144,7 @@ def is_cut_at_once(address: str) -> bool:
 
 
 def test_bytes_pass_both_ways_and_each_connection_has_a_stream(api: FakeApi, forwards: PortForwards) -> None:
-    control, data = asyncio.run(forwards.open("w", namespace="jobs", pod="p", ports=(7777, 7778)))
+    control, data = asyncio.run(forwards.open("w", namespace="jobs", pod="p", node="n", ports=(7777, 7778)))
     assert control.startswith("127.0.0.1:")
     with connect(control) as one, connect(data) as other:
         assert exchange(one, b"control") == b"control"
@@ -355,6 +357,68 @@ def test_nobody_is_silent_while_the_api_server_is_away(api: FakeApi, silent: Sil
         assert silent.told.empty()
         api.away = False
         assert silent.told.get(timeout=SECONDS)[0] == "the way to p"
+
+
+NO_WAY = ApiError("get pods/portforward", 500, "error dialing backend: No agent available")
+
+
+def lose_the_way(api: FakeApi, forwards: PortForwards, *nodes: str) -> list[socket.socket]:
+    """A Pod on each of the nodes is heard, and from then on the API server reaches none; returns their connections."""
+    api.away = True  # until all is as it should be when silence begins to count
+    addresses = [open_one(forwards, f"p{number}", node) for number, node in enumerate(nodes)]
+    connections = [connect(address) for address in addresses]
+    for connection in connections:
+        assert exchange(connection, b"a") == b"a"
+    api.problems = [NO_WAY] * 10000
+    for connection in connections:
+        with connection:
+            connection.sendall(b"BREAK")
+            assert is_cut(connection)
+    asked = len(api.asked)
+    tries = [connect(address) for address in addresses]
+    api.wait_until(lambda: len({pod for _, pod, _ in api.asked[asked:]}) == len(nodes))
+    api.away = False
+    return tries
+
+
+def test_nobody_is_lost_while_the_api_server_reaches_no_node(api: FakeApi, silent: Silent) -> None:
+    first, second = lose_the_way(api, silent.forwards, "node-1", "node-2")
+    with first, second:
+        api.wait_for_questions(api.questions + 60)  # at least twice the time after which they would be lost
+        assert silent.told.empty()
+        api.problems = []
+        assert exchange(first, b"b") == b"b"  # so there is a way, and who is silent from now on is missed
+        assert silent.told.get(timeout=SECONDS)
+
+
+def test_all_pods_of_a_node_that_the_api_server_does_not_reach_are_lost(api: FakeApi, silent: Silent) -> None:
+    first, second = lose_the_way(api, silent.forwards, "node-1", "node-1")
+    with first, second:
+        assert {silent.told.get(timeout=SECONDS)[0] for _ in range(2)} == {"the way to p0", "the way to p1"}
+
+
+def test_it_is_told_when_nobody_looks_any_more_for_who_is_silent(
+    api: FakeApi, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(portforward, "_LOOK_SECONDS", 0.01)
+    called = threading.Event()
+
+    async def connect_api() -> FakeApi:
+        return api
+
+    def fail(name: str, reason: str) -> None:
+        called.set()
+        raise RuntimeError("the listener's own defect")
+
+    forwards = PortForwards(connect_api, on_silent=fail, silence_seconds=0.1)
+    try:
+        with connect(open_one(forwards)) as connection:
+            assert exchange(connection, b"a") == b"a"
+            assert called.wait(SECONDS)
+    finally:
+        forwards.shutdown(10)
+    [words] = [record.getMessage() for record in caplog.records if record.levelname == "CRITICAL"]
+    assert "the listener's own defect" in words
 
 
 def test_a_pod_that_the_api_server_does_not_know_any_more_is_silent_too(api: FakeApi, silent: Silent) -> None:
