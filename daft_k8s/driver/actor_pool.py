@@ -88,8 +88,12 @@ class ActorPool:
         self.pool_id = pool_id
         self.request = request
         self.actors = [Actor(f"{pool_id}/{number}", number) for number in range(request.count)]
+        self.unfinished_tasks = 0
+        """Of its queries, which may call it."""
+        self.dropped = False
+        """Daft is done with it, perhaps before the last of those tasks has ended."""
         self.retired = False
-        """Daft is done with it; should a task run again that needs it, it is started anew."""
+        """Its actors were stopped: it was dropped, and no task was left. Should one come, it is started anew."""
         self.starting = True
         self._changed = asyncio.Event()
 
@@ -143,6 +147,7 @@ class ActorPool:
         copy = ActorPool(self.pool_id, self.request)
         # Those that it went on with, which may be fewer than were asked for: tasks know no others.
         copy.actors = [Actor(old.actor_id, old.number, generation=old.generation) for old in self.actors]
+        copy.unfinished_tasks, copy.dropped = self.unfinished_tasks, self.dropped
         return copy
 
     def reasons(self) -> str:

@@ -12,7 +12,7 @@ import logging
 import pickle
 import time
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from daft_k8s.actor_messages import CALL_PREFIX, ActorEvent
@@ -281,11 +281,21 @@ class ActorPools:
         """A query begins, to which pools that start from now on may belong. Thread-safe."""
         self._loop.call_soon_threadsafe(self._owners.begin_query, query_id)
 
-    def bind(self, query_id: str, pool_ids: Iterable[str]) -> None:
-        """Ends these pools with this query, whose tasks use them. Thread-safe."""
-        wanted = set(pool_ids)
-        if wanted:
-            self._loop.call_soon_threadsafe(lambda: self._stop_all(self._owners.bind(query_id, wanted)))
+    def bind(self, query_id: str, pool_ids: Iterable[str]) -> Callable[[], None]:
+        """Ends these pools with this query, of which a task uses them, and none of them before that task. Thread-safe.
+
+        Returns:
+            What to call when the task has ended; only the first call counts. Thread-safe, too.
+        """
+        used = set(pool_ids)
+        if used:
+            self._loop.call_soon_threadsafe(self._bind, query_id, frozenset(used))
+
+        def release() -> None:
+            if used and not self._loop.is_closed():
+                self._loop.call_soon_threadsafe(self._release, used)
+
+        return release
 
     def end_query(self, query_id: str) -> None:
         """Ends the pools of a query. Thread-safe."""
@@ -293,9 +303,9 @@ class ActorPools:
             self._loop.call_soon_threadsafe(lambda: self._stop_all(self._owners.end_query(query_id)))
 
     def retire(self, pool_id: str) -> None:
-        """Daft is done with a pool: its actors make room for others. Thread-safe."""
+        """Daft is done with a pool: its actors make room for others once no task is left to call them. Thread-safe."""
         if not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._retire, pool_id)
+            self._loop.call_soon_threadsafe(self._drop, pool_id)
 
     def find(self, pool_id: str) -> ActorPool | None:
         """The pool of this id, unless its query has ended."""
@@ -328,12 +338,32 @@ class ActorPools:
         for pool_id in pool_ids:
             self.stop(pool_id)
 
-    def _retire(self, pool_id: str) -> None:
+    def _bind(self, query_id: str, pool_ids: Iterable[str]) -> None:
+        self._stop_all(self._owners.bind(query_id, pool_ids))
+        for pool_id in pool_ids:
+            pool = self._pools.get(pool_id)
+            if pool is not None:
+                pool.unfinished_tasks += 1
+
+    def _release(self, used: set[str]) -> None:
+        while used:
+            pool = self._pools.get(used.pop())
+            if pool is not None:
+                pool.unfinished_tasks -= 1
+                self._retire_if_unused(pool)
+
+    def _drop(self, pool_id: str) -> None:
         pool = self._pools.get(pool_id)
-        if pool is None or pool.retired:
+        if pool is not None:
+            pool.dropped = True
+            self._retire_if_unused(pool)
+
+    def _retire_if_unused(self, pool: ActorPool) -> None:
+        # With LIMIT, Daft drops a pool while tasks are still in calls.
+        if pool.retired or not pool.dropped or pool.unfinished_tasks:
             return
         if pool.starting or not pool.request.stateless:
-            self.stop(pool_id)
+            self.stop(pool.pool_id)
             return
         pool.retired = True
         self._take_all_down(pool)

@@ -20,7 +20,7 @@ class ActorRoutes:
 
     Args:
         pools: Those of the session, which change meanwhile.
-        revive: Starts a pool anew that Daft was done with.
+        revive: Starts a pool anew that was retired, for a task that came later.
     """
 
     def __init__(self, pools: Mapping[str, ActorPool], revive: Callable[[ActorPool], ActorPool]) -> None:
@@ -64,6 +64,9 @@ class ActorRoutes:
         pool = self._pools.get(pool_id)
         if pool is None:
             raise ActorError("the query of this actor has ended")
+        if pool.retired and not pool.unfinished_tasks:
+            # What a cancelled task leaves behind on its worker asks: nobody would stop the actors again.
+            raise ActorError(f"the tasks that use {pool.request.name} have ended")
         return self._revive(pool) if pool.retired else pool
 
 

@@ -60,16 +60,20 @@ class WorkerHandle:
                 "in __init__ of a class with @daft.cls, which runs on the workers"
             ) from error
         limit_counters(self._session).bind(query_id, counters)
-        actor_pools(self._session).bind(query_id, pools)
+        release_actors = actor_pools(self._session).bind(query_id, pools)
         task_id, name = task.id(), task.name()
-        handle = self._worker.submit(
-            query_id=query_id,
-            task_id=task_id,
-            name=name,
-            plan=plan,
-            payload=payload,
-            inputs=[(source, [ref.object_ref for ref in refs]) for source, refs in task.psets().items()],
-        )
+        try:
+            handle = self._worker.submit(
+                query_id=query_id,
+                task_id=task_id,
+                name=name,
+                plan=plan,
+                payload=payload,
+                inputs=[(source, [ref.object_ref for ref in refs]) for source, refs in task.psets().items()],
+            )
+        except BaseException:
+            release_actors()
+            raise
         tally = self._session.tally
         tally.task_submitted(query_id)
         return SubmittedTaskHandle(
@@ -79,6 +83,7 @@ class WorkerHandle:
             name=name,
             counters=counters,
             on_end=partial(tally.task_ended, query_id),
+            release_actors=release_actors,
         )
 
     def shutdown(self) -> None:

@@ -53,12 +53,14 @@ class SubmittedTaskHandle:
         name: str,
         counters: Sequence[DriverLimitHandle] = (),
         on_end: Callable[[str], None] | None = None,
+        release_actors: Callable[[], None] | None = None,
     ) -> None:
         self._handle = handle
         self._label = f"task {task_id} ({name}) of query {query_id}"
         self._input_id = str(task_id)
         self._counters = counters
         self._on_end = on_end
+        self._release_actors = release_actors
         self._cancelled = False
 
     async def get_result(self) -> RayTaskResult:
@@ -79,6 +81,8 @@ class SubmittedTaskHandle:
         outcome = await ended
         if self._on_end is not None:
             self._on_end(outcome.kind)
+        if self._release_actors is not None:
+            self._release_actors()
         if outcome.kind == "success":
             self._check_limits(outcome.worker_id)
             stats, in_flight_server = split_result(outcome.stats)
@@ -96,6 +100,9 @@ class SubmittedTaskHandle:
         self._cancelled = True
         try:
             self._handle.cancel()
+            if self._release_actors is not None:
+                # Daft does not wait for the result of a task that it cancels, not even if it has not begun to.
+                self._release_actors()
         except Exception:
             logger.exception("could not cancel %s", self._label)
 

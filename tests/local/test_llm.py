@@ -84,6 +84,32 @@ def test_an_engine_that_dies_costs_its_batches_another_try_and_no_row(tmp_path: 
         assert_none_left(remote)
 
 
+LIMITED = """
+@daft.func
+def after_the_limit(number: int) -> int:
+    import glob, time
+    end = time.monotonic() + 4
+    while number % 125 == 0 and time.monotonic() < end and len(glob.glob({folder!r} + "/engine-*")) < 2:
+        time.sleep(0.05)
+    return number
+
+limited = texts.with_column("answer", answers).where(col("answer") != "").limit(250).repartition(2)
+rows = limited.with_column("id", after_the_limit(col("id"))).to_pydict()
+answer = len(rows["answer"])
+"""
+
+
+def test_engines_that_a_limit_has_made_needless_do_not_come_back(tmp_path: Path) -> None:
+    folder = tmp_path / "engines"
+    with driver(tmp_path) as remote:
+        step = query(folder, hold=right()[0][0], routing=False).partition("rows = ")[0]
+        step = step.replace("concurrency=2", "concurrency=1") + LIMITED.format(folder=str(folder))
+        assert remote.run(step) == 250
+        assert (folder / "held").exists()
+        assert len(prompts_of(folder)) == 1
+        assert_none_left(remote)
+
+
 def test_a_prompt_that_vllm_refuses_fails_the_query_with_its_words(tmp_path: Path) -> None:
     with driver(tmp_path) as remote:
         remote.send(query(tmp_path / "engines", texts="['good', 'bad']", rows=2))

@@ -325,14 +325,24 @@ def test_a_constructor_that_is_late_does_not_fail_a_pool_of_which_others_are_rea
 
 def test_an_actor_that_came_back_with_its_pool_is_moved_as_often_as_a_new_one() -> None:
     async def scenario(session: FakeSession, pools: ActorPools) -> None:
+        pools.begin_query("query")
         pool = await started(session, pools, request(1))
+        pools.retire(pool.pool_id)
         for _ in range(6):
-            pools.retire(pool.pool_id)
             await settle()
+            release = pools.bind("query", [pool.pool_id])
             asked = asyncio.ensure_future(route(pools, pool, 0))
             await settle()
             session.all_ready()
             await asked
+            release()
+        await settle()
+        assert len(session.stopped) == 7
+        pools.bind("query", [pool.pool_id])
+        asked = asyncio.ensure_future(route(pools, pool, 0))
+        await settle()
+        session.all_ready()
+        await asked
         worker_id = session.started[-1][0]
         session.lose_worker(worker_id)
         session.all_ready()
@@ -470,21 +480,91 @@ def test_a_pool_that_still_starts_ends_with_the_last_query_that_may_want_it() ->
 
 def test_a_pool_that_daft_is_done_with_makes_room_and_comes_back_if_a_task_runs_again() -> None:
     async def scenario(session: FakeSession, pools: ActorPools) -> None:
+        pools.begin_query("query")
         pool = await started(session, pools, request(4))
         pools.retire(pool.pool_id)
         await settle()
         assert len(session.stopped) == 4
+        release = pools.bind("query", [pool.pool_id])
         asked = asyncio.ensure_future(route(pools, pool, 0))
         await settle()
         assert len(session.started) == 8
         session.all_ready()
         assert (await asked)["generation"] == 2
+        assert len(session.stopped) == 4
+        release()
+        await settle()
+        assert len(session.stopped) == 8
+
+    play(scenario)
+
+
+def test_a_pool_that_daft_is_done_with_ends_with_the_last_task_that_uses_it() -> None:
+    async def scenario(session: FakeSession, pools: ActorPools) -> None:
+        pools.begin_query("query")
+        pool = await started(session, pools, request(2))
+        releases = [pools.bind("query", [pool.pool_id]) for _ in range(2)]
+        pools.retire(pool.pool_id)
+        releases[0]()
+        releases[0]()
+        await settle()
+        assert session.stopped == []
+        assert (await route(pools, pool, 0))["generation"] == 1
+        releases[1]()
+        await settle()
+        assert len(session.stopped) == 2
+
+    play(scenario)
+
+
+def test_a_pool_lives_on_between_two_of_its_tasks_until_daft_is_done_with_it() -> None:
+    async def scenario(session: FakeSession, pools: ActorPools) -> None:
+        pools.begin_query("query")
+        pool = await started(session, pools, request(2))
+        pools.bind("query", [pool.pool_id])()
+        await settle()
+        assert session.stopped == []
+        assert (await route(pools, pool, 0))["generation"] == 1
+
+    play(scenario)
+
+
+def test_a_pool_that_still_starts_is_stopped_with_the_last_task_that_waits_for_it() -> None:
+    async def scenario(session: FakeSession, pools: ActorPools) -> None:
+        pools.begin_query("query")
+        pool_id, future = pools.begin(request(2))
+        release = pools.bind("query", [pool_id])
+        pools.retire(pool_id)
+        await settle()
+        assert session.stopped == []
+        release()
+        with pytest.raises(ActorError, match="has ended"):
+            await asyncio.wrap_future(future)
+        assert len(session.stopped) == 2
+        assert len(pools) == 0
+
+    play(scenario)
+
+
+def test_what_a_task_that_has_ended_still_asks_brings_no_actor_back() -> None:
+    async def scenario(session: FakeSession, pools: ActorPools) -> None:
+        pools.begin_query("query")
+        pool = await started(session, pools, request(2))
+        release = pools.bind("query", [pool.pool_id])
+        pools.retire(pool.pool_id)
+        release()
+        await settle()
+        before = list(session.started)
+        with pytest.raises(ActorError, match="the tasks that use UDF f have ended"):
+            await route(pools, pool, 0, (f"{pool.pool_id}/0", 1))
+        assert session.started == before
 
     play(scenario)
 
 
 def test_a_pool_that_went_on_with_fewer_actors_comes_back_with_the_same_ones() -> None:
     async def scenario(session: FakeSession, pools: ActorPools) -> None:
+        pools.begin_query("query")
         starting = asyncio.ensure_future(pools.start(request(3, seconds=0.1)))
         await settle()
         for start in session.started[1:]:
@@ -494,6 +574,7 @@ def test_a_pool_that_went_on_with_fewer_actors_comes_back_with_the_same_ones() -
         assert len(ids) == 2
         pools.retire(pool.pool_id)
         await settle()
+        pools.bind("query", [pool.pool_id])
         asked = asyncio.ensure_future(route(pools, pool, 2))
         await settle()
         assert {actor_id for _, actor_id, _ in session.started[3:]} == ids

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -110,6 +111,26 @@ def test_a_task_that_daft_cancelled_ends_as_cancelled() -> None:
 def test_a_task_that_somebody_else_cancelled_is_an_error() -> None:
     with pytest.raises(TaskError, match="was cancelled: the session ends"):
         result_of(Outcome("cancelled", message="the session ends"))
+
+
+@pytest.mark.parametrize("kind", ["success", "failed", "lost", "cancelled"])
+def test_a_task_lets_go_of_its_actors_when_it_ends_however_it_ends(kind: str) -> None:
+    released: list[str] = []
+    handle = handle_of(Outcome(kind, stats=b"stats"), release_actors=lambda: released.append(kind))
+    assert released == []
+    asyncio.run(asyncio.wait_for(_outcome_of(handle), 10))
+    assert released == [kind]
+
+
+async def _outcome_of(handle: SubmittedTaskHandle) -> None:
+    with contextlib.suppress(Exception):
+        await handle.get_result()
+
+
+def test_a_task_that_is_cancelled_before_daft_asks_for_its_result_lets_go_of_its_actors() -> None:
+    released: list[int] = []
+    handle_of(Outcome("cancelled"), release_actors=lambda: released.append(1)).cancel()
+    assert released == [1]
 
 
 def test_cancelling_never_raises() -> None:
