@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import os
+import sys
 import threading
 from collections.abc import Sequence
 from concurrent.futures import Future
 from typing import Any
+
+_ENGINE_DEAD = "EngineDeadError"
+"""vLLM's error, by its name: its module has moved between versions."""
 
 
 class LLMEngine:
@@ -65,7 +70,22 @@ class LLMEngine:
 
     async def _generate(self, prompt: str, request_id: str) -> str:
         last: Any = None
-        async for output in self._engine.generate(prompt, self._sampling_params, request_id, **self._generate_args):
-            last = output
+        try:
+            async for output in self._engine.generate(prompt, self._sampling_params, request_id, **self._generate_args):
+                last = output
+        except Exception as error:
+            if self._is_dead(error):
+                print(f"vLLM's engine has died, and so this process ends: {error}", file=sys.stderr, flush=True)
+                _end_process()
+            raise
         text: str = last.outputs[0].text
         return text
+
+    def _is_dead(self, error: Exception) -> bool:
+        """Whether the engine, in vLLM V1 a process of its own, takes no prompts any more."""
+        return type(error).__name__ == _ENGINE_DEAD or getattr(self._engine, "errored", False) is True
+
+
+def _end_process() -> None:
+    """The worker starts another in its place; an error would be the query's."""
+    os._exit(1)

@@ -29,7 +29,7 @@ texts = daft.from_pydict({{"id": list(range({rows})), "text": {texts}}}).into_pa
 answers = prompt(
     col("text"), provider="vllm-prefix-caching", model="small", concurrency=2, gpus_per_actor=0, min_bucket_size=4,
     max_buffer_size={buffer}, do_prefix_routing={routing}, load_balance_threshold=1000,
-    engine_args={{"folder": {folder!r}, "hold": {hold!r}}}, generate_args={{}},
+    engine_args={{"folder": {folder!r}, "hold": {hold!r}, "deadly": {deadly!r}}}, generate_args={{}},
 )
 rows = texts.with_column("answer", answers).sort("id").to_pydict()
 answer = [list(pair) for pair in zip(rows["text"], rows["answer"])]
@@ -37,10 +37,24 @@ answer = [list(pair) for pair in zip(rows["text"], rows["answer"])]
 
 
 def query(
-    folder: Path, *, hold: str = "", routing: bool = True, buffer: int = 20, texts: str = "text", rows: int = ROWS
+    folder: Path,
+    *,
+    hold: str = "",
+    deadly: str = "",
+    routing: bool = True,
+    buffer: int = 20,
+    texts: str = "text",
+    rows: int = ROWS,
 ) -> str:
     return QUERY.format(
-        folder=str(folder), topics=TOPICS, rows=rows, hold=hold, routing=routing, buffer=buffer, texts=texts
+        folder=str(folder),
+        topics=TOPICS,
+        rows=rows,
+        hold=hold,
+        deadly=deadly,
+        routing=routing,
+        buffer=buffer,
+        texts=texts,
     )
 
 
@@ -81,6 +95,18 @@ def test_an_engine_that_dies_costs_its_batches_another_try_and_no_row(tmp_path: 
         reply = remote.reply()
         assert (reply.answer, reply.error) == (right(), None), reply
         assert sum(prompts.count(held) for prompts in prompts_of(folder)) == 2
+        assert_none_left(remote)
+
+
+def test_an_engine_that_dies_and_leaves_its_actor_alive_is_replaced(tmp_path: Path) -> None:
+    folder = tmp_path / "engines"
+    with driver(tmp_path) as remote:
+        deadly = right()[7][0]
+        remote.send(query(folder, deadly=deadly))
+        reply = remote.reply()
+        assert (reply.answer, reply.error) == (right(), None), reply
+        assert len(prompts_of(folder)) == 3
+        assert sum(prompts.count(deadly) for prompts in prompts_of(folder)) == 2
         assert_none_left(remote)
 
 

@@ -1,7 +1,8 @@
 """Stands in for vLLM in tests: the part of it that Daft and daft_k8s use. It has no GPU, and says which engine spoke.
 
 Engine arguments of its own: `folder`, where each engine leaves a file named after its process and lists its prompts,
-and `hold`, a prompt that waits until the folder has a file `open`.
+`hold`, a prompt that waits until the folder has a file `open`, and `deadly`, one that ends the first engine that gets
+it as vLLM's do: the engine's own process dies, and this one, which lives on, has errors for all prompts from then on.
 """
 
 from __future__ import annotations
@@ -20,8 +21,12 @@ class SamplingParams(NamedTuple):
 
 
 class AsyncEngineArgs:
-    def __init__(self, model: str, folder: str, hold: str = "") -> None:
-        self.model, self.folder, self.hold = model, Path(folder), hold
+    def __init__(self, model: str, folder: str, hold: str = "", deadly: str = "") -> None:
+        self.model, self.folder, self.hold, self.deadly = model, Path(folder), hold, deadly
+
+
+class EngineDeadError(Exception):
+    """vLLM's has the same name, in another module."""
 
 
 class Completion(NamedTuple):
@@ -37,6 +42,7 @@ class AsyncLLMEngine:
         self._args = args
         self._file = args.folder / f"engine-{os.getpid()}"
         self._file.touch()
+        self.errored = False
 
     @classmethod
     def from_engine_args(cls, args: AsyncEngineArgs) -> AsyncLLMEngine:
@@ -47,6 +53,11 @@ class AsyncLLMEngine:
             raise ValueError("this model takes no such prompt")
         with self._file.open("a") as file:
             file.write(f"{prompt}\n")
+        if prompt == self._args.deadly and not (self._args.folder / "dead").exists():
+            (self._args.folder / "dead").touch()
+            self.errored = True
+        if self.errored:
+            raise EngineDeadError("the engine core has died")
         while prompt == self._args.hold and not (self._args.folder / "open").exists():
             (self._args.folder / "held").write_text(f"{os.getpid()}\n")
             await asyncio.sleep(0.01)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import contextlib
 import importlib
 import inspect
 import time
@@ -16,7 +17,7 @@ from daft.recordbatch import RecordBatch
 
 from daft_k8s.errors import ActorError, DaftK8sError
 from daft_k8s.seam.llm import LLMActors
-from daft_k8s.worker import llm_executor
+from daft_k8s.worker import llm_engine, llm_executor
 from daft_k8s.worker.llm_engine import LLMEngine
 from daft_k8s.worker.llm_executor import MAX_SUBMISSIONS, PromptExecutor, generate
 
@@ -136,8 +137,14 @@ def test_prompts_outside_of_a_worker_are_refused() -> None:
 
 @pytest.fixture
 def engine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[LLMEngine]:
+    with made_engine(monkeypatch, tmp_path, hold="wait") as engine:
+        yield engine
+
+
+@contextlib.contextmanager
+def made_engine(monkeypatch: pytest.MonkeyPatch, folder: Path, **arguments: str) -> Iterator[LLMEngine]:
     monkeypatch.syspath_prepend(str(FAKE))
-    engine = LLMEngine("small", {"folder": str(tmp_path), "hold": "wait"}, {})
+    engine = LLMEngine("small", {"folder": str(folder), **arguments}, {})
     yield engine
     loop = engine._loop  # its process ends otherwise, and with it all threads
     loop.call_soon_threadsafe(loop.stop)
@@ -183,6 +190,18 @@ def test_what_vllm_raises_for_a_prompt_is_raised_for_its_batch_alone(engine: LLM
     with pytest.raises(ValueError, match="takes no such prompt"):
         collect(engine, "bad")
     assert collect(engine, "good") == (True, ["a!"])
+
+
+def test_an_engine_that_has_died_ends_its_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    ended: list[int] = []
+    monkeypatch.setattr(llm_engine, "_end_process", lambda: ended.append(1))
+    for number, named in enumerate((True, False)):
+        with made_engine(monkeypatch, tmp_path, deadly="deadly") as engine:
+            (tmp_path / "dead").unlink(missing_ok=True)
+            if not named:  # what it raises has another name
+                monkeypatch.setattr(importlib.import_module("vllm"), "EngineDeadError", OSError)
+            engine.submit("one", ["deadly"])
+            wait_until(lambda number=number: len(ended) == number + 1)
 
 
 def test_a_batch_that_is_forgotten_ends(engine: LLMEngine, tmp_path: Path) -> None:
