@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from typing import Any
 
 import click
@@ -17,7 +17,7 @@ from daft_k8s.pods import names
 from daft_k8s.pods.console import Console
 from daft_k8s.pods.problems import ApiError
 from daft_k8s.pods.state import read_state
-from daft_k8s.pods.sweep import find_dead_sessions, remove_session
+from daft_k8s.pods.sweep import find_dead_sessions, remove_each
 
 
 @click.command(name="clean")
@@ -77,11 +77,22 @@ async def _clean(sessions: tuple[str, ...], namespace: str | None, context: str 
             if not dry_run:
                 for run in sorted(set(runs.values())):
                     await console.delete(f"/apis/batch/v1/{{ns}}/jobs/{run}")
-                for session in found:
-                    await remove_session(console.api, console.namespace, session)
+                removed, problems = await remove_each(console.api, console.namespace, _each(found))
+                if problems:
+                    raise ClusterError(_explain(problems, [*sorted(set(runs.values())), *removed]))
         except ApiError as error:
             raise ClusterError(f"the namespace {console.namespace!r} cannot be cleaned: {error}") from error
     return [name for name in dict.fromkeys([*sessions, *found]) if name in found or name in runs]
+
+
+async def _each(sessions: Iterable[str]) -> AsyncGenerator[str, None]:
+    for session in sessions:
+        yield session
+
+
+def _explain(problems: Mapping[str, ApiError], removed: Sequence[str]) -> str:
+    text = "not everything could be removed: " + "; ".join(f"{name}: {error}" for name, error in problems.items())
+    return f"{text}. Removed: {', '.join(removed)}" if removed else text
 
 
 async def runs_of(console: Console, wanted: Iterable[str], objects: Iterable[dict[str, Any]]) -> dict[str, str]:

@@ -13,7 +13,7 @@ import asyncio
 import datetime
 import enum
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from daft_k8s.pods import driver_process, lease, names
@@ -59,7 +59,7 @@ async def sweep_dead_sessions(api: Api, namespace: str, *, confirm_seconds: floa
                         session, whose, found["spec"]["renewTime"])  # fmt: skip
             yield session
 
-    return await _remove_each(api, namespace, dead())
+    return _all_or_raise(*await remove_each(api, namespace, dead()))
 
 
 async def find_dead_sessions(
@@ -126,7 +126,7 @@ async def sweep_predecessors(api: Api, home: Home, session_id: str) -> list[str]
                 logger.info("removing the session %s of a former driver process of this Pod", session)
                 yield session
 
-    return await _remove_each(api, home.namespace, dead())
+    return _all_or_raise(*await remove_each(api, home.namespace, dead()))
 
 
 async def _list_leases(api: Api, namespace: str, selector: str) -> list[dict[str, Any]]:
@@ -137,8 +137,14 @@ async def _list_leases(api: Api, namespace: str, selector: str) -> list[dict[str
         return []
 
 
-async def _remove_each(api: Api, namespace: str, sessions: AsyncGenerator[str, None]) -> list[str]:
-    """Removes what can be removed, and then says what could not."""
+async def remove_each(api: Api, namespace: str, sessions: AsyncIterable[str]) -> tuple[list[str], dict[str, ApiError]]:
+    """Removes what can be removed; returns those sessions, and why the others could not be.
+
+    Args:
+        api: The cluster.
+        namespace: Where the sessions' workers are.
+        sessions: The values of their labels.
+    """
     removed: list[str] = []
     problems: dict[str, ApiError] = {}
     async for session in sessions:
@@ -148,6 +154,10 @@ async def _remove_each(api: Api, namespace: str, sessions: AsyncGenerator[str, N
             problems[session] = error
         else:
             removed.append(session)
+    return removed, problems
+
+
+def _all_or_raise(removed: list[str], problems: Mapping[str, ApiError]) -> list[str]:
     if problems:
         words = "; ".join(f"{session}: {error}" for session, error in problems.items())
         raise ApiError("remove sessions", next(iter(problems.values())).status, words)

@@ -1,0 +1,70 @@
+"""What `daft-k8s clean` removes, of a cluster in memory. Which sessions are dead: tests/unit/pods/test_sweep.py."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from daft_k8s.cli import clean
+from daft_k8s.errors import ClusterError
+from daft_k8s.pods import lease, names
+from daft_k8s.pods.home import Home
+from daft_k8s.pods.problems import ApiError
+from tests.unit.pods.fake_cluster import FakeCluster
+
+
+class FakeConsole:
+    """Sessions with a Lease and a Secret, and no Pods."""
+
+    namespace = "jobs"
+
+    def __init__(self, *sessions: str) -> None:
+        self.api = FakeCluster()
+        for session in sessions:
+            self.api.leases[names.lease_name(session)] = lease.session_lease(
+                session, Home("jobs", "image"), holder="ada.laptop", orphan_timeout_seconds=120, now=self.api.time
+            )
+            self.api.secrets[names.secret_name(session)] = {}
+
+    async def __aenter__(self) -> FakeConsole:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        return None
+
+    async def items(self, path: str, selector: str = "") -> list[dict[str, Any]]:
+        return []
+
+    async def check_namespace(self) -> None:
+        return None
+
+
+def run_clean(console: FakeConsole, monkeypatch: pytest.MonkeyPatch, *sessions: str) -> list[str]:
+    monkeypatch.setattr(clean, "Console", lambda **_: console)
+    return asyncio.run(clean._clean(sessions, "jobs", None, dry_run=False))
+
+
+def test_sessions_that_are_named_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    console = FakeConsole("first", "second", "third")
+    assert run_clean(console, monkeypatch, "first", "third") == ["first", "third"]
+    assert list(console.api.leases) == ["daft-second"]
+
+
+def test_a_session_that_cannot_be_removed_keeps_no_other_from_it_and_all_are_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    console = FakeConsole("first", "second", "third")
+    console.api.problems["delete secrets"] = [ApiError("delete secrets", 500, "etcd has no leader")]
+    words = r"first: delete secrets: etcd has no leader \(HTTP 500\)\. Removed: second, third$"
+    with pytest.raises(ClusterError, match=words):
+        run_clean(console, monkeypatch, "first", "second", "third")
+    assert list(console.api.leases) == ["daft-first"]
+
+
+def test_where_nothing_could_be_removed_nothing_is_said_to_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    console = FakeConsole("first")
+    console.api.problems["delete secrets"] = [ApiError("delete secrets", 500, "etcd has no leader")]
+    with pytest.raises(ClusterError, match=r"first: delete secrets: etcd has no leader \(HTTP 500\)$"):
+        run_clean(console, monkeypatch, "first")
