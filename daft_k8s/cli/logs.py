@@ -84,7 +84,7 @@ def command(
                 await asyncio.gather(*(_copy(console, source, wanted, printer) for source in sources))
             if found and query is not None and not printer.count:
                 note(f"no line names the query {query}: workers name it where its tasks fail")
-            return found
+            return found or await _says_that_there_are_no_pods(console, name)
 
     if not asyncio.run(main()):
         which = f" with the worker {worker}" if worker else ""
@@ -106,6 +106,17 @@ async def find_sources(console: Console, name: str) -> list[Source]:
             return _workers(of_session)
     owned = [pod for pod in workers if any(is_driven_by(pod["metadata"], driver) for driver in drivers)]
     return [*(_driver(pod) for pod in drivers), *_workers(owned)]
+
+
+async def _says_that_there_are_no_pods(console: Console, name: str) -> bool:
+    """Whether that is why there was no log: a session without workers whose driver is no Pod here."""
+    if await find_sources(console, name) or not await _leases(console, name):
+        return False
+    note(
+        f"the session {name} has no Pods now: no worker, and its driver runs elsewhere or is gone; "
+        f"`daft-k8s status {name}` shows what it does"
+    )
+    return True
 
 
 async def _leases(console: Console, session: str) -> list[dict[str, Any]]:

@@ -8,9 +8,9 @@ import json
 from typing import Any, ClassVar
 
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
-from daft_k8s.cli import exit_codes, top
+from daft_k8s.cli import exit_codes, logs, top
 from daft_k8s.cli.clean import left_over, runs_of
 from daft_k8s.cli.driver_job import RUN_LABEL
 from daft_k8s.cli.logs import find_sources
@@ -284,3 +284,48 @@ def test_the_logs_of_a_session_without_workers_are_those_of_the_driver_of_its_le
     monkeypatch.setattr(SetConsole, "workers", [])
     console: Any = SetConsole()
     assert [item.pod for item in asyncio.run(find_sources(console, "idle"))] == ["run-x-abc12"]
+
+
+class OutsideConsole:
+    """A session of a driver outside: a Lease, and perhaps a worker."""
+
+    def __init__(self, *pods: dict[str, Any], **_: object) -> None:
+        self._pods = pods
+
+    async def __aenter__(self) -> OutsideConsole:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        return None
+
+    async def items(self, path: str, selector: str = "") -> list[dict[str, Any]]:
+        if path.endswith("/leases"):
+            return [lease("idle", created="", renewed="")] if selector == "daft.io/session=idle" else []
+        return list(self._pods) if selector == "daft.io/role=worker" else []
+
+    async def get(self, path: str) -> dict[str, Any]:
+        raise NotFoundError(path)
+
+
+def logs_of(monkeypatch: pytest.MonkeyPatch, console: OutsideConsole, *arguments: str) -> Result:
+    monkeypatch.setattr(logs, "Console", lambda **_: console)
+    return CliRunner().invoke(logs.command, arguments)
+
+
+@pytest.mark.parametrize("follow", [[], ["-f"]])
+def test_a_session_that_has_no_pods_now_is_not_said_to_be_unknown(
+    monkeypatch: pytest.MonkeyPatch, follow: list[str]
+) -> None:
+    told = logs_of(monkeypatch, OutsideConsole(), "idle", *follow)
+    assert (told.exit_code, told.stdout) == (0, "")
+    assert "the session idle has no Pods now" in told.stderr and "daft-k8s status idle" in told.stderr
+    told = logs_of(monkeypatch, OutsideConsole(), "nothing", *follow)
+    assert told.exit_code == exit_codes.NOT_FOUND
+    assert "there is no run, session or driver 'nothing'" in told.stderr
+
+
+def test_a_worker_that_a_session_does_not_have_is_not_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    console = OutsideConsole(pod("idle", "worker-0", created="2026-11-22T11:59:30Z"))
+    told = logs_of(monkeypatch, console, "idle", "--worker", "worker-7")
+    assert told.exit_code == exit_codes.NOT_FOUND
+    assert "no run, session or driver 'idle' with the worker worker-7" in told.stderr
