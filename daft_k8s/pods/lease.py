@@ -61,9 +61,9 @@ def session_lease(session_id: str, home: Home, *, holder: str, orphan_timeout_se
 
 
 def renewal(now: datetime.datetime, summary: str = "") -> dict[str, Any]:
-    """The change that renews a Lease, and tells what its session does if that is known."""
-    told = {"metadata": {"annotations": {names.SUMMARY_ANNOTATION: summary}}} if summary else {}
-    return {**told, "spec": {"renewTime": _text(now)}}
+    """The change that renews a Lease and tells what its session does; "": that is not known, and told no more."""
+    told = {names.SUMMARY_ANNOTATION: summary or None}  # None removes it: what was told before would seem to go on
+    return {"metadata": {"annotations": told}, "spec": {"renewTime": _text(now)}}
 
 
 def owner(lease: Mapping[str, Any]) -> Owner:

@@ -185,7 +185,9 @@ class FakeCluster:
             raise ApiError("patch leases", 404, "not found")
         with self._changed:
             self.leases[name]["spec"] |= change["spec"]
-            self.leases[name]["metadata"]["annotations"] |= change.get("metadata", {}).get("annotations", {})
+            told = self.leases[name]["metadata"]["annotations"] | change["metadata"]["annotations"]
+            # As a merge does: null removes.
+            self.leases[name]["metadata"]["annotations"] = {key: told[key] for key in told if told[key] is not None}
             self._changed.notify_all()
 
     async def list_leases(self, namespace: str, selector: str) -> list[dict[str, Any]]:

@@ -308,6 +308,25 @@ def test_what_a_session_does_is_published_with_its_lease_and_at_once_when_it_cha
         launcher.shutdown(5)
 
 
+@pytest.mark.parametrize("unknown", [lambda: "", lambda: str(1 // 0)], ids=["its pool is gone", "it fails"])
+def test_what_a_session_does_is_told_no_more_once_it_is_not_known(
+    cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch, unknown: Callable[[], str]
+) -> None:
+    monkeypatch.setattr(lease, "PUBLISH_SECONDS", 0.02)
+    says = [lambda: "one"]
+
+    def published() -> object:
+        return cluster.leases["daft-s1"]["metadata"]["annotations"].get(names.SUMMARY_ANNOTATION)
+
+    launcher = make_launcher(cluster, Pool(), forwarded=True, summarize=lambda: says[-1]())
+    try:
+        cluster.wait_until(lambda: "daft-s1" in cluster.leases and published() == "one")
+        says.append(unknown)
+        cluster.wait_until(lambda: published() is None)
+    finally:
+        launcher.shutdown(5)
+
+
 def test_a_session_that_cannot_be_summarized_renews_its_lease(
     cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
