@@ -18,7 +18,7 @@ from daft_k8s.cli.drivers import OUTSIDE, driver_of, is_driven_by
 from daft_k8s.cli.output import fail, note, output_option, reports_errors
 from daft_k8s.errors import ClusterError
 from daft_k8s.pods import names
-from daft_k8s.pods.console import Console, NotFoundError
+from daft_k8s.pods.console import Console, ForbiddenError, NotFoundError
 from daft_k8s.pods.state import Stage, read_state
 
 _LOOK_SECONDS = 1.0
@@ -124,7 +124,7 @@ async def _leases(console: Console, session: str) -> list[dict[str, Any]]:
         return await console.items(
             "/apis/coordination.k8s.io/v1/{ns}/leases", f"{names.SESSION_LABEL}={names.label_value(session)}"
         )
-    except ClusterError:
+    except ForbiddenError:
         return []  # who may read logs need not have the right to these
 
 

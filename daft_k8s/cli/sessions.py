@@ -10,7 +10,7 @@ from typing import Any
 from daft_k8s.cli.drivers import OUTSIDE, driver_of
 from daft_k8s.errors import ClusterError
 from daft_k8s.pods import names
-from daft_k8s.pods.console import Console
+from daft_k8s.pods.console import Console, ForbiddenError
 from daft_k8s.pods.lease import read_time
 from daft_k8s.pods.state import Stage, read_state
 from daft_k8s.session_summary import SessionSummary, WorkerSummary, decode
@@ -62,7 +62,7 @@ async def find_sessions(console: Console) -> list[SessionView]:
     """All sessions that have workers or a Lease, the oldest first.
 
     Raises:
-        ClusterError: Pods cannot be listed.
+        ClusterError: Pods cannot be listed, or Leases for another reason than a missing right.
     """
     pods = await console.items("/api/v1/{ns}/pods", f"{names.ROLE_LABEL}={names.WORKER_ROLE}")
     used = await _usage(console)
@@ -163,7 +163,7 @@ def _worker(pod: Mapping[str, Any], labels: Mapping[str, str], age: str, used: s
 async def _leases(console: Console) -> list[dict[str, Any]]:
     try:
         return await console.items("/apis/coordination.k8s.io/v1/{ns}/leases", names.SESSION_LABEL)
-    except ClusterError:
+    except ForbiddenError:
         return []  # who may list Pods need not have the right to these
 
 

@@ -26,6 +26,10 @@ class NotFoundError(ClusterError):
     """The object is not there."""
 
 
+class ForbiddenError(ClusterError):
+    """It was refused: a right is missing, or a policy is against it."""
+
+
 class Console:
     """A connection to a cluster, for one `async with`.
 
@@ -152,8 +156,9 @@ class Console:
                 f"{words}: the cluster does not answer: {error.message}; `daft-k8s doctor` looks closer"
             )
         if error.status == 403 and _RIGHT_MISSING in error.message:
-            return ClusterError(
+            return ForbiddenError(
                 f"{words} is not allowed: {error.message}. `daft-k8s rbac` prints what a driver needs; what you may do "
                 "yourself is your administrator's choice"
             )
-        return ClusterError(f"{words}: Kubernetes says: {error.message}")
+        kind = ForbiddenError if error.status == 403 else ClusterError
+        return kind(f"{words}: Kubernetes says: {error.message}")

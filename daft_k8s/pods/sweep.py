@@ -14,7 +14,7 @@ import datetime
 import enum
 import logging
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from daft_k8s.pods import driver_process, lease, names
 from daft_k8s.pods.problems import ApiError
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from daft_k8s.pods.home import Home
 
 logger = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
 
 _ROUNDS = 3
 _GRACE_SECONDS = 1
@@ -104,16 +106,17 @@ async def sweep_predecessors(api: Api, home: Home, session_id: str) -> list[str]
         session_id: The session that is not meant.
 
     Raises:
-        ApiError: Pods cannot be listed; or some sessions, which it names, could not be removed. The others were.
+        ApiError: Pods or Leases cannot be listed; or some sessions, which it names, could not be removed. The others
+            were.
     """
     pod = home.labels.get(names.DRIVER_POD_LABEL)
     if pod is None:
         return []
     selector = f"{names.DRIVER_POD_LABEL}={pod},{names.MANAGED_BY_LABEL}={names.MANAGED_BY}"
     (left, _), leases = await together(
-        api.list_pods(home.namespace, selector), _list_leases(api, home.namespace, selector)
+        api.list_pods(home.namespace, selector), _if_allowed(api.list_leases(home.namespace, selector))
     )
-    left = [*left, *leases]
+    left = [*left, *(leases or ())]
     drivers = {
         _label(item, names.SESSION_LABEL): (item["metadata"].get("annotations") or {}).get(names.DRIVER_ANNOTATION, "")
         for item in left
@@ -127,14 +130,6 @@ async def sweep_predecessors(api: Api, home: Home, session_id: str) -> list[str]
                 yield session
 
     return _all_or_raise(*await remove_each(api, home.namespace, dead()))
-
-
-async def _list_leases(api: Api, namespace: str, selector: str) -> list[dict[str, Any]]:
-    try:
-        return await api.list_leases(namespace, selector)
-    except ApiError as error:
-        logger.debug("Leases cannot be listed: %s", error)
-        return []
 
 
 async def remove_each(api: Api, namespace: str, sessions: AsyncIterable[str]) -> tuple[list[str], dict[str, ApiError]]:
@@ -239,12 +234,15 @@ def _time(pod: Mapping[str, Any], state: str, which: str) -> datetime.datetime |
     return None
 
 
-async def _if_allowed(call: Awaitable[None]) -> None:
+async def _if_allowed(call: Awaitable[Result]) -> Result | None:
+    """What it gives; None: the driver has not the right to it."""
     try:
-        await call
+        return await call
     except ApiError as error:
         if error.status != 403:
             raise
+        logger.debug("not allowed, and done without: %s", error)
+        return None
 
 
 def _label(item: Mapping[str, Any], label: str) -> str:

@@ -14,11 +14,12 @@ from daft_k8s.cli import exit_codes, logs, top
 from daft_k8s.cli.clean import left_over, runs_of
 from daft_k8s.cli.driver_job import RUN_LABEL
 from daft_k8s.cli.logs import find_sources
-from daft_k8s.cli.sessions import age_of, memory_words, sessions_of
+from daft_k8s.cli.sessions import age_of, find_sessions, memory_words, sessions_of
 from daft_k8s.cli.status import show
 from daft_k8s.errors import ClusterError
-from daft_k8s.pods.console import NotFoundError
+from daft_k8s.pods.console import ForbiddenError, NotFoundError
 from daft_k8s.session_summary import QuerySummary, SessionSummary, WorkerSummary, encode
+from tests.unit.pods.fake_cluster import FakeCluster
 
 NOW = datetime.datetime(2026, 11, 22, 12, tzinfo=datetime.timezone.utc)
 
@@ -329,3 +330,32 @@ def test_a_worker_that_a_session_does_not_have_is_not_found(monkeypatch: pytest.
     told = logs_of(monkeypatch, console, "idle", "--worker", "worker-7")
     assert told.exit_code == exit_codes.NOT_FOUND
     assert "no run, session or driver 'idle' with the worker worker-7" in told.stderr
+
+
+class LeaselessConsole(FakeConsole):
+    """Does not give Leases, for one reason or another."""
+
+    namespace = "jobs"
+
+    def __init__(self, problem: ClusterError) -> None:
+        self._problem = problem
+        self.api = FakeCluster()
+
+    async def items(self, path: str, selector: str = "") -> list[dict[str, Any]]:
+        if path.endswith("/leases"):
+            raise self._problem
+        return await super().items(path, selector)
+
+
+def test_who_may_not_list_leases_sees_the_sessions_of_pods() -> None:
+    console: Any = LeaselessConsole(ForbiddenError('User "ann" cannot list resource "leases"'))
+    assert [view.session for view in asyncio.run(find_sessions(console))] == ["a", "b"]
+    assert asyncio.run(find_sources(console, "nothing")) == []
+
+
+def test_leases_that_could_not_be_asked_for_are_not_taken_for_none() -> None:
+    console: Any = LeaselessConsole(ClusterError("the cluster does not answer: TimeoutError"))
+    with pytest.raises(ClusterError, match="does not answer"):
+        asyncio.run(find_sessions(console))
+    with pytest.raises(ClusterError, match="does not answer"):
+        asyncio.run(find_sources(console, "nothing"))

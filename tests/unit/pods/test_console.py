@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from daft_k8s.errors import ClusterError
-from daft_k8s.pods.console import Console, NotFoundError
+from daft_k8s.pods.console import Console, ForbiddenError, NotFoundError
 from daft_k8s.pods.problems import ApiError
 
 
@@ -23,7 +23,7 @@ def test_only_a_missing_right_is_answered_with_rights(
     status: int, message: str, words: str, advises_rights: bool
 ) -> None:
     error = Console(namespace="jobs")._error(ApiError("create", status, message), "/api/v1/{ns}/pods")
-    assert type(error) is ClusterError
+    assert type(error) is (ForbiddenError if status == 403 else ClusterError)
     assert words in str(error) and message in str(error) and "create pods in the namespace 'jobs'" in str(error)
     assert ("daft-k8s rbac" in str(error)) is advises_rights
 

@@ -218,6 +218,20 @@ def test_a_former_drivers_session_that_cannot_be_removed_keeps_no_other_from_it(
     assert sessions(cluster) == {"first"}
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="drivers in Pods run on Linux")
+def test_former_drivers_are_found_by_their_pods_where_leases_may_not_be_listed(cluster: FakeCluster) -> None:
+    gone = home_of(f"{os.getpid()}.123.42")
+    add_session(cluster, "former", home=gone)
+    cluster.problems["list leases"] = [ApiError("list leases", 403, "forbidden")]
+    assert asyncio.run(sweep_predecessors(cluster, gone, "mine")) == ["former"]
+
+
+def test_leases_of_former_drivers_that_could_not_be_asked_for_are_not_taken_for_none(cluster: FakeCluster) -> None:
+    cluster.problems["list leases"] = [ApiError("list leases", 0, "TimeoutError")]
+    with pytest.raises(ApiError, match="list leases: TimeoutError"):
+        asyncio.run(sweep_predecessors(cluster, home_of("1.2.3"), "mine"))
+
+
 @pytest.mark.parametrize("text", ["", "1.2", "x.2.3"])
 def test_a_process_that_is_not_known_is_not_gone(text: str) -> None:
     assert not driver_process.is_gone(text, alone=True)
