@@ -155,11 +155,11 @@ class Launches:
         return [Postponed(key, reason)]
 
     def admitted(self, key: Key, now: float) -> list[Admitted]:
-        """Its Pod was made. If it had been postponed, its start begins only now."""
+        """Its Pod was made, or will be by others. If it had been postponed, its start begins only now."""
         launch = self._launches.get(key)
         if launch is None or not launch.is_postponed:
             return []
-        launch.problem, launch.deadline = "", self._deadline(now)
+        launch.deadline = self._deadline(now)
         return [Admitted(key)]
 
     def serves(self, worker_id: str) -> None:

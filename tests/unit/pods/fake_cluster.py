@@ -40,6 +40,8 @@ class FakeCluster:
         """Rights that the driver does not have, such as "watch pods"."""
         self.hangs: set[str] = set()
         """Actions that are never answered."""
+        self.controller_is_away = False
+        """Whether nobody makes the Pods of StatefulSets."""
         self.watch_is_deaf = False
         self.before_create: Callable[[], None] | None = None
         self.closed = False
@@ -230,6 +232,8 @@ class FakeCluster:
 
     def _control(self) -> None:
         """What the StatefulSets' controller does."""
+        if self.controller_is_away:
+            return
         for name, found in self.stateful_sets.items():
             names = [f"{name}-{number}" for number in range(found["spec"]["replicas"])]
             for pod in [pod for pod in self.pods if pod.startswith(f"{name}-") and pod not in names]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from daft_k8s.pods.launches import Exited, Launches, Leaving, Started
+from daft_k8s.pods.launches import Admitted, Exited, Launches, Leaving, Started
 from daft_k8s.pods.state import GONE, PodState, Stage, read_state
 from tests.unit.pods.pods import UNSCHEDULABLE, disruption, ended, pod, ready_pod, waiting
 
@@ -203,6 +203,14 @@ def test_a_launch_of_which_nothing_is_known_is_given_up_too(launches: Launches) 
     launches.has_problem(KEY, "the Kubernetes API does not take it: etcd is full")
     [news] = launches.tick(90)
     assert "etcd is full" in news.reason
+
+
+def test_what_an_admitted_launch_waits_for_after_the_quota_is_told_when_it_is_given_up(launches: Launches) -> None:
+    launches.postponed(KEY, "no room")
+    launches.has_problem(KEY, "the StatefulSet's controller has not made it yet")
+    assert launches.admitted(KEY, 1000) == [Admitted(KEY)]
+    [news] = launches.tick(1090)
+    assert news.reason.endswith("not ready after 100 s; the StatefulSet's controller has not made it yet")
 
 
 def test_a_stopped_launch_is_heard_of_when_its_pod_is_gone(launches: Launches) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,6 +20,7 @@ from tests.unit.allocation.fakes import Pool
 from tests.unit.pods.fake_cluster import FakeCluster, make_launcher
 
 POD = "daft-s1-worker-0"
+REFUSAL = 'pods "p" is forbidden: exceeded quota: small, requested: pods=1, used: pods=2, limited: pods=2'
 HOME = Home("jobs", "image", owner=Owner("driver", "uid"))
 
 
@@ -183,6 +185,21 @@ def test_no_more_replicas_are_asked_for_than_a_quota_has_room_for(cluster: FakeC
         assert pool.wait_for("admitted") == [("admitted", "worker-2", 1)]
     finally:
         launcher.shutdown(2)
+
+
+def test_a_worker_that_a_quota_kept_waiting_and_no_controller_makes_is_given_up_with_that_reason(
+    launcher: PodLauncher, cluster: FakeCluster, pool: Pool
+) -> None:
+    cluster.problems["create pods"] = [ApiError("create pods", 403, REFUSAL, reason="Forbidden")]
+    cluster.controller_is_away = True
+    launcher.launch("worker-0", 1)
+    [postponed] = pool.wait_for("postponed")
+    assert REFUSAL in str(postponed[3])
+    launcher.launch("worker-1", 1)
+    launcher.stop("worker-1", 1, "not wanted")  # which is a reason to ask again
+    assert pool.wait_for("admitted") == [("admitted", "worker-0", 1)]
+    given_up = {news.key[0]: news.reason for news in launcher._launches.tick(time.monotonic() + 10_000)}
+    assert "not ready after 120 s; the StatefulSet's controller has not made it yet" in given_up["worker-0"]
 
 
 def test_a_stateful_set_that_somebody_deleted_is_made_again(
