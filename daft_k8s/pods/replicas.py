@@ -69,6 +69,8 @@ class Replicas:
             number = ordinal(key[0])
             if self._replicas is None or number >= self._replicas:
                 await self._ask(key, api, home)
+                if not self._launches.is_wanted(key):
+                    return []  # who took it back meanwhile has forgotten its number, and waits here to scale
             self._wanted.add(number)
             try:
                 if self._replicas is None:

@@ -73,10 +73,10 @@ class FakeCluster:
     async def create_pod(self, namespace: str, pod: dict[str, Any], *, dry_run: bool = False) -> dict[str, Any]:
         self._called("create pods")
         await self._answer("create pods")
-        if dry_run:
-            return pod
         if self.before_create is not None:
             await asyncio.get_running_loop().run_in_executor(self._threads, self.before_create)
+        if dry_run:
+            return pod
         with self._changed:
             name = pod["metadata"]["name"]
             if name in self.pods:
@@ -312,3 +312,17 @@ def make_launcher(
         summarize=summarize,
         poll_seconds=poll_seconds,
     )
+
+
+def launch_held(launcher: PodLauncher, cluster: FakeCluster) -> threading.Event:
+    """One launch, whose Pod's creation has begun and goes on when the event is set."""
+    arrived, may_go_on = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        arrived.set()
+        may_go_on.wait(SECONDS)
+
+    cluster.before_create = hold
+    launcher.launch("worker-0", 1)
+    assert arrived.wait(SECONDS)
+    return may_go_on

@@ -18,7 +18,7 @@ from daft_k8s.pods.access import Access
 from daft_k8s.pods.launcher import PodLauncher
 from daft_k8s.pods.problems import ApiError
 from tests.unit.allocation.fakes import Pool
-from tests.unit.pods.fake_cluster import FakeCluster, make_launcher
+from tests.unit.pods.fake_cluster import FakeCluster, launch_held, make_launcher
 
 ROOT = Path(__file__).resolve().parents[3]
 POD = "daft-s1-worker-0-1"
@@ -328,20 +328,6 @@ def test_shutting_down_deletes_pods_and_secret(launcher: PodLauncher, cluster: F
     assert cluster.closed
     assert not pool.news
     launcher.shutdown(5)
-
-
-def launch_held(launcher: PodLauncher, cluster: FakeCluster) -> threading.Event:
-    """One launch, whose Pod's creation has begun and goes on when the event is set."""
-    arrived, may_go_on = threading.Event(), threading.Event()
-
-    def hold() -> None:
-        arrived.set()
-        may_go_on.wait(20)
-
-    cluster.before_create = hold
-    launcher.launch("worker-0", 1)
-    assert arrived.wait(20)
-    return may_go_on
 
 
 def test_shutting_down_while_pods_are_created_leaves_none(launcher: PodLauncher, cluster: FakeCluster) -> None:

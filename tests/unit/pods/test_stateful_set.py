@@ -17,7 +17,7 @@ from daft_k8s.pods.problems import ApiError
 from daft_k8s.pods.stateful_set import headless_service, peer_name, pod_of_worker, stateful_set
 from daft_k8s.worker.settings import WorkerSettings
 from tests.unit.allocation.fakes import Pool
-from tests.unit.pods.fake_cluster import FakeCluster, make_launcher
+from tests.unit.pods.fake_cluster import FakeCluster, launch_held, make_launcher
 
 POD = "daft-s1-worker-0"
 REFUSAL = 'pods "p" is forbidden: exceeded quota: small, requested: pods=1, used: pods=2, limited: pods=2'
@@ -143,6 +143,14 @@ def test_workers_are_added_and_removed_by_the_number_of_replicas(launcher: PodLa
     cluster.wait_until(lambda: len(cluster.pods) == 2)
     launcher.stop("worker-1", 1, "no longer wanted")
     cluster.wait_until(lambda: list(cluster.pods) == [POD])
+
+
+def test_a_stop_that_overtakes_the_question_for_a_pod_leaves_none(launcher: PodLauncher, cluster: FakeCluster) -> None:
+    may_go_on = launch_held(launcher, cluster)
+    launcher.stop("worker-0", 1, "too late")
+    may_go_on.set()
+    cluster.wait_until(lambda: "delete pods" in cluster.calls)  # the last of what the stop does
+    assert not cluster.pods
 
 
 def test_a_worker_that_did_not_answer_gets_another_pod(launcher: PodLauncher, cluster: FakeCluster, pool: Pool) -> None:
