@@ -10,20 +10,17 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from daft_k8s import addresses
 from daft_k8s.errors import UnsupportedError
-from daft_k8s.pods import driver_pod
 from daft_k8s.pods.access import Access, choose
 from daft_k8s.pods.creation import Creation
-from daft_k8s.pods.dns import wait_for_name
 from daft_k8s.pods.home import Home
 from daft_k8s.pods.launches import Admitted, Exited, Key, Launches, Leaving, News, Postponed, Started
 from daft_k8s.pods.loop_thread import LoopThread
-from daft_k8s.pods.manifest import CONTROL_PORT, DATA_PORT, worker_pod
-from daft_k8s.pods.portforward import PortForwards
-from daft_k8s.pods.problems import ApiError, explain
+from daft_k8s.pods.manifest import worker_pod
+from daft_k8s.pods.problems import ApiError
 from daft_k8s.pods.quota import find_room
 from daft_k8s.pods.replicas import Replicas
+from daft_k8s.pods.routes import Routes
 from daft_k8s.pods.session_objects import SessionObjects
 from daft_k8s.pods.snapshots import Change
 from daft_k8s.pods.state import Stage
@@ -103,24 +100,23 @@ class PodLauncher:
         self._background: list[asyncio.Task[Any]] = []
         self._closed = False
         self._thread = LoopThread("daft-k8s-pods")
-        self._forwards: PortForwards | None = None
-        if access.forwarded:
-            self._forwards = PortForwards(
-                access.connect,
-                on_silent=lambda name, reason: self._call(self._lose, name, reason),
-                silence_seconds=configuration.unreachable_timeout_seconds,
-            )
+        self._routes = Routes(
+            configuration,
+            self._launches,
+            access=access,
+            objects=self._objects,
+            supply=self._supply,
+            pool=self._pool,
+            tell=self._tell,
+            stop=self._begin_stop,
+            call=self._call,
+        )
         self._call(self._begin)
 
     @property
     def patience_seconds(self) -> float:
-        """How long the pool waits for a worker that answers nothing, before it takes it for lost by itself.
-
-        Outside, it is told who is silent while the API server answers. For as long as that is away it can wait until
-        its workers, who have not been called either, are gone.
-        """
-        unreachable = self._configuration.unreachable_timeout_seconds
-        return unreachable if self._forwards is None else max(unreachable, self._configuration.orphan_timeout_seconds)
+        """How long the pool waits for a worker that answers nothing, before it takes it for lost by itself."""
+        return self._routes.patience_seconds
 
     def launch(self, worker_id: str, launch_id: int) -> None:
         """Creates a Pod; `worker_started` or `worker_exited` of the pool follow."""
@@ -145,8 +141,7 @@ class PodLauncher:
             self._thread.run(self._shut_down(timeout_seconds), timeout_seconds + _STOP_MARGIN_SECONDS)
         finally:
             self._thread.stop(_STOP_MARGIN_SECONDS)
-            if self._forwards is not None:
-                self._forwards.shutdown(_STOP_MARGIN_SECONDS)
+            self._routes.shutdown(_STOP_MARGIN_SECONDS)
 
     # Everything below runs on the event loop.
 
@@ -263,88 +258,32 @@ class PodLauncher:
             self._tell(self._launches.tick(time.monotonic()))
 
     def _tell(self, news: Sequence[News]) -> None:
-        manager = self._manager_getter()
+        pool = self._pool()
         for item in news:
-            worker_id, launch_id = item.key
             if isinstance(item, Exited) and item.delete:
                 self._spawn(self._supply.remove(item.key))
-            if manager is None or self._closed:
+            if pool is None:
                 continue
             if isinstance(item, Started):
-                self._spawn(self._announce(item))
+                self._spawn(self._routes.announce(item))
             elif isinstance(item, Postponed):
-                manager.worker_postponed(worker_id, launch_id, item.reason)
+                pool.worker_postponed(*item.key, item.reason)
             elif isinstance(item, Admitted):
-                manager.worker_admitted(worker_id, launch_id)
+                pool.worker_admitted(*item.key)
             elif isinstance(item, Leaving):
-                manager.worker_leaving(worker_id, launch_id)
+                pool.worker_leaving(*item.key)
             else:
-                if self._forwards is not None:
-                    self._forwards.close(f"{worker_id}/{launch_id}")
-                manager.worker_exited(worker_id, launch_id, item.reason, item.restartable, item.cause)
+                self._routes.close(item.key)
+                pool.worker_exited(*item.key, item.reason, item.restartable, item.cause)
 
-    async def _announce(self, item: Started) -> None:
-        """Tells the pool where a worker is: the driver takes its IP, other workers its name, if it has one."""
-        home = self._objects.home
-        if home is None:
-            return
-        # From outside nobody can see whether the cluster's DNS knows the name by now.
-        name = None if home.forwarded else self._supply.peer_name(item.key, home)
-        if name is not None and driver_pod.is_in_cluster() and not await wait_for_name(name, item.address):
-            logger.warning("the cluster's DNS does not know %s yet; its IP is used in place of its name", name)
-            name = None
-        places = addresses.join(item.address, CONTROL_PORT), addresses.join(item.address, DATA_PORT)
-        peer_address = places[1] if name is None else f"{name}:{DATA_PORT}"
-        if self._forwards is not None:
-            forwarded = await self._forward(self._forwards, item.key, home.namespace)
-            if forwarded is None:
-                return
-            places = forwarded
-        manager = self._manager_getter()
-        if manager is None or self._closed:
-            return
-        if peer_address == places[1]:
-            manager.worker_started(*item.key, *places)
-        else:
-            manager.worker_started(*item.key, *places, peer_address)
-
-    async def _forward(self, forwards: PortForwards, key: Key, namespace: str) -> tuple[str, str] | None:
-        """Opens the way to a worker; None: there is none, which the pool was told, or the worker has left."""
-        name = f"{key[0]}/{key[1]}"
-        try:
-            control, data = await forwards.open(
-                name,
-                namespace=namespace,
-                pod=self._supply.pod_name(key),
-                node=self._launches.node_of(key),
-                ports=(CONTROL_PORT, DATA_PORT),
-            )
-        except ApiError as error:
-            advice = explain(error, namespace, self._configuration)
-            self._tell(self._launches.unreachable(key, advice.text, restartable=advice.restartable))
-            return None
-        if self._closed or not self._launches.is_wanted(key):
-            forwards.close(name)  # it has ended, or was told to, meanwhile
-            return None
-        return control, data
-
-    def _lose(self, name: str, reason: str) -> None:
-        """Nothing comes from a worker any more: its Pod is deleted, and the pool need not wait for its end."""
-        worker_id, _, launch = name.rpartition("/")
-        key = worker_id, int(launch)
-        manager = self._manager_getter()
-        if manager is None or self._closed or self._forwards is None or not self._launches.is_wanted(key):
-            return
-        words = self._launches.words(key, reason)
-        self._begin_stop(key, reason)
-        self._forwards.close(name)
-        manager.worker_exited(*key, words, True, "infrastructure")
+    def _pool(self) -> PoolNews | None:
+        """None: nobody is to be told any more, or not yet."""
+        return None if self._closed else self._manager_getter()
 
     async def _shut_down(self, timeout_seconds: float) -> None:
         self._closed = True
         self._creation.close()
-        if self._forwards is not None:
-            self._forwards.cancel()
+        self._routes.cancel()
         end = time.monotonic() + timeout_seconds
         # What is on its way to the API may arrive after a deletion, so it is waited for.
         under_way = [task for task in (self._setup, *self._tasks) if task is not None and not task.done()]

@@ -456,9 +456,10 @@ def test_a_worker_that_falls_silent_outside_is_an_exit_with_its_pod_and_node_and
         cluster.pods[POD]["spec"]["nodeName"] = "n"
         cluster.make_ready(POD)
         pool.wait_for("started")
-        assert launcher._forwards is not None
-        launcher._forwards._on_silent("worker-0/1", "nothing has come from it for 20 s")
-        launcher._forwards._on_silent("worker-0/1", "nothing has come from it for 21 s")
+        forwards = launcher._routes._forwards
+        assert forwards is not None
+        forwards._on_silent("worker-0/1", "nothing has come from it for 20 s")
+        forwards._on_silent("worker-0/1", "nothing has come from it for 21 s")
         news = pool.wait_for("exited")[0]  # its Pod's end may have been told, too
         assert news[1:3] == ("worker-0", 1)
         assert news[3] == f"worker-0 (Pod {POD} on n): nothing has come from it for 20 s"
