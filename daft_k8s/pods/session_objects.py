@@ -233,7 +233,7 @@ class SessionObjects:
         """Names every right that is missing at once, before anything is made."""
         questions = list(rights.questions(self._configuration, outside=self._access.forwarded))
         try:
-            answers = await asyncio.gather(
+            answers = await together(
                 *(api.may(namespace, right.group, right.resource, right.verb) for right in questions)
             )
         except ApiError as error:

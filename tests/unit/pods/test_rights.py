@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -71,6 +73,38 @@ def test_it_works_without_the_optional_rights() -> None:
     try:
         launcher.launch("worker-0", 1)
         cluster.wait_until(lambda: len(cluster.pods) == 1)
+    finally:
+        launcher.shutdown(2)
+
+
+class SlowReviews(FakeCluster):
+    """Refuses the first review at once, and takes its time for the others."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.problems["review rights"] = [ApiError("review rights", 403, "reviews are forbidden here")]
+        self.under_way: set[str] = set()
+        self.left_under_way: set[str] | None = None
+
+    async def may(self, namespace: str, group: str, resource: str, verb: str) -> bool:
+        allowed = await super().may(namespace, group, resource, verb)
+        self.under_way.add(f"{verb} {resource}")
+        await asyncio.sleep(0.05)
+        self.under_way.remove(f"{verb} {resource}")
+        return allowed
+
+    async def create_secret(self, namespace: str, secret: dict[str, Any]) -> None:
+        self.left_under_way = set(self.under_way)
+        await super().create_secret(namespace, secret)
+
+
+def test_no_review_is_left_under_way_when_one_has_failed() -> None:
+    cluster = SlowReviews()
+    launcher = make_launcher(cluster, Pool())
+    try:
+        launcher.launch("worker-0", 1)
+        cluster.wait_until(lambda: len(cluster.pods) == 1)
+        assert cluster.left_under_way == set()
     finally:
         launcher.shutdown(2)
 
