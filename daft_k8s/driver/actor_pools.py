@@ -226,6 +226,10 @@ class ActorPools:
         if kind == "route":
             request = json.loads(payload)
             return self._routes.find(request["pool"], request["actor"], [tuple(failed) for failed in request["failed"]])
+        if kind == "there":
+            request = json.loads(payload)
+            there = self._routes.is_there(request["pool"], request["actor"], request["generation"])
+            return json.dumps({"there": there}).encode()
         raise LookupError(f"this driver answers no calls to {target!r}")
 
     def _on_news(

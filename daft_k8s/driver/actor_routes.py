@@ -60,6 +60,12 @@ class ActorRoutes:
                 )
             await pool.wait_for_change((min(deadline, unreached_until) if ready else deadline) - now)
 
+    def is_there(self, pool_id: str, actor_id: str, generation: int) -> bool:
+        """Whether an actor takes calls and still is where it was with this generation."""
+        pool = self._pools.get(pool_id)
+        actor = None if pool is None or pool.retired else pool.find(actor_id)
+        return actor is not None and actor.state is ActorState.READY and actor.generation == generation
+
     def _pool(self, pool_id: str) -> ActorPool:
         pool = self._pools.get(pool_id)
         if pool is None:

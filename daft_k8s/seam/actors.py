@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from daft_k8s.driver.actor_pools import ActorPools
     from daft_k8s.driver.session import Session
+    from daft_k8s.worker.actor_calls import ActorPlace
 
 _UDF_ACTOR = "daft_k8s.worker.udf_actor:UdfActor"
 
@@ -58,6 +59,12 @@ class ActorHandle:
         from daft_k8s.worker.actor_calls import call_actor
 
         return await call_actor(self.pool_id, self.actor_id, method, *arguments)
+
+    async def call_and_stay(self, method: str, *arguments: Any) -> tuple[Any, ActorPlace]:
+        """As `call`; returns also where the actor is that has answered, for calls that mean nothing elsewhere."""
+        from daft_k8s.worker.actor_calls import call_and_stay
+
+        return await call_and_stay(self.pool_id, self.actor_id, method, *arguments)
 
     def call_blocking(self, method: str, *arguments: Any) -> Future[Any]:
         """As `call`, on a thread of the worker that is not its event loop's."""

@@ -29,10 +29,15 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_HERE = "this worker"
 _NO_WORKER = "actors can be called in a daft_k8s worker process only, and this is none"
 
 MAX_ROUTES = 7
 """How many places of an actor are tried for one call; the driver names one again after a wait that doubles."""
+MAX_TRIES_THERE = 5
+"""How often a call that means nothing elsewhere is made to its place, if that cannot be reached."""
+_FIRST_PAUSE_SECONDS = 1.0
+"""Between the first two of these; each further pause is twice as long."""
 
 
 class PeerCaller(Protocol):
@@ -100,24 +105,75 @@ async def call_actor(pool_id: str, actor_id: str, method: str, *arguments: Any) 
         WorkerLostError: No actor could be reached.
         ActorError: The driver knows of none; the message says why.
     """
+    result, _ = await call_and_stay(pool_id, actor_id, method, *arguments)
+    return result
+
+
+class ActorPlace:
+    """Where an actor has taken a call, for more calls that mean nothing elsewhere.
+
+    The driver is asked about it only if it cannot be reached.
+    """
+
+    def __init__(self, pool_id: str, route: Route) -> None:
+        self._pool_id = pool_id
+        self._route = route
+
+    @property
+    def actor_id(self) -> str:
+        """The actor that is there."""
+        return self._route.actor_id
+
+    async def call(self, method: str, *arguments: Any) -> Any:
+        """Calls a method of the actor at this place, again after a pause if it is there and cannot be reached.
+
+        Raises:
+            Exception: What the method raised.
+            ActorGoneError: The actor is not there any more, or could not be reached for `MAX_TRIES_THERE` tries.
+        """
+        pause = _FIRST_PAUSE_SECONDS
+        for _ in range(MAX_TRIES_THERE - 1):
+            try:
+                return await self.call_once(method, *arguments)
+            except ActorGoneError:
+                place = {"pool": self._pool_id, "actor": self.actor_id, "generation": self._route.generation}
+                if not (await ask_driver(f"{CALL_PREFIX}/there", place))["there"]:
+                    raise
+            await asyncio.sleep(pause)
+            pause *= 2
+        return await self.call_once(method, *arguments)
+
+    async def call_once(self, method: str, *arguments: Any) -> Any:
+        """As `call`, but never again."""
+        worker, parts = await _encode(method, arguments)
+        return await _call_route(worker, self._route, parts)
+
+
+async def _encode(method: str, arguments: tuple[Any, ...]) -> tuple[_Worker, Sequence[Buffer]]:
     worker = _current
     if worker is None:
         raise DaftK8sError(_NO_WORKER)
     # Python objects are pickled here, which may take long.
-    parts = await asyncio.to_thread(encode_call, method, arguments)
+    return worker, await asyncio.to_thread(encode_call, method, arguments)
+
+
+async def call_and_stay(pool_id: str, actor_id: str, method: str, *arguments: Any) -> tuple[Any, ActorPlace]:
+    """As `call_actor`; returns also where the actor is that has answered."""
+    worker, parts = await _encode(method, arguments)
     failed: list[tuple[str, int]] = []
     problem = ""
     actor = worker.host.find(actor_id)
     if actor is not None:
         try:
-            return await _result(asyncio.wrap_future(actor.call(parts)), actor.spec.label)
+            result = await _result(asyncio.wrap_future(actor.call(parts)), actor.spec.label)
+            return result, ActorPlace(pool_id, Route(actor_id, actor.spec.generation, _HERE, ""))
         except ActorGoneError as error:
             failed.append((actor_id, actor.spec.generation))
             problem = str(error)
     for _ in range(MAX_ROUTES):
         route = await _ask_for_route(pool_id, actor_id, failed)
         try:
-            return await _call_route(worker, route, parts)
+            return await _call_route(worker, route, parts), ActorPlace(pool_id, route)
         except ActorGoneError as error:
             failed.append((route.actor_id, route.generation))
             problem = f"{route.actor_id} on {route.worker_id}: {error}"
@@ -147,6 +203,8 @@ async def _call_route(worker: _Worker, route: Route, parts: Sequence[Buffer]) ->
     actor = worker.host.find(route.actor_id)
     if actor is not None:
         return await _result(asyncio.wrap_future(actor.call(parts)), label)
+    if not route.address:
+        raise ActorGoneError(f"{label} is gone")
     answer: asyncio.Future[bytes] = worker.loop.create_future()
 
     def settle(data: bytes | None, error: str | None) -> None:

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import itertools
+import logging
 import os
 import sys
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Any
 
+logger = logging.getLogger(__name__)
+
+_KEPT_SECONDS = 60.0
+"""A batch for which nobody asks for so long is dropped; tasks ask about once a second."""
 _ENGINE_DEAD = "EngineDeadError"
 """vLLM's error, by its name: its module has moved between versions."""
 
@@ -22,20 +29,31 @@ class LLMEngine:
         model: As vLLM names it.
         engine_args: For vLLM's `AsyncEngineArgs`.
         generate_args: For each prompt; `sampling_params` among them.
+        clock: Seconds that pass.
     """
 
-    def __init__(self, model: str, engine_args: dict[str, Any], generate_args: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        model: str,
+        engine_args: dict[str, Any],
+        generate_args: dict[str, Any],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         # Not a dependency: the workers' image has it, or the constructor fails and the query says so.
         vllm: Any = importlib.import_module("vllm")
         self._engine = vllm.AsyncLLMEngine.from_engine_args(vllm.AsyncEngineArgs(model=model, **engine_args))
         self._generate_args = dict(generate_args)
         self._sampling_params = self._generate_args.pop("sampling_params", None) or vllm.SamplingParams()
         self._batches: dict[str, Future[list[str]]] = {}
+        self._clock = clock
+        self._asked: dict[str, float] = {}
+        """When each batch was last asked for, the longest ago first."""
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._loop.run_forever, name="vllm", daemon=True).start()
 
     def submit(self, ticket: str, prompts: Sequence[str]) -> None:
         """Begins a batch; one that is there already goes on, as the call was repeated."""
+        self._note(ticket)
         if ticket not in self._batches:
             self._batches[ticket] = asyncio.run_coroutine_threadsafe(self._batch(ticket, prompts), self._loop)
 
@@ -48,15 +66,27 @@ class LLMEngine:
         batch = self._batches.get(ticket)
         if batch is None:
             return False, None
+        self._note(ticket)
         if not batch.done():
             return True, None
+        self._asked.pop(ticket)
         return True, self._batches.pop(ticket).result()
 
     def forget(self, ticket: str) -> None:
         """Ends a batch that nobody wants any more; vLLM aborts what it has not generated."""
+        self._asked.pop(ticket, None)
         batch = self._batches.pop(ticket, None)
         if batch is not None:
             batch.cancel()
+
+    def _note(self, ticket: str) -> None:
+        """A batch is asked for. Those that nobody has asked for in long end: their task is gone or elsewhere."""
+        now = self._clock()
+        self._asked.pop(ticket, None)
+        self._asked[ticket] = now
+        for other, asked in list(itertools.takewhile(lambda item: item[1] < now - _KEPT_SECONDS, self._asked.items())):
+            logger.info("the batch %s is dropped: nobody has asked for it for %g s", other, now - asked)
+            self.forget(other)
 
     async def _batch(self, ticket: str, prompts: Sequence[str]) -> list[str]:
         works = [

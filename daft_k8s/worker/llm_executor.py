@@ -17,10 +17,12 @@ from daft.recordbatch import RecordBatch
 
 from daft_k8s.errors import ActorError
 from daft_k8s.worker.actor_calls import run_in_worker
+from daft_k8s.worker.actor_host import ActorGoneError
 
 if TYPE_CHECKING:
     from daft_k8s.seam.actors import ActorHandle
     from daft_k8s.seam.llm import EnginePool
+    from daft_k8s.worker.actor_calls import ActorPlace
 
 MAX_SUBMISSIONS = 5
 """How often a batch is given to an engine: one under which an engine was lost this often is the likely cause."""
@@ -89,21 +91,29 @@ async def generate(engines: EnginePool, prefix: str | None, prompts: Sequence[st
             return outputs
     raise ActorError(
         f"a batch of {len(prompts)} prompts was given to {MAX_SUBMISSIONS} vLLM engines in turn, and each was lost "
-        f"before it was done, the last was {engine.actor_id}; the logs of the workers say how they ended"
+        f"or could not be reached before it was done, the last was {engine.actor_id}; the logs of the workers say how "
+        "they ended"
     )
 
 
 async def _generate_once(engine: ActorHandle, prompts: Sequence[str]) -> list[str] | None:
     ticket, pause = uuid.uuid4().hex, _FIRST_PAUSE_SECONDS
+    place: ActorPlace | None = None
     try:
-        await engine.call("submit", ticket, list(prompts))
+        # To any engine, but then to this one: no other knows the ticket.
+        _, place = await engine.call_and_stay("submit", ticket, list(prompts))
         while True:
-            known, outputs = await engine.call("collect", ticket)
+            known, outputs = await place.call("collect", ticket)
             if not known or outputs is not None:
                 return outputs if known else None
             await asyncio.sleep(pause)
             pause = min(pause * 1.5, _LONGEST_PAUSE_SECONDS)
+    except ActorGoneError:
+        return None
     except asyncio.CancelledError:
         with contextlib.suppress(Exception):
-            await engine.call("forget", ticket)
+            if place is not None:
+                await place.call_once("forget", ticket)
+            else:
+                await engine.call("forget", ticket)
         raise

@@ -517,6 +517,30 @@ def test_a_pool_that_daft_is_done_with_ends_with_the_last_task_that_uses_it() ->
     play(scenario)
 
 
+def test_whether_an_actor_is_still_at_a_place_is_told_without_waiting() -> None:
+    async def scenario(session: FakeSession, pools: ActorPools) -> None:
+        pool = await started(session, pools, request(1))
+
+        def there(generation: int, pool_id: str = pool.pool_id) -> bool:
+            asked = {"pool": pool_id, "actor": f"{pool_id}/0", "generation": generation}
+            answer = pools.answer("worker-9", "actors/there", json.dumps(asked).encode())
+            assert isinstance(answer, bytes)
+            return bool(json.loads(answer)["there"])
+
+        assert there(1)
+        assert not there(1, "unknown")
+        session.lose_worker(session.started[0][0])
+        assert not there(1)
+        session.all_ready()
+        assert (there(1), there(2)) == (False, True)
+        pools.retire(pool.pool_id)
+        await settle()
+        assert not there(2)
+        assert len(session.started) == 2
+
+    play(scenario)
+
+
 def test_a_pool_lives_on_between_two_of_its_tasks_until_daft_is_done_with_it() -> None:
     async def scenario(session: FakeSession, pools: ActorPools) -> None:
         pools.begin_query("query")

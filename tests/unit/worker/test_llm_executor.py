@@ -41,6 +41,12 @@ class FakeEngines:
         self.chosen.append((prefix, num_prompts))
         return self
 
+    async def call_and_stay(self, method: str, ticket: str, *arguments: Any) -> tuple[Any, FakeEngines]:
+        return await self.call(method, ticket, *arguments), self
+
+    async def call_once(self, method: str, ticket: str) -> Any:
+        return await self.call(method, ticket)
+
     async def call(self, method: str, ticket: str, *arguments: Any) -> Any:
         self.calls.append(method)
         if method == "submit":
@@ -142,9 +148,11 @@ def engine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[LLMEngin
 
 
 @contextlib.contextmanager
-def made_engine(monkeypatch: pytest.MonkeyPatch, folder: Path, **arguments: str) -> Iterator[LLMEngine]:
+def made_engine(
+    monkeypatch: pytest.MonkeyPatch, folder: Path, clock: Callable[[], float] = time.monotonic, **arguments: str
+) -> Iterator[LLMEngine]:
     monkeypatch.syspath_prepend(str(FAKE))
-    engine = LLMEngine("small", {"folder": str(folder), **arguments}, {})
+    engine = LLMEngine("small", {"folder": str(folder), **arguments}, {}, clock)
     yield engine
     loop = engine._loop  # its process ends otherwise, and with it all threads
     loop.call_soon_threadsafe(loop.stop)
@@ -190,6 +198,33 @@ def test_what_vllm_raises_for_a_prompt_is_raised_for_its_batch_alone(engine: LLM
     with pytest.raises(ValueError, match="takes no such prompt"):
         collect(engine, "bad")
     assert collect(engine, "good") == (True, ["a!"])
+
+
+def test_a_batch_that_nobody_has_asked_for_in_a_minute_is_dropped(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    now = 0.0
+
+    def wait_for_prompts(count: int) -> None:
+        (prompts,) = tmp_path.glob("engine-*")
+        wait_until(lambda: len(prompts.read_text().splitlines()) == count)
+
+    with made_engine(monkeypatch, tmp_path, lambda: now, hold="wait") as engine:
+        engine.submit("left", ["wait"])
+        engine.submit("asked for", ["wait"])
+        wait_for_prompts(2)
+        now = 50.0
+        assert engine.collect("asked for") == (True, None)
+        now = 100.0
+        assert engine.collect("asked for") == (True, None)
+        assert engine.collect("left") == (False, None)
+        now = 140.0
+        engine.submit("another", ["wait"])
+        wait_for_prompts(3)
+        assert engine.collect("asked for") == (True, None)
+        for ticket in ("asked for", "another"):
+            engine.forget(ticket)
+        wait_until(lambda: not asyncio.all_tasks(engine._loop))
 
 
 def test_an_engine_that_has_died_ends_its_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
