@@ -242,9 +242,16 @@ class ActorPools:
         reason: str,
         error: bytes,
     ) -> None:
-        for pool, actor in self._find_all([actor_id]):
-            if actor.generation != generation or actor.place is None or actor.place.worker_id != worker_id:
-                continue  # news of a place that it has no more
+        found = [
+            (pool, actor)
+            for pool, actor in self._find_all([actor_id])
+            if actor.generation == generation and actor.place is not None and actor.place.worker_id == worker_id
+        ]
+        if not found and event is ActorEvent.READY and not self._session.closed:
+            # Its start reached a worker's next process before the news came that the one before was lost. The actor
+            # is elsewhere now or not wanted at all, and nobody else would stop this copy.
+            self._session.manager.stop_actor(worker_id, actor_id, generation)
+        for pool, actor in found:
             if event is ActorEvent.READY and actor.state is ActorState.STARTING:
                 actor.state, actor.address = ActorState.READY, address
             elif event is ActorEvent.LATE and pool.starting:

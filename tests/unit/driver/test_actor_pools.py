@@ -333,7 +333,7 @@ def test_an_actor_that_came_back_with_its_pool_is_moved_as_often_as_a_new_one() 
             release = pools.bind("query", [pool.pool_id])
             asked = asyncio.ensure_future(route(pools, pool, 0))
             await settle()
-            session.all_ready()
+            session.tell(ActorEvent.READY, session.started[-1])
             await asked
             release()
         await settle()
@@ -489,7 +489,8 @@ def test_a_pool_that_daft_is_done_with_makes_room_and_comes_back_if_a_task_runs_
         asked = asyncio.ensure_future(route(pools, pool, 0))
         await settle()
         assert len(session.started) == 8
-        session.all_ready()
+        for start in session.started[4:]:
+            session.tell(ActorEvent.READY, start)
         assert (await asked)["generation"] == 2
         assert len(session.stopped) == 4
         release()
@@ -655,6 +656,30 @@ def test_news_that_are_repeated_do_not_bring_an_actor_back_that_has_failed() -> 
         session.tell(ActorEvent.READY, session.started[0])
         with pytest.raises(ActorError, match="was replaced 4 times"):
             await route(pools, pool, 0)
+
+    play(scenario)
+
+
+def test_a_copy_of_an_actor_that_came_up_where_it_is_not_wanted_any_more_is_stopped() -> None:
+    async def scenario(session: FakeSession, pools: ActorPools) -> None:
+        pool = await started(session, pools, request(1))
+        (first,) = session.started
+        worker_id, actor_id, _ = first
+        # Its start reached the next process of the worker that was lost.
+        session.lose_worker(worker_id)
+        assert session.started[1][0] != worker_id
+        session.add_worker(worker_id)
+        assert session.stops == []
+        session.tell(ActorEvent.READY, first)
+        assert session.stops == [(worker_id, actor_id, 1)]
+        session.tell(ActorEvent.READY, session.started[1])
+        session.tell(ActorEvent.READY, session.started[1])
+        assert (await route(pools, pool, 0))["generation"] == 2
+        assert len(session.stops) == 1
+        pools.stop(pool.pool_id)
+        session.tell(ActorEvent.READY, first)
+        assert session.stops[-1] == (worker_id, actor_id, 1)
+        assert len(session.stops) == 3
 
     play(scenario)
 
