@@ -13,24 +13,30 @@ logger = logging.getLogger(__name__)
 
 _VARIABLE = "DAFT_EXTENSION_PATHS"
 
-_tried: set[str] = set()
+_loaded: set[str] = set()
+_complaints: dict[str, str] = {}
+"""What was logged last of those that could not be loaded: each task tries again, and need not say so again."""
 
 
 def load_extensions(paths: Iterable[str]) -> None:
-    """Loads those that have not been tried yet. One that cannot be loaded is logged: the plan may do without it."""
+    """Loads those that are not loaded yet. One that cannot be loaded is logged: the plan may do without it."""
     for path in paths:
-        if path in _tried:
+        if path in _loaded:
             continue
-        _tried.add(path)
         try:
             daft.load_extension(path)
         except Exception as error:
+            if _complaints.get(path) == str(error):
+                continue
+            _complaints[path] = str(error)
             logger.warning(
                 "the Daft extension %s, which the driver has loaded, cannot be loaded here: %s. "
                 "Put it at the same path on workers (image)",
                 path,
                 error,
             )
+        else:
+            _loaded.add(path)
 
 
 def listed_in_environment() -> list[str]:
