@@ -19,21 +19,32 @@ if TYPE_CHECKING:
 
 _REQUEST = re.compile(r"(ActorUDF:)|Resource request = \{([^}]*)\}|Resource request = None")
 _QUANTITY = re.compile(r"(num_cpus|num_gpus) = ([0-9.]+)")
+_END_WITH_THEIR_TASKS = {
+    "Limit": "into_partitions() of a limited DataFrame (Daft moves a limit() before it as well)",
+    "VLLM": "into_partitions() of a DataFrame with prompts for vLLM",
+    "KeyFilteringJoin": "into_partitions() of a DataFrame with skip_existing() or checkpoint=",
+}
+"""Nodes that offer no end of their tasks before these have run, by the first word of the name that Daft shows, and what
+is refused where an into_partitions() waits for that end."""
 
-
-_STREAMING_TYPES = frozenset(
-    ("ActorUDF", "Filter", "Project", "Explode", "Unpivot", "Sample", "MonotonicallyIncreasingId", "VLLMProject")
+_RUN_THEIR_INPUT_FIRST = frozenset(
+    ("AsofJoin", "Gather", "IntoBatches", "RandomShuffle", "Repartition", "Sort", "SortMergeJoin")
 )
-"""Nodes that hand on tasks without running them first; UDF nodes, named after the UDF, do so too."""
+"""Nodes that run the tasks of their inputs, so that these come to an end. All others are taken to hand tasks on as they
+are: a node that is missing here has at worst a query refused that would run, and one too many has a query hang."""
 
 
-def _nodes(plan: Any) -> Iterator[dict[str, Any]]:
+def _nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """All nodes, each before its inputs."""
     waiting = [plan]
     while waiting:
         node = waiting.pop()
-        if isinstance(node, dict):
-            yield node
-            waiting.extend(node.get("children") or ())
+        yield node
+        waiting.extend(_inputs(node))
+
+
+def _inputs(node: dict[str, Any]) -> list[dict[str, Any]]:
+    return list(node.get("children") or ())
 
 
 def _type_of(node: dict[str, Any]) -> str:
@@ -42,32 +53,44 @@ def _type_of(node: dict[str, Any]) -> str:
 
 def refuse_unsupported_nodes(physical_plan_json: str) -> None:
     """Raises UnsupportedError if a node of the plan, as Daft prints it in `repr_json`, cannot run here."""
-    if would_wait_for_ever(physical_plan_json):
+    what = _waited_for(physical_plan_json)
+    if what is not None:
         unsupported.refuse(
-            "into_partitions() of a limited DataFrame (Daft moves a limit() before it as well)",
+            what,
             "collect() the DataFrame between the two, or use repartition() instead of into_partitions()",
         )
 
 
 def would_wait_for_ever(physical_plan_json: str) -> bool:
-    """Whether an into_partitions() streams from a limit().
+    """Whether an into_partitions() gets its tasks from a node that offers no end of them before they have run.
 
-    Daft's into_partitions counts all tasks of its input before it runs one, and its distributed LIMIT offers no end of
-    its tasks before they have run: a deadlock.
+    Daft's into_partitions counts all tasks of its input before it runs one: a deadlock.
     """
-    nodes = _nodes(json.loads(physical_plan_json))
-    return any(_type_of(node) == "IntoPartitions" and _streams_from_limit(node) for node in nodes)
+    return _waited_for(physical_plan_json) is not None
 
 
-def _streams_from_limit(node: dict[str, Any]) -> bool:
-    waiting = list(node.get("children") or ())
-    while waiting:
-        child = waiting.pop()
-        if _type_of(child) == "Limit":
-            return True
-        if _type_of(child) in _STREAMING_TYPES or _type_of(child).startswith("UDF "):
-            waiting.extend(child.get("children") or ())
-    return False
+def _waited_for(physical_plan_json: str) -> str | None:
+    ends_with: dict[int, str | None] = {}
+    for node in reversed(list(_nodes(json.loads(physical_plan_json)))):
+        of_inputs = [ends_with[id(child)] for child in _inputs(node)]
+        ends_with[id(node)] = _ends_with(_type_of(node), of_inputs)
+        if _type_of(node) == "IntoPartitions" and any(of_inputs):
+            return ends_with[id(node)]
+    return None
+
+
+def _ends_with(node_type: str, of_inputs: list[str | None]) -> str | None:
+    """What the end of a node's tasks waits for that comes only when they have run; None if nothing."""
+    first_word = node_type.partition(" ")[0]
+    if first_word in _END_WITH_THEIR_TASKS:
+        return _END_WITH_THEIR_TASKS[first_word]
+    if node_type in _RUN_THEIR_INPUT_FIRST:
+        return None
+    if node_type == "BroadcastJoin":
+        of_inputs = of_inputs[1:]  # the first is run, and sent to all tasks of the second
+    if node_type == "HashJoin" and not all(of_inputs):
+        return None  # it pairs tasks until one side ends
+    return next(filter(None, of_inputs), None)
 
 
 def largest_requests(plan_text: str) -> tuple[float, float]:
