@@ -48,13 +48,14 @@ def fetch_micropartitions(session: Session, refs: Sequence[PartitionRef]) -> lis
     """
     if not refs:
         return []
-    end = _last_try(session)
+    end: float | None = None
     while True:
         try:
             return [to_micropartition(stream) for stream in session.manager.fetch(refs)]
         except LookupError as error:
             raise _lost(error) from error
         except _NOT_REACHED as error:
+            end = _last_try(session) if end is None else end
             if time.monotonic() >= end:
                 raise _lost(error) from error
             logger.debug("results are fetched again: %s", error)
@@ -62,6 +63,7 @@ def fetch_micropartitions(session: Session, refs: Sequence[PartitionRef]) -> lis
 
 
 def _last_try(session: Session) -> float:
+    """Until when it is tried again after the first failure. That may have taken longer than the pool is patient."""
     return time.monotonic() + session.patience_seconds + _VERDICT_SECONDS
 
 
@@ -91,7 +93,7 @@ class K8sMaterializedResult(MaterializedResult[Any]):
     def start_fetch(self) -> None:
         """Asks for the data now; `micropartition` then only waits for it. Does not block."""
         fetched: Future[MicroPartition] = Future()
-        end = _last_try(self._session)
+        end: float | None = None
 
         def fetch() -> None:
             try:
@@ -100,9 +102,12 @@ class K8sMaterializedResult(MaterializedResult[Any]):
                 fetched.set_exception(error)
 
         def on_fetched(streams: list[ArrowStream] | None, error: Exception | None) -> None:
+            nonlocal end
             if fetched.done():
                 return
-            if isinstance(error, _NOT_REACHED) and time.monotonic() < end:
+            if isinstance(error, _NOT_REACHED) and end is None:
+                end = _last_try(self._session)
+            if isinstance(error, _NOT_REACHED) and end is not None and time.monotonic() < end:
                 logger.debug("a result is fetched again: %s", error)
                 self._session.loop.call_later(_RETRY_SECONDS, fetch)
                 return

@@ -38,9 +38,10 @@ class Manager:
 
 
 class Session:
-    """Half a session, with a pool that gives a silent worker up after 10 s; each try takes 2 s."""
+    """Half a session, with a pool that gives a silent worker up after 10 s; each try takes 2 s, or as told."""
 
     patience_seconds = 10.0
+    try_seconds = 2.0
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, problems: Problems) -> None:
         self.seconds = 0.0
@@ -52,7 +53,7 @@ class Session:
         monkeypatch.setattr(partitions, "to_micropartition", lambda table: table)
 
     def _pass_time(self) -> None:
-        self.seconds += 2
+        self.seconds += self.try_seconds
 
     def fetch_now(self) -> Any:
         return fetch_micropartitions(self, ["reference"])[0]  # type: ignore[arg-type]
@@ -84,6 +85,13 @@ def test_a_worker_that_is_out_of_reach_for_a_while_is_asked_again(fetch: Any) ->
     work, session = fetch([ConnectionError("cannot reach it"), TimeoutError("it sent nothing")])
     assert len(work()) == 3
     assert session.seconds == 6
+
+
+def test_a_try_that_takes_longer_than_the_pool_is_patient_is_not_the_last(fetch: Any) -> None:
+    work, session = fetch([TimeoutError("it sent nothing for 60 s")])
+    session.try_seconds = 60.0
+    assert len(work()) == 3
+    assert session.seconds == 120
 
 
 def test_that_it_is_lost_is_told_at_once_in_the_pools_words(fetch: Any) -> None:
