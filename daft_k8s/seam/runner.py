@@ -29,7 +29,7 @@ from daft_k8s.seam.notifications import QueryNotifications
 from daft_k8s.seam.partitions import K8sMaterializedResult, K8sPartitionSet, K8sRunnerIO
 from daft_k8s.seam.plan_check import refuse_impossible_requests, refuse_unsupported_nodes, would_wait_for_ever
 from daft_k8s.seam.stream import ResultStream
-from daft_k8s.seam.unlimited import without_limit
+from daft_k8s.seam.unlimited import Cut
 
 if TYPE_CHECKING:
     from daft.daft import PyExecutionStats
@@ -82,18 +82,14 @@ class K8sRunner(Runner[Any]):
     ) -> Iterator[MicroPartition]:
         """Runs a query and yields its data, a few partitions of which are fetched ahead."""
         ahead = DATA_AHEAD if results_buffer_size is None else min(results_buffer_size, DATA_AHEAD)
-        unlimited = without_limit(builder)
-        results = self._run(builder, ahead=ahead, fetch=True, may_lack_limit=True)
-        found = 0
+        cut = Cut(builder)
+        results = self._run(builder, ahead=ahead, fetch=True, cut=cut)
         try:
             for result in results:
                 data = result.micropartition()
                 del result
-                if unlimited is not None and found + len(data) > unlimited.num_rows:
-                    data = data.slice(0, unlimited.num_rows - found)
-                found += len(data)
-                yield data
-                if unlimited is not None and found >= unlimited.num_rows:
+                yield cut.take(data)
+                if cut.has_enough:
                     break
         finally:
             results.close()
@@ -141,7 +137,7 @@ class K8sRunner(Runner[Any]):
         return _Planned(optimized, plan, references, plan.repr_json(references))
 
     def _run(
-        self, builder: LogicalPlanBuilder, *, ahead: int, fetch: bool, may_lack_limit: bool = False
+        self, builder: LogicalPlanBuilder, *, ahead: int, fetch: bool, cut: Cut | None = None
     ) -> Generator[K8sMaterializedResult, None, ExecutionMetadata]:
         session = self._session
         session.ensure_open()
@@ -160,9 +156,8 @@ class K8sRunner(Runner[Any]):
 
         try:
             optimized, plan, references, physical_plan = self._plan(builder, query_id)
-            unlimited = without_limit(builder) if may_lack_limit else None
-            if unlimited is not None and would_wait_for_ever(physical_plan):
-                optimized, plan, references, physical_plan = self._plan(unlimited.builder, query_id)
+            if cut is not None and would_wait_for_ever(physical_plan) and (unlimited := cut.drop_limit()) is not None:
+                optimized, plan, references, physical_plan = self._plan(unlimited, query_id)
             refuse_impossible_requests(plan.repr_ascii(False), session.configuration)
             refuse_unsupported_nodes(physical_plan)
             notifications.started(builder.schema()._schema, builder.repr_json(), optimized, physical_plan)

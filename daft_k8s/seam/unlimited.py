@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from daft.logical.builder import LogicalPlanBuilder
+    from daft.recordbatch import MicroPartition
 
 _ATTRIBUTE = "_daft_k8s_unlimited"
 
@@ -41,3 +42,35 @@ def without_limit(builder: LogicalPlanBuilder) -> Unlimited | None:
     """The plan below the limit(), if that is the last thing that was done to it."""
     unlimited: Unlimited | None = vars(builder).get(_ATTRIBUTE)
     return unlimited
+
+
+class Cut:
+    """Hands out the rows of a query, of a plan that was run without its limit() as many as that allows.
+
+    Of any other plan it hands out all that come: that these are no more than asked for is the LIMIT's own work.
+    """
+
+    def __init__(self, builder: LogicalPlanBuilder) -> None:
+        self._unlimited = without_limit(builder)
+        self._rows_left: int | None = None
+
+    def drop_limit(self) -> LogicalPlanBuilder | None:
+        """The plan below the limit(), to be run in the place of the whole; None if it ends with none."""
+        if self._unlimited is None:
+            return None
+        self._rows_left = self._unlimited.num_rows
+        return self._unlimited.builder
+
+    def take(self, data: MicroPartition) -> MicroPartition:
+        """As much of it as is wanted."""
+        if self._rows_left is None:
+            return data
+        if len(data) > self._rows_left:
+            data = data.slice(0, self._rows_left)
+        self._rows_left -= len(data)
+        return data
+
+    @property
+    def has_enough(self) -> bool:
+        """Whether nothing more is wanted, though more may come."""
+        return self._rows_left == 0

@@ -13,7 +13,7 @@ import json
 import os
 import sys
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import daft
@@ -64,8 +64,15 @@ def life(listener: Listener) -> list[str]:
 
 
 def a_query_that_ends_well() -> Any:
+    return [
+        _end_of(lambda: numbers().where(col("id") < 10).to_pydict()),
+        _end_of(lambda: list(numbers().limit(7).iter_rows())),
+    ]
+
+
+def _end_of(query: Callable[[], object]) -> Any:
     with listening() as listener:
-        numbers().where(col("id") < 10).to_pydict()
+        query()
     started = [type(event).__name__ for event in listener.events].count("OperatorStarted")
     ended = [type(event).__name__ for event in listener.events].count("OperatorFinished")
     (plan,) = [event.physical_plan for event in listener.events if type(event).__name__ == "ExecutionStarted"]
