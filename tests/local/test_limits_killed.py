@@ -140,6 +140,17 @@ def test_a_limit_is_exact_though_workers_are_killed(driver: RemoteDriver, folder
     assert any(end.startswith("killed") for end in ends), ends
 
 
+def test_a_limit_survives_the_first_worker_that_is_killed(driver: RemoteDriver, folders: Iterator[Path]) -> None:
+    """The victim waits in its first task, so no result dies with it; one shape may still be out of luck."""
+    n, k, kill = CERTAIN["n"], CERTAIN["k"], CERTAIN["kill"]
+    ends: dict[str, str | None] = {}
+    for shape in ("udf before", "udf after", "udf between two"):
+        reply, killed = run_and_kill(driver, next(folders), UNORDERED[shape].format(n=n, k=k), kill)
+        assert killed, shape
+        ends[shape] = reply.error
+    assert None in ends.values(), ends
+
+
 @pytest.mark.parametrize("shape", ORDERED)
 def test_a_limit_after_a_sort_is_exact_though_workers_are_killed(
     driver: RemoteDriver, folders: Iterator[Path], shape: str
