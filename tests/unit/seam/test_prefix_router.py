@@ -45,13 +45,9 @@ def test_a_prefix_that_was_not_seen_lately_is_forgotten() -> None:
     assert router.choose("x", 1, ["a", "b"]) == "b"
 
 
-@given(st.lists(st.tuples(st.sampled_from(["x", "y", None]), st.integers(1, 50)), max_size=40))
-def test_the_choice_is_dafts_own_for_one_engine_and_for_prompts_without_a_prefix(
-    batches: list[tuple[str | None, int]],
-) -> None:
+@given(st.lists(st.integers(1, 50), max_size=40))
+def test_the_choice_is_dafts_own_for_prompts_without_a_prefix(sizes: list[int]) -> None:
     vllm = pytest.importorskip("daft.execution.vllm")
     daft, ours = vllm.PrefixRouter([None] * 3, 100), PrefixRouter(ENGINES, 100)
-    for _, size in batches:
+    for size in sizes:
         assert ENGINES[daft.route(None, size)] == ours.choose(None, size, ENGINES)
-    alone = PrefixRouter(["a"], 100)
-    assert {alone.choose(prefix, size, ["a"]) for prefix, size in batches} <= {"a"}
