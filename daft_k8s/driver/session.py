@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from daft_k8s.allocation import make_launcher
 from daft_k8s.driver.pool_words import describe_pool
-from daft_k8s.driver.tally import CALL_PREFIX, Tally
+from daft_k8s.driver.tally import Tally
 from daft_k8s.driver.termination import exit_on_sigterm
 from daft_k8s.errors import SessionClosedError, WorkerStartError
-from daft_k8s.session_summary import encode
+from daft_k8s.session_summary import MEMORY_CALLS, encode
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
@@ -84,7 +84,7 @@ class Session:
         self._loop = loop
         self._daft_version = daft_version
         self._manager_factory = manager_factory
-        self._handlers: dict[str, CallHandler] = {CALL_PREFIX: self.tally.hear}
+        self._handlers: dict[str, CallHandler] = {MEMORY_CALLS: self.tally.hear}
         self._closers: list[Callable[[], None]] = []
         self._listeners: list[WorkerListener] = []
         self._answering: set[asyncio.Task[None]] = set()

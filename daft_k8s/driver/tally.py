@@ -11,9 +11,6 @@ from typing import Any
 
 from daft_k8s.session_summary import QuerySummary, SessionSummary, WorkerSummary
 
-CALL_PREFIX = "memory"
-"""Under which workers report their memory."""
-
 
 @dataclass
 class _Query:

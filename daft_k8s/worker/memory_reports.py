@@ -7,11 +7,12 @@ import json
 import logging
 from typing import Protocol
 
+from daft_k8s.session_summary import MEMORY_CALLS
 from daft_k8s.worker.driver_calls import DriverCallError, call_driver
 
 logger = logging.getLogger(__name__)
 
-TARGET = "memory/report"
+TARGET = f"{MEMORY_CALLS}/report"
 INTERVAL_SECONDS = 5.0
 GRAIN_BYTES = 4 << 20
 """What changes by less is not reported: an idle worker says nothing."""
