@@ -86,7 +86,7 @@ async fn open(uri: Uri, tls: Option<ClientTls>, timeout: Duration) -> io::Result
 /// Compares versions with the worker; a refusal is told apart from a failed call.
 pub async fn handshake(client: &mut Client, request: HandshakeRequest) -> Result<HandshakeReply, ClientError> {
     let mut call = tonic::Request::new(request);
-    // A connection that is still coming up goes on doing so, and serves the next try.
+    // Counts from when the connection is up; coming up has a limit of its own.
     call.set_timeout(Duration::from_secs(5));
     client.handshake(call).await.map(tonic::Response::into_inner).map_err(|status| match status.code() {
         tonic::Code::FailedPrecondition | tonic::Code::Unauthenticated | tonic::Code::PermissionDenied => {
