@@ -136,6 +136,8 @@ class Namespace:
             "-",
             given={"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.name, "labels": labels}},
         )
+        # Pods need it, and it is made a moment after the namespace, or later if the API server has just come back.
+        self.kubectl("wait", "--for=create", "serviceaccount/default", "--timeout=60s")
         self.kubectl("create", "serviceaccount", "driver")
         self.set_rules(RULES)
         self.kubectl("create", "rolebinding", "driver", "--role=driver", f"--serviceaccount={self.name}:driver")

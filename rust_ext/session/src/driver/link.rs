@@ -4,7 +4,11 @@ mod calls;
 mod poll;
 mod submit;
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use daft_k8s_control::{
@@ -15,6 +19,7 @@ use daft_k8s_control::{
     },
 };
 use daft_k8s_core::{Addresses, Event, Incarnation, LaunchId, WorkerId};
+use parking_lot::Mutex;
 use tokio::{
     sync::{mpsc, watch},
     task::JoinSet,
@@ -35,6 +40,11 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 /// A call may take this much longer for each KiB that it carries.
 const TIME_PER_KIB: Duration = Duration::from_millis(1);
 
+/// A worker that lives answers the long poll within 2 s, give or take a moment.
+const LEAST_PATIENCE: Duration = Duration::from_secs(3);
+/// A socket may break this long before the news of a death comes.
+const NEWS_OF_A_DEATH: Duration = Duration::from_secs(2);
+
 /// Dropped in one call at most; far below the size of a message that a worker takes.
 const TICKETS_PER_CALL: usize = 2048;
 
@@ -45,6 +55,7 @@ pub(super) struct Link {
     submissions: mpsc::UnboundedSender<Submission>,
     requests: mpsc::UnboundedSender<Request>,
     uploads: Arc<Uploads>,
+    last_answer: Arc<LastAnswer>,
     /// Never sent to: its end tells the tasks behind the link to stop.
     _open: watch::Sender<()>,
 }
@@ -69,6 +80,20 @@ impl Request {
     }
 }
 
+/// When the worker has answered the long poll last, or the link was opened.
+#[derive(Debug)]
+struct LastAnswer(Mutex<Instant>);
+
+impl LastAnswer {
+    fn is_now(&self) {
+        *self.0.lock() = Instant::now();
+    }
+
+    fn silence(&self) -> Duration {
+        self.0.lock().elapsed()
+    }
+}
+
 /// What the tasks behind a link share.
 #[derive(Clone)]
 struct Peer {
@@ -76,6 +101,7 @@ struct Peer {
     worker: WorkerId,
     launch: LaunchId,
     client: Client,
+    last_answer: Arc<LastAnswer>,
     data_address: Arc<str>,
 }
 
@@ -92,6 +118,7 @@ impl Link {
         let (requests, to_request) = mpsc::unbounded_channel();
         let (open, closed) = watch::channel(());
         let uploads = Arc::new(Uploads::default());
+        let last_answer = Arc::new(LastAnswer(Mutex::new(Instant::now())));
         // The launcher's news come on a thread of its own; the channel is made for ours.
         let _entered = inner.runtime.enter();
         let config = &inner.config;
@@ -99,7 +126,8 @@ impl Link {
         match daft_k8s_control::connect_lazily(&addresses.control, &config.token, config.tls.clone(), timeout) {
             Ok(client) => {
                 let data_address = addresses.data.clone();
-                let peer = Peer { inner: inner.clone(), worker, launch, client, data_address };
+                let heard = last_answer.clone();
+                let peer = Peer { inner: inner.clone(), worker, launch, client, last_answer: heard, data_address };
                 let behind = peer.run(known, to_submit, submissions.downgrade(), to_request, uploads.clone());
                 inner.runtime.spawn(until_closed(closed, behind));
             }
@@ -109,7 +137,7 @@ impl Link {
                 runtime.spawn(async move { inner.feed(Event::Refused { worker, launch, reason }) });
             }
         }
-        Self { launch, addresses, submissions, requests, uploads, _open: open }
+        Self { launch, addresses, submissions, requests, uploads, last_answer, _open: open }
     }
 
     // A send to a link that is closing is no loss: the pool sends the task elsewhere when it hears of it.
@@ -264,21 +292,26 @@ impl Peer {
 }
 
 impl Inner {
-    /// Why one of these processes was lost, if one was; news of a death may come a moment after the socket broke.
+    /// Why one of these processes was lost, if one was; news of a death may come a moment after the socket broke. One
+    /// that is silent is waited for until it is heard again or lost: whoever tried again would find out later.
     pub(super) async fn await_loss(&self, processes: &[(WorkerId, LaunchId)]) -> Option<String> {
-        for _ in 0..20 {
-            {
+        let begun = Instant::now();
+        loop {
+            let is_silent = {
                 let state = self.state.lock();
                 let is_lost = |process: &&(WorkerId, LaunchId)| state.closed || state.losses.contains_key(process);
                 if let Some((worker, launch)) = processes.iter().find(is_lost) {
                     return Some(loss_of_input(&state, *worker, *launch));
                 }
-            }
-            if processes.is_empty() {
+                processes.iter().any(|(worker, launch)| {
+                    let link = state.links.get(worker).filter(|link| link.launch == *launch);
+                    link.is_some_and(|link| link.last_answer.silence() >= LEAST_PATIENCE)
+                })
+            };
+            if processes.is_empty() || (begun.elapsed() >= NEWS_OF_A_DEATH && !is_silent) {
                 return None;
             }
             tokio::time::sleep(RETRY).await;
         }
-        None
     }
 }

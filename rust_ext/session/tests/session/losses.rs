@@ -69,6 +69,43 @@ fn lost_inputs_are_reported_though_every_slot_is_busy() {
 }
 
 #[test]
+fn who_needs_what_a_silent_worker_holds_waits_until_it_is_lost_and_does_not_try_again() {
+    let settings = Settings { workers: 3, unreachable_timeout: Duration::from_secs(8), ..Settings::default() };
+    let session = Session::new(settings);
+    let mut workers = [None, None, None];
+    let handle = session.runtime.handle();
+    let mut ways = None;
+    for _ in 0..3 {
+        let (id, launch) = session.next_launch();
+        let worker = session.worker(id);
+        let (mut control, mut data) = (worker.control(), worker.data());
+        if id.0 == 1 {
+            let (calls, reads) = (Proxy::start(handle, &control), Proxy::start(handle, "127.0.0.1:9"));
+            (control, data) = (calls.address.clone(), reads.address.clone());
+            ways = Some((calls, reads));
+        }
+        session.started(id, launch, control, data);
+        workers[id.0 as usize] = Some(worker);
+    }
+    session.until_ready(3);
+    let ([Some(_first), Some(second), Some(_third)], Some((calls, reads))) = (workers, ways) else { panic!() };
+    let ending = session.submit_to(1, 1, vec![]);
+    second.finish(&second.next_run().key, [large()]);
+    let partitions = ending.partitions();
+    calls.hold();
+    calls.cut();
+    // Until there is doubt: a worker that lives is heard every 2 s.
+    thread::sleep(Duration::from_millis(3500));
+    let readers: Vec<_> = (2..8).map(|task| session.submit_to(0, task, partitions.clone())).collect();
+    until(|| reads.connections() > 0, "somebody reads");
+    // All have tried; who tries again waits 2 s for news of a death first.
+    thread::sleep(Duration::from_secs(1));
+    let tried = reads.connections();
+    assert!(readers.iter().all(|reader| reader.lost().contains("has not answered for")));
+    assert_eq!(reads.connections(), tried);
+}
+
+#[test]
 fn news_of_lost_inputs_of_an_old_attempt_is_stale() {
     let session = Session::new(Settings { workers: 2, ..Settings::default() });
     let mut workers = [None, None];

@@ -56,6 +56,11 @@ impl Proxy {
         self.open.send_replace(false);
     }
 
+    /// How often somebody has connected since the last `cut`.
+    pub fn connections(&self) -> usize {
+        self.connections.lock().len()
+    }
+
     /// Each new connection carries nothing for so long.
     pub fn delay(&self, delay: Duration) {
         *self.delay.lock() = delay;

@@ -1,21 +1,16 @@
 //! The long poll: what became of the tasks at this worker.
 
-use std::time::{Duration, Instant};
-
 use daft_k8s_control::proto::{AwaitTaskRequest, TaskEnd, task_end};
 use daft_k8s_core::{Event, Incarnation, TaskId, TaskKey};
 
-use super::{CALL_TIMEOUT, Peer, RETRY};
+use super::{CALL_TIMEOUT, LEAST_PATIENCE, Peer, RETRY};
 use crate::driver::{Partition, Place, task::Report};
-
-/// A worker that lives answers the long poll within 2 s, give or take a moment.
-const LEAST_PATIENCE: Duration = Duration::from_secs(3);
 
 impl Peer {
     pub(super) async fn poll(mut self, incarnation: Incarnation) {
         let (worker, launch) = (self.worker, self.launch);
         let mut after_version = 0;
-        let mut last_answer = Instant::now();
+        self.last_answer.is_now();
         // No longer than a worker may be silent, which is then noticed in time.
         let call_timeout = self.inner.config.unreachable_timeout.clamp(LEAST_PATIENCE, CALL_TIMEOUT);
         loop {
@@ -23,7 +18,7 @@ impl Peer {
             let problem = match tokio::time::timeout(call_timeout, call).await {
                 Ok(Ok(reply)) => {
                     let reply = reply.into_inner();
-                    last_answer = Instant::now();
+                    self.last_answer.is_now();
                     if reply.instance_id != incarnation.as_str() {
                         let incarnation = Incarnation::from(reply.instance_id);
                         self.inner.feed(Event::Connected { worker, launch, incarnation });
@@ -39,7 +34,7 @@ impl Peer {
                 Ok(Err(status)) => daft_k8s_control::describe(&status),
                 Err(_) => "no answer".to_owned(),
             };
-            let silence = last_answer.elapsed();
+            let silence = self.last_answer.silence();
             if silence >= self.inner.config.unreachable_timeout {
                 let reason = format!("it has not answered for {:.0} s ({problem})", silence.as_secs_f64());
                 self.inner.note_loss(worker, launch, &reason);
