@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import signal
 import site
 import subprocess
 import sys
@@ -58,8 +59,9 @@ class PipInstall:
         """Ends pip if it still runs."""
         with self._lock:
             self._abandoned = True
-            if self._process is not None:
-                self._process.kill()
+            if self._process is not None and self._process.poll() is None:
+                # pip does its work in a child of its own, which holds the pipe open.
+                os.killpg(self._process.pid, signal.SIGKILL)
         if self._running is not None:
             with contextlib.suppress(WorkerStartError):
                 await self._running
@@ -84,6 +86,7 @@ class PipInstall:
                     stdout=subprocess.PIPE,
                     stderr=subprocess.STDOUT,
                     env=pip_environment(os.environ),
+                    start_new_session=True,
                 )
             except OSError as error:
                 raise WorkerStartError(f"{name} cannot be run on the worker: {error}") from error

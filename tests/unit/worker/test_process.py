@@ -193,15 +193,27 @@ def test_a_package_that_cannot_be_installed_ends_the_worker_with_pips_words(star
     assert not (tmp_path / "deep" / "spill").exists()
 
 
+def write_end(fifo: Path, deadline: float) -> int:
+    """Of a pipe that somebody reads, or is about to."""
+    while True:
+        try:
+            return os.open(fifo, os.O_WRONLY | os.O_NONBLOCK)
+        except OSError:
+            assert time.monotonic() < deadline, "nobody reads"
+            time.sleep(0.05)
+
+
 def test_a_worker_that_is_told_to_stop_does_not_wait_for_pip(start: StartWorker, tmp_path: Path) -> None:
     blocked = tmp_path / "blocked-1.0-py3-none-any.whl"
-    os.mkfifo(blocked)  # reading it waits for a writer that never comes
+    os.mkfifo(blocked)
     worker = start(DAFT_K8S_WORKER_PIP=json.dumps([str(blocked)]), PIP_NO_INDEX="1")
-    deadline = time.monotonic() + SECONDS
-    while not (tmp_path / "deep" / "spill" / "pip").exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    worker.process.send_signal(signal.SIGTERM)
-    assert worker.end()[0] == 0
+    # Nothing ever comes, so whoever reads waits: a child of pip's.
+    unwritten = write_end(blocked, time.monotonic() + SECONDS)
+    try:
+        worker.process.send_signal(signal.SIGTERM)
+        assert worker.end()[0] == 0
+    finally:
+        os.close(unwritten)
 
 
 def test_json_logs_carry_the_ids_and_no_token(start: StartWorker) -> None:
