@@ -105,7 +105,7 @@ test-integration: build ## Python tests on a Kubernetes cluster, and of the char
 	@./scripts/test_integration.sh $(INTEGRATION_JOBS) $(PYTEST_ARGS)
 
 .PHONY: test-integration-long
-test-integration-long: build ## Those that take minutes: TPC-H at scale factor 1, a replica on a lost node
+test-integration-long: build ## Those that take minutes: TPC-H at scale factor 1, a replica on a lost node, ends without the API server
 	@$(PY) -m pytest tests/integration -m nightly -rP -o faulthandler_timeout=1260 $(PYTEST_ARGS)
 
 .PHONY: differential

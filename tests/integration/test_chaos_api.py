@@ -105,6 +105,7 @@ say(shutdown_seconds=time.monotonic() - begin)
 """
 
 
+@pytest.mark.nightly
 @pytest.mark.timeout(360)
 def test_what_drivers_leave_that_end_without_the_api_server_ends_by_itself_and_goes_once_it_is_back(
     namespace: Namespace, empty_namespace: Namespace, start_outside: Start
