@@ -175,6 +175,8 @@ class ActorPools:
 
     def _place_waiting(self) -> None:
         """Gives room to those who wait, pools in the order in which they came."""
+        if self._session.closed:
+            return
         for pool in list(self._pools.values()):
             for actor in pool.in_state(ActorState.WAITING):
                 if not pool.retired:
@@ -183,7 +185,7 @@ class ActorPools:
 
     def _tell_need(self) -> None:
         """Has an elastic pool of workers grow for those who wait: tasks that would make it do so come after them."""
-        if self._session.configuration.max_workers is None or self._session.closed:
+        if self._session.configuration.max_workers is None:
             return
         waiting = [
             (pool.request.demand, len(pool.in_state(ActorState.WAITING)))

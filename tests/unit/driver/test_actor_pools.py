@@ -721,6 +721,20 @@ def test_what_no_worker_could_hold_is_refused_when_a_pool_is_begun() -> None:
     play(scenario)
 
 
+def test_room_that_comes_free_while_the_session_ends_goes_to_nobody() -> None:
+    async def scenario(session: FakeSession, pools: ActorPools) -> None:
+        pool = await started(session, pools, request(2, demand=Demand(gpus=1)))
+        waiting = asyncio.ensure_future(pools.start(request(1, demand=Demand(gpus=1))))
+        await settle()
+        session.closed = True
+        pools.retire(pool.pool_id)
+        await settle()
+        assert len(session.started) == 2
+        waiting.cancel()
+
+    play(scenario, worker_gpu=1)
+
+
 def test_a_pool_that_is_dropped_while_it_starts_is_stopped() -> None:
     async def scenario(session: FakeSession, pools: ActorPools) -> None:
         pool_id, future = pools.begin(request(2))
