@@ -82,7 +82,8 @@ impl World {
                 self.later(ms(10), Event::Connected { worker, launch, incarnation });
             }
             Action::Stop { worker, .. } => {
-                if self.asking.remove(&worker).is_none() {
+                let was_postponed = self.asking.remove(&worker).is_some();
+                if !was_postponed {
                     self.stops.push((self.now, worker));
                 }
             }
