@@ -5,6 +5,7 @@ Not covered: that Daft runs what is let through. tests/local runs a few of these
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from collections.abc import Callable
 from typing import Any
@@ -170,7 +171,14 @@ def existing(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(folder)
 
 
-@pytest.mark.parametrize("node", HAND_TASKS_ON)
+needs_openai = pytest.mark.skipif(
+    importlib.util.find_spec("openai") is None, reason="openai is not installed: Daft makes no plan of its prompts"
+)
+
+
+@pytest.mark.parametrize(
+    "node", [pytest.param(node, marks=needs_openai) if node == "prompt" else node for node in HAND_TASKS_ON]
+)
 def test_into_partitions_that_would_wait_for_a_limit_for_ever_is_refused(node: str) -> None:
     query = HAND_TASKS_ON[node]
     plan = into_partitions(query(numbers().limit(20)))
