@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from daft_k8s.code.entry import ARCHIVE_PART, DIGEST_FILE, MANIFEST_PART
 from daft_k8s.errors import CodeError
 from daft_k8s.pods import names
+from daft_k8s.pods.pod_parts import container_security, placement, pod_security
 
 if TYPE_CHECKING:
     from daft_k8s.code.bundle import CodeBundle
@@ -137,11 +138,7 @@ def _pod_spec(
         "command": program(job),
         "env": variables,
         "resources": {"requests": {"cpu": job.cpu, "memory": job.memory}, "limits": {"memory": job.memory}},
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-        },
+        "securityContext": container_security(),
         "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}, {"name": "code", "mountPath": CODE_DIR}],
     }
     volumes: list[dict[str, Any]] = [{"name": "tmp", "emptyDir": {}}, {"name": "code", "emptyDir": {}}]
@@ -153,16 +150,8 @@ def _pod_spec(
         "restartPolicy": "Never",
         "serviceAccountName": job.service_account,
         "terminationGracePeriodSeconds": _GRACE_SECONDS,
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": 10001,
-            "runAsGroup": 10001,
-            "fsGroup": 10001,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
-        "imagePullSecrets": [{"name": secret} for secret in configuration.image_pull_secrets],
-        "nodeSelector": dict(configuration.node_selector),
-        "tolerations": [dict(item) for item in configuration.tolerations],
+        "securityContext": pod_security(owns_volumes=True),
+        **placement(configuration),
         "containers": [container],
         "volumes": volumes,
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from daft_k8s.pods import names
+from daft_k8s.pods.pod_parts import container_security, placement, pod_security
 
 if TYPE_CHECKING:
     from daft_k8s.config import Configuration
@@ -34,11 +35,7 @@ def probe_pod(
             "requests": {"cpu": "50m", "memory": "64Mi"},
             "limits": {"cpu": "500m", "memory": "128Mi"},
         },
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-        },
+        "securityContext": container_security(),
     }
     return {
         "apiVersion": "v1",
@@ -57,15 +54,8 @@ def probe_pod(
             "activeDeadlineSeconds": _DEADLINE_SECONDS,
             "terminationGracePeriodSeconds": 1,
             "serviceAccountName": service_account,
-            "securityContext": {
-                "runAsNonRoot": True,
-                "runAsUser": 10001,
-                "runAsGroup": 10001,
-                "seccompProfile": {"type": "RuntimeDefault"},
-            },
-            "imagePullSecrets": [{"name": secret} for secret in configuration.image_pull_secrets],
-            "nodeSelector": dict(configuration.node_selector),
-            "tolerations": [dict(item) for item in configuration.tolerations],
+            "securityContext": pod_security(owns_volumes=False),
+            **placement(configuration),
             "containers": [container],
         },
     }

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from daft_k8s.config.frozen import thaw
 from daft_k8s.pods import names
 from daft_k8s.pods.memory_volumes import memory_left
+from daft_k8s.pods.pod_parts import container_security, pod_security
 from daft_k8s.pods.template import merge_template
 
 if TYPE_CHECKING:
@@ -23,8 +24,6 @@ HEALTH_PORT = 7779
 """For probes: Kubernetes' gRPC probes have neither certificates nor TLS."""
 TOKEN_KEY = "token"
 """Of the Secret's data."""
-USER_ID = 10001
-"""Of the published image; any image works whose files everybody may read."""
 SECRET_DIR = "/var/run/secrets/daft-k8s"
 """Where a worker finds the session's Secret, as files."""
 _SECRET_VOLUME = "daft-session"
@@ -176,14 +175,7 @@ def _spec(configuration: Configuration, home: Home, session_id: str, worker_id: 
         "terminationGracePeriodSeconds": math.ceil(configuration.drain_timeout_seconds) + _EXIT_SECONDS,
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": USER_ID,
-            "runAsGroup": USER_ID,
-            "fsGroup": USER_ID,
-            "fsGroupChangePolicy": "OnRootMismatch",
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
+        "securityContext": {**pod_security(owns_volumes=True), "fsGroupChangePolicy": "OnRootMismatch"},
         "tolerations": [*_PATIENCE_WITH_NODES, *_thawed(configuration.tolerations)],
         "topologySpreadConstraints": [
             {
@@ -206,11 +198,7 @@ def _spec(configuration: Configuration, home: Home, session_id: str, worker_id: 
                     {"name": "health", "containerPort": HEALTH_PORT},
                 ],
                 "resources": _resources(configuration),
-                "securityContext": {
-                    "allowPrivilegeEscalation": False,
-                    "readOnlyRootFilesystem": True,
-                    "capabilities": {"drop": ["ALL"]},
-                },
+                "securityContext": container_security(),
                 "volumeMounts": mounts,
                 "workingDir": TMP_DIR,
                 "terminationMessagePolicy": "FallbackToLogsOnError",  # so the status carries the last log lines
