@@ -167,30 +167,28 @@ def test_a_constructor_that_exits_fails_the_query_with_the_code_and_the_last_lin
     assert "cannot go on" in reply.text
 
 
+def run_with_a_kill(driver: RemoteDriver, folder: Path, *, actors: int, whom: str) -> None:
+    """Kills once while a constructor runs; the answer is right, and so many actors were constructed to the end."""
+    made, mark = folder / "made", folder / "killed"
+    step = model(made, actors=actors, construction=0).replace(
+        "self.folder = folder", "self.folder = folder\n        kill_once()"
+    )
+    driver.run(KILL_ONCE.format(mark=str(mark), whom=whom))
+    assert driver.run(step + PREDICT) == RIGHT
+    assert mark.exists(), "nothing was killed"
+    assert len(constructions(made)) == actors
+
+
 def test_an_actor_that_is_killed_in_its_constructor_is_constructed_again(tmp_path: Path) -> None:
-    folder = tmp_path / "made"
     with RemoteDriver(tmp_path) as driver:
-        step = model(folder, actors=2, construction=0).replace(
-            "self.folder = folder", "self.folder = folder\n        kill_once()"
-        )
-        driver.run(KILL_ONCE.format(mark=str(tmp_path / "killed"), whom="os.getpid()"))
-        assert driver.run(step + PREDICT) == RIGHT
-        assert (tmp_path / "killed").exists(), "nothing was killed"
-        assert len(constructions(folder)) == 2
+        run_with_a_kill(driver, tmp_path, actors=2, whom="os.getpid()")
         assert "is started again (1 of 2)" in driver.log()
         assert_none_left(driver)
 
 
 def test_an_actor_whose_worker_dies_in_its_constructor_is_constructed_again(tmp_path: Path) -> None:
-    folder = tmp_path / "made"
     with RemoteDriver(tmp_path) as driver:
-        step = model(folder, actors=1, construction=0).replace(
-            "self.folder = folder", "self.folder = folder\n        kill_once()"
-        )
-        driver.run(KILL_ONCE.format(mark=str(tmp_path / "killed"), whom="os.getppid()"))
-        assert driver.run(step + PREDICT) == RIGHT
-        assert (tmp_path / "killed").exists(), "nothing was killed"
-        assert len(constructions(folder)) == 1
+        run_with_a_kill(driver, tmp_path, actors=1, whom="os.getppid()")
         assert_none_left(driver)
 
 
