@@ -48,23 +48,34 @@ def fetch_micropartitions(session: Session, refs: Sequence[PartitionRef]) -> lis
     """
     if not refs:
         return []
-    end: float | None = None
+    patience = _Patience(session)
     while True:
         try:
             return [to_micropartition(stream) for stream in session.manager.fetch(refs)]
-        except LookupError as error:
-            raise _lost(error) from error
-        except _NOT_REACHED as error:
-            end = _last_try(session) if end is None else end
-            if time.monotonic() >= end:
+        except (LookupError, *_NOT_REACHED) as error:
+            if not patience.allows_another_try(error):
                 raise _lost(error) from error
-            logger.debug("results are fetched again: %s", error)
         time.sleep(_RETRY_SECONDS)
 
 
-def _last_try(session: Session) -> float:
-    """Until when it is tried again after the first failure. That may have taken longer than the pool is patient."""
-    return time.monotonic() + session.patience_seconds + _VERDICT_SECONDS
+class _Patience:
+    """Counts from the first failure of a fetch: the try before it may have taken longer than the pool is patient."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._end: float | None = None
+
+    def allows_another_try(self, error: Exception) -> bool:
+        """Whether that may mend this failure."""
+        if not isinstance(error, _NOT_REACHED):
+            return False
+        now = time.monotonic()
+        if self._end is None:
+            self._end = now + self._session.patience_seconds + _VERDICT_SECONDS
+        if now >= self._end:
+            return False
+        logger.debug("a result is fetched again: %s", error)
+        return True
 
 
 def _lost(error: Exception) -> WorkerLostError:
@@ -93,7 +104,7 @@ class K8sMaterializedResult(MaterializedResult[Any]):
     def start_fetch(self) -> None:
         """Asks for the data now; `micropartition` then only waits for it. Does not block."""
         fetched: Future[MicroPartition] = Future()
-        end: float | None = None
+        patience = _Patience(self._session)
 
         def fetch() -> None:
             try:
@@ -102,13 +113,9 @@ class K8sMaterializedResult(MaterializedResult[Any]):
                 fetched.set_exception(error)
 
         def on_fetched(streams: list[ArrowStream] | None, error: Exception | None) -> None:
-            nonlocal end
             if fetched.done():
                 return
-            if isinstance(error, _NOT_REACHED) and end is None:
-                end = _last_try(self._session)
-            if isinstance(error, _NOT_REACHED) and end is not None and time.monotonic() < end:
-                logger.debug("a result is fetched again: %s", error)
+            if error is not None and patience.allows_another_try(error):
                 self._session.loop.call_later(_RETRY_SECONDS, fetch)
                 return
             if error is not None or not streams:
