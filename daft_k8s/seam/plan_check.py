@@ -51,9 +51,8 @@ def _type_of(node: dict[str, Any]) -> str:
     return str(node.get("type", ""))
 
 
-def refuse_unsupported_nodes(physical_plan_json: str) -> None:
-    """Raises UnsupportedError if a node of the plan, as Daft prints it in `repr_json`, cannot run here."""
-    what = _waited_for(physical_plan_json)
+def refuse_endless_wait(what: str | None) -> None:
+    """Raises UnsupportedError if `find_endless_wait` has found something."""
     if what is not None:
         unsupported.refuse(
             what,
@@ -61,15 +60,14 @@ def refuse_unsupported_nodes(physical_plan_json: str) -> None:
         )
 
 
-def would_wait_for_ever(physical_plan_json: str) -> bool:
-    """Whether an into_partitions() gets its tasks from a node that offers no end of them before they have run.
+def find_endless_wait(physical_plan_json: str) -> str | None:
+    """What would wait for ever: an into_partitions() of a node that offers no end of its tasks before they have run.
 
     Daft's into_partitions counts all tasks of its input before it runs one: a deadlock.
+
+    Args:
+        physical_plan_json: The plan as Daft prints it in `repr_json`.
     """
-    return _waited_for(physical_plan_json) is not None
-
-
-def _waited_for(physical_plan_json: str) -> str | None:
     ends_with: dict[int, str | None] = {}
     for node in reversed(list(_nodes(json.loads(physical_plan_json)))):
         of_inputs = [ends_with[id(child)] for child in _inputs(node)]

@@ -27,7 +27,7 @@ from daft_k8s.seam.execution_config import FLIGHT_SHUFFLE, fit_to_cluster
 from daft_k8s.seam.hooks import flight_folders, limit_counters
 from daft_k8s.seam.notifications import QueryNotifications
 from daft_k8s.seam.partitions import K8sMaterializedResult, K8sPartitionSet, K8sRunnerIO
-from daft_k8s.seam.plan_check import refuse_impossible_requests, refuse_unsupported_nodes, would_wait_for_ever
+from daft_k8s.seam.plan_check import find_endless_wait, refuse_endless_wait, refuse_impossible_requests
 from daft_k8s.seam.stream import ResultStream
 from daft_k8s.seam.unlimited import Cut
 
@@ -134,7 +134,8 @@ class K8sRunner(Runner[Any]):
         plan = DistributedPhysicalPlan.from_logical_plan_builder(optimized._builder, query_id, fitted)
         references = self._cached_references(session)
         # With the partition sets, else Daft numbers nodes in another way than when it runs the plan.
-        return _Planned(optimized, plan, references, plan.repr_json(references))
+        physical_plan = plan.repr_json(references)
+        return _Planned(optimized, plan, references, physical_plan, find_endless_wait(physical_plan))
 
     def _run(
         self, builder: LogicalPlanBuilder, *, ahead: int, fetch: bool, cut: Cut | None = None
@@ -155,11 +156,12 @@ class K8sRunner(Runner[Any]):
             return result
 
         try:
-            optimized, plan, references, physical_plan = self._plan(builder, query_id)
-            if cut is not None and would_wait_for_ever(physical_plan) and (unlimited := cut.drop_limit()) is not None:
-                optimized, plan, references, physical_plan = self._plan(unlimited, query_id)
+            planned = self._plan(builder, query_id)
+            if planned.endless_wait is not None and cut is not None and (unlimited := cut.drop_limit()) is not None:
+                planned = self._plan(unlimited, query_id)
+            optimized, plan, references, physical_plan, endless_wait = planned
             refuse_impossible_requests(plan.repr_ascii(False), session.configuration)
-            refuse_unsupported_nodes(physical_plan)
+            refuse_endless_wait(endless_wait)
             notifications.started(builder.schema()._schema, builder.repr_json(), optimized, physical_plan)
             session.tally.query_began(query_id)
             session.wait_for_worker()
@@ -169,7 +171,7 @@ class K8sRunner(Runner[Any]):
             # pool knows what workers really do.
             partitions = DistributedPhysicalPlanRunner().run_plan(plan, references)
             stream = ResultStream(session.loop, partitions, make_result, ahead=ahead)
-            del partitions, references
+            del partitions, references, planned
             yield from stream
             stats = stream.close()
             notifications.finished()
@@ -203,6 +205,7 @@ class _Planned(NamedTuple):
     plan: DistributedPhysicalPlan
     references: dict[str, list[RayPartitionRef]]
     physical_plan: str
+    endless_wait: str | None
 
 
 def _end_query(session: Session, query_id: str) -> None:

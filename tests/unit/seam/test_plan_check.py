@@ -22,10 +22,10 @@ from daft.functions import monotonically_increasing_id, prompt
 from daft_k8s.config import load
 from daft_k8s.errors import ConfigurationError, UnsupportedError
 from daft_k8s.seam.plan_check import (
+    find_endless_wait,
     largest_requests,
+    refuse_endless_wait,
     refuse_impossible_requests,
-    refuse_unsupported_nodes,
-    would_wait_for_ever,
 )
 
 PLAN_TEXT = """\
@@ -156,11 +156,11 @@ RUN_TASKS_FIRST: dict[str, Callable[[DataFrame], DataFrame]] = {
 def refusal(plan: str) -> str:
     """What the plan is refused with; nothing if it is let through."""
     try:
-        refuse_unsupported_nodes(plan)
+        refuse_endless_wait(find_endless_wait(plan))
     except UnsupportedError as error:
-        assert would_wait_for_ever(plan)
+        assert find_endless_wait(plan)
         return str(error)
-    assert not would_wait_for_ever(plan)
+    assert not find_endless_wait(plan)
     return ""
 
 
