@@ -36,6 +36,14 @@ class Namespace:
         self.launches = Launches(start_timeout_seconds=START_TIMEOUT_SECONDS, termination_seconds=30)
         self.creation: Creation
 
+    @classmethod
+    def with_quota(cls, pods: int) -> Namespace:
+        """One that has room for so many Pods."""
+        namespace = cls()
+        refusal = ApiError("create pods", 403, QUOTA.format(used=pods, limit=pods), reason="Forbidden")
+        namespace.answer = lambda key: None if len(namespace.made) < pods else refusal
+        return namespace
+
     async def cluster(self) -> tuple[Any, Home]:
         await asyncio.sleep(0.01)
         if self.setup_problem is not None:
@@ -125,14 +133,7 @@ def test_an_api_that_goes_on_stumbling_is_asked_less_and_less_and_its_words_end_
 
 
 def test_a_full_quota_of_which_nothing_was_known_is_asked_a_few_times_a_minute_by_a_thousand_workers() -> None:
-    namespace = Namespace()
-
-    def answer(key: Key) -> ApiError | None:
-        if len(namespace.made) < 2:
-            return None
-        return ApiError("create pods", 403, QUOTA.format(used=2, limit=2), reason="Forbidden")
-
-    namespace.answer = answer
+    namespace = Namespace.with_quota(2)
     run_for(60, namespace.create(1000))
     assert len(namespace.made) == 2
     assert len(namespace.asked) <= 2 + 20 + 4, "those that were under way at the first refusal, then one at a time"
@@ -197,14 +198,7 @@ def test_whoever_has_a_place_in_what_a_quota_leaves_is_made_at_once_however_many
 
 
 def test_a_quota_that_leaves_less_than_was_foreseen_is_asked_no_more_once_it_has_refused() -> None:
-    namespace = Namespace()
-
-    def answer(key: Key) -> ApiError | None:
-        if len(namespace.made) < 30:
-            return None
-        return ApiError("create pods", 403, QUOTA.format(used=30, limit=30), reason="Forbidden")
-
-    namespace.answer = answer
+    namespace = Namespace.with_quota(30)
     run_for(9, namespace.create_with(100, Room(80, "small", "pods: 80 of 80 are free, a worker takes 1")))
     assert len(namespace.made) == 30
     assert len(namespace.asked) <= 30 + 20, "those that were under way at the first refusal"
