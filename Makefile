@@ -20,6 +20,8 @@ PYTEST_ARGS ?=
 INTEGRATION_JOBS ?= 3
 DAFT ?= $(DAFT_SOURCE)
 SECONDS ?= 300
+SEED ?=
+RUNS ?= 200
 RAY ?=
 DIFFERENTIAL_ARGS ?=
 CONFORMANCE_ARGS ?=
@@ -81,8 +83,8 @@ wheel: $(STAMPS)/venv ## Build a wheel for this platform into dist/
 
 # pytest comes last, so that its closing line is the run's; it prints what the other steps have skipped.
 .PHONY: test
-test: begin-skips lint-fast test-rust build ## Quick checks, then the Rust, unit, documents', local and differential tests
-	@SKIPPED_CHECKS_FILE=$(STAMPS)/skipped $(PY) -m pytest $(wildcard tests/unit tests/docs tests/local tests/differential) $(PYTEST_ARGS)
+test: begin-skips lint-fast test-rust build ## Quick checks, then the Rust, unit, documents', local, differential and chaos tests
+	@SKIPPED_CHECKS_FILE=$(STAMPS)/skipped $(PY) -m pytest $(wildcard tests/unit tests/docs tests/local tests/differential tests/chaos) $(PYTEST_ARGS)
 
 .PHONY: begin-skips
 begin-skips:
@@ -111,6 +113,10 @@ test-integration-long: build ## Those that take minutes: TPC-H at scale factor 1
 .PHONY: differential
 differential: build ## Random pipelines here and on native Daft, for SECONDS=300 (RAY=a Python with daft[ray], to ask it too)
 	@$(PY) -m tests.differential.run --seconds $(SECONDS) $(if $(RAY),--ray $(RAY)) $(DIFFERENTIAL_ARGS)
+
+.PHONY: chaos
+chaos: build ## Random pipelines whose workers meet random faults (SEED=, RUNS=200)
+	@$(PY) -m tests.chaos.run --runs $(RUNS) $(if $(SEED),--seed $(SEED))
 
 .PHONY: conformance
 conformance: build ## Daft's own tests on this runner (DAFT=a checkout of Daft, CONFORMANCE_ARGS='--tier t1 --baseline ray.tsv.xz')

@@ -1,12 +1,15 @@
 """One engine: a process with one runner that answers pipelines until its input ends.
 
-    python -m tests.differential.engine native|k8s|ray
+    python -m tests.differential.engine native|k8s|ray [options of set_runner_k8s as JSON]
 
-Pickles come and go with their length before them. Whatever else is printed goes to standard error.
+A pipeline that is None asks for the state of the session. Pickles come and go with their length before them.
+Whatever else is printed goes to standard error.
 """
 
 from __future__ import annotations
 
+import gc
+import json
 import os
 import pickle
 import sys
@@ -45,16 +48,17 @@ def _exactly(file: BinaryIO, count: int) -> bytes:
     return data
 
 
-def _set_runner(name: str) -> None:
+def _set_runner(name: str, options: dict[str, Any]) -> Any:
     import daft
 
     if name == "native":
         daft.set_runner_native()
-        return
+        return None
+    session = None
     if name == "k8s":
         import daft_k8s
 
-        session = daft_k8s.set_runner_k8s(**WORKERS)  # type: ignore[arg-type]
+        session = daft_k8s.set_runner_k8s(**{**WORKERS, **options})
         session.manager.wait_ready(session.configuration.num_workers, 60)
     else:
         import ray
@@ -63,6 +67,7 @@ def _set_runner(name: str) -> None:
         daft.set_runner_ray()
         daft.set_execution_config(shuffle_algorithm="map_reduce", shuffle_aggregation_default_partitions=3)
     daft.set_execution_config(**SMALL_SCANS)
+    return session
 
 
 def main() -> None:
@@ -72,7 +77,7 @@ def main() -> None:
 
     from tests.differential.building import answer
 
-    _set_runner(sys.argv[1])
+    session = _set_runner(sys.argv[1], json.loads(sys.argv[2]) if len(sys.argv) > 2 else {})
     with tempfile.TemporaryDirectory(prefix="differential-") as folder:
         send(replies, "ready")
         while True:
@@ -80,6 +85,10 @@ def main() -> None:
                 pipeline, whole = receive(sys.stdin.buffer)
             except EOFError:
                 break
+            if pipeline is None:
+                gc.collect()
+                send(replies, json.loads(session.status()))
+                continue
             algorithm = pipeline.algorithm if sys.argv[1] != "native" else None
             config = daft.execution_config_ctx(shuffle_algorithm=algorithm) if algorithm else nullcontext()
             try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import select
 import subprocess
@@ -23,17 +24,23 @@ Outcome = Answer | tuple[str, str]
 
 
 class Engine:
-    """A process with one runner; started again after it was killed because it hung or died."""
+    """A process with one runner; started again after it was killed because it hung or died.
 
-    def __init__(self, runner: str, python: str = sys.executable) -> None:
+    Args:
+        runner: `native`, `k8s` or `ray`.
+        python: What runs it.
+        options: Of `set_runner_k8s`, beside those of `engine.WORKERS`.
+    """
+
+    def __init__(self, runner: str, python: str = sys.executable, options: dict[str, Any] | None = None) -> None:
         self.runner = runner
+        self._options = options or {}
         self._python = python
         self._process: subprocess.Popen[bytes] | None = None
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the engine is there
 
     def ask(self, pipeline: Pipeline, *, whole: bool = False) -> Outcome:
-        if self._process is None:
-            self._start()
+        self.start()
         process = self._process
         assert process is not None and process.stdin is not None
         try:
@@ -47,6 +54,32 @@ class Engine:
             self.stop()
             return ("dies", f"the process ended with {code}: {self.last_words()}")
         return outcome
+
+    @property
+    def pid(self) -> int | None:
+        """The process, if it runs."""
+        return None if self._process is None else self._process.pid
+
+    def session_state(self) -> dict[str, Any]:
+        """The state of the session, as `Session.status` tells it."""
+        assert self._process is not None and self._process.stdin is not None
+        send(self._process.stdin, (None, False))
+        state: dict[str, Any] = self._receive(ANSWER_SECONDS)
+        return state
+
+    def finish(self) -> int | None:
+        """Lets the process end as a script ends, and returns its exit status; None if it did not run."""
+        process, self._process = self._process, None
+        if process is None or process.stdin is None:
+            return None
+        process.stdin.close()
+        process.stdin = None
+        try:
+            process.communicate(timeout=ANSWER_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+        return process.returncode
 
     def last_words(self) -> str:
         self._log.seek(0)
@@ -63,10 +96,13 @@ class Engine:
         """Gives its log back; it cannot be asked any more."""
         self._log.close()
 
-    def _start(self) -> None:
+    def start(self) -> None:
+        """Starts the process, unless it runs."""
+        if self._process is not None:
+            return
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("DAFT_", "PYTEST_"))}
         self._process = subprocess.Popen(
-            [self._python, "-W", "ignore", "-m", "tests.differential.engine", self.runner],
+            [self._python, "-W", "ignore", "-m", "tests.differential.engine", self.runner, json.dumps(self._options)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,

@@ -1,0 +1,10 @@
+"""Random pipelines whose workers meet random faults: the right answer or one clear error, in time, nothing left behind.
+
+`faults.py` draws faults as plain values and does them to worker processes. `engine.py` asks the runner while they
+happen. `run.py` counts what came of it, with the native runner as the oracle (tests/differential). `test_chaos.py` has
+a few seeds for every change; `make chaos SEED=1 RUNS=1000` draws as many as wanted, and the same seed draws the
+same again.
+
+Not covered yet: Pods and nodes, slow or cut networks, full disks, workers that run out of memory, writes that are
+repeated (the files that a pipeline lists are read, not the folder).
+"""
