@@ -88,18 +88,28 @@ def demand(pod: Mapping[str, Any]) -> Mapping[str, Fraction]:
     spec = pod.get("spec") or {}
     total = dict.fromkeys(_ONE_EACH, Fraction(1))
     for kind in ("requests", "limits"):
-        together: dict[str, Fraction] = {}
+        sidecars: dict[str, Fraction] = {}
+        starting: dict[str, Fraction] = {}
+        for container in spec.get("initContainers") or ():
+            takes = _container(container, kind)
+            if container.get("restartPolicy") == "Always":  # a native sidecar: from its start on beside all others
+                sidecars = _sum(sidecars, takes)
+                takes = {}
+            for resource, amount in _sum(sidecars, takes).items():  # the others run one after the other
+                starting[resource] = max(starting.get(resource, Fraction(0)), amount)
+        together = sidecars
         for container in spec.get("containers") or ():
-            for resource, amount in _container(container, kind).items():
-                together[resource] = together.get(resource, Fraction(0)) + amount
-        for container in spec.get("initContainers") or ():  # they run before, one after the other
-            for resource, amount in _container(container, kind).items():
-                together[resource] = max(together.get(resource, Fraction(0)), amount)
-        for resource, amount in together.items():
+            together = _sum(together, _container(container, kind))
+        for resource in {*together, *starting}:
+            amount = max(together.get(resource, Fraction(0)), starting.get(resource, Fraction(0)))
             total[f"{kind}.{resource}"] = amount
             if kind == "requests" and resource in ("cpu", "memory", "ephemeral-storage"):
                 total[resource] = amount
     return total
+
+
+def _sum(one: Mapping[str, Fraction], other: Mapping[str, Fraction]) -> dict[str, Fraction]:
+    return {name: one.get(name, Fraction(0)) + other.get(name, Fraction(0)) for name in {*one, *other}}
 
 
 def _container(container: Mapping[str, Any], kind: str) -> dict[str, Fraction]:

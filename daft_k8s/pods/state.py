@@ -150,6 +150,19 @@ def _terminated(pod: Pod, container: str) -> Mapping[str, Any]:
     return _map(_map(own.get("state")).get("terminated"))
 
 
+def _ended_init_containers(pod: Pod) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Names and ends of the init containers that must succeed before the worker starts.
+
+    A native sidecar (restartPolicy Always, as Istio and others inject) is none of them: it restarts in place, beside a
+    worker that goes on, so that its end says nothing of the Pod.
+    """
+    specs = _maps(_map(_map(pod).get("spec")).get("initContainers"))
+    sidecars = {spec.get("name") for spec in specs if spec.get("restartPolicy") == "Always"}
+    for status in _maps(_status(pod).get("initContainerStatuses")):
+        if status.get("name") not in sidecars:
+            yield str(status.get("name")), _map(_map(status.get("state")).get("terminated"))
+
+
 def _out_of_memory(pod: Pod, container: str) -> PodState | None:
     """Counts in any phase: Kubernetes calls some such Pods succeeded."""
     own = _terminated(pod, container)
@@ -161,11 +174,6 @@ def _out_of_memory(pod: Pod, container: str) -> PodState | None:
             Cause.OUT_OF_MEMORY,
             _code(own),
         )
-    for status in _maps(_status(pod).get("initContainerStatuses")):
-        ended = _map(_map(status.get("state")).get("terminated"))
-        if ended.get("reason") == "OOMKilled":
-            text = f"the init container {status.get('name')!r} used more memory than its limit (OOMKilled)"
-            return PodState(Stage.FAILED, text, Cause.OUT_OF_MEMORY, _code(ended))
     return None
 
 
@@ -209,10 +217,12 @@ def _failed(pod: Pod, container: str) -> PodState | None:
         return PodState(Stage.FAILED, disruption[1] + _log(ended), disruption[0], _code(ended))
     if ended:
         return _ended(ended)
-    for status in _maps(_status(pod).get("initContainerStatuses")):
-        init = _map(_map(status.get("state")).get("terminated"))
+    for name, init in _ended_init_containers(pod):
+        if init.get("reason") == "OOMKilled":
+            text = f"the init container {name!r} used more memory than its limit (OOMKilled)"
+            return PodState(Stage.FAILED, text, Cause.OUT_OF_MEMORY, _code(init))
         if init.get("exitCode"):
-            text = f"the init container {status.get('name')!r} failed: {_describe(init)}{_log(init)}"
+            text = f"the init container {name!r} failed: {_describe(init)}{_log(init)}"
             return PodState(Stage.FAILED, text, Cause.PROCESS, _code(init))
     if _status(pod).get("reason"):  # e.g. OutOfcpu, NodeAffinity, UnexpectedAdmissionError
         return PodState(Stage.FAILED, f"its node rejected it ({_words(_status(pod))})", Cause.REJECTED)
@@ -284,6 +294,11 @@ def _waiting(pod: Pod, container: str) -> PodState | None:
                 return PodState(Stage.CREATING, text, Cause.IMAGE)
             vague = _BACK_OFF.fullmatch(str(waiting.get("message")).strip()) is not None
             return PodState(Stage.PULL_FAILING, text, Cause.IMAGE, hopeless=reason in _HOPELESS_PULLS, vague=vague)
+        if reason == "CrashLoopBackOff" and which:
+            # It restarts in place and may yet succeed, as a sidecar whose control plane comes up after it.
+            last = _map(_map(status.get("lastState")).get("terminated"))
+            text = f"{which}it ends again and again ({_words(waiting)}; the last time {_describe(last)}){_log(last)}"
+            return PodState(Stage.CREATING, text, Cause.SPEC)
         if reason in _CONFIG_REASONS:
             text = f"{which}its container cannot be started ({_words(waiting)})"
             return PodState(Stage.CONFIG_FAILING, text, Cause.SPEC)

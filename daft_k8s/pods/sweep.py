@@ -30,6 +30,8 @@ logger = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 
+_OTHERS_NOT_READY = ("ContainersNotReady", "ReadinessGatesNotReady")
+"""A kubelet's reasons for a Pod that is not ready, though its worker may be; a lost node's Pods have neither."""
 _ROUNDS = 3
 _GRACE_SECONDS = 1
 """For workers whose driver is gone: nobody waits for anything that they do."""
@@ -213,9 +215,17 @@ async def _read_signs(api: Api, namespace: str, found: Mapping[str, Any]) -> _Si
 
 
 def _serves_since(pod: Mapping[str, Any], latest: datetime.datetime) -> bool:
-    """Whether its process has begun before that time and is still there, as its node says."""
-    conditions = (pod.get("status") or {}).get("conditions") or ()
-    ready = any(item.get("type") == "Ready" and item.get("status") == "True" for item in conditions)
+    """True if its worker's process has begun before that time and is still there, as its node says.
+
+    The worker's own readiness counts, and not that of its sidecars. The condition says what the container's status
+    cannot: a control plane that has lost a node makes the condition of its Pods false, and touches nothing else.
+    """
+    status = pod.get("status") or {}
+    own = next((item for item in status.get("containerStatuses") or () if item.get("name") == names.CONTAINER), {})
+    condition = next((item for item in status.get("conditions") or () if item.get("type") == "Ready"), {})
+    ready = condition.get("status") == "True" or (
+        own.get("ready") is True and condition.get("reason") in _OTHERS_NOT_READY
+    )
     began = _time(pod, "running", "startedAt")
     return ready and not _is_going(pod) and began is not None and began < latest
 

@@ -86,6 +86,21 @@ def test_sidecars_count_and_init_containers_do_where_they_are_larger() -> None:
     assert room.workers == 1
 
 
+def test_native_sidecars_count_beside_the_worker_and_beside_the_init_containers_after_them() -> None:
+    sidecar = {"name": "proxy", "restartPolicy": "Always", "resources": {"requests": {"memory": "1Gi"}}}
+    fetch = {"name": "fetch", "resources": {"requests": {"memory": "3Gi"}}}
+    spec = {**WORKER["spec"], "initContainers": [sidecar]}
+    room = find_room([quota({"requests.memory": "4Gi"})], {"spec": spec})
+    assert room is not None
+    assert room.workers == 2
+    room = find_room([quota({"requests.memory": "4Gi"})], {"spec": {**spec, "initContainers": [fetch, sidecar]}})
+    assert room is not None
+    assert room.workers == 1
+    room = find_room([quota({"requests.memory": "7Gi"})], {"spec": {**spec, "initContainers": [sidecar, fetch]}})
+    assert room is not None
+    assert room.workers == 1
+
+
 def test_a_refusal_tells_whether_there_could_ever_be_room() -> None:
     # As Kubernetes 1.34 says it.
     message = (

@@ -99,6 +99,61 @@ def test_what_a_sidecar_ran_out_of_memory_for_is_not_the_workers() -> None:
     assert read_state(pod(phase="Failed", own=ended(1), others=[sidecar])).cause is Cause.PROCESS
 
 
+NATIVE_SIDECAR = {"name": "istio-proxy", "restartPolicy": "Always"}
+BETWEEN_RESTARTS = {
+    "it was killed": {"state": ended(137, "OOMKilled")},
+    "it waits": {"state": waiting("CrashLoopBackOff", "back-off 10s"), "lastState": ended(137, "OOMKilled")},
+    "it runs again and is not ready": {"ready": False, "started": False, "state": {"running": {}}},
+}
+
+
+def with_native_sidecar(found: dict[str, Any], status: dict[str, Any]) -> dict[str, Any]:
+    found["spec"]["initContainers"] = [NATIVE_SIDECAR]
+    found["status"]["initContainerStatuses"] = [{"name": "istio-proxy", "restartCount": 3, **status}]
+    return found
+
+
+@pytest.mark.parametrize("status", BETWEEN_RESTARTS)
+def test_a_native_sidecar_that_is_killed_restarts_beside_a_worker_that_serves_on(status: str) -> None:
+    state = read_state(with_native_sidecar(ready_pod(), BETWEEN_RESTARTS[status]))
+    assert (state.stage, state.cause, state.reason) == (Stage.READY, Cause.NONE, "")
+
+
+@pytest.mark.parametrize("status", BETWEEN_RESTARTS)
+def test_what_became_of_a_native_sidecar_is_not_why_its_pod_ended(status: str) -> None:
+    failed = read_state(with_native_sidecar(pod(phase="Failed", own=ended(1)), BETWEEN_RESTARTS[status]))
+    assert (failed.cause, failed.exit_code) == (Cause.PROCESS, 1)
+    unknown = read_state(with_native_sidecar(pod(phase="Failed"), BETWEEN_RESTARTS[status]))
+    assert "Kubernetes does not say why" in unknown.reason
+
+
+def test_an_init_container_that_is_killed_for_memory_ends_the_pod_only_where_it_is_not_started_again() -> None:
+    killed = [{"name": "fetch", "state": ended(137, "OOMKilled")}]
+    pending = read_state(pod(node="n", own=waiting("PodInitializing"), initContainerStatuses=killed))
+    assert pending.stage is Stage.CREATING
+    state = read_state(pod(phase="Failed", own=waiting("PodInitializing"), initContainerStatuses=killed))
+    assert (state.stage, state.cause) == (Stage.FAILED, Cause.OUT_OF_MEMORY)
+    assert "'fetch'" in state.reason
+    # Once it has ended well, its Pod's end has another cause.
+    done = [{"name": "fetch", "state": ended(0, "Completed")}]
+    assert read_state(pod(phase="Failed", own=ended(1), initContainerStatuses=done)).cause is Cause.PROCESS
+
+
+def test_a_sidecar_that_ends_again_and_again_before_the_worker_starts_is_waited_for_and_named() -> None:
+    found = with_native_sidecar(pod(node="n", own=waiting("PodInitializing")), BETWEEN_RESTARTS["it waits"])
+    state = read_state(found)
+    assert (state.stage, state.hopeless) == (Stage.CREATING, False)
+    assert "'istio-proxy': it ends again and again" in state.reason
+    assert "exit code 137" in state.reason
+
+
+def test_a_container_for_debugging_that_ends_or_waits_says_nothing_of_its_pod() -> None:
+    for status in (ended(137, "OOMKilled"), waiting("ErrImagePull", "denied")):
+        found = ready_pod()
+        found["status"]["ephemeralContainerStatuses"] = [{"name": "debugger", "state": status}]
+        assert read_state(found).stage is Stage.READY
+
+
 def test_a_worker_that_serves_again_has_its_former_end_behind_it() -> None:
     found = ready_pod()
     found["status"]["containerStatuses"][-1]["lastState"] = ended(137, "OOMKilled")
@@ -202,7 +257,8 @@ STATUSES = JSON | st.lists(
         {},
         optional={
             "metadata": JSON | st.dictionaries(st.sampled_from(["deletionTimestamp", "name"]), JSON),
-            "spec": JSON | st.dictionaries(st.sampled_from(["nodeName", "containers"]), JSON),
+            "spec": JSON
+            | st.dictionaries(st.sampled_from(["nodeName", "containers", "initContainers", "schedulingGates"]), JSON),
             "status": JSON
             | st.fixed_dictionaries(
                 {},

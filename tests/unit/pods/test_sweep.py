@@ -83,6 +83,17 @@ def test_a_session_whose_workers_still_serve_is_alive_whatever_its_lease_says(cl
     assert sessions(cluster) == {"cut"}
 
 
+def test_a_session_whose_workers_serve_beside_sidecars_that_do_not_is_alive(cluster: FakeCluster) -> None:
+    add_session(cluster, "meshed", age_seconds=1000)
+    let_workers_run(cluster, "meshed", for_seconds=5000)
+    for pod in cluster.pods.values():
+        pod["status"]["conditions"] = [{"type": "Ready", "status": "False", "reason": "ContainersNotReady"}]
+    assert asyncio.run(sweep_dead_sessions(cluster, "jobs", confirm_seconds=0.01)) == []
+    for pod in cluster.pods.values():
+        pod["status"]["containerStatuses"][0]["ready"] = False
+    assert asyncio.run(sweep_dead_sessions(cluster, "jobs", confirm_seconds=0.01)) == ["meshed"]
+
+
 @pytest.mark.parametrize(
     ("for_seconds", "ready"),
     [pytest.param(5000, False, id="its node is lost"), pytest.param(20, True, id="it was restarted in place")],
