@@ -36,6 +36,8 @@ logger = logging.getLogger(__name__)
 
 _TICK_SECONDS = 1.0
 _STOP_MARGIN_SECONDS = 3.0
+_GRACE_SHARE = 0.9
+"""Of the time between two lists: a Pod that no launch wants is deleted when the second list shows it."""
 
 
 class PodLauncher:
@@ -91,7 +93,13 @@ class PodLauncher:
             ask_at_once=not configuration.pip,  # while pip installs, a worker answers and does not serve
         )
         make_supply = Replicas if configuration.allocation == "statefulset" else BarePods
-        self._supply: Supply = make_supply(configuration, session_id, objects=self._objects, launches=self._launches)
+        self._supply: Supply = make_supply(
+            configuration,
+            session_id,
+            objects=self._objects,
+            launches=self._launches,
+            grace_seconds=poll_seconds * _GRACE_SHARE,
+        )
         self._creation = Creation(
             configuration, self._launches, cluster=self._cluster, provide=self._create, tell=self._tell
         )
@@ -148,6 +156,8 @@ class PodLauncher:
     def on_listed(self, pods: list[dict[str, Any]], asked_at: float) -> None:
         """A complete list."""
         self._apply(self._supply.was_listed(pods, asked_at=asked_at))
+        if not self._closed:
+            self._spawn(self._supply.clear(pods, asked_at=asked_at))
 
     def on_event(self, kind: str, pod: Mapping[str, Any]) -> None:
         """An event of the watch."""

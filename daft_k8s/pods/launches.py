@@ -115,6 +115,10 @@ class Launches:
         launch = self._launches.get(key)
         return None if launch is None else launch.pod
 
+    def has_pod(self, pod: str) -> bool:
+        """True if a launch that is not over has the Pod of this name."""
+        return pod in self._keys
+
     def is_wanted(self, key: Key) -> bool:
         """Whether the pool waits for this launch and has not told it to stop."""
         launch = self._launches.get(key)

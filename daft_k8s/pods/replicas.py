@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from daft_k8s.pods.incarnations import Incarnations
@@ -22,6 +22,7 @@ from daft_k8s.pods.stateful_set import (
     set_name,
     stateful_set,
 )
+from daft_k8s.pods.unwanted import Unwanted
 
 if TYPE_CHECKING:
     from daft_k8s.config import Configuration
@@ -39,10 +40,17 @@ class Replicas:
         session_id: The session.
         objects: What the session has in the cluster.
         launches: The launches that the pool waits for or works with.
+        grace_seconds: For how long lists may show a Pod beyond those that are wanted before the set is scaled again.
     """
 
     def __init__(
-        self, configuration: Configuration, session_id: str, *, objects: SessionObjects, launches: Launches
+        self,
+        configuration: Configuration,
+        session_id: str,
+        *,
+        objects: SessionObjects,
+        launches: Launches,
+        grace_seconds: float,
     ) -> None:
         self._configuration = configuration
         self._session_id = session_id
@@ -50,6 +58,7 @@ class Replicas:
         self._launches = launches
         self._store = PodStore()
         self._incarnations = Incarnations()
+        self._unwanted = Unwanted(grace_seconds)
         self._grace_seconds = math.ceil(configuration.drain_timeout_seconds)
         self._wanted: set[int] = set()
         self._replicas: int | None = None
@@ -97,7 +106,7 @@ class Replicas:
             async with self._scaling:
                 await self._scale(api, home)
         except ApiError as error:
-            logger.warning("the StatefulSet %s could not be scaled: %s", set_name(self._session_id), error)
+            self._objects.tell_once(f"the StatefulSet {set_name(self._session_id)} could not be scaled", error)
         await self._objects.delete_pod(self.pod_name(key), self._grace_seconds)
 
     async def remove(self, key: Key) -> None:
@@ -133,6 +142,26 @@ class Replicas:
 
     async def tidy(self, name: str) -> None:
         return  # the next process is in the same Pod
+
+    async def clear(self, pods: Sequence[Mapping[str, Any]], *, asked_at: float) -> None:
+        if not self._unwanted.was_listed(pods, self._has_place, asked_at=asked_at):
+            return
+        api, home = self._objects.api, self._objects.home
+        if api is None or home is None:
+            return
+        name = set_name(self._session_id)
+        logger.info("the StatefulSet %s has more Pods than are wanted; it is scaled again", name)
+        try:
+            async with self._scaling:
+                if self._replicas is None:  # the answer to its creation was lost
+                    self._replicas = len(pods)
+                await self._scale(api, home, surely=True)
+        except ApiError as error:
+            self._objects.tell_once(f"the StatefulSet {name} could not be scaled", error)
+
+    def _has_place(self, pod: Mapping[str, Any]) -> bool:
+        number = str((pod.get("metadata") or {}).get("name")).rpartition("-")[2]
+        return not number.isdigit() or int(number) < self._replicas_wanted()
 
     def peer_name(self, key: Key, home: Home) -> str | None:
         return peer_name(self._session_id, key[0], home.namespace)

@@ -70,6 +70,8 @@ class SessionObjects:
         self._base: Home | None = None
         """The home before the Lease became its owner."""
         self._has_lease = False
+        self._told: set[str] = set()
+        """What was warned of."""
         self._furnished = False
         """Whether Lease and Secret are there, as far as is known."""
 
@@ -256,10 +258,15 @@ class SessionObjects:
                 return await self.api.delete_pod(self.home.namespace, pod, grace_seconds)
             except ApiError as error:
                 if not error.transient_once_accepted or not delay:
-                    logger.warning("the Pod %s could not be deleted: %s", pod, error)
-                    return
+                    return self.tell_once(f"the Pod {pod} could not be deleted", error)
                 pause = max(error.wait_seconds, delay)
             await asyncio.sleep(pause)
+
+    def tell_once(self, what: str, error: ApiError) -> None:
+        """Warns of a problem that will be met again: once for each object, once for all where a right is missing."""
+        key = error.action if error.status == 403 else what
+        logger.log(logging.DEBUG if key in self._told else logging.WARNING, "%s: %s", what, error)
+        self._told.add(key)
 
     async def tear_down(self, timeout_seconds: float) -> None:
         """Deletes all that the session has made, and says what is left if it cannot."""

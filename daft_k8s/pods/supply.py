@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import math
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from daft_k8s.pods import names
@@ -13,12 +15,14 @@ from daft_k8s.pods.manifest import worker_pod
 from daft_k8s.pods.problems import ApiError
 from daft_k8s.pods.session_objects import END_GRACE_SECONDS, SessionObjects
 from daft_k8s.pods.snapshots import Change, PodStore
+from daft_k8s.pods.unwanted import Unwanted
 
 if TYPE_CHECKING:
     from daft_k8s.config import Configuration
     from daft_k8s.pods.api import Api
     from daft_k8s.pods.home import Home
 
+logger = logging.getLogger(__name__)
 
 ENDED_PODS_KEPT = 5
 """So many Pods that have ended stay, for whoever reads their logs; a session that lives for days ends hundreds."""
@@ -57,6 +61,9 @@ class Supply(Protocol):
     async def tidy(self, name: str) -> None:
         """The process of this Pod has ended, and what it left as its last words is known. Nobody has deleted it yet."""
 
+    async def clear(self, pods: Sequence[Mapping[str, Any]], *, asked_at: float) -> None:
+        """Takes away what a complete list shows and no launch wants."""
+
     def pod_name(self, key: Key) -> str:
         """The name of its Pod."""
 
@@ -72,10 +79,17 @@ class BarePods:
         session_id: The session.
         objects: What the session has in the cluster.
         launches: The launches that the pool waits for or works with.
+        grace_seconds: For how long lists may show a Pod that no launch wants before it is deleted once more.
     """
 
     def __init__(
-        self, configuration: Configuration, session_id: str, *, objects: SessionObjects, launches: Launches
+        self,
+        configuration: Configuration,
+        session_id: str,
+        *,
+        objects: SessionObjects,
+        launches: Launches,
+        grace_seconds: float,
     ) -> None:
         self._configuration = configuration
         self._session_id = session_id
@@ -85,6 +99,7 @@ class BarePods:
         self._grace_seconds = math.ceil(configuration.drain_timeout_seconds)
         self._nodes_to_avoid: dict[str, str] = {}
         """By worker: where its last Pod was, if that may be the node's fault."""
+        self._unwanted = Unwanted(grace_seconds)
         self._ended: dict[str, None] = {}
         """Pods whose process has ended, the oldest first."""
 
@@ -141,6 +156,17 @@ class BarePods:
             oldest = next(iter(self._ended))
             del self._ended[oldest]
             await self._objects.delete_pod(oldest, END_GRACE_SECONDS)
+
+    async def clear(self, pods: Sequence[Mapping[str, Any]], *, asked_at: float) -> None:
+        due = self._unwanted.was_listed(pods, self._is_wanted, asked_at=asked_at)
+        for name in due:
+            logger.info("the Pod %s is there and no launch wants it; it is deleted", name)
+        await asyncio.gather(*(self._objects.delete_pod(name, END_GRACE_SECONDS) for name in due))
+
+    def _is_wanted(self, pod: Mapping[str, Any]) -> bool:
+        name = str((pod.get("metadata") or {}).get("name"))
+        is_over = (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
+        return self._launches.has_pod(name) or (is_over and name in self._ended)
 
     def pod_name(self, key: Key) -> str:
         return names.pod_name(self._session_id, *key)

@@ -221,8 +221,11 @@ def _serves_since(pod: Mapping[str, Any], latest: datetime.datetime) -> bool:
     cannot: a control plane that has lost a node makes the condition of its Pods false, and touches nothing else.
     """
     status = pod.get("status") or {}
-    own = next((item for item in status.get("containerStatuses") or () if item.get("name") == names.CONTAINER), {})
-    condition = next((item for item in status.get("conditions") or () if item.get("type") == "Ready"), {})
+    own: Mapping[str, Any] = next(
+        (item for item in status.get("containerStatuses") or () if item.get("name") == names.CONTAINER), {}
+    )
+    conditions = status.get("conditions") or ()
+    condition: Mapping[str, Any] = next((item for item in conditions if item.get("type") == "Ready"), {})
     ready = condition.get("status") == "True" or (
         own.get("ready") is True and condition.get("reason") in _OTHERS_NOT_READY
     )

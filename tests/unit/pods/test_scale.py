@@ -30,7 +30,7 @@ def make_supply() -> tuple[BarePods, Launches]:
 
     access = Access(nowhere, nowhere)
     objects = SessionObjects(configuration, session_id="s1", token="t", access=access, certificates=None)
-    return BarePods(configuration, "s1", objects=objects, launches=launches), launches
+    return BarePods(configuration, "s1", objects=objects, launches=launches, grace_seconds=27), launches
 
 
 def test_a_thousand_events_a_second_take_less_than_a_tenth_of_a_core() -> None:
