@@ -121,6 +121,11 @@ pub enum Action {
         /// The tasks that are not over.
         tasks: usize,
     },
+    /// The pool was told what cannot be; it went on without that. For the log, at the level of an error.
+    Defect {
+        /// What does not fit.
+        message: Arc<str>,
+    },
     /// No wanted worker is ready and none can come up any more. Once, until more workers are wanted.
     PoolBroken {
         /// Every worker's reason; for people.

@@ -75,8 +75,6 @@ impl Pool {
         let deadline = self.now.saturating_add(self.config.start_timeout);
         let worker = &mut self.workers[id.index()];
         worker.launch = LaunchId(worker.launch.0 + 1);
-        // What the one before held is gone with it.
-        worker.holds = 0;
         worker.launched_at = self.now;
         let launch = worker.launch;
         self.enter(id, State::Starting { deadline });
@@ -284,6 +282,8 @@ impl Pool {
             self.idle.remove(&(since, id));
         }
         worker.reason = Some(reason.clone());
+        // What it held is gone with it, also if it was restarted in place.
+        worker.holds = 0;
         let kept_for = worker.kept_for;
         let orphans = worker.forget_tasks();
         if let Some(record) = kept_for.and_then(|task| self.tasks.get_mut(&task)) {

@@ -91,20 +91,29 @@ impl Pool {
     }
 
     pub(super) fn hold(&mut self, id: WorkerId, launch: LaunchId, count: u64) {
-        self.change_holds(id, launch, |holds| holds.saturating_add(count));
+        self.change_holds(id, launch, |holds| Some(holds.saturating_add(count)));
     }
 
+    /// A release without a hold is a defect of the caller. Taken as one, it would let go of what another reference needs.
     pub(super) fn release(&mut self, id: WorkerId, launch: LaunchId, count: u64) {
-        self.change_holds(id, launch, |holds| holds.saturating_sub(count));
+        self.change_holds(id, launch, |holds| holds.checked_sub(count));
     }
 
-    /// Holds of a process that was restarted in place are counted on: better one too many than one too few.
-    fn change_holds(&mut self, id: WorkerId, launch: LaunchId, change: impl FnOnce(u64) -> u64) {
-        if let Some(worker) = self.workers.get_mut(id.index()).filter(|worker| worker.launch == launch) {
-            worker.holds = change(worker.holds);
-            self.note_idleness(id);
-            self.retire_if_free(id, &not_wanted());
-        }
+    /// Changes what a process holds. One that is not connected (any more) holds nothing.
+    fn change_holds(&mut self, id: WorkerId, launch: LaunchId, change: impl FnOnce(u64) -> Option<u64>) {
+        let is_connected = |worker: &&mut Worker| worker.launch == launch && worker.state.link().is_some();
+        let Some(worker) = self.workers.get_mut(id.index()).filter(is_connected) else {
+            return;
+        };
+        let Some(holds) = change(worker.holds) else {
+            let message =
+                format!("more was released at {id} (launch {launch}) than the {} that it holds", worker.holds);
+            self.actions.push(Action::Defect { message: message.into() });
+            return;
+        };
+        worker.holds = holds;
+        self.note_idleness(id);
+        self.retire_if_free(id, &not_wanted());
     }
 
     /// Brings the worker's place among the idle ones up to date.

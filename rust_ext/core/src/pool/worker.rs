@@ -225,7 +225,7 @@ impl Worker {
 
     /// Whether nothing would be lost with its process.
     pub fn is_free(&self) -> bool {
-        self.tasks.is_empty() && (self.holds == 0 || self.state.link().is_none())
+        self.tasks.is_empty() && self.holds == 0
     }
 
     /// Whether it takes tasks, and has had none to do and nothing to keep.

@@ -7,6 +7,7 @@ use daft_k8s_core::{Action, ExitCause, FailKind, LaunchId, WorkerId};
 use super::{
     Inner, Outcome, State,
     link::Link,
+    process::Process,
     task::{self, Report, Running},
 };
 use crate::Level;
@@ -29,18 +30,18 @@ impl Inner {
                 self.host.stop(worker, launch, &reason);
             }
             Action::Connect { worker, launch, addresses } => {
-                state.links.insert(worker, Link::open(self, worker, launch, addresses, None));
+                state.links.insert(worker, Link::open(self, Process::new(worker, launch, addresses), None));
             }
             Action::Disconnect { worker, launch } => {
-                if state.links.get(&worker).is_some_and(|link| link.launch == launch)
+                if state.links.get(&worker).is_some_and(|link| link.process.launch == launch)
                     && let Some(link) = state.links.remove(&worker)
                 {
-                    self.data.forget(&link.addresses.data);
+                    self.data.forget(&link.process.addresses.data);
                 }
             }
             Action::Send { task, attempt, worker, launch } => task::send(self, state, task, attempt, worker, launch),
             Action::CancelOnWorker { task, attempt, worker, launch } => {
-                let link = state.links.get(&worker).filter(|link| link.launch == launch);
+                let link = state.links.get(&worker).filter(|link| link.process.launch == launch);
                 if let (Some(link), Some(running)) = (link, state.tasks.get(&task)) {
                     link.cancel(running.spec.key(attempt));
                 }
@@ -63,7 +64,9 @@ impl Inner {
             }
             Action::WorkerReady { worker, launch, incarnation } => {
                 self.host.log(Level::Info, format!("{worker} is ready (incarnation {incarnation})"));
-                state.ready.insert(worker, launch);
+                if let Some(link) = state.links.get(&worker).filter(|link| link.process.launch == launch) {
+                    state.ready.insert(worker, link.process.clone());
+                }
                 self.host.worker_ready(worker);
                 self.readiness.send_modify(|readiness| {
                     readiness.ready = state.ready.len();
@@ -78,15 +81,19 @@ impl Inner {
                 }
                 self.host.worker_lost(worker, &reason);
                 state.actors.retain(|(at, _), of| (*at, *of) != (worker, launch));
-                state.losses.entry((worker, launch)).or_insert(reason);
-                self.renew_link(state, worker, launch);
-                if state.ready.get(&worker) == Some(&launch) {
-                    state.ready.remove(&worker);
+                if state.ready.get(&worker).is_some_and(|process| process.launch == launch)
+                    && let Some(process) = state.ready.remove(&worker)
+                {
+                    process.lose(reason);
                 }
+                self.renew_link(state, worker, launch);
                 self.readiness.send_modify(|readiness| readiness.ready = state.ready.len());
             }
             Action::Grown { by, to, tasks } => {
                 self.host.log(Level::Info, format!("the pool grows by {by} to {to} workers: {tasks} tasks to do"));
+            }
+            Action::Defect { message } => {
+                self.host.log(Level::Error, format!("a defect of daft_k8s, please report it: {message}"));
             }
             Action::PoolBroken { message } => {
                 self.host.log(Level::Error, format!("no worker is left: {message}"));
@@ -99,8 +106,8 @@ impl Inner {
     /// counts its calls from the beginning.
     fn renew_link(self: &Arc<Self>, state: &mut State, worker: WorkerId, launch: LaunchId) {
         let incarnation = state.pool.worker(worker).and_then(|view| view.incarnation.cloned());
-        if let Some(link) = state.links.get_mut(&worker).filter(|link| link.launch == launch) {
-            *link = Link::open(self, worker, launch, link.addresses.clone(), incarnation);
+        if let Some(link) = state.links.get_mut(&worker).filter(|link| link.process.launch == launch) {
+            *link = Link::open(self, Process::new(worker, launch, link.process.addresses.clone()), incarnation);
         }
     }
 }

@@ -10,10 +10,10 @@ impl Driver {
     /// the host is told of the loss.
     pub fn start_actor(&self, worker: WorkerId, actor_id: &str, payload: Bytes) -> bool {
         let mut state = self.inner.state.lock();
-        let launch = match state.links.get(&worker).filter(|_| state.ready.contains_key(&worker)) {
+        let launch = match state.links.get(&worker).filter(|link| state.is_ready(&link.process)) {
             Some(link) => {
                 link.start_actor(actor_id, payload);
-                link.launch
+                link.process.launch
             }
             None => return false,
         };

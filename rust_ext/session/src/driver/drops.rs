@@ -1,11 +1,15 @@
 //! Frees partitions that nobody refers to any more, in batches.
 
-use std::{collections::HashMap, sync::Weak, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
-use daft_k8s_core::{Event, LaunchId, WorkerId};
+use daft_k8s_core::Event;
 use tokio::sync::mpsc;
 
-use super::Inner;
+use super::{Inner, process::Process};
 
 /// Drops are collected for this long, so that a query's thousands of partitions are a few calls.
 const GATHER: Duration = Duration::from_millis(20);
@@ -15,7 +19,7 @@ const GATHER: Duration = Duration::from_millis(20);
 pub(super) struct Dropped {
     pub(super) ticket: String,
     /// `None` for one that the driver owns, of which any worker may have been given a copy.
-    pub(super) holder: Option<(WorkerId, LaunchId)>,
+    pub(super) holder: Option<Arc<Process>>,
 }
 
 /// Where to say that a partition is no longer referred to.
@@ -48,30 +52,53 @@ pub(super) async fn run(inner: Weak<Inner>, mut dropped: mpsc::UnboundedReceiver
             batch.push(more);
         }
         let Some(inner) = inner.upgrade() else { return };
-        let mut by_holder: HashMap<(WorkerId, LaunchId), Vec<String>> = HashMap::new();
+        let mut by_process: HashMap<*const Process, AtProcess> = HashMap::new();
         let mut state = inner.state.lock();
         for Dropped { ticket, holder } in batch.drain(..) {
             match holder {
-                Some(holder) => by_holder.entry(holder).or_default().push(ticket),
+                Some(process) => {
+                    let there = AtProcess::of(&mut by_process, &process);
+                    there.tickets.push(ticket);
+                    there.released += 1;
+                }
                 None => {
-                    for (worker, link) in &state.links {
+                    for link in state.links.values() {
                         if link.forget_upload(&ticket) {
-                            by_holder.entry((*worker, link.launch)).or_default().push(ticket.clone());
+                            // Such a copy is no hold: the driver has the data.
+                            AtProcess::of(&mut by_process, &link.process).tickets.push(ticket.clone());
                         }
                     }
                 }
             }
         }
-        for ((worker, launch), tickets) in by_holder {
-            let count = tickets.len() as u64;
+        for AtProcess { process, tickets, released } in by_process.into_values() {
             // What a lost process held is gone already.
-            if let Some(link) = state.links.get(&worker).filter(|link| link.launch == launch) {
+            if let Some(link) = state.link_to(&process) {
                 link.drop_partitions(tickets);
             }
             // After the drops: a worker that holds nothing more may be let go.
-            if !state.closed {
-                inner.act(&mut state, Event::Release { worker, launch, count }, &mut None);
+            if released > 0 && !process.is_lost() && !state.closed {
+                let (worker, launch) = (process.worker, process.launch);
+                inner.act(&mut state, Event::Release { worker, launch, count: released }, &mut None);
             }
         }
+    }
+}
+
+/// What is to be dropped at one process.
+struct AtProcess {
+    process: Arc<Process>,
+    tickets: Vec<String>,
+    /// How many of the tickets were held for a reference.
+    released: u64,
+}
+
+impl AtProcess {
+    fn of<'a>(all: &'a mut HashMap<*const Process, Self>, process: &Arc<Process>) -> &'a mut Self {
+        all.entry(Arc::as_ptr(process)).or_insert_with(|| Self {
+            process: process.clone(),
+            tickets: Vec::new(),
+            released: 0,
+        })
     }
 }

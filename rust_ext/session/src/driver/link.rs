@@ -18,7 +18,7 @@ use daft_k8s_control::{
         StopActorRequest,
     },
 };
-use daft_k8s_core::{Addresses, Event, Incarnation, LaunchId, WorkerId};
+use daft_k8s_core::{Event, Incarnation};
 use parking_lot::Mutex;
 use tokio::{
     sync::{mpsc, watch},
@@ -29,6 +29,7 @@ use tonic::Code;
 use self::submit::Uploads;
 use super::{
     Inner,
+    process::Process,
     task::{Submission, loss_of_input},
 };
 use crate::Level;
@@ -50,8 +51,7 @@ const TICKETS_PER_CALL: usize = 2048;
 
 /// What may be asked of a link. Dropping it closes the connection.
 pub(super) struct Link {
-    pub(super) launch: LaunchId,
-    pub(super) addresses: Addresses,
+    pub(super) process: Arc<Process>,
     submissions: mpsc::UnboundedSender<Submission>,
     requests: mpsc::UnboundedSender<Request>,
     uploads: Arc<Uploads>,
@@ -98,22 +98,14 @@ impl LastAnswer {
 #[derive(Clone)]
 struct Peer {
     inner: Arc<Inner>,
-    worker: WorkerId,
-    launch: LaunchId,
+    process: Arc<Process>,
     client: Client,
     last_answer: Arc<LastAnswer>,
-    data_address: Arc<str>,
 }
 
 impl Link {
     /// Connects, and shakes hands unless that was done and the process is known by its incarnation.
-    pub(super) fn open(
-        inner: &Arc<Inner>,
-        worker: WorkerId,
-        launch: LaunchId,
-        addresses: Addresses,
-        known: Option<Incarnation>,
-    ) -> Self {
+    pub(super) fn open(inner: &Arc<Inner>, process: Arc<Process>, known: Option<Incarnation>) -> Self {
         let (submissions, to_submit) = mpsc::unbounded_channel();
         let (requests, to_request) = mpsc::unbounded_channel();
         let (open, closed) = watch::channel(());
@@ -123,21 +115,22 @@ impl Link {
         let _entered = inner.runtime.enter();
         let config = &inner.config;
         let timeout = config.connect_timeout();
-        match daft_k8s_control::connect_lazily(&addresses.control, &config.token, config.tls.clone(), timeout) {
+        let address = &process.addresses.control;
+        match daft_k8s_control::connect_lazily(address, &config.token, config.tls.clone(), timeout) {
             Ok(client) => {
-                let data_address = addresses.data.clone();
                 let heard = last_answer.clone();
-                let peer = Peer { inner: inner.clone(), worker, launch, client, last_answer: heard, data_address };
+                let peer = Peer { inner: inner.clone(), process: process.clone(), client, last_answer: heard };
                 let behind = peer.run(known, to_submit, submissions.downgrade(), to_request, uploads.clone());
                 inner.runtime.spawn(until_closed(closed, behind));
             }
             Err(error) => {
                 let (inner, reason) = (inner.clone(), error.to_string());
+                let (worker, launch) = (process.worker, process.launch);
                 let runtime = inner.runtime.clone();
                 runtime.spawn(async move { inner.feed(Event::Refused { worker, launch, reason }) });
             }
         }
-        Self { launch, addresses, submissions, requests, uploads, last_answer, _open: open }
+        Self { process, submissions, requests, uploads, last_answer, _open: open }
     }
 
     // A send to a link that is closing is no loss: the pool sends the task elsewhere when it hears of it.
@@ -198,7 +191,7 @@ impl Peer {
             Some(incarnation) => incarnation,
             None => {
                 let Some(incarnation) = self.shake_hands().await else { return };
-                let (worker, launch) = (self.worker, self.launch);
+                let (worker, launch) = (self.process.worker, self.process.launch);
                 self.inner.feed(Event::Connected { worker, launch, incarnation: incarnation.clone() });
                 incarnation
             }
@@ -218,7 +211,7 @@ impl Peer {
         let request = HandshakeRequest {
             protocol_version: PROTOCOL_VERSION,
             session_id: config.session_id.clone(),
-            worker_id: self.worker.to_string(),
+            worker_id: self.process.worker.to_string(),
             daft_version: config.daft_version.clone(),
             python_version: config.python_version.clone(),
         };
@@ -230,7 +223,7 @@ impl Peer {
                     tokio::time::sleep(RETRY).await;
                 }
                 Err(refused) => {
-                    let (worker, launch, reason) = (self.worker, self.launch, refused.to_string());
+                    let (worker, launch, reason) = (self.process.worker, self.process.launch, refused.to_string());
                     self.inner.feed(Event::Refused { worker, launch, reason });
                     return None;
                 }
@@ -287,26 +280,23 @@ impl Peer {
     }
 
     fn log(&self, level: Level, message: &str) {
-        self.inner.host.log(level, format!("{}: {message}", self.worker));
+        self.inner.host.log(level, format!("{}: {message}", self.process.worker));
     }
 }
 
 impl Inner {
     /// Why one of these processes was lost, if one was; news of a death may come a moment after the socket broke. One
     /// that is silent is waited for until it is heard again or lost: whoever tried again would find out later.
-    pub(super) async fn await_loss(&self, processes: &[(WorkerId, LaunchId)]) -> Option<String> {
+    pub(super) async fn await_loss(&self, processes: &[Arc<Process>]) -> Option<String> {
         let begun = Instant::now();
         loop {
             let is_silent = {
                 let state = self.state.lock();
-                let is_lost = |process: &&(WorkerId, LaunchId)| state.closed || state.losses.contains_key(process);
-                if let Some((worker, launch)) = processes.iter().find(is_lost) {
-                    return Some(loss_of_input(&state, *worker, *launch));
+                if let Some(process) = processes.iter().find(|process| state.closed || process.is_lost()) {
+                    return Some(loss_of_input(&state, process));
                 }
-                processes.iter().any(|(worker, launch)| {
-                    let link = state.links.get(worker).filter(|link| link.launch == *launch);
-                    link.is_some_and(|link| link.last_answer.silence() >= LEAST_PATIENCE)
-                })
+                let is_silent = |link: &Link| link.last_answer.silence() >= LEAST_PATIENCE;
+                processes.iter().any(|process| state.link_to(process).is_some_and(is_silent))
             };
             if processes.is_empty() || (begun.elapsed() >= NEWS_OF_A_DEATH && !is_silent) {
                 return None;

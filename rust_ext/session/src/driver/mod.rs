@@ -17,6 +17,7 @@ mod link;
 mod news;
 mod partition;
 mod plans;
+mod process;
 mod results;
 mod size;
 mod status;
@@ -45,6 +46,7 @@ use self::{
     link::Link,
     partition::Place,
     plans::Plans,
+    process::Process,
     task::{Report, Running},
 };
 pub use self::{
@@ -125,9 +127,8 @@ struct State {
     by_key: HashMap<(String, u64), TaskId>,
     plans: Plans,
     links: HashMap<WorkerId, Link>,
-    ready: HashMap<WorkerId, LaunchId>,
-    /// Why processes were lost, so that a task that misses their partitions can say so.
-    losses: HashMap<(WorkerId, LaunchId), Arc<str>>,
+    /// The processes that take tasks or end those that they have: all that may hold partitions.
+    ready: HashMap<WorkerId, Arc<Process>>,
     /// Queries during which no worker may be let go.
     keeping: HashSet<String>,
     /// Actors that were started, with the process that hosts each.
@@ -146,7 +147,6 @@ impl Driver {
             plans: Plans::default(),
             links: HashMap::new(),
             ready: HashMap::new(),
-            losses: HashMap::new(),
             keeping: HashSet::new(),
             actors: HashMap::new(),
             closed: false,
@@ -243,6 +243,15 @@ impl Driver {
 }
 
 impl State {
+    /// The link to this process, while it is open.
+    fn link_to(&self, process: &Arc<Process>) -> Option<&Link> {
+        self.links.get(&process.worker).filter(|link| Arc::ptr_eq(&link.process, process))
+    }
+
+    fn is_ready(&self, process: &Arc<Process>) -> bool {
+        self.ready.get(&process.worker).is_some_and(|ready| Arc::ptr_eq(ready, process))
+    }
+
     /// A task that has ended is forgotten.
     fn take_task(&mut self, task: TaskId) -> Option<Running> {
         let running = self.tasks.remove(&task)?;
@@ -285,17 +294,23 @@ impl Inner {
         }
     }
 
+    /// As [`Self::feed_with`], with news of a process: what a lost one still says does not count.
+    fn feed_from(self: &Arc<Self>, process: &Process, event: Event, mut report: Option<Report>) {
+        {
+            let mut state = self.state.lock();
+            if !process.is_lost() {
+                self.act(&mut state, event, &mut report);
+            }
+        }
+        drop(report);
+    }
+
     /// Inputs are lost, says this attempt. The pool knows of no attempt there, so it is compared here.
-    fn feed_inputs_lost(
-        self: &Arc<Self>,
-        task: TaskId,
-        (worker, launch, attempt): (WorkerId, LaunchId, Attempt),
-        reason: String,
-    ) {
+    fn feed_inputs_lost(self: &Arc<Self>, process: &Process, (task, attempt): (TaskId, Attempt), reason: String) {
         let mut state = self.state.lock();
         let phase = state.pool.task(task).map(|view| view.phase);
-        if let Some(TaskPhase::Sent { worker: w, launch: l, attempt: a, .. }) = phase
-            && (w, l, a) == (worker, launch, attempt)
+        if let Some(TaskPhase::Sent { worker, launch, attempt: present, .. }) = phase
+            && (worker, launch, present) == (process.worker, process.launch, attempt)
         {
             self.act(&mut state, Event::InputsLost { task, reason }, &mut None);
         }
@@ -306,7 +321,7 @@ impl Inner {
     }
 
     /// The processes that hold (or held) these inputs of a task.
-    fn holders_of(&self, task: TaskId, tickets: &[String]) -> Vec<(WorkerId, LaunchId)> {
+    fn holders_of(&self, task: TaskId, tickets: &[String]) -> Vec<Arc<Process>> {
         let tickets: HashSet<&str> = tickets.iter().map(String::as_str).collect();
         let state = self.state.lock();
         let Some(running) = state.tasks.get(&task) else { return Vec::new() };
@@ -314,12 +329,12 @@ impl Inner {
         let mut holders: Vec<_> = inputs
             .filter(|partition| tickets.contains(partition.ticket()))
             .filter_map(|partition| match partition.place() {
-                Place::Worker(worker, launch) => Some((*worker, *launch)),
+                Place::Worker(process) => Some(process.clone()),
                 Place::Driver(_) => None,
             })
             .collect();
-        holders.sort();
-        holders.dedup();
+        holders.sort_by_key(Arc::as_ptr);
+        holders.dedup_by(|left, right| Arc::ptr_eq(left, right));
         holders
     }
 }

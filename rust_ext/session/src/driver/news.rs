@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use daft_k8s_core::{Addresses, Event, ExitCause, LaunchId, WorkerId};
 
-use super::{Driver, Inner};
+use super::{Driver, Inner, process::Process};
 
 impl Driver {
     /// The launcher: a process listens.
@@ -49,15 +49,20 @@ impl Inner {
         restartable: bool,
         cause: ExitCause,
     ) {
-        self.note_loss(worker, launch, &reason);
-        self.feed(Event::Exited { worker, launch, reason, restartable, cause });
+        let mut state = self.state.lock();
+        if let Some(process) = state.ready.get(&worker).filter(|process| process.launch == launch) {
+            process.lose(reason.as_str().into());
+        }
+        self.act(&mut state, Event::Exited { worker, launch, reason, restartable, cause }, &mut None);
     }
 
-    pub(super) fn note_loss(&self, worker: WorkerId, launch: LaunchId, reason: &str) {
+    /// A process has not answered for too long, or another one answers in its place.
+    pub(super) fn unreachable(self: &Arc<Self>, process: &Process, reason: String) {
         let mut state = self.state.lock();
-        // One that was never ready held nothing, and there is no end of those: a full quota, an image that is not there.
-        if state.ready.get(&worker) == Some(&launch) {
-            state.losses.entry((worker, launch)).or_insert_with(|| reason.into());
+        if !process.is_lost() {
+            process.lose(reason.as_str().into());
+            let (worker, launch) = (process.worker, process.launch);
+            self.act(&mut state, Event::Unreachable { worker, launch, reason }, &mut None);
         }
     }
 }

@@ -3,10 +3,13 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use daft_k8s_core::{LaunchId, WorkerId};
+use daft_k8s_core::WorkerId;
 use daft_k8s_data::PartitionData;
 
-use super::drops::{Dropped, Drops};
+use super::{
+    drops::{Dropped, Drops},
+    process::Process,
+};
 
 /// Where a partition lives.
 #[derive(Debug, Clone)]
@@ -14,7 +17,7 @@ pub(super) enum Place {
     /// In the driver itself.
     Driver(PartitionData),
     /// In the store of one process of a worker; another process of that worker does not have it.
-    Worker(WorkerId, LaunchId),
+    Worker(Arc<Process>),
 }
 
 /// A reference to a partition. Clones share it; the last one to go frees the data.
@@ -68,9 +71,9 @@ impl Partition {
 
     /// The worker that holds it; `None` if the driver does.
     pub fn worker(&self) -> Option<WorkerId> {
-        match self.inner.place {
+        match &self.inner.place {
             Place::Driver(_) => None,
-            Place::Worker(worker, _) => Some(worker),
+            Place::Worker(process) => Some(process.worker),
         }
     }
 
@@ -90,9 +93,9 @@ impl Partition {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        let holder = match self.place {
+        let holder = match &self.place {
             Place::Driver(_) => None,
-            Place::Worker(worker, launch) => Some((worker, launch)),
+            Place::Worker(process) => Some(process.clone()),
         };
         self.drops.tell(Dropped { ticket: std::mem::take(&mut self.ticket), holder });
     }

@@ -8,7 +8,7 @@ use daft_k8s_core::{Attempt, Event, LaunchId, TaskId, WorkerId};
 use daft_k8s_data::PartitionData;
 use sha2::{Digest, Sha256};
 
-use super::{Inner, Partition, Place, State};
+use super::{Inner, Partition, Place, State, process::Process};
 
 /// What a task is. It holds references to its inputs, so these live until it has ended.
 #[derive(Debug)]
@@ -117,12 +117,11 @@ pub(super) fn send(
     launch: LaunchId,
 ) {
     let Some(spec) = state.tasks.get(&task).map(|running| running.spec.clone()) else { return };
-    match locate_inputs(state, &spec, worker, launch) {
+    let Some(link) = state.links.get(&worker).filter(|link| link.process.launch == launch) else { return };
+    match locate_inputs(state, &spec, &link.process) {
         Ok((places, uploads)) => {
             let key = spec.key(attempt);
-            if let Some(link) = state.links.get(&worker).filter(|link| link.launch == launch) {
-                link.submit(Submission { task, attempt, key, spec, places, uploads });
-            }
+            link.submit(Submission { task, attempt, key, spec, places, uploads });
         }
         Err(reason) => {
             // Told from outside the lock that is held here.
@@ -134,7 +133,7 @@ pub(super) fn send(
 
 type Located = (Vec<Vec<Arc<str>>>, Vec<(String, PartitionData)>);
 
-fn locate_inputs(state: &State, spec: &TaskSpec, worker: WorkerId, launch: LaunchId) -> Result<Located, String> {
+fn locate_inputs(state: &State, spec: &TaskSpec, reader: &Arc<Process>) -> Result<Located, String> {
     let itself: Arc<str> = "".into();
     let mut uploads = Vec::new();
     let mut places = Vec::with_capacity(spec.inputs.len());
@@ -146,11 +145,9 @@ fn locate_inputs(state: &State, spec: &TaskSpec, worker: WorkerId, launch: Launc
                     uploads.push((partition.ticket().to_owned(), data.clone()));
                     itself.clone()
                 }
-                Place::Worker(holder, of_launch) if (*holder, *of_launch) == (worker, launch) => itself.clone(),
-                Place::Worker(holder, of_launch) => match state.links.get(holder) {
-                    Some(link) if link.launch == *of_launch => link.addresses.peer.clone(),
-                    _ => return Err(loss_of_input(state, *holder, *of_launch)),
-                },
+                Place::Worker(holder) if Arc::ptr_eq(holder, reader) => itself.clone(),
+                Place::Worker(holder) if holder.is_lost() => return Err(loss_of_input(state, holder)),
+                Place::Worker(holder) => holder.addresses.peer.clone(),
             });
         }
         places.push(of_source);
@@ -159,13 +156,14 @@ fn locate_inputs(state: &State, spec: &TaskSpec, worker: WorkerId, launch: Launc
 }
 
 /// Why the partitions of a lost process are not there, for people.
-pub(super) fn loss_of_input(state: &State, holder: WorkerId, launch: LaunchId) -> String {
+pub(super) fn loss_of_input(state: &State, holder: &Process) -> String {
     if state.closed {
         return "the session was shut down, and with it all partitions of its workers are gone".to_owned();
     }
-    let reason = state.losses.get(&(holder, launch)).map_or("its process is gone", |reason| reason);
+    let reason = holder.loss().map_or("its process is gone", |reason| reason);
+    let worker = holder.worker;
     format!(
-        "{holder} was lost and with it partitions that are still needed ({reason}); run the query \
+        "{worker} was lost and with it partitions that are still needed ({reason}); run the query \
          again, and collect a DataFrame anew whose result was among them"
     )
 }

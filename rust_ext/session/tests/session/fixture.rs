@@ -3,9 +3,10 @@
 use std::{
     collections::HashMap,
     sync::{
-        Arc,
+        Arc, Mutex,
         mpsc::{Receiver, Sender, channel},
     },
+    thread,
     time::{Duration, Instant},
 };
 
@@ -36,6 +37,7 @@ struct TestDriverHost {
     launches: Sender<(WorkerId, LaunchId, LaunchFailed)>,
     stops: Sender<(WorkerId, LaunchId, String)>,
     calls: Sender<Call>,
+    errors: Arc<Mutex<Vec<String>>>,
 }
 
 impl DriverHost for TestDriverHost {
@@ -55,7 +57,11 @@ impl DriverHost for TestDriverHost {
 
     fn worker_lost(&self, _: WorkerId, _: &str) {}
 
-    fn log(&self, _: Level, _: String) {}
+    fn log(&self, level: Level, message: String) {
+        if level == Level::Error {
+            self.errors.lock().unwrap().push(message);
+        }
+    }
 }
 
 /// A worker with what it was asked to do.
@@ -131,6 +137,15 @@ impl TestWorker {
         }
     }
 
+    /// The id of the actor that is to start or stop next.
+    pub fn next_actor(&self) -> String {
+        match self.posted.recv_timeout(LONG).expect("no news of an actor came") {
+            Posted::Actor(actor_id, _) => actor_id,
+            Posted::Run(delivery) => panic!("{} came instead of news of an actor", delivery.key),
+            Posted::Cancel(key) => panic!("a cancel of {key} came instead of news of an actor"),
+        }
+    }
+
     pub fn is_left_alone(&self) -> bool {
         self.posted.recv_timeout(Duration::from_millis(200)).is_err()
     }
@@ -155,6 +170,8 @@ pub struct Settings {
     pub max_message_bytes: usize,
     pub max_worker_restarts: u32,
     pub unreachable_timeout: Duration,
+    /// Makes the pool elastic: it starts with `workers` and may come down to none.
+    pub idle_timeout: Option<Duration>,
     /// The certificates of driver and workers.
     pub tls: Option<Issued>,
 }
@@ -168,6 +185,7 @@ impl Default for Settings {
             max_message_bytes: 64 << 20,
             max_worker_restarts: 5,
             unreachable_timeout: Duration::from_secs(5),
+            idle_timeout: None,
             tls: None,
         }
     }
@@ -178,6 +196,7 @@ pub struct Session {
     pub outside: Outside,
     pub settings: Settings,
     pub runtime: Runtime,
+    errors: Arc<Mutex<Vec<String>>>,
 }
 
 impl Session {
@@ -198,16 +217,21 @@ impl Session {
                 slots_per_worker: settings.slots,
                 queue_ahead: settings.queue_ahead,
                 start_timeout: LONG,
+                idle_timeout: settings.idle_timeout.unwrap_or(LONG),
                 max_worker_restarts: settings.max_worker_restarts,
                 restart_backoff: Backoff::new(Duration::from_millis(10), Duration::from_millis(10)),
                 ..PoolConfig::default()
             },
         };
-        let host = TestDriverHost { launches, stops, calls };
+        let errors = Arc::new(Mutex::new(Vec::new()));
+        let host = TestDriverHost { launches, stops, calls, errors: errors.clone() };
         let driver = Driver::start(config, Arc::new(host), runtime.handle());
-        driver.set_desired_workers(settings.workers);
+        match settings.idle_timeout {
+            None => driver.set_desired_workers(settings.workers),
+            Some(_) => driver.set_worker_range(0, settings.workers, settings.workers),
+        }
         let outside = Outside { launches: launched, stops: stopped, calls: called };
-        Self { driver, outside, settings, runtime }
+        Self { driver, outside, settings, runtime, errors }
     }
 
     /// A session with all its workers ready, in order.
@@ -264,6 +288,14 @@ impl Session {
         TestWorker { worker: Arc::new(worker), posted, _spill: spill }
     }
 
+    /// What the pool counts as held at a worker.
+    pub fn holds(&self, worker: WorkerId) -> u64 {
+        let status = self.driver.status();
+        let workers = status["workers"].as_array().unwrap();
+        let of_worker = workers.iter().find(|view| view["worker_id"] == worker.to_string());
+        of_worker.map_or(0, |view| view["holds"].as_u64().unwrap())
+    }
+
     pub fn until_ready(&self, count: usize) {
         let readiness = self.driver.readiness();
         until(|| readiness.borrow().ready >= count, "the workers are not ready");
@@ -295,6 +327,11 @@ impl Session {
 impl Drop for Session {
     fn drop(&mut self) {
         self.driver.shutdown();
+        let defects: Vec<String> =
+            self.errors.lock().unwrap().drain(..).filter(|line| line.contains("defect")).collect();
+        if !thread::panicking() {
+            assert!(defects.is_empty(), "{defects:?}");
+        }
     }
 }
 

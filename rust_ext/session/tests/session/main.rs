@@ -11,6 +11,7 @@ mod calls;
 mod cancels;
 mod encrypted;
 mod fixture;
+mod holds;
 mod losses;
 mod proxy;
 mod submissions;

@@ -108,7 +108,10 @@ impl Observer {
             Event::SetDesired(count) => self.desired = *count,
             Event::SetRange { min, max, .. } => self.desired = *min.max(max),
             Event::Succeeded { worker, launch, outputs, .. }
-                if self.workers.get(worker).is_some_and(|seen| seen.launch == launch.0) =>
+                if self
+                    .workers
+                    .get(worker)
+                    .is_some_and(|seen| seen.launch == launch.0 && seen.incarnation.is_some()) =>
             {
                 *self.holds.entry((*worker, *launch)).or_default() += outputs;
             }
@@ -198,6 +201,7 @@ impl Observer {
                     let held = self.holds.get(&(*worker, *launch)).copied().unwrap_or(0);
                     assert_eq!(held, 0, "{worker} was let go with what somebody refers to");
                 }
+                self.holds.remove(&(*worker, *launch));
                 let gone = self.present(*worker, *launch).incarnation.take();
                 assert_eq!(gone.as_ref(), Some(incarnation));
                 assert!(self.mourned.insert(incarnation.clone()), "lost twice");
@@ -252,6 +256,7 @@ impl Observer {
                 self.end(*task);
             }
             Action::Grown { .. } => {}
+            Action::Defect { message } => panic!("{message}"),
             Action::PoolBroken { .. } => {
                 assert!(!std::mem::replace(&mut self.broken, true), "broken twice");
             }

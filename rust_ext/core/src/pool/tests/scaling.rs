@@ -200,15 +200,24 @@ fn what_an_old_process_held_holds_nobody_and_releases_nothing() {
 }
 
 #[test]
-fn a_process_that_was_restarted_in_place_counts_holds_on_until_they_are_released() {
+fn a_process_that_was_restarted_in_place_holds_nothing_of_what_the_old_one_held() {
     let mut stage = elastic(0, 1, 2);
     stage.tell(hold(0, 1, 2));
     stage.submit(1, 0);
     stage.connect(w(0), "new");
     let (worker, launch, attempt) = stage.place(1);
     stage.tell(Event::Succeeded { task: t(1), worker, launch, attempt, outputs: 1 });
-    stage.tell(release(0, 1, 2));
     assert_eq!(stage.pool.worker(w(0)).unwrap().holds, 1, "the new one's own");
+}
+
+#[test]
+fn a_release_of_more_than_is_held_is_told_as_a_defect_and_releases_nothing() {
+    let mut stage = elastic(0, 1, 2);
+    stage.tell(hold(0, 1, 1));
+    let actions = stage.tell(release(0, 1, 2));
+    assert!(matches!(&*actions, [Action::Defect { message }] if message.contains("worker-0")), "{actions:?}");
+    assert_eq!(stage.pool.worker(w(0)).unwrap().holds, 1);
+    assert_eq!(stage.pool.next_deadline(), None, "what is held keeps the worker");
 }
 
 #[test]

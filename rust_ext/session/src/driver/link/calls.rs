@@ -101,7 +101,12 @@ impl Peer {
     fn hand_over(&self, call: WorkerCall, answers: mpsc::UnboundedSender<DriverReply>) {
         let answer = Answer { call_id: call.call_id, to: Some(answers) };
         let answer = Box::new(move |result| answer.give(result));
-        self.inner.host.worker_call(Call { worker: self.worker, target: call.target, payload: call.payload, answer });
+        self.inner.host.worker_call(Call {
+            worker: self.process.worker,
+            target: call.target,
+            payload: call.payload,
+            answer,
+        });
     }
 }
 

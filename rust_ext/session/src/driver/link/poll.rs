@@ -8,7 +8,7 @@ use crate::driver::{Partition, Place, task::Report};
 
 impl Peer {
     pub(super) async fn poll(mut self, incarnation: Incarnation) {
-        let (worker, launch) = (self.worker, self.launch);
+        let (worker, launch) = (self.process.worker, self.process.launch);
         let mut after_version = 0;
         self.last_answer.is_now();
         // No longer than a worker may be silent, which is then noticed in time.
@@ -37,16 +37,14 @@ impl Peer {
             let silence = self.last_answer.silence();
             if silence >= self.inner.config.unreachable_timeout {
                 let reason = format!("it has not answered for {:.0} s ({problem})", silence.as_secs_f64());
-                self.inner.note_loss(worker, launch, &reason);
-                self.inner.feed(Event::Unreachable { worker, launch, reason });
-                return;
+                return self.inner.unreachable(&self.process, reason);
             }
             tokio::time::sleep(RETRY).await;
         }
     }
 
     fn ended(&self, end: TaskEnd) {
-        let (worker, launch) = (self.worker, self.launch);
+        let (worker, launch) = (self.process.worker, self.process.launch);
         let Ok(key) = end.key.parse::<TaskKey>() else { return };
         let attempt = key.attempt;
         let mut outputs = 0;
@@ -70,43 +68,40 @@ impl Peer {
         // A report of a task that has ended is stale; its partitions are freed as it goes out of scope.
         let Some(task) = self.inner.task_of(&key) else {
             // They count as held until they are freed, like all others.
-            return self.inner.feed(Event::Hold { worker, launch, count: outputs });
+            return self.inner.feed_from(&self.process, Event::Hold { worker, launch, count: outputs }, None);
         };
-        match report {
-            Some((report, true)) => {
-                self.inner.feed_with(Event::Succeeded { task, worker, launch, attempt, outputs }, Some(report));
-            }
-            Some((report, false)) => {
-                self.inner.feed_with(Event::TaskFailed { task, worker, launch, attempt }, Some(report));
-            }
-            None => self.inner.feed(Event::TaskCancelled { task, worker, launch, attempt }),
-        }
+        let (event, report) = match report {
+            Some((report, true)) => (Event::Succeeded { task, worker, launch, attempt, outputs }, Some(report)),
+            Some((report, false)) => (Event::TaskFailed { task, worker, launch, attempt }, Some(report)),
+            None => (Event::TaskCancelled { task, worker, launch, attempt }, None),
+        };
+        self.inner.feed_from(&self.process, event, report);
     }
 
     fn succeeded(&self, key: &str, succeeded: task_end::Succeeded) -> Report {
-        let place = Place::Worker(self.worker, self.launch);
+        let place = Place::Worker(self.process.clone());
         let outputs = succeeded.outputs.into_iter().enumerate();
         let partitions = outputs.map(|(slot, output)| {
             let ticket = format!("{key}:{slot}");
             let (rows, bytes, place) = (output.num_rows, output.size_bytes, place.clone());
             Partition::with_stream(ticket, rows, bytes, place, output.stream, self.inner.drops.clone())
         });
-        Report::Succeeded { partitions: partitions.collect(), stats: succeeded.stats, worker: self.worker }
+        Report::Succeeded { partitions: partitions.collect(), stats: succeeded.stats, worker: self.process.worker }
     }
 
     /// Finds out whether the holder of the inputs is lost; if it lives, the task is tried again.
     async fn inputs_lost(&self, task: TaskId, key: TaskKey, lost: task_end::InputsLost) {
         let task_end::InputsLost { tickets, message, gone } = lost;
-        let (worker, launch, attempt) = (self.worker, self.launch, key.attempt);
+        let (worker, launch, attempt) = (self.process.worker, self.process.launch, key.attempt);
         let holders = self.inner.holders_of(task, &tickets);
         if let Some(reason) = self.inner.await_loss(&holders).await {
-            self.inner.feed_inputs_lost(task, (worker, launch, attempt), reason);
+            self.inner.feed_inputs_lost(&self.process, (task, attempt), reason);
         } else if gone {
             let reason = format!("{worker} could not read its inputs: {message}; run the query again");
-            self.inner.feed_inputs_lost(task, (worker, launch, attempt), reason);
+            self.inner.feed_inputs_lost(&self.process, (task, attempt), reason);
         } else {
             let reason = format!("it could not read inputs of the task: {message}");
-            self.inner.feed(Event::Bounced { task, worker, launch, attempt, reason });
+            self.inner.feed_from(&self.process, Event::Bounced { task, worker, launch, attempt, reason }, None);
         }
     }
 }

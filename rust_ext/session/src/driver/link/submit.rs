@@ -95,7 +95,7 @@ impl Peer {
 
     async fn upload(&self, ticket: &str, data: &PartitionData) -> Result<(), String> {
         let ticket: Ticket = ticket.parse().map_err(|error| format!("{error}"))?;
-        self.inner.data.put(&self.data_address, &ticket, data).await.map_err(|error| error.to_string())
+        self.inner.data.put(&self.process.addresses.data, &ticket, data).await.map_err(|error| error.to_string())
     }
 
     async fn submit(&mut self, submissions: Vec<Submission>, known_plans: &mut HashSet<Bytes>) {
@@ -138,7 +138,8 @@ impl Peer {
                 }
                 Some(bounce) => {
                     if bounce.reason() == Reason::Draining {
-                        self.inner.feed(Event::Leaving { worker: self.worker, launch: self.launch });
+                        let (worker, launch) = (self.process.worker, self.process.launch);
+                        self.inner.feed_from(&self.process, Event::Leaving { worker, launch }, None);
                     }
                     self.bounced(&submission, bounce.message);
                 }
@@ -203,17 +204,17 @@ impl Peer {
 
     /// The worker will not take this task, nor will another.
     fn failed(&self, submission: &Submission, reason: &str) {
-        let (worker, launch) = (self.worker, self.launch);
+        let (worker, launch) = (self.process.worker, self.process.launch);
         let (task, attempt) = (submission.task, submission.attempt);
         let message = format!("the task was refused: {reason}");
         let report = Report::Failed { error: Bytes::new(), message, worker };
-        self.inner.feed_with(Event::TaskFailed { task, worker, launch, attempt }, Some(report));
+        self.inner.feed_from(&self.process, Event::TaskFailed { task, worker, launch, attempt }, Some(report));
     }
 
     fn bounced(&self, submission: &Submission, reason: String) {
-        let (worker, launch) = (self.worker, self.launch);
+        let (worker, launch) = (self.process.worker, self.process.launch);
         let (task, attempt) = (submission.task, submission.attempt);
-        self.inner.feed(Event::Bounced { task, worker, launch, attempt, reason });
+        self.inner.feed_from(&self.process, Event::Bounced { task, worker, launch, attempt, reason }, None);
     }
 }
 
