@@ -44,18 +44,21 @@ def check_python(found: tuple[int, ...]) -> Finding:
 
 
 def check_daft() -> Finding:
-    from daft_k8s.seam import checks
+    from daft_k8s.seam import checks, install
 
     try:
         found = importlib.metadata.version("daft")
         checks.check_version(found)
         checks.check_hooks(found)
+        unknown = install.describe_unknown_hooks()
     except importlib.metadata.PackageNotFoundError:
         return failed("daft", "Daft is not installed", "pip install 'daft>=0.7.16,<0.8'")
     except DaftK8sError as error:
         return failed("daft", str(error), "pip install 'daft>=0.7.16,<0.8'")
     except ImportError as error:
         return failed("daft", f"Daft cannot be imported: {error}", "pip install --force-reinstall daft")
+    if unknown is not None:
+        return warning("daft", unknown, "install a newer daft_k8s")
     return ok("daft", f"Daft {found}, daft_k8s {version()}")
 
 

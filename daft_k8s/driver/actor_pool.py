@@ -49,6 +49,8 @@ class PoolRequest:
     """The driver's code that workers need first."""
     stateless: bool = True
     """A call may be made to any actor, and a new one is as good as the one that was lost."""
+    shares_cpus: bool = True
+    """The first actor may share the CPUs of other actors, where it would else wait for them."""
 
 
 @dataclass

@@ -200,7 +200,8 @@ class ActorPools:
     def _place(self, pool: ActorPool, actor: Actor) -> None:
         demand = pool.request.demand
         place = self._placement.place(actor.actor_id, demand, avoided=actor.avoided)
-        if place is None and not pool.in_state(ActorState.STARTING, ActorState.READY):
+        is_first = not pool.in_state(ActorState.STARTING, ActorState.READY)
+        if place is None and is_first and pool.request.shares_cpus:
             # A pool without any actor might wait for ever for one that waits for it: two UDFs of one plan.
             # CPUs are shared with tasks in any case, so the first actor may share them with other actors.
             place = self._placement.place(actor.actor_id, demand, share_cpus=True, avoided=actor.avoided)

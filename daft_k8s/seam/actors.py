@@ -1,11 +1,10 @@
-"""Daft's hooks for UDFs with actors, and the handles of actors that travel inside plans.
+"""The handles of actors that travel inside plans.
 
 Workers import this module to unpickle the handles, so it imports neither Daft nor the driver.
 """
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import threading
 from collections.abc import Callable, Iterator
@@ -13,13 +12,11 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from daft.daft import PyExpr, PyMicroPartition
+    from daft.daft import PyMicroPartition
 
     from daft_k8s.driver.actor_pools import ActorPools
     from daft_k8s.driver.session import Session
     from daft_k8s.worker.actor_calls import ActorPlace
-
-_UDF_ACTOR = "daft_k8s.worker.udf_actor:UdfActor"
 
 _collector = threading.local()
 
@@ -72,9 +69,9 @@ class ActorHandle:
 
         return call_actor_blocking(self.pool_id, self.actor_id, method, *arguments)
 
-    async def eval_input(self, partition: PyMicroPartition) -> PyMicroPartition:
+    async def eval_input(self, input: PyMicroPartition) -> PyMicroPartition:
         """Daft calls this for each piece of rows, one of two for each actor at a time."""
-        result: PyMicroPartition = await self.call("eval_input", partition)
+        result: PyMicroPartition = await self.call("eval_input", input)
         return result
 
 
@@ -93,79 +90,6 @@ class DriverActorHandle(ActorHandle):
         # Daft drops the handles of a query that failed or was cancelled without tearing anything down.
         with contextlib.suppress(Exception):
             self.teardown()
-
-
-async def start_udf_actors(
-    projection: PyExpr,
-    num_actors: int,
-    num_gpus_per_actor: float,
-    num_cpus_per_actor: float,
-    memory_per_actor: float,
-    ray_options: dict[str, Any] | None,
-    timeout: int,
-    actor_name: str | None = None,
-) -> list[DriverActorHandle]:
-    """The actors of one UDF, at least one; which, is decided once all are ready or the time-out is over."""
-    from daft_k8s.driver.actor_pool import PoolRequest
-    from daft_k8s.driver.session import current_session
-    from daft_k8s.seam.hooks import code_shipment
-
-    name = f"UDF {actor_name}" if actor_name else "a UDF"
-    session = current_session()
-    # On a thread: with the data that the UDF refers to, it may be large, and the event loop is everybody's.
-    arguments = await asyncio.to_thread(_pickle_projection, name, projection)
-    pools = actor_pools(session)
-    pool = await pools.start(
-        PoolRequest(
-            name=name,
-            factory=_UDF_ACTOR,
-            arguments=(arguments,),
-            count=num_actors,
-            demand=demand_of(name, num_cpus_per_actor, num_gpus_per_actor, memory_per_actor, ray_options),
-            start_timeout_seconds=float(timeout),
-            code=code_shipment(session).reference,
-        )
-    )
-    return [DriverActorHandle(pool.pool_id, actor.actor_id, pools) for actor in pool.actors]
-
-
-def _pickle_projection(name: str, projection: PyExpr) -> bytes:
-    from daft.expressions import Expression, ExpressionsProjection
-    from daft.pickle import dumps
-
-    from daft_k8s.errors import CodeError
-
-    try:
-        pickled: bytes = dumps((dumps(ExpressionsProjection([Expression._from_pyexpr(projection)])),))
-    except Exception as error:  # whatever the __reduce__ of somebody's object raises
-        raise CodeError(
-            f"{name} cannot be sent to the workers, because an object of yours in it cannot be pickled: {error}. Make "
-            "what it names (a lock, a connection) in __init__, which runs on the workers"
-        ) from error
-    return pickled
-
-
-def demand_of(name: str, cpus: float, gpus: float, memory_bytes: float, ray_options: dict[str, Any] | None) -> Any:
-    """What an actor needs; Ray's options of the same meaning go first, the others are refused.
-
-    Raises:
-        UnsupportedError: Naming the option and what to use instead.
-    """
-    from daft_k8s.driver.actor_placement import Demand
-    from daft_k8s.seam.unsupported import refuse
-
-    options = {key: value for key, value in (ray_options or {}).items() if value not in (None, {}, "")}
-    cpus = options.pop("num_cpus", cpus)
-    gpus = options.pop("num_gpus", gpus)
-    memory_bytes = options.pop("memory", memory_bytes)
-    options.pop("scheduling_strategy", None)  # actors are always spread
-    if "label_selector" in options:
-        refuse(f"a label_selector for one UDF ({name})", "choose the nodes of all workers with node_selector")
-    if "runtime_env" in options:
-        refuse(f"a runtime_env for one UDF ({name})", "put what it needs into the workers' image")
-    if options:
-        refuse(f"ray_options {', '.join(sorted(options))} of {name}", "leave them out")
-    return Demand(cpus=float(cpus), gpus=float(gpus), memory_bytes=int(memory_bytes or 0))
 
 
 def actor_pools(session: Session) -> ActorPools:

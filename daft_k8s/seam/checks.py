@@ -1,20 +1,21 @@
-"""The start-up check: is this a Daft whose private hooks we know?"""
+"""The start-up check: has this Daft the private hooks that daft_k8s needs?"""
 
 from __future__ import annotations
 
 import importlib
+import inspect
 import re
 from collections.abc import Mapping
-from typing import Any
 
 from daft_k8s.errors import VersionMismatchError
-from daft_k8s.seam.replaced import find_changed_hooks
+from daft_k8s.seam.newer import find_abstract, is_essential
+from daft_k8s.seam.replaced import Difference, Replacements, find_differences
 
 OLDEST_DAFT = (0, 7, 16)
 FIRST_UNKNOWN_DAFT = (0, 8)
 SUPPORTED_RANGE = "daft>=0.7.16,<0.8"
 
-_REMEDY = f"install another Daft of the supported range {SUPPORTED_RANGE}, or a newer daft_k8s"
+_REMEDY = f"install a newer daft_k8s, or another Daft of the supported range {SUPPORTED_RANGE}"
 
 HOOKS: dict[str, tuple[str, ...]] = {
     "daft.daft": (
@@ -119,6 +120,38 @@ HOOKS: dict[str, tuple[str, ...]] = {
 """Every name of Daft outside its public interface that the seam or a worker uses, by module."""
 
 
+CALLS: dict[str, int] = {
+    "daft.context.DaftContext._notify_exec_end": 2,
+    "daft.context.DaftContext._notify_exec_start": 3,
+    "daft.context.DaftContext._notify_optimization_end": 3,
+    "daft.context.DaftContext._notify_optimization_start": 2,
+    "daft.context.DaftContext._notify_query_end": 3,
+    "daft.context.DaftContext._notify_query_start": 3,
+    "daft.daft.DistributedPhysicalPlan.from_logical_plan_builder": 3,
+    "daft.daft.DistributedPhysicalPlan.repr_ascii": 2,
+    "daft.daft.DistributedPhysicalPlan.repr_json": 2,
+    "daft.daft.DistributedPhysicalPlanRunner.run_plan": 3,
+    "daft.daft.FlightPartitionRef": 5,
+    "daft.daft.NativeExecutor.cancel_plan": 2,
+    "daft.daft.NativeExecutor.run": 7,
+    "daft.daft.PyMicroPartition.concat": 1,
+    "daft.daft.PyMicroPartition.eval_expression_list": 2,
+    "daft.daft.PyMicroPartition.from_arrow_stream": 1,
+    "daft.daft.PyMicroPartition.from_record_batches": 1,
+    "daft.daft.RayPartitionRef": 3,
+    "daft.daft.RaySwordfishWorker": 6,
+    "daft.daft.RayTaskResult.success_flight": 2,
+    "daft.daft.RayTaskResult.success_ray": 2,
+    "daft.daft.set_compute_runtime_num_worker_threads": 1,
+    "daft.execution.metadata.ExecutionMetadata._from_runner_output": 3,
+    "daft.naming.generate_query_name": 0,
+    "daft.runners.heartbeat.Heartbeat": 3,
+    "daft.runners.progress_bar.get_tqdm": 1,
+    "daft.runners.query_id.emit_query_id": 1,
+}
+"""How many arguments, `self` included, the seam or a worker passes by position, where that has changed or may."""
+
+
 def check_version(version: str) -> None:
     """Refuses a Daft outside the supported range.
 
@@ -127,7 +160,13 @@ def check_version(version: str) -> None:
     """
     match = re.match(r"(\d+)\.(\d+)(?:\.(\d+))?", version)
     found = tuple(int(part or 0) for part in match.groups()) if match else ()
-    if not found or found < OLDEST_DAFT or found >= FIRST_UNKNOWN_DAFT:
+    if found >= FIRST_UNKNOWN_DAFT:
+        # Before 1.0 Daft changes its interfaces with the second number, and takes out what it had announced.
+        raise VersionMismatchError(
+            f"daft {version} is installed, which may change what this daft_k8s builds on: it supports "
+            f"{SUPPORTED_RANGE}; {_REMEDY}"
+        )
+    if found < OLDEST_DAFT:
         raise VersionMismatchError(
             f"daft {version} is installed, but daft_k8s supports {SUPPORTED_RANGE}; install a Daft of that range"
         )
@@ -142,38 +181,79 @@ def find_missing_hooks(hooks: Mapping[str, tuple[str, ...]] = HOOKS) -> list[str
         except ImportError:
             missing.append(module_name)
             continue
-        for name in names:
-            found: object | None = module
-            for attribute in name.split("."):
-                found = getattr(found, attribute, None)
-            if found is None:
-                missing.append(f"{module_name}.{name}")
+        missing += [f"{module_name}.{name}" for name in names if _attribute(module, name) is None]
     return missing
 
 
-def check_hooks(version: str, hooks: Mapping[str, tuple[str, ...]] = HOOKS) -> None:
-    """Refuses a Daft that lacks what the seam or a worker uses.
+def find_changed_calls(calls: Mapping[str, int] = CALLS) -> list[str]:
+    """The names in `calls` that do not take the arguments that daft_k8s passes; one that is missing is none of them."""
+    changed = []
+    for name, count in calls.items():
+        found = _find(name)
+        try:
+            signature = inspect.signature(found) if callable(found) else None
+        except ValueError:  # the extension does not tell
+            continue
+        try:
+            if signature is not None:
+                signature.bind(*range(count))
+        except TypeError:
+            changed.append(f"{name}{signature}")
+    return changed
+
+
+def _find(name: str) -> object | None:
+    parts = name.split(".")
+    for length in range(len(parts) - 1, 0, -1):
+        try:
+            module = importlib.import_module(".".join(parts[:length]))
+        except ImportError:
+            continue
+        return _attribute(module, ".".join(parts[length:]))
+    return None
+
+
+def _attribute(holder: object, path: str) -> object | None:
+    found: object | None = holder
+    for attribute in path.split("."):
+        found = getattr(found, attribute, None)
+    return found
+
+
+def check_hooks(version: str, hooks: Mapping[str, tuple[str, ...]] = HOOKS, calls: Mapping[str, int] = CALLS) -> None:
+    """Refuses a Daft that lacks what the seam or a worker uses, or takes other arguments for it.
 
     Raises:
-        VersionMismatchError: Naming every hook that is missing.
+        VersionMismatchError: Naming every hook that is missing or has changed.
     """
     missing = find_missing_hooks(hooks)
     if missing:
         raise VersionMismatchError(f"daft {version} lacks what daft_k8s relies on: {', '.join(missing)}; {_REMEDY}")
+    changed = find_changed_calls(calls)
+    if changed:
+        raise VersionMismatchError(
+            f"daft {version} takes other arguments than daft_k8s passes: {', '.join(changed)}; {_REMEDY}"
+        )
 
 
-def check_replacements(version: str, replacements: Mapping[str, Mapping[str, Any]]) -> None:
-    """Refuses a Daft that would call what our modules do not have.
+def check_replacements(version: str, replacements: Replacements, handles: Replacements) -> list[Difference]:
+    """Refuses a Daft that no query could run with, because it calls our modules in another way.
 
     Args:
         version: Daft's.
         replacements: What will stand in the place of Daft's modules, by their names.
+        handles: Our classes whose instances Daft holds, by Daft's names for them.
+
+    Returns:
+        What else is new or differs, and costs a feature at most.
 
     Raises:
-        VersionMismatchError: Naming every hook that is new or has changed.
+        VersionMismatchError: Naming every hook that differs and that every query needs.
     """
-    changed = find_changed_hooks(replacements)
-    if changed:
+    differences = [*find_differences(replacements, handles), *find_abstract(handles)]
+    essential = [str(difference) for difference in differences if is_essential(difference)]
+    if essential:
         raise VersionMismatchError(
-            f"daft {version} has hooks that daft_k8s does not know: {', '.join(changed)}; {_REMEDY}"
+            f"daft {version} calls daft_k8s in another way than this version knows: {', '.join(essential)}; {_REMEDY}"
         )
+    return differences

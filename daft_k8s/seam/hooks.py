@@ -86,7 +86,7 @@ class WorkerHandle:
             release_actors=release_actors,
         )
 
-    def shutdown(self) -> None:
+    def shutdown(self, *_arguments: Any, **_options: Any) -> None:
         """Daft retires idle Ray workers so. Ours belong to the pool, which scales by its own policy."""
 
 
@@ -123,15 +123,15 @@ def start_ray_workers(existing_worker_ids: list[str], worker_startup_timeout: in
     ]
 
 
-def try_autoscale(bundles: list[dict[str, int]]) -> None:
-    """Daft's wish for more workers. The pool grows by its own count of tasks: nothing to do."""
+def try_autoscale(*_arguments: Any, **_options: Any) -> None:
+    """Daft's wish for more workers, in whatever form. The pool grows by its own count of tasks: nothing to do."""
 
 
-def clear_autoscaling_requests() -> None:
+def clear_autoscaling_requests(*_arguments: Any, **_options: Any) -> None:
     """Nothing is ever requested."""
 
 
-def get_head_node_id() -> str | None:
+def get_head_node_id(*_arguments: Any, **_options: Any) -> str | None:
     """There is no head node."""
     return None
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from daft_k8s import _inheritance
 from daft_k8s.config.describe import difference, ignored_message, oversized_message
 from daft_k8s.errors import ConfigurationError
-from daft_k8s.seam import checks
+from daft_k8s.seam import checks, newer
 
 if TYPE_CHECKING:
     from daft_k8s.config import Configuration
@@ -44,8 +44,11 @@ def install() -> None:
         checks.check_hooks(daft.__version__)
         from daft_k8s.seam import llm, progress, unlimited
 
-        replacements = _replacements()
-        checks.check_replacements(daft.__version__, replacements)
+        replacements, handles = _replacements(), _handles()
+        differences = checks.check_replacements(daft.__version__, replacements, handles)
+        if differences:
+            logger.warning("%s", newer.describe(differences, daft.__version__))
+        replacements = newer.adapt(replacements, handles, differences, daft.__version__)
         for name, attributes in replacements.items():
             _replace_module(name, attributes)
         vllm = importlib.import_module("daft.execution.vllm")
@@ -57,8 +60,20 @@ def install() -> None:
         _installed = True
 
 
+def describe_unknown_hooks() -> str | None:
+    """One line on hooks of the installed Daft that daft_k8s does not know; None if there are none. Replaces nothing.
+
+    Raises:
+        VersionMismatchError: If no query could run.
+    """
+    import daft
+
+    differences = checks.check_replacements(daft.__version__, _replacements(), _handles())
+    return newer.describe(differences, daft.__version__) if differences else None
+
+
 def _replacements() -> dict[str, dict[str, Any]]:
-    from daft_k8s.seam import actors, hooks, key_filter, partitions, unsupported
+    from daft_k8s.seam import hooks, key_filter, partitions, udf_actors, unsupported
 
     return {
         "daft.runners.flotilla": {
@@ -76,7 +91,10 @@ def _replacements() -> dict[str, dict[str, Any]]:
             "RayRunnerIO": partitions.K8sRunnerIO,
         },
         "daft.execution.ray_distributed_limit": {"start_limit_counter_actor": hooks.start_limit_counter_actor},
-        "daft.execution.ray_actor_pool_udf": {"start_udf_actors": actors.start_udf_actors},
+        "daft.execution.ray_actor_pool_udf": {
+            "start_udf_actors": udf_actors.start_udf_actors,
+            "start_udf_actor_pool": udf_actors.start_udf_actor_pool,
+        },
         "daft.execution.key_filtering_join.bridge": {
             "create_key_filter": key_filter.create_key_filter,
             "teardown_key_filter": key_filter.teardown_key_filter,
@@ -85,6 +103,29 @@ def _replacements() -> dict[str, dict[str, Any]]:
             "create_or_get_sink": unsupported.create_or_get_sink,
             "get_sink": unsupported.get_sink,
             "teardown_sink": unsupported.teardown_sink,
+        },
+    }
+
+
+def _handles() -> dict[str, dict[str, Any]]:
+    """Our classes whose instances Daft's scheduler holds, by Daft's names for its own."""
+    from daft_k8s.seam import actors, hooks, limit, partitions, runner, task_handle, udf_actors
+
+    return {
+        "daft.runners.flotilla": {
+            "RaySwordfishActorHandle": hooks.WorkerHandle,
+            "RaySwordfishTaskHandle": task_handle.SubmittedTaskHandle,
+        },
+        "daft.runners.ray_runner": {
+            "RayRunner": runner.K8sRunner,
+            "RayPartitionSet": partitions.K8sPartitionSet,
+            "RayMaterializedResult": partitions.K8sMaterializedResult,
+            "RayRunnerIO": partitions.K8sRunnerIO,
+        },
+        "daft.execution.ray_distributed_limit": {"LimitCounterHandle": limit.DriverLimitHandle},
+        "daft.execution.ray_actor_pool_udf": {
+            "UDFActorHandle": actors.DriverActorHandle,
+            "UDFActorPool": udf_actors.UdfActorPool,
         },
     }
 

@@ -77,10 +77,10 @@ async def create_key_filter(config: KeyFilteringConfig) -> list[Any]:
     return [ingest._expr, keep._expr, handles, None]
 
 
-def teardown_key_filter(handles: Sequence[DriverActorHandle], _placement_group: None = None) -> None:
+def teardown_key_filter(actor_handles: Sequence[DriverActorHandle], placement_group: None = None) -> None:
     """Daft is done with the filter."""
     with contextlib.suppress(Exception):
-        for handle in handles:
+        for handle in actor_handles:
             handle.teardown()
 
 

@@ -209,10 +209,10 @@ class K8sPartitionSet(PartitionSet[Any]):
     def get_partition(self, idx: PartID) -> K8sMaterializedResult:
         return self._results[idx]
 
-    def set_partition(self, idx: PartID, part: MaterializedResult[Any]) -> None:
-        if not isinstance(part, K8sMaterializedResult):
-            raise TypeError(f"expected a result of this runner, got {type(part).__name__}")
-        self._results[idx] = part
+    def set_partition(self, idx: PartID, result: MaterializedResult[Any]) -> None:
+        if not isinstance(result, K8sMaterializedResult):
+            raise TypeError(f"expected a result of this runner, got {type(result).__name__}")
+        self._results[idx] = result
 
     def delete_partition(self, idx: PartID) -> None:
         del self._results[idx]

@@ -133,6 +133,21 @@ def test_a_pool_is_there_when_all_its_actors_are_ready() -> None:
     play(scenario)
 
 
+def test_the_first_actor_of_a_pool_shares_cpus_unless_the_pool_can_do_without() -> None:
+    async def scenario(session: FakeSession, pools: ActorPools) -> None:
+        await started(session, pools, request(1, demand=Demand(cpus=2)))
+        patient = asyncio.ensure_future(pools.start(request(1, demand=Demand(cpus=2), shares_cpus=False)))
+        await settle()
+        assert len(session.started) == 1
+        sharing = asyncio.ensure_future(pools.start(request(1, demand=Demand(cpus=2))))
+        await settle()
+        assert len(session.started) == 2
+        for starting in (patient, sharing):
+            starting.cancel()
+
+    play(scenario, workers=1)
+
+
 def test_a_pool_waits_for_its_first_worker() -> None:
     async def scenario(session: FakeSession, pools: ActorPools) -> None:
         starting = asyncio.ensure_future(pools.start(request(1)))

@@ -8,7 +8,7 @@ import pytest
 
 from daft_k8s.driver.actor_placement import Demand
 from daft_k8s.errors import UnsupportedError
-from daft_k8s.seam.actors import demand_of
+from daft_k8s.seam.udf_actors import demand_of
 
 
 def test_ray_options_of_the_same_meaning_go_first() -> None:
