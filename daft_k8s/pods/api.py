@@ -41,6 +41,7 @@ _CONNECT_SECONDS = 10.0
 _PAGE = 500
 _GROUPS = {
     "pods": "",
+    "events": "",
     "secrets": "",
     "services": "",
     "resourcequotas": "",
@@ -69,6 +70,7 @@ class Api(Protocol):
     async def scale_stateful_set(self, namespace: str, name: str, replicas: int) -> None: ...
     async def delete_stateful_set(self, namespace: str, name: str) -> None: ...
     async def list_quotas(self, namespace: str) -> list[dict[str, Any]]: ...
+    async def list_events(self, namespace: str, pod: str) -> list[dict[str, Any]]: ...
     async def create_lease(self, namespace: str, lease: dict[str, Any]) -> dict[str, Any]: ...
     async def patch_lease(self, namespace: str, name: str, change: dict[str, Any]) -> None: ...
     async def list_leases(self, namespace: str, selector: str) -> list[dict[str, Any]]: ...
@@ -228,6 +230,12 @@ class KubernetesApi:
     async def list_quotas(self, namespace: str) -> list[dict[str, Any]]:
         answer = await self._call("list resourcequotas", "GET", _path("resourcequotas", namespace))
         return _items("list resourcequotas", answer)
+
+    async def list_events(self, namespace: str, pod: str) -> list[dict[str, Any]]:
+        """The events about a Pod; those of others stay where they are: a busy namespace has thousands."""
+        query = {"fieldSelector": f"involvedObject.kind=Pod,involvedObject.name={pod}"}
+        answer = await self._call("list events", "GET", _path("events", namespace), query=query)
+        return _items("list events", answer)
 
     async def create_lease(self, namespace: str, lease: dict[str, Any]) -> dict[str, Any]:
         return await self._call("create leases", "POST", _path("leases", namespace), body=lease)

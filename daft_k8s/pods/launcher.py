@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from daft_k8s.errors import UnsupportedError
 from daft_k8s.pods.access import Access, choose
+from daft_k8s.pods.ailments import Ailments
 from daft_k8s.pods.creation import Creation
 from daft_k8s.pods.home import Home
 from daft_k8s.pods.launches import Admitted, Exited, Key, Launches, Leaving, News, Postponed, Started
@@ -103,6 +104,7 @@ class PodLauncher:
         self._creation = Creation(
             configuration, self._launches, cluster=self._cluster, provide=self._create, tell=self._tell
         )
+        self._ailments = Ailments(self._launches, objects=self._objects, supply=self._supply)
         self._setup: asyncio.Task[tuple[Api, Home]] | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
         self._background: list[asyncio.Task[Any]] = []
@@ -204,7 +206,7 @@ class PodLauncher:
                 news=self,
                 poll_seconds=self._poll_seconds,
             )
-            self._keep_on(tracker.run(), self._objects.keep())
+            self._keep_on(tracker.run(), self._objects.keep(), self._ailments.run())
         return api, home
 
     async def _look_at_quotas(self, api: Api, home: Home) -> None:
@@ -241,6 +243,7 @@ class PodLauncher:
 
     async def _create(self, key: Key, api: Api, home: Home) -> None:
         # The home as it is now: its owner is another one if its Lease was lost and made again.
+        self._spawn(self._objects.secure())  # what the Pod mounts; its node asks for it again and again
         changes = await self._supply.provide(key, api, self._objects.home or home)
         if self._closed or not self._launches.is_wanted(key):
             await self._supply.withdraw(key)  # the request to stop overtook its creation

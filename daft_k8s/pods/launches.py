@@ -16,6 +16,8 @@ Key = tuple[str, int]
 
 GRACE_SECONDS = {Stage.PULL_FAILING: 20.0, Stage.CONFIG_FAILING: 15.0}
 """How long what often mends itself may go on: a registry that stumbles, a Secret that comes late."""
+EVENTS_AFTER_SECONDS = 10.0
+"""After how long on its node a Pod's events are read: most images and volumes are there by then, or will not be."""
 _STUCK_SPARE_SECONDS = 10.0
 """How long past its grace period a Pod may be deleted before it counts as ended: its node is gone."""
 _DEADLINE_SHARE = 0.9
@@ -84,6 +86,8 @@ class _Launch:
     stop_reason: str = ""
     problem: str = ""
     """What its creation meets with."""
+    warning: str = ""
+    """What Kubernetes' events say of its Pod in the present stage."""
 
     @property
     def is_postponed(self) -> bool:
@@ -166,6 +170,30 @@ class Launches:
         launch.deadline = self._deadline(now)
         return [Admitted(key)]
 
+    def waiting_on_nodes(self, now: float) -> list[Key]:
+        """The launches whose Pods have long been at their nodes and do not run, those that wait longest first.
+
+        Their Pods' status never says why: a volume that cannot be mounted is told in events alone.
+        """
+        waiting = [
+            (launch.since, key)
+            for key, launch in self._launches.items()
+            if launch.state is not None
+            and launch.state.stage is Stage.CREATING
+            and not launch.stop_reason
+            and now - launch.since >= EVENTS_AFTER_SECONDS
+        ]
+        return [key for _, key in sorted(waiting)]
+
+    def has_warning(self, key: Key, words: str) -> bool:
+        """Kubernetes' events say this of a Pod that is at its node; returns True if that is news."""
+        launch = self._launches.get(key)
+        if launch is None or launch.state is None or launch.state.stage is not Stage.CREATING:
+            return False
+        news = launch.warning != words
+        launch.warning = words
+        return news
+
     def serves(self, worker_id: str) -> None:
         """The pool has reached the worker's process, whether or not the API could say yet that it is ready."""
         for key, launch in self._launches.items():
@@ -212,7 +240,7 @@ class Launches:
         if state.vague and launch.state is not None and launch.state.cause is Cause.IMAGE:
             return []
         if launch.state is None or launch.state.stage is not state.stage:
-            launch.since = now
+            launch.since, launch.warning = now, ""
         launch.state = state
         if state.stage.over:
             # A Pod that has ended takes up no room, and its log is still there to be read: the last few stay.
@@ -264,6 +292,8 @@ class Launches:
             known = state.reason or state.stage.value
             if launch is not None and state.cause in (Cause.NONE, Cause.PROCESS) and launch.leaving not in known:
                 known = f"{launch.leaving}; {known}"  # it has drained and so ended well, as if by itself
+            if launch is not None and launch.warning:
+                known = f"{known}; Kubernetes warns: {launch.warning}"
         text = f"{key[0]} (Pod {pod}): {extra + '; ' if extra else ''}{known}"
         if launch is not None and launch.stop_reason:
             text += f"; it was told to stop: {launch.stop_reason}"

@@ -50,6 +50,11 @@ class ApiError(Exception):
         return self.status == 403 and "exceeded quota" in self.message
 
     @property
+    def lacks_right(self) -> bool:
+        """True if the driver has no right to the call; a 403 also comes of quotas, webhooks and Pod Security."""
+        return self.status == 403 and self.reason in ("Forbidden", "") and " cannot " in f" {self.message} "
+
+    @property
     def transient(self) -> bool:
         """Whether the same call may succeed in a moment."""
         return self.status == 0 or self.status in _RETRIED
@@ -97,7 +102,7 @@ def explain(error: ApiError, namespace: str, configuration: Configuration | None
             "larger ResourceQuota",
             not too_small,
         )
-    if error.status == 403 and error.reason in ("Forbidden", "") and " cannot " in f" {error.message} ":
+    if error.lacks_right:
         return Advice(
             f"the driver's service account may not {error.action} in the namespace {namespace!r}; {words}. It needs a "
             f"Role with\n{role_rules_text(configuration, outside='portforward' in error.action)}",

@@ -8,6 +8,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from daft_k8s.pods import names
 from daft_k8s.pods.incarnations import Incarnations
 from daft_k8s.pods.launches import Key, Launches
 from daft_k8s.pods.manifest import worker_pod
@@ -144,6 +145,7 @@ class Replicas:
         return  # the next process is in the same Pod
 
     async def clear(self, pods: Sequence[Mapping[str, Any]], *, asked_at: float) -> None:
+        await self._keep_service()
         if not self._unwanted.was_listed(pods, self._has_place, asked_at=asked_at):
             return
         api, home = self._objects.api, self._objects.home
@@ -158,6 +160,27 @@ class Replicas:
                 await self._scale(api, home, surely=True)
         except ApiError as error:
             self._objects.tell_once(f"the StatefulSet {name} could not be scaled", error)
+
+    async def _keep_service(self) -> None:
+        """Makes the Service again if somebody has deleted it: without it, no worker finds another by its name."""
+        api, home = self._objects.api, self._objects.home
+        if api is None or home is None:
+            return
+        async with self._scaling:
+            if self._replicas is None or not self._wanted:
+                return
+            try:
+                await self._make_service(api, home)
+            except ApiError as error:
+                name = names.secret_name(self._session_id)
+                self._objects.tell_once(f"the Service {name} could not be looked after", error)
+
+    async def _make_service(self, api: Api, home: Home) -> None:
+        try:
+            await api.create_service(home.namespace, headless_service(self._session_id, home))
+        except ApiError as error:
+            if error.reason != "AlreadyExists":  # the answer to an earlier try was lost
+                raise
 
     def _has_place(self, pod: Mapping[str, Any]) -> bool:
         number = str((pod.get("metadata") or {}).get("name")).rpartition("-")[2]
@@ -190,11 +213,7 @@ class Replicas:
     async def _make(self, api: Api, home: Home) -> None:
         replicas = self._replicas_wanted()
         made = stateful_set(self._configuration, home, session_id=self._session_id, replicas=replicas)
-        try:
-            await api.create_service(home.namespace, headless_service(self._session_id, home))
-        except ApiError as error:
-            if error.reason != "AlreadyExists":  # the answer to an earlier try was lost
-                raise
+        await self._make_service(api, home)
         try:
             await api.create_stateful_set(home.namespace, made)
         except ApiError as error:

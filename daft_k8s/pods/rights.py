@@ -40,6 +40,7 @@ _ALWAYS = (
     Right("", "pods", ("create", "get", "list", "watch", "delete", "deletecollection"), ("deletecollection",)),
     Right("", "secrets", ("create", "delete")),
     Right("", "resourcequotas", ("list",), ("list",)),
+    Right("", "events", ("list",), ("list",)),
     Right("coordination.k8s.io", "leases", _LEASE_VERBS, _LEASE_VERBS),
 )
 _OUTSIDE = (

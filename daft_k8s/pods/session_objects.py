@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from daft_k8s.errors import WorkerStartError
-from daft_k8s.pods import lease, names, rights
+from daft_k8s.pods import names, rights
 from daft_k8s.pods.driver_pod import own_namespace
-from daft_k8s.pods.manifest import session_secret
-from daft_k8s.pods.outside import who
+from daft_k8s.pods.furnishings import Furnishings
 from daft_k8s.pods.problems import ApiError
 from daft_k8s.pods.sweep import remove_session, sweep_dead_sessions, sweep_predecessors
 from daft_k8s.pods.together import together
@@ -56,24 +55,26 @@ class SessionObjects:
         summarize: Callable[[], str] = str,
     ) -> None:
         self._configuration = configuration
-        self._session_id = session_id
-        self._token = token
-        self._certificates = certificates
+        self.session_id = session_id
         self._access = access
-        self._summarize = summarize
+        self._furnishings = Furnishings(
+            session_id,
+            token=token,
+            certificates=certificates,
+            orphan_timeout_seconds=configuration.orphan_timeout_seconds,
+            summarize=summarize,
+        )
         self.selector = names.session_selector(session_id)
         """Selects its workers' Pods."""
         self.api: Api | None = None
         """None: nobody has asked the cluster yet."""
-        self.home: Home | None = None
-        """None: it is not known yet."""
-        self._base: Home | None = None
-        """The home before the Lease became its owner."""
-        self._has_lease = False
         self._told: set[str] = set()
         """What was warned of."""
-        self._furnished = False
-        """Whether Lease and Secret are there, as far as is known."""
+
+    @property
+    def home(self) -> Home | None:
+        """Where the workers are; None: that is not known yet."""
+        return self._furnishings.home
 
     async def set_up(self, look: Callable[[Api, Home], Coroutine[Any, Any, None]]) -> tuple[Api, Home]:
         """Finds the home and makes the session's Secret there. May be tried again after it failed.
@@ -92,126 +93,27 @@ class SessionObjects:
         # Each question takes its time on the way; what does not depend on one another is asked at once.
         await together(
             self._check_rights(api, base.namespace),
-            self._sweep(sweep_predecessors(api, base, self._session_id)),
+            self._sweep(sweep_predecessors(api, base, self.session_id)),
             look(api, base),
         )
-        return api, await self._furnish(api, base)
+        return api, await self._furnishings.make(api, base)
 
     async def keep(self) -> None:
-        """Renews the session's Lease for as long as it lives, and sweeps what dead ones left. Never gives up."""
+        """Keeps the session's Lease and Secret for as long as it lives, and sweeps what dead ones left."""
         if self.api is None or self.home is None:
             return
         # Beside each other: a sweep takes its time, and meanwhile this session must not seem dead itself.
         await asyncio.gather(
-            self._sweep(sweep_dead_sessions(self.api, self.home.namespace)), self._keep_lease(self.api, self.home)
+            self._sweep(sweep_dead_sessions(self.api, self.home.namespace)), self._furnishings.keep(self.api)
         )
 
-    async def _keep_lease(self, api: Api, home: Home) -> None:
-        published, renewed, waited_seconds = "", True, 0.0
-        while True:
-            step_seconds = min(lease.PUBLISH_SECONDS, lease.RENEW_SECONDS)
-            await asyncio.sleep(step_seconds)
-            waited_seconds += step_seconds
-            if not self._has_lease:
-                continue
-            summary = self._summary()
-            is_news = renewed and summary != published  # an API that does not answer is asked no more often for it
-            if not is_news and waited_seconds < lease.RENEW_SECONDS:
-                continue
-            published, renewed, waited_seconds = summary, False, 0.0
-            try:
-                renewed = await self._renew(api, home, summary)
-            except Exception:  # whatever it was: a session that does not renew its Lease is taken for dead
-                logger.exception("the session's Lease could not be renewed")
+    async def secure(self, *, surely: bool = False) -> str:
+        """Makes the session's Secret, for which new Pods wait, again if it is gone; returns why it cannot, or "".
 
-    def _summary(self) -> str:
-        try:
-            return self._summarize()
-        except Exception:  # it is for people who watch; the Lease must be renewed without it, too
-            logger.debug("the session could not be summarized", exc_info=True)
-            return ""
-
-    async def _renew(self, api: Api, home: Home, summary: str) -> bool:
-        """Whether it was renewed."""
-        if not self._furnished:
-            await self._furnish_again(api, home)
-            return False
-        change = lease.renewal(api.now(), summary)
-        try:
-            await api.patch_lease(home.namespace, names.lease_name(self._session_id), change)
-        except ApiError as error:
-            if error.status != 404:
-                logger.warning("the session's Lease could not be renewed: %s", error)
-                return False
-            logger.warning(
-                "the session's Lease is gone, and what it owned goes too: somebody took the session for dead, perhaps "
-                "because this machine slept. It is made again, and its workers are started anew"
-            )
-            await self._furnish_again(api, home)
-            return False
-        return True
-
-    async def _furnish_again(self, api: Api, home: Home) -> None:
-        self._furnished = False
-        try:
-            # It belongs to the old Lease, and so would soon be gone.
-            await api.delete_secret(home.namespace, names.secret_name(self._session_id))
-            await self._furnish(api, home if self._base is None else self._base)
-        except ApiError as error:
-            logger.warning("what the session needs in the cluster could not be made again yet: %s", error)
-
-    async def _furnish(self, api: Api, base: Home) -> Home:
-        """Makes the Lease and the Secret; returns the home with its owner."""
-        self._base = base
-        if base.owner is not None:
-            self.home = home = base
-            await together(self._make_lease(api, base), self._make_secret(api, home))
-        else:
-            found = await self._make_lease(api, base)
-            self.home = home = base if found is None else replace(base, owner=lease.owner(found))
-            await self._make_secret(api, home)
-        self._furnished = True
-        if home.owner is None:
-            logger.warning(
-                "the driver's Pod is not known and the driver may not create leases, so nothing owns the workers: "
-                "should the driver be killed, they exit after orphan_timeout_seconds, and their Pods and the Secret "
-                "%s stay",
-                names.secret_name(self._session_id),
-            )
-        return home
-
-    async def _make_secret(self, api: Api, home: Home) -> None:
-        try:
-            secret = session_secret(self._session_id, self._token, home, self._certificates)
-            await api.create_secret(home.namespace, secret)
-        except ApiError as error:
-            if error.reason != "AlreadyExists":  # the answer to an earlier try was lost
-                raise
-
-    async def _make_lease(self, api: Api, base: Home) -> dict[str, Any] | None:
-        """The session's Lease; None: there may be none, and it works without."""
-        found = await self._ask_for_lease(api, base)
-        self._has_lease = found is not None
-        return found
-
-    async def _ask_for_lease(self, api: Api, base: Home) -> dict[str, Any] | None:
-        wanted = lease.session_lease(
-            self._session_id,
-            base,
-            holder=who(),
-            orphan_timeout_seconds=self._configuration.orphan_timeout_seconds,
-            now=api.now(),
-        )
-        try:
-            return await api.create_lease(base.namespace, wanted)
-        except ApiError as error:
-            if error.reason == "AlreadyExists":
-                selector = f"{names.SESSION_LABEL}={names.label_value(self._session_id)}"
-                return next(iter(await api.list_leases(base.namespace, selector)), None)
-            if error.status != 403:
-                raise
-            logger.info("the session has no Lease: %s", error)
-            return None
+        Args:
+            surely: Asks also where the Secret has been seen a moment ago.
+        """
+        return "" if self.api is None else await self._furnishings.secure(self.api, surely=surely)
 
     async def _sweep(self, sweeping: Coroutine[Any, Any, list[str]]) -> None:
         try:
@@ -272,13 +174,13 @@ class SessionObjects:
         """Deletes all that the session has made, and says what is left if it cannot."""
         problems: list[ApiError] = []
         try:
-            await asyncio.wait_for(self._delete_all(problems), timeout_seconds)
+            await asyncio.wait_for(self._end(problems, timeout_seconds), timeout_seconds)
         except asyncio.TimeoutError:
             why = f" ({problems[-1]})" if problems else ""
-            logger.error("deleting the Pods of session %s takes too long%s; %s", self._session_id, why,
+            logger.error("deleting the Pods of session %s takes too long%s; %s", self.session_id, why,
                          self._what_is_left())  # fmt: skip
         except ApiError as error:
-            logger.error("the Pods of session %s could not be deleted: %s; %s", self._session_id, error,
+            logger.error("the Pods of session %s could not be deleted: %s; %s", self.session_id, error,
                          self._what_is_left())  # fmt: skip
 
     async def close(self) -> None:
@@ -292,17 +194,24 @@ class SessionObjects:
                 return "the cluster deletes them with the driver's Pod"
             return "the next session in the namespace removes them, once their Lease has run out"
         kinds = "pods,secrets" if self._configuration.allocation == "pod" else "statefulsets,services,pods,secrets"
-        return f"delete them by hand: kubectl delete {kinds} -l {names.SESSION_LABEL}={self._session_id}"
+        return f"delete them by hand: kubectl delete {kinds} -l {names.SESSION_LABEL}={self.session_id}"
+
+    async def _end(self, problems: list[ApiError], timeout_seconds: float) -> None:
+        with contextlib.suppress(
+            asyncio.TimeoutError
+        ):  # what the API has not answered keeps nothing from being deleted
+            await asyncio.wait_for(self._furnishings.end(), timeout_seconds / 4)
+        await self._delete_all(problems)
 
     async def _delete_all(self, problems: list[ApiError]) -> None:
         """Tries until it succeeds, or can not; whoever calls it sets the end, and finds what went wrong so far."""
         while self.api is not None and self.home is not None:
             try:
-                session = names.label_value(self._session_id)
+                session = names.label_value(self.session_id)
                 return await remove_session(self.api, self.home.namespace, session, END_GRACE_SECONDS)
             except ApiError as error:
                 if not error.transient_once_accepted:
                     raise
-                logger.debug("the Pods of session %s could not be deleted yet: %s", self._session_id, error)
+                logger.debug("the Pods of session %s could not be deleted yet: %s", self.session_id, error)
                 problems.append(error)
             await asyncio.sleep(_END_RETRY_SECONDS)

@@ -34,6 +34,8 @@ class FakeCluster:
         self.services: dict[str, dict[str, Any]] = {}
         self.stateful_sets: dict[str, dict[str, Any]] = {}
         self.quotas: list[dict[str, Any]] = []
+        self.events: dict[str, list[dict[str, Any]]] = {}
+        """By the name of the Pod that they are about."""
         self.pods_allowed: int | None = None
         """What a quota that cannot be read admits."""
         self.forbidden: set[str] = set()
@@ -130,7 +132,11 @@ class FakeCluster:
     async def create_secret(self, namespace: str, secret: dict[str, Any]) -> None:
         self._called("create secrets")
         await self._answer("create secrets")
-        self.secrets[secret["metadata"]["name"]] = secret
+        with self._changed:
+            if secret["metadata"]["name"] in self.secrets:
+                raise ApiError("create secrets", 409, "it is there", reason="AlreadyExists")
+            self.secrets[secret["metadata"]["name"]] = secret
+            self._changed.notify_all()
 
     async def delete_secret(self, namespace: str, name: str) -> None:
         self._called("delete secrets")
@@ -138,7 +144,11 @@ class FakeCluster:
 
     async def create_service(self, namespace: str, service: dict[str, Any]) -> None:
         self._called("create services")
-        self.services[service["metadata"]["name"]] = service
+        with self._changed:
+            if service["metadata"]["name"] in self.services:
+                raise ApiError("create services", 409, "it is there", reason="AlreadyExists")
+            self.services[service["metadata"]["name"]] = service
+            self._changed.notify_all()
 
     async def delete_service(self, namespace: str, name: str) -> None:
         self._called("delete services")
@@ -168,6 +178,10 @@ class FakeCluster:
     async def list_quotas(self, namespace: str) -> list[dict[str, Any]]:
         self._called("list resourcequotas")
         return copy.deepcopy(self.quotas)
+
+    async def list_events(self, namespace: str, pod: str) -> list[dict[str, Any]]:
+        self._called("list events")
+        return copy.deepcopy(self.events.get(pod, []))
 
     async def may(self, namespace: str, group: str, resource: str, verb: str) -> bool:
         self._called("review rights")

@@ -31,7 +31,7 @@ def objects(cluster: FakeCluster) -> SessionObjects:
     objects = SessionObjects(
         Configuration(allocation="pod", num_workers=1), session_id="s1", token="t", certificates={}, access=access
     )
-    objects.api, objects.home = cluster, Home("jobs", "image")
+    objects.api, objects._furnishings.home = cluster, Home("jobs", "image")
     labels = {names.SESSION_LABEL: "s1", names.ROLE_LABEL: names.WORKER_ROLE}
     cluster.pods[POD] = {"metadata": {"name": POD, "labels": labels}, "status": {"phase": "Running"}}
     return objects

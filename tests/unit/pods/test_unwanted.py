@@ -128,3 +128,15 @@ def test_a_stateful_set_that_could_not_be_scaled_or_was_made_late_is_scaled_afte
         cluster.wait_until(lambda: not cluster.pods)
     finally:
         launcher.shutdown(2)
+
+
+def test_a_service_that_somebody_deletes_is_made_again(cluster: FakeCluster, pool: Pool) -> None:
+    launcher = make_launcher(cluster, pool, poll_seconds=QUICK, allocation="statefulset", num_workers=1)
+    try:
+        launcher.launch("worker-0", 1)
+        cluster.wait_until(lambda: len(cluster.pods) == 1 and "daft-s1" in cluster.services)
+        cluster.services.clear()
+        cluster.wait_until(lambda: "daft-s1" in cluster.services)
+    finally:
+        launcher.shutdown(5)
+    assert not cluster.services
