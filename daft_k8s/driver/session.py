@@ -143,7 +143,7 @@ class Session:
             raise SessionClosedError("the session was shut down while it started")
         return self._manager
 
-    def ensure_open(self) -> None:
+    def ensure_open(self, advice: str = "call set_runner_k8s again to start a new one") -> None:
         """Raises SessionClosedError if nothing can be run any more."""
         if os.getpid() != self._pid:
             raise SessionClosedError(
@@ -151,7 +151,7 @@ class Session:
                 "a forked process cannot use its parent's workers: start it with the 'spawn' method instead"
             )
         if self._closed:
-            raise SessionClosedError("the session was shut down; call set_runner_k8s again to start a new one")
+            raise SessionClosedError(f"the session was shut down; {advice}")
 
     def start(self) -> Self:
         """Asks for all workers and returns at once. Idempotent."""

@@ -19,7 +19,7 @@ from daft_k8s.seam.actors import actor_pools, collect_pickled_pools
 from daft_k8s.seam.code_shipment import CodeShipment
 from daft_k8s.seam.flight_shuffle import FlightFolders, remove_folders
 from daft_k8s.seam.limit import LimitCounters, collect_pickled_counters
-from daft_k8s.seam.partitions import fetch_micropartitions
+from daft_k8s.seam.partitions import fetch_micropartitions, held
 from daft_k8s.seam.task_handle import FailedTaskHandle, SubmittedTaskHandle, TaskHandle
 from daft_k8s.task_payload import encode_payload, encode_plan
 
@@ -69,7 +69,7 @@ class WorkerHandle:
                 name=name,
                 plan=plan,
                 payload=payload,
-                inputs=[(source, [ref.object_ref for ref in refs]) for source, refs in task.psets().items()],
+                inputs=[(source, [held(ref.object_ref) for ref in refs]) for source, refs in task.psets().items()],
             )
         except BaseException:
             release_actors()
@@ -167,7 +167,7 @@ def _boundaries(
     from daft.expressions import ExpressionsProjection
     from daft.recordbatch import MicroPartition
 
-    merged = MicroPartition.concat(fetch_micropartitions(session, samples))
+    merged = MicroPartition.concat(fetch_micropartitions(session, [held(sample) for sample in samples]))
     columns = ExpressionsProjection(sort_by).to_column_expressions()
     nulls = descending if nulls_first is None else nulls_first
     if list(nulls) != list(descending):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ from daft.runners.partitioning import MaterializedResult, PartitionMetadata, Par
 from daft.runners.runner_io import RunnerIO
 
 from daft_k8s.arrow_partitions import from_arrow, to_arrow
-from daft_k8s.errors import WorkerLostError
+from daft_k8s.errors import SessionClosedError, WorkerLostError
 from daft_k8s.seam.unsupported import refuse_ray_bridge
 
 if TYPE_CHECKING:
@@ -28,6 +29,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("daft_k8s")
 
+_GONE = (
+    "the data of a collected DataFrame went with its workers; make the DataFrame again from its source and collect() "
+    "it again"
+)
 _RETRY_SECONDS = 0.5
 _VERDICT_SECONDS = 5.0
 """How much longer than the pool is patient a fetch is tried: the pool should tell who is lost, as it knows why."""
@@ -44,10 +49,12 @@ def fetch_micropartitions(session: Session, refs: Sequence[PartitionRef]) -> lis
     """Brings partitions here, all in one request per worker.
 
     Raises:
+        SessionClosedError: If they went with their session.
         WorkerLostError: If one was lost, or its worker cannot be reached.
     """
     if not refs:
         return []
+    session.ensure_open(_GONE)
     patience = _Patience(session)
     while True:
         try:
@@ -78,8 +85,35 @@ class _Patience:
         return True
 
 
+def _put(session: Session, data: MicroPartition) -> PartitionRef:
+    return session.manager.put(to_arrow(data._micropartition), len(data), data.size_bytes() or 0)
+
+
 def _lost(error: Exception) -> WorkerLostError:
     return WorkerLostError(f"a result could not be fetched: {error}")
+
+
+class GoneReference:
+    """Stands in a plan for a partition of a session that is over; the task that reads it fails."""
+
+    def __init__(self, reference: PartitionRef, reason: str) -> None:
+        self.num_rows = reference.num_rows
+        self.size_bytes = reference.size_bytes
+        self.reason = reason
+
+
+def held(reference: PartitionRef | GoneReference) -> PartitionRef:
+    """The reference of a partition that there is.
+
+    Raises:
+        SessionClosedError: If it went with its session.
+    """
+    if isinstance(reference, GoneReference):
+        raise SessionClosedError(reference.reason)
+    return reference
+
+
+_putting_again = threading.Lock()
 
 
 class K8sMaterializedResult(MaterializedResult[Any]):
@@ -95,6 +129,20 @@ class K8sMaterializedResult(MaterializedResult[Any]):
     def session(self) -> Session:
         """The session whose workers hold the data."""
         return self._session
+
+    def reference_in(self, session: Session) -> PartitionRef | GoneReference:
+        """The partition for a plan of this session: data of this process is made known to each session anew."""
+        with _putting_again:
+            if self._session is session:
+                return self.reference
+            if self._local is None:
+                return GoneReference(self.reference, f"a former session was shut down; {_GONE}")
+            try:
+                self.reference = _put(session, self._local)
+            except Exception as error:  # what pickling a Python object raised; most plans do not read this partition
+                return GoneReference(self.reference, f"data of an earlier session could not be used again: {error}")
+            self._session = session
+            return self.reference
 
     @property
     def local(self) -> MicroPartition | None:
@@ -163,18 +211,17 @@ class K8sPartitionSet(PartitionSet[Any]):
         partition_set = cls()
         for partition_id, result in local.items():
             data = result.micropartition()
-            reference = session.manager.put(to_arrow(data._micropartition), len(data), data.size_bytes() or 0)
-            partition_set.set_partition(partition_id, K8sMaterializedResult(session, reference, data))
+            partition_set.set_partition(partition_id, K8sMaterializedResult(session, _put(session, data), data))
         return partition_set
 
-    def references(self) -> list[RayPartitionRef]:
-        """The partitions as Daft's planner wants them."""
-        refs = [result.reference for _, result in sorted(self._results.items())]
-        return [RayPartitionRef(ref, ref.num_rows, ref.size_bytes) for ref in refs]
+    def references(self, session: Session) -> list[RayPartitionRef]:
+        """The partitions as Daft's planner wants them, for a plan that this session runs.
 
-    def belongs_to(self, session: Session) -> bool:
-        """Whether the data is held by the workers of `session` and not of an earlier one."""
-        return all(result.session is session for result in self._results.values())
+        Of what went with an earlier session there are references, too: a plan that reads a partition of which Daft is
+        told nothing ends in a panic of its scheduler.
+        """
+        refs = [result.reference_in(session) for _, result in sorted(self._results.items())]
+        return [RayPartitionRef(ref, ref.num_rows, ref.size_bytes) for ref in refs]
 
     def items(self) -> list[tuple[PartID, MaterializedResult[Any]]]:
         return [(partition_id, result) for partition_id, result in sorted(self._results.items())]

@@ -26,7 +26,7 @@ from daft_k8s.seam.actors import actor_pools
 from daft_k8s.seam.execution_config import FLIGHT_SHUFFLE, fit_to_cluster
 from daft_k8s.seam.hooks import flight_folders, limit_counters
 from daft_k8s.seam.notifications import QueryNotifications
-from daft_k8s.seam.partitions import K8sMaterializedResult, K8sPartitionSet, K8sRunnerIO
+from daft_k8s.seam.partitions import K8sMaterializedResult, K8sPartitionSet, K8sRunnerIO, held
 from daft_k8s.seam.plan_check import find_endless_wait, refuse_endless_wait, refuse_impossible_requests
 from daft_k8s.seam.stream import ResultStream
 from daft_k8s.seam.unlimited import Cut
@@ -112,9 +112,9 @@ class K8sRunner(Runner[Any]):
 
     def _cached_references(self, session: Session) -> dict[str, list[RayPartitionRef]]:
         return {
-            key: partition_set.references()
+            key: partition_set.references(session)
             for key, partition_set in self._part_set_cache.get_all_partition_sets().items()
-            if isinstance(partition_set, K8sPartitionSet) and partition_set.belongs_to(session)
+            if isinstance(partition_set, K8sPartitionSet)
         }
 
     def _plan(self, builder: LogicalPlanBuilder, query_id: str) -> _Planned:
@@ -150,7 +150,7 @@ class K8sRunner(Runner[Any]):
         stats: PyExecutionStats | None = None
 
         def make_result(reference: RayPartitionRef) -> K8sMaterializedResult:
-            result = K8sMaterializedResult(session, reference.object_ref)
+            result = K8sMaterializedResult(session, held(reference.object_ref))
             if fetch:
                 result.start_fetch()
             return result

@@ -95,9 +95,19 @@ def test_a_session_can_follow_another_in_one_process() -> None:
         script(
             """
 print(df.count_rows())
+local = daft.from_pydict({"key": [1, 2, 3]})
+both = local.join(df.select("key").distinct().collect(), on="key")
+print(local.select(col("key") + 1).sum("key").to_pydict()["key"][0])
 session.shutdown()
 with daft_k8s.set_runner_k8s(allocation="local", num_workers=1, worker_cpu=1, worker_memory="512Mi"):
     print(df.where(col("key") == 1).count_rows())
+    for _ in range(2):
+        print(local.where(col("key") > 1).sum("key").to_pydict()["key"][0])
+    try:
+        both.count_rows()
+    except daft_k8s.errors.SessionClosedError as error:
+        print("gone" if "went with its workers" in str(error) else error)
+    print(local.join(df, on="key").select("key").distinct().count_rows())
 try:
     df.where(col("key") == 2).count_rows()
 except daft_k8s.errors.SessionClosedError:
@@ -105,7 +115,9 @@ except daft_k8s.errors.SessionClosedError:
 """
         )
     )
-    assert process.stdout.split() == ["10000", str(len(range(1, 10_000, 7))), "closed"], failed(process)
+    of_one = str(len(range(1, 10_000, 7)))
+    assert process.stdout.split() == ["10000", "9", of_one, "5", "5", "gone", "3", "closed"], failed(process)
+    assert "panicked" not in process.stderr
 
 
 def test_workers_that_cannot_start_are_an_error_with_the_reason() -> None:

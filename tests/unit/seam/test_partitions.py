@@ -52,6 +52,9 @@ class Session:
         monkeypatch.setattr(partitions.time, "monotonic", lambda: self.seconds)
         monkeypatch.setattr(partitions, "to_micropartition", lambda table: table)
 
+    def ensure_open(self, advice: str = "") -> None:
+        """Nobody shuts it down."""
+
     def _pass_time(self) -> None:
         self.seconds += self.try_seconds
 
