@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from daft_k8s.allocation import make_launcher
 from daft_k8s.driver.pool_words import describe_pool
 from daft_k8s.driver.tally import Tally
-from daft_k8s.driver.termination import exit_on_sigterm
+from daft_k8s.driver.termination import exit_on_signals, signals_postponed
 from daft_k8s.errors import SessionClosedError, WorkerStartError
 from daft_k8s.session_summary import MEMORY_CALLS, encode
 
@@ -194,8 +194,8 @@ class Session:
                     certificates=certificates,
                 )
                 self._launcher = launcher
-                atexit.register(self.shutdown)
-                exit_on_sigterm()
+                atexit.register(self._on_exit)
+                exit_on_signals()
                 self._ask_for_workers(self._manager)
             except BaseException as error:
                 self._launcher = launcher
@@ -290,7 +290,13 @@ class Session:
         return encode(self.tally.summary(json.loads(manager.status()), self.configuration.slots_per_worker))
 
     def shutdown(self) -> None:
-        """Ends all workers. Idempotent, thread-safe, never raises; does nothing in a forked child."""
+        """Ends all workers. Idempotent, thread-safe, never raises; does nothing in a forked child.
+
+        A SIGTERM or SIGHUP that arrives meanwhile ends the process afterwards.
+        """
+        self._shut_down(exits=False)
+
+    def _shut_down(self, *, exits: bool) -> None:
         if os.getpid() != self._pid:
             return
         with self._lock:
@@ -304,12 +310,16 @@ class Session:
             steps.append(lambda: manager.shutdown(SHUTDOWN_TIMEOUT_SECONDS))
         if launcher is not None:
             steps.append(lambda: launcher.shutdown(SHUTDOWN_TIMEOUT_SECONDS))
-        for step in [*steps, *self._closers]:
-            try:
-                step()
-            except Exception:
-                logger.exception("session %s did not end properly", self.session_id)
-        atexit.unregister(self.shutdown)
+        with signals_postponed(exits=exits):
+            for step in [*steps, *self._closers]:
+                try:
+                    step()
+                except Exception:
+                    logger.exception("session %s did not end properly", self.session_id)
+            atexit.unregister(self._on_exit)
+
+    def _on_exit(self) -> None:
+        self._shut_down(exits=True)
 
     def _size(self) -> str:
         configuration = self.configuration

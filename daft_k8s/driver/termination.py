@@ -1,34 +1,75 @@
-"""SIGTERM ends the driver through Python, so that its workers end with it."""
+"""SIGTERM and SIGHUP end the driver through Python, so that its workers end with it."""
 
 from __future__ import annotations
 
 import os
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 
-EXIT_CODE = 128 + signal.SIGTERM
-"""What a shell reports for a process that SIGTERM ended."""
+_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
+"""Kubernetes and systemd stop a driver with SIGTERM; a terminal or an ssh connection that closes sends SIGHUP."""
+
+_SIGNALLED = 128
+"""A shell reports 128 and the signal's number for a process that a signal ended."""
+
+_postponing = False
+"""True while `signals_postponed` is under way in the main thread."""
+_postponed: int | None = None
+"""The last signal that came meanwhile."""
 
 
-def exit_on_sigterm() -> None:
-    """Turns SIGTERM into SystemExit, unless the user handles the signal or another thread asks.
+def exit_on_signals() -> None:
+    """Turns SIGTERM and SIGHUP into SystemExit, except those that the user handles or ignores (`nohup`).
 
-    Without a handler the process ends at once, and its workers only when they miss it. Kubernetes
-    stops a Pod with SIGTERM, so that would be the usual end of a driver there.
+    Without a handler the process ends at once, and its workers only when they miss their driver; Pods, Secret and
+    Lease of a driver outside the cluster stay until they are swept. Does nothing outside the main thread, as Python
+    allows handlers only there.
     """
     if threading.current_thread() is not threading.main_thread():
         return
-    if signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
-        return
     process_id = os.getpid()
 
-    def handle(_number: int, _frame: FrameType | None) -> None:
+    def handle(number: int, _frame: FrameType | None) -> None:
         if os.getpid() != process_id:
             # A forked child owns no workers: it ends as it would have without us.
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
-            os.kill(os.getpid(), signal.SIGTERM)
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
             return
-        raise SystemExit(EXIT_CODE)
+        _exit(number)
 
-    signal.signal(signal.SIGTERM, handle)
+    for number in _SIGNALS:
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, handle)
+
+
+def _exit(number: int) -> None:
+    global _postponed
+    if not _postponing:
+        raise SystemExit(_SIGNALLED + number)
+    _postponed = number
+
+
+@contextmanager
+def signals_postponed(*, exits: bool) -> Iterator[None]:
+    """Lets a clean-up end before a signal ends the driver.
+
+    Signals come in pairs: a shell that ends and its terminal each send SIGHUP, systemd sends SIGTERM and SIGHUP. The
+    second one must not break off the clean-up that the first one began.
+
+    Args:
+        exits: True if the process ends after the block in any case; a signal then changes nothing.
+    """
+    global _postponing, _postponed
+    if _postponing or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    _postponing, _postponed = True, None
+    try:
+        yield
+    finally:
+        _postponing = False
+    if _postponed is not None and not exits:
+        _exit(_postponed)

@@ -88,7 +88,7 @@ def test_however_the_driver_ends_its_workers_end_before_it(tmp_path: Path, endin
         assert files_below(driver.spill_dir) == []
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
 def test_a_signal_in_mid_query_ends_the_driver_and_its_workers(tmp_path: Path, number: signal.Signals) -> None:
     with RemoteDriver(tmp_path, **SPILLING) as driver:
         pids = spill(driver)

@@ -73,7 +73,7 @@ class Allocator:
 def pool(monkeypatch: pytest.MonkeyPatch) -> Pool:
     pool = Pool()
     monkeypatch.setattr(session_module, "make_launcher", lambda *_, **__: Allocator(pool.events))
-    monkeypatch.setattr(session_module, "exit_on_sigterm", lambda: None)
+    monkeypatch.setattr(session_module, "exit_on_signals", lambda: None)
     return pool
 
 
@@ -227,26 +227,59 @@ def run(script: str) -> subprocess.CompletedProcess[str]:
 TERMINATION = """
 import atexit, os, signal, sys
 atexit.register(lambda: print("cleaned up", flush=True))
-from daft_k8s.driver.termination import exit_on_sigterm
+from daft_k8s.driver.termination import exit_on_signals
 """
 
 
-def test_sigterm_ends_the_driver_through_its_clean_up() -> None:
-    process = run(TERMINATION + "exit_on_sigterm()\nos.kill(os.getpid(), signal.SIGTERM)\nsignal.pause()")
-    assert (process.stdout, process.returncode) == ("cleaned up\n", 143), process.stderr
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_a_signal_ends_the_driver_through_its_clean_up(name: str) -> None:
+    process = run(TERMINATION + f"exit_on_signals()\nos.kill(os.getpid(), signal.{name})\nsignal.pause()")
+    assert (process.stdout, process.returncode) == ("cleaned up\n", 128 + signal.Signals[name]), process.stderr
+
+
+def test_a_signal_that_the_driver_ignores_stays_ignored_as_under_nohup() -> None:
+    process = run(
+        TERMINATION
+        + "signal.signal(signal.SIGHUP, signal.SIG_IGN)\nexit_on_signals()\nos.kill(os.getpid(), signal.SIGHUP)\n"
+        + "print('goes on')"
+    )
+    assert (process.stdout, process.returncode) == ("goes on\ncleaned up\n", 0), process.stderr
+
+
+POSTPONED = """
+from daft_k8s.driver.termination import signals_postponed
+exit_on_signals()
+def clean(exits):
+    with signals_postponed(exits=exits):
+        os.kill(os.getpid(), signal.SIGTERM)
+        print("clean-up ends", flush=True)
+"""
+
+
+def test_a_second_signal_does_not_break_off_the_clean_up_that_the_first_one_began() -> None:
+    process = run(
+        TERMINATION + POSTPONED + "atexit.register(clean, True)\nos.kill(os.getpid(), signal.SIGHUP)\nsignal.pause()"
+    )
+    assert (process.stdout, process.returncode) == ("clean-up ends\ncleaned up\n", 128 + signal.SIGHUP)
+    assert process.stderr == ""
+
+
+def test_a_signal_during_a_clean_up_in_mid_script_ends_the_script_after_it() -> None:
+    process = run(TERMINATION + POSTPONED + "clean(False)\nprint('goes on')")
+    assert (process.stdout, process.returncode) == ("clean-up ends\ncleaned up\n", 128 + signal.SIGTERM)
 
 
 def test_the_users_own_handler_of_sigterm_is_kept() -> None:
     process = run(
         TERMINATION
-        + "signal.signal(signal.SIGTERM, lambda *_: print('mine'))\nexit_on_sigterm()\n"
+        + "signal.signal(signal.SIGTERM, lambda *_: print('mine'))\nexit_on_signals()\n"
         + "os.kill(os.getpid(), signal.SIGTERM)"
     )
     assert process.stdout == "mine\ncleaned up\n", process.stderr
 
 
 FORKED_CHILD = """
-exit_on_sigterm()
+exit_on_signals()
 readable, writable = os.pipe()
 child = os.fork()
 if child == 0:
