@@ -17,8 +17,8 @@ _SIGNALLED = 128
 
 _postponing = False
 """True while `signals_postponed` is under way in the main thread."""
-_postponed: int | None = None
-"""The last signal that came meanwhile."""
+_postponed: list[int] = []
+"""The signals that came meanwhile."""
 
 
 def exit_on_signals() -> None:
@@ -46,10 +46,9 @@ def exit_on_signals() -> None:
 
 
 def _exit(number: int) -> None:
-    global _postponed
     if not _postponing:
         raise SystemExit(_SIGNALLED + number)
-    _postponed = number
+    _postponed.append(number)
 
 
 @contextmanager
@@ -62,14 +61,15 @@ def signals_postponed(*, exits: bool) -> Iterator[None]:
     Args:
         exits: True if the process ends after the block in any case; a signal then changes nothing.
     """
-    global _postponing, _postponed
+    global _postponing
     if _postponing or threading.current_thread() is not threading.main_thread():
         yield
         return
-    _postponing, _postponed = True, None
+    _postponing = True
+    _postponed.clear()
     try:
         yield
     finally:
         _postponing = False
-    if _postponed is not None and not exits:
-        _exit(_postponed)
+    if _postponed and not exits:
+        _exit(_postponed[0])

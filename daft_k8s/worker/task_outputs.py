@@ -6,8 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
-from daft.daft import FlightPartitionRef, PyMicroPartition
-from daft.datatype import DataType
+from daft.daft import FlightPartitionRef, PyMicroPartition, PyRecordBatch
 from daft.pickle import dumps
 from daft.recordbatch.micropartition import MicroPartition
 
@@ -43,7 +42,7 @@ class TaskOutputs:
         self._target_bytes = 0 if partitioned else COALESCE_BYTES
         self._pieces: list[MicroPartition] = []
         self._pieces_bytes = 0
-        self._python_columns: list[str] | None = None
+        self._python_columns: list[int] | None = None
         self.flight_references: list[FlightReference] = []
         """Partitions that Daft's own shuffle server keeps (`shuffle_algorithm="flight_shuffle"`)."""
 
@@ -98,23 +97,23 @@ class TaskOutputs:
             ) from error
 
 
-def _python_columns(piece: MicroPartition) -> list[str]:
-    """Names of the columns that hold Python objects."""
-    names = piece.column_names()
-    if len(set(names)) < len(names):
-        # Daft's partial aggregates may bear one name twice, and then no field can be looked up by its name.
-        return []
-    python = DataType.python()
-    return [field.name for field in piece.schema() if field.dtype == python]
+def _python_columns(piece: MicroPartition) -> list[int]:
+    """Positions of the columns that hold Python objects."""
+    # Not by way of Daft's Schema: each step of its iteration makes a list of all names.
+    batches = piece._micropartition.get_record_batches()
+    batch = batches[0] if batches else PyRecordBatch.empty(piece.schema()._schema)
+    return [position for position, column in enumerate(batch.columns()) if column.data_type().is_python()]
 
 
-def _unpicklable(pieces: Sequence[MicroPartition], columns: Sequence[str]) -> tuple[str, str] | None:
-    """Finds the first column with an object that cannot be pickled, and the pickler's words."""
-    for name in columns:
+def _unpicklable(pieces: Sequence[MicroPartition], positions: Sequence[int]) -> tuple[str, str] | None:
+    """Finds the first column with an object that cannot be pickled; returns its name and the pickler's words."""
+    for position in positions:
         for piece in pieces:
-            for value in piece.get_column_by_name(name).to_pylist():
-                try:
-                    dumps(value)
-                except Exception as error:
-                    return name, f"{type(error).__name__}: {error}"
+            for batch in piece._micropartition.get_record_batches():
+                column = batch.columns()[position]
+                for value in column.to_pylist():
+                    try:
+                        dumps(value)
+                    except Exception as error:
+                        return column.name(), f"{type(error).__name__}: {error}"
     return None

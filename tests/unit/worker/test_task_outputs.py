@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any
 
+import daft
 import pyarrow as pa
+import pytest
 from daft.daft import PyMicroPartition
 
+from daft_k8s.errors import TaskError
 from daft_k8s.worker.task_outputs import TaskOutputs
 
 
@@ -38,3 +42,40 @@ def test_a_partial_aggregate_that_bears_one_column_name_twice_is_stored() -> Non
 
 def test_small_pieces_become_one_output() -> None:
     assert _flush(pa.table({"a": [1, 2, 3]})) == [("q/1.1", 3)]
+
+
+def test_the_time_that_an_output_takes_grows_with_its_columns_and_not_with_their_square() -> None:
+    store, columns = _Store(), 20_000
+    wide = PyMicroPartition.from_arrow_stream(pa.table({f"column {number}": [1] for number in range(columns)}))
+    outputs = TaskOutputs(store, "q/1.1", partitioned=False)
+
+    async def run() -> None:
+        await outputs.add(wide)
+        await outputs.flush()
+
+    begin = time.monotonic()
+    asyncio.run(run())
+    assert time.monotonic() - begin < 5  # 0.1 s; with a list of all names made for each column half a minute
+
+
+class _RefusingStore(_Store):
+    def put_output(self, key: str, pieces: Any, num_rows: int, size_bytes: int) -> None:
+        raise ValueError("an object that cannot be pickled")
+
+
+def test_the_column_with_an_object_that_cannot_be_pickled_is_named_beside_columns_of_one_name() -> None:
+    class Stays:
+        def __reduce__(self) -> str:
+            raise RuntimeError("it stays where it is")
+
+    objects = daft.Series.from_pylist([1, Stays()], "guard", pyobj="force")._series
+    numbers = daft.Series.from_pylist([1, 2], "sum")._series
+    batch = daft.daft.PyRecordBatch.from_pyseries_list([numbers, numbers, objects])
+    outputs = TaskOutputs(_RefusingStore(), "q/1.1", partitioned=False)
+
+    async def run() -> None:
+        await outputs.add(PyMicroPartition.from_record_batches([batch]))
+        await outputs.flush()
+
+    with pytest.raises(TaskError, match=r"column 'guard' .*RuntimeError: it stays where it is"):
+        asyncio.run(run())
