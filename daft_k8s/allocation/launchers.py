@@ -17,6 +17,10 @@ class Launcher(Protocol):
     def patience_seconds(self) -> float:
         """How long the pool waits for a worker that answers nothing."""
 
+    @property
+    def cluster_problem(self) -> str:
+        """Why the cluster cannot be reached at all, and what to change; "": it can, or that is not known yet."""
+
     def launch(self, worker_id: str, launch_id: int) -> None: ...
     def stop(self, worker_id: str, launch_id: int, reason: str) -> None: ...
     def worker_ready(self, worker_id: str) -> None:

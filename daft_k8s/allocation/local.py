@@ -87,6 +87,11 @@ class LocalLauncher:
         """How long the pool waits for a worker that answers nothing."""
         return self._configuration.unreachable_timeout_seconds
 
+    @property
+    def cluster_problem(self) -> str:
+        """None: there is no cluster."""
+        return ""
+
     def launch(self, worker_id: str, launch_id: int) -> None:
         """Starts a process; `worker_started` or `worker_exited` of the pool follow."""
         spill_dir = self._directory.worker_dir(worker_id, launch_id)

@@ -18,7 +18,7 @@ from daft_k8s.allocation import make_launcher
 from daft_k8s.driver.pool_words import describe_pool
 from daft_k8s.driver.tally import Tally
 from daft_k8s.driver.termination import exit_on_signals, signals_postponed
-from daft_k8s.errors import SessionClosedError, WorkerStartError
+from daft_k8s.errors import ClusterError, SessionClosedError, WorkerStartError
 from daft_k8s.session_summary import MEMORY_CALLS, encode
 
 if TYPE_CHECKING:
@@ -220,6 +220,7 @@ class Session:
         """Blocks until at least one worker is ready. Ctrl-C ends the wait.
 
         Raises:
+            ClusterError: The cluster cannot be reached at all, and waiting would not change that.
             WorkerStartError: With the reason of each worker, if none came up in time.
         """
         manager = self.manager
@@ -230,6 +231,9 @@ class Session:
             ready = manager.wait_ready(1, timeout_seconds)
         except RuntimeError as error:
             self.ensure_open()
+            problem = "" if self._launcher is None else self._launcher.cluster_problem
+            if problem:
+                raise ClusterError(problem) from error
             raise WorkerStartError(f"no worker could be started: {error}") from error
         if ready < 1:
             self.ensure_open()

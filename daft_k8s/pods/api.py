@@ -20,7 +20,7 @@ import aiohttp
 
 from daft_k8s.errors import ConfigurationError
 from daft_k8s.pods.driver_pod import SERVICE_ACCOUNT_DIR
-from daft_k8s.pods.link import Cluster, Link, of_this_pod
+from daft_k8s.pods.link import Cluster, Link, find_obstacle, of_this_pod
 from daft_k8s.pods.pod_stream import PodStream, open_stream
 from daft_k8s.pods.problems import ApiError, api_error
 
@@ -83,6 +83,12 @@ class Api(Protocol):
 
     @property
     def default_namespace(self) -> str | None: ...
+    @property
+    def address(self) -> str: ...
+    @property
+    def origin(self) -> str: ...
+    @property
+    def has_answered(self) -> bool: ...
 
 
 class KubernetesApi:
@@ -109,6 +115,21 @@ class KubernetesApi:
         self._call_seconds = call_seconds
         self._silence_seconds = silence_seconds
         self._link = Link(cluster)
+
+    @property
+    def address(self) -> str:
+        """The API server's URL."""
+        return self._link.cluster.host
+
+    @property
+    def origin(self) -> str:
+        """Where the URL is from, for people."""
+        return self._link.cluster.origin
+
+    @property
+    def has_answered(self) -> bool:
+        """True once anything has answered at this URL, if only to refuse."""
+        return self._link.has_answered
 
     @classmethod
     def in_cluster(cls, account: Path = SERVICE_ACCOUNT_DIR) -> Self:
@@ -139,8 +160,8 @@ class KubernetesApi:
             raise ConfigurationError(
                 f"a kubeconfig needs the package kubernetes-asyncio ({error}): pip install 'daft_k8s[kubernetes]'"
             ) from error
-        configuration, namespace = await kubeconfig.load(context)
-        return cls(kubeconfig.cluster(configuration), namespace)
+        configuration, namespace, origin = await kubeconfig.load(context)
+        return cls(kubeconfig.cluster(configuration, origin), namespace)
 
     async def create_pod(self, namespace: str, pod: dict[str, Any], *, dry_run: bool = False) -> dict[str, Any]:
         """Makes a Pod, or only asks whether it could be made."""
@@ -363,4 +384,5 @@ def _no_answer(action: str) -> ApiError:
 
 
 def _unanswered(action: str, error: BaseException) -> ApiError:
-    return ApiError(action, 0, f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
+    words = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    return ApiError(action, 0, words, obstacle=find_obstacle(error))

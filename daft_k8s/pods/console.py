@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from daft_k8s.errors import ClusterError, ConfigurationError
 from daft_k8s.pods import driver_pod
-from daft_k8s.pods.problems import ApiError
+from daft_k8s.pods.problems import ApiError, explain_obstacle
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -151,6 +151,10 @@ class Console:
         words = f"{error.action} {what} in the namespace {self.namespace!r}"
         if error.status == 404:
             return NotFoundError(f"{words}: {error.message}")
+        if error.obstacle is not None and not self.api.has_answered:
+            return ClusterError(
+                explain_obstacle(error.obstacle, error.message, address=self.api.address, origin=self.api.origin)
+            )
         if error.status == 0:
             return ClusterError(
                 f"{words}: the cluster does not answer: {error.message}; `daft-k8s doctor` looks closer"

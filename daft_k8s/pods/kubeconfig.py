@@ -20,8 +20,8 @@ _REFRESH_SECONDS = 60.0
 """How old credentials may be before the kubeconfig is asked again: plugins and files know when theirs end."""
 
 
-async def load(context: str | None) -> tuple[client.Configuration, str | None]:
-    """What the kubeconfig says: the cluster with credentials that are kept fresh, and the context's namespace.
+async def load(context: str | None) -> tuple[client.Configuration, str | None, str]:
+    """The kubeconfig's cluster with credentials that are kept fresh, its context's namespace, and where all is from.
 
     The files are those of KUBECONFIG, else `~/.kube/config`, as for kubectl.
 
@@ -51,14 +51,30 @@ async def load(context: str | None) -> tuple[client.Configuration, str | None]:
             "there is, and kube_context chooses one"
         ) from error
     configuration.refresh_api_key_hook = _refresher(loader)
-    return configuration, (loader.current_context or {}).get("context", {}).get("namespace") or None
+    chosen = loader.current_context or {}
+    origin = f"the context {chosen.get('name')!r} of the kubeconfig {paths}"
+    return configuration, chosen.get("context", {}).get("namespace") or None, origin
 
 
-def cluster(configuration: client.Configuration) -> Cluster:
-    """The same for this project's own requests."""
-    trust = ssl.create_default_context(cafile=configuration.ssl_ca_cert)
-    if configuration.cert_file:
-        trust.load_cert_chain(configuration.cert_file, keyfile=configuration.key_file)
+def cluster(configuration: client.Configuration, origin: str = "") -> Cluster:
+    """The same for this project's own requests.
+
+    Args:
+        configuration: What the kubeconfig says.
+        origin: Which kubeconfig, for people.
+
+    Raises:
+        ConfigurationError: A certificate or key in the kubeconfig cannot be read.
+    """
+    try:
+        trust = ssl.create_default_context(cafile=configuration.ssl_ca_cert)
+        if configuration.cert_file:
+            trust.load_cert_chain(configuration.cert_file, keyfile=configuration.key_file)
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(
+            f"the certificates of {origin or 'the kubeconfig'} cannot be read: {error}; correct certificate-authority, "
+            "client-certificate and client-key there, or fetch it anew"
+        ) from error
     if not configuration.verify_ssl:
         trust.check_hostname = False
         trust.verify_mode = ssl.CERT_NONE
@@ -78,7 +94,7 @@ def cluster(configuration: client.Configuration) -> Cluster:
         return token.get("value")
 
     given = {name: value for name, value in options.items() if value}
-    return Cluster(str(configuration.host), trust, authorize, given)
+    return Cluster(str(configuration.host), trust, authorize, given, origin)
 
 
 def _refresher(loader: Any) -> Callable[[client.Configuration], Awaitable[None]]:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from daft_k8s.errors import UnsupportedError
+from daft_k8s.errors import ClusterError, UnsupportedError
 from daft_k8s.pods.access import Access, choose
 from daft_k8s.pods.ailments import Ailments
 from daft_k8s.pods.creation import Creation
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+SILENCE_SECONDS = 3.0
+"""How long a cluster may take to take the session in before a line says that it is waited for."""
 _TICK_SECONDS = 1.0
 _STOP_MARGIN_SECONDS = 3.0
 _GRACE_SHARE = 0.9
@@ -109,6 +111,7 @@ class PodLauncher:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._background: list[asyncio.Task[Any]] = []
         self._closed = False
+        self._cluster_problem = self._setup_problem = ""
         self._thread = LoopThread("daft-k8s-pods")
         self._routes = Routes(
             configuration,
@@ -127,6 +130,11 @@ class PodLauncher:
     def patience_seconds(self) -> float:
         """How long the pool waits for a worker that answers nothing, before it takes it for lost by itself."""
         return self._routes.patience_seconds
+
+    @property
+    def cluster_problem(self) -> str:
+        """Why the cluster cannot be reached at all, and what to change; "": it can, or that is not known yet."""
+        return self._cluster_problem
 
     def launch(self, worker_id: str, launch_id: int) -> None:
         """Creates a Pod; `worker_started` or `worker_exited` of the pool follow."""
@@ -183,6 +191,7 @@ class PodLauncher:
     def _begin(self) -> None:
         # The clock of launches runs whether the cluster answers or not.
         self._keep_on(self._tick())
+        self._thread.loop.call_later(SILENCE_SECONDS, self._tell_if_silent)
         self._begin_setup()
 
     def _keep_on(self, *parts: Coroutine[Any, Any, None]) -> None:
@@ -193,8 +202,28 @@ class PodLauncher:
 
     def _begin_setup(self) -> asyncio.Task[tuple[Api, Home]]:
         setup = self._setup = self._thread.loop.create_task(self._set_up())
-        setup.add_done_callback(lambda task: task.cancelled() or task.exception())  # seen; launches tell it
+        setup.add_done_callback(self._end_setup)
         return setup
+
+    def _end_setup(self, setup: asyncio.Task[tuple[Api, Home]]) -> None:
+        problem = None if setup.cancelled() else setup.exception()  # launches tell it
+        self._setup_problem = "" if problem is None else str(problem)
+        self._cluster_problem = self._setup_problem if isinstance(problem, ClusterError) else ""
+
+    def _tell_if_silent(self) -> None:
+        """Warns once if the cluster has not taken the session in for a while: the first query only waits."""
+        if self._closed or self._objects.home is not None or self._cluster_problem:
+            return
+        api = self._objects.api
+        which = "the cluster" if api is None else f"the cluster at {api.address} ({api.origin})"
+        logger.warning(
+            "%s has not %s for %g s%s; it is waited for, at most start_timeout_seconds (%g)",
+            which,
+            "taken the session in" if api is not None and api.has_answered else "answered",
+            SILENCE_SECONDS,
+            f" ({self._setup_problem})" if self._setup_problem else "",
+            self._configuration.start_timeout_seconds,
+        )
 
     async def _set_up(self) -> tuple[Api, Home]:
         api, home = await self._objects.set_up(self._look_at_quotas)

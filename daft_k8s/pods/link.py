@@ -7,8 +7,10 @@ APIs of which none are used here, and a driver's first row would wait for it; `k
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import os
+import socket
 import ssl
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -19,7 +21,7 @@ from typing import Any
 import aiohttp
 
 from daft_k8s import addresses
-from daft_k8s.pods.problems import ApiError
+from daft_k8s.pods.problems import ApiError, Obstacle
 
 TOKEN_SECONDS = 60.0
 """How old a Pod's token may be before its file is read again: it is rotated."""
@@ -44,6 +46,8 @@ class Cluster:
     """Gives the header `Authorization` for a request that is made now. Raises ApiError where it cannot be had."""
     options: Mapping[str, Any] = field(default_factory=dict)
     """Of each of aiohttp's requests: the proxy, the server's name."""
+    origin: str = "this Pod's own cluster"
+    """Where the URL is from, for people."""
 
 
 def of_this_pod(account: Path) -> Cluster:
@@ -99,6 +103,8 @@ class Link:
 
     def __init__(self, cluster: Cluster) -> None:
         self.cluster = cluster
+        self.has_answered = False
+        """True once anything has answered, if only to refuse."""
         # No limit: each connection to a Pod is one.
         connector = aiohttp.TCPConnector(limit=0, ssl=True if cluster.trust is None else cluster.trust)
         self.session = aiohttp.ClientSession(connector=connector, trust_env=True, read_bufsize=_READ_BUFFER_BYTES)
@@ -145,7 +151,7 @@ class Link:
             aiohttp.ClientError, OSError, asyncio.TimeoutError: There is no answer.
         """
         kind = "application/merge-patch+json" if method == "PATCH" else "application/json"
-        return await self.session.request(
+        response = await self.session.request(
             method,
             self.cluster.host + path,
             params=query,
@@ -154,6 +160,34 @@ class Link:
             timeout=timeout,
             **self.cluster.options,
         )
+        self.has_answered = True
+        return response
 
     async def close(self) -> None:
         await self.session.close()
+
+
+_NO_URL = (aiohttp.InvalidURL, getattr(aiohttp, "NonHttpUrlClientError", aiohttp.InvalidURL))
+"""The second one is aiohttp's since 3.10."""
+_NO_ROUTE = (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EADDRNOTAVAIL)
+
+
+def find_obstacle(error: BaseException) -> Obstacle | None:
+    """Why a request got no answer, where that says something of the address; None: it does not."""
+    if isinstance(error, (aiohttp.ClientConnectorCertificateError, aiohttp.ServerFingerprintMismatch)):
+        return Obstacle.CERTIFICATE
+    if isinstance(error, aiohttp.ClientSSLError):
+        return Obstacle.NO_TLS
+    if isinstance(error, _NO_URL):
+        return Obstacle.NO_URL
+    cause = getattr(error, "os_error", error)
+    if isinstance(cause, ssl.SSLError):
+        return Obstacle.NO_TLS
+    if isinstance(cause, socket.gaierror):
+        return Obstacle.NO_NAME
+    if not isinstance(cause, OSError):
+        return None
+    # A name with several addresses: asyncio gives the words of all, and no number.
+    if cause.errno == errno.ECONNREFUSED or f"[Errno {errno.ECONNREFUSED}]" in str(cause):
+        return Obstacle.REFUSED
+    return Obstacle.NO_ROUTE if cause.errno in _NO_ROUTE else None

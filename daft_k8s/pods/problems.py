@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -17,6 +18,31 @@ _LONGEST_OBEDIENCE_SECONDS = 30.0
 """How long the API may ask to be left alone (Retry-After)."""
 
 
+class Obstacle(enum.Enum):
+    """A reason for which an address leads to no API server, and what to change; time alone seldom mends it."""
+
+    REFUSED = ("nothing listens there", "Start the cluster, or the tunnel that leads to it")
+    NO_ROUTE = ("no network leads there", "Start the VPN or the tunnel that leads to it")
+    NO_NAME = ("its name is not known here", "Start the VPN, or correct the name")
+    CERTIFICATE = (
+        "its certificate is not accepted",
+        "Fetch the kubeconfig anew: its certificate-authority must be this cluster's, and its server a name that the "
+        "certificate holds",
+    )
+    NO_TLS = ("what listens there does not speak TLS", "Correct the port, or write http:// where that is meant")
+    NO_URL = ("it is no URL", "Write https://HOST:PORT")
+
+    @property
+    def fact(self) -> str:
+        """What is wrong."""
+        return self.value[0]
+
+    @property
+    def fix(self) -> str:
+        """What to do about it."""
+        return self.value[1]
+
+
 class ApiError(Exception):
     """A call to the Kubernetes API did not succeed. Never leaves this room.
 
@@ -26,6 +52,7 @@ class ApiError(Exception):
         message: The API's own words, or the network's.
         reason: The API's word for the kind of failure, e.g. "AlreadyExists".
         retry_after_seconds: When the API wants to be asked again; None: it does not say.
+        obstacle: Why there was no answer, where that says something of the address; None: it does not.
     """
 
     def __init__(
@@ -36,6 +63,7 @@ class ApiError(Exception):
         *,
         reason: str = "",
         retry_after_seconds: float | None = None,
+        obstacle: Obstacle | None = None,
     ) -> None:
         super().__init__(f"{action}: {message} (HTTP {status})" if status else f"{action}: {message}")
         self.action = action
@@ -43,6 +71,7 @@ class ApiError(Exception):
         self.message = message
         self.reason = reason
         self.retry_after_seconds = retry_after_seconds
+        self.obstacle = obstacle
 
     @property
     def over_quota(self) -> bool:
@@ -90,6 +119,21 @@ class Advice:
 
     text: str
     restartable: bool
+
+
+def explain_obstacle(obstacle: Obstacle, words: str, *, address: str, origin: str) -> str:
+    """The error of a cluster whose address leads to no API server.
+
+    Args:
+        obstacle: Why not.
+        words: The network's own words.
+        address: The API server's URL.
+        origin: Where the address is from, for people.
+    """
+    return (
+        f"the cluster cannot be reached at {address} ({origin}): {obstacle.fact}: {words}. {obstacle.fix}, or choose "
+        "another cluster (kube_context, KUBECONFIG); `kubectl version` with the same context must work"
+    )
 
 
 def explain(error: ApiError, namespace: str, configuration: Configuration | None = None) -> Advice:

@@ -8,11 +8,11 @@ import logging
 from collections.abc import Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any
 
-from daft_k8s.errors import WorkerStartError
+from daft_k8s.errors import ClusterError, WorkerStartError
 from daft_k8s.pods import names, rights
 from daft_k8s.pods.driver_pod import own_namespace
 from daft_k8s.pods.furnishings import Furnishings
-from daft_k8s.pods.problems import ApiError
+from daft_k8s.pods.problems import ApiError, Obstacle, explain_obstacle
 from daft_k8s.pods.sweep import remove_session, sweep_dead_sessions, sweep_predecessors
 from daft_k8s.pods.together import together
 
@@ -84,11 +84,27 @@ class SessionObjects:
 
         Raises:
             ApiError: The cluster refused something, or did not answer.
+            ClusterError: The cluster has never answered, and its address leads to no API server.
             DaftK8sError: The home is not known, or rights are missing there.
         """
         if self.api is None:
             self.api = await self._access.connect()
         api = self.api
+        try:
+            return await self._find_and_furnish(api, look)
+        except ApiError as error:
+            # In a Pod the address is right by construction, and what refuses there (a mesh's sidecar that has not begun
+            # yet) does so for seconds. Nothing but a new kubeconfig mends a wrong one.
+            hopeless = self._access.forwarded or error.obstacle is Obstacle.CERTIFICATE
+            if error.obstacle is None or api.has_answered or not hopeless:
+                raise
+            raise ClusterError(
+                explain_obstacle(error.obstacle, error.message, address=api.address, origin=api.origin)
+            ) from error
+
+    async def _find_and_furnish(
+        self, api: Api, look: Callable[[Api, Home], Coroutine[Any, Any, None]]
+    ) -> tuple[Api, Home]:
         base = await self._find_home_or_explain(api)
         # Each question takes its time on the way; what does not depend on one another is asked at once.
         await together(

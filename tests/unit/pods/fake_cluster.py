@@ -47,6 +47,7 @@ class FakeCluster:
         self.watch_is_deaf = False
         self.before_create: Callable[[], None] | None = None
         self.closed = False
+        self.answered = True
         self._watches: list[tuple[asyncio.AbstractEventLoop, asyncio.Queue[dict[str, Any]]]] = []
         self._threads = ThreadPoolExecutor()
         self._version = 100
@@ -230,6 +231,18 @@ class FakeCluster:
     @property
     def default_namespace(self) -> str | None:
         return "of-the-context"
+
+    @property
+    def address(self) -> str:
+        return "https://cluster.test:6443"
+
+    @property
+    def origin(self) -> str:
+        return "the context 'fake' of the kubeconfig /k"
+
+    @property
+    def has_answered(self) -> bool:
+        return self.answered
 
     def break_watches(self, status: int) -> None:
         with self._changed:

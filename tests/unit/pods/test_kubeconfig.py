@@ -39,8 +39,9 @@ def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_the_context_names_the_namespace(path: Path) -> None:
     write(path, {"token": "t"})
-    configuration, namespace = asyncio.run(kubeconfig.load(None))
+    configuration, namespace, origin = asyncio.run(kubeconfig.load(None))
     assert (configuration.host, namespace) == ("http://127.0.0.1:1", "jobs")
+    assert origin == f"the context 'main' of the kubeconfig {path}"
     assert asyncio.run(kubeconfig.load("other"))[1] is None
 
 
@@ -80,7 +81,7 @@ print(json.dumps({{**{json.dumps(answer)}, "status": status}}))
 
     async def tokens() -> list[str]:
         nonlocal now
-        configuration, _ = await kubeconfig.load(None)
+        configuration, *_ = await kubeconfig.load(None)
         found = []
         for seconds in (1, 100, 1):
             now += seconds
@@ -101,7 +102,7 @@ def test_a_token_file_is_read_again_as_it_grows_old(
 
     async def rotate() -> tuple[str | None, str | None]:
         nonlocal now
-        configuration, _ = await kubeconfig.load(None)
+        configuration, *_ = await kubeconfig.load(None)
         authorize = kubeconfig.cluster(configuration).authorize
         before = await authorize()
         token.write_text("new")

@@ -197,6 +197,7 @@ class _Caller:
 
 class FakeLauncher:
     patience_seconds = 20.0
+    cluster_problem = ""
 
     def launch(self, worker_id: str, launch_id: int) -> None: ...
     def stop(self, worker_id: str, launch_id: int, reason: str) -> None: ...

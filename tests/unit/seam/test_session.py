@@ -16,7 +16,7 @@ import pytest
 from daft_k8s.config import Configuration, load
 from daft_k8s.driver import session as session_module
 from daft_k8s.driver.session import Session
-from daft_k8s.errors import ConfigurationError, SessionClosedError, WorkerStartError
+from daft_k8s.errors import ClusterError, ConfigurationError, SessionClosedError, WorkerStartError
 
 ROOT = Path(__file__).parents[3]
 
@@ -58,6 +58,7 @@ class Pool:
 
 class Allocator:
     patience_seconds = 20.0
+    cluster_problem = ""
 
     def __init__(self, events: list[str]) -> None:
         self.events = events
@@ -172,6 +173,14 @@ def test_workers_that_cannot_start_are_an_error_with_their_reasons(pool: Pool) -
     pool.fail_wait = RuntimeError("worker-0: exit status 1: no module named daft")
     with session_with(pool).start() as session, pytest.raises(WorkerStartError, match="no module named daft"):
         session.wait_for_worker()
+
+
+def test_a_cluster_that_cannot_be_reached_is_an_error_of_its_own(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Allocator, "cluster_problem", "the cluster cannot be reached at https://c")
+    pool.fail_wait = RuntimeError("none of the 3 workers can come up any more")
+    with session_with(pool).start() as session, pytest.raises(ClusterError) as caught:
+        session.wait_for_worker()
+    assert str(caught.value) == "the cluster cannot be reached at https://c"
 
 
 def test_workers_that_are_slow_to_start_are_an_error_with_the_pools_state(pool: Pool) -> None:
