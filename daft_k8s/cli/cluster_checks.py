@@ -199,6 +199,8 @@ class Doctor:
         words = state.reason or state.stage.value
         if state.stage is Stage.PULL_FAILING:
             return failed("test Pod", words, "correct image, its registry, or image_pull_secrets")
+        if state.stage is Stage.GATED:
+            return failed("test Pod", words, "free or raise the queue's quota; its label can be set with labels")
         if state.stage in (Stage.UNSCHEDULABLE, Stage.PENDING):
             return failed("test Pod", words, "free or add a node; look at node_selector and tolerations")
         if state.stage is Stage.CREATING:

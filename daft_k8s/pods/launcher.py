@@ -112,6 +112,7 @@ class PodLauncher:
         self._background: list[asyncio.Task[Any]] = []
         self._closed = False
         self._cluster_problem = self._setup_problem = ""
+        self._gates_told: set[str] = set()
         self._thread = LoopThread("daft-k8s-pods")
         self._routes = Routes(
             configuration,
@@ -284,6 +285,10 @@ class PodLauncher:
         for change in changes:
             if change.state.stage is Stage.UNSCHEDULABLE:
                 logger.warning("the Pod %s waits: %s", change.name, change.state.reason)
+            elif change.state.stage is Stage.GATED and change.state.reason not in self._gates_told:
+                # Once: what a queue admits comes and goes in its time.
+                self._gates_told.add(change.state.reason)
+                logger.warning("the Pod %s waits, and others may: %s", change.name, change.state.reason)
             else:
                 logger.debug("the Pod %s: %s %s", change.name, change.state.stage.name, change.state.reason)
             self._tell(self._launches.has_state(change.name, change.state, now))

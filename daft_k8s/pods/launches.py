@@ -93,6 +93,10 @@ class _Launch:
     def is_postponed(self) -> bool:
         return self.deadline == math.inf
 
+    @property
+    def is_gated(self) -> bool:
+        return self.state is not None and self.state.stage is Stage.GATED
+
 
 class Launches:
     """The launches that the pool waits for or works with. Times are arguments, in seconds.
@@ -163,9 +167,12 @@ class Launches:
         return [Postponed(key, reason)]
 
     def admitted(self, key: Key, now: float) -> list[Admitted]:
-        """Its Pod was made, or will be by others. If it had been postponed, its start begins only now."""
+        """Its Pod was made, or will be by others. If it had been postponed, its start begins only now.
+
+        A Pod that is there and held back by gates is postponed until they are lifted.
+        """
         launch = self._launches.get(key)
-        if launch is None or not launch.is_postponed:
+        if launch is None or not launch.is_postponed or launch.is_gated:
             return []
         launch.deadline = self._deadline(now)
         return [Admitted(key)]
@@ -250,12 +257,16 @@ class Launches:
         if state.stage is Stage.TERMINATING and launch.started and not launch.stop_reason and not launch.leaving:
             launch.leaving = state.reason
             return [Leaving(key)]
+        if launch.is_gated:
+            return [*self.postponed(key, state.reason)]
+        # Its gates were lifted; one that is deleted behind them has not been admitted.
+        admitted = [] if state.stage is Stage.TERMINATING else self.admitted(key, now)
         launch.ready = launch.ready or state.stage is Stage.READY
         may_answer = state.stage in self._stages_of_a_start and state.address
         if may_answer and not launch.started and not launch.stop_reason:
             launch.started = True
-            return [Started(key, state.address)]
-        return []
+            return [*admitted, Started(key, state.address)]
+        return [*admitted]
 
     def _deadline(self, now: float) -> float:
         return now + self._start_timeout_seconds * _DEADLINE_SHARE

@@ -22,6 +22,7 @@ class Stage(enum.Enum):
     """Where a Pod is in its life, from the first to the last."""
 
     PENDING = "waits for a node"
+    GATED = "it is not admitted to scheduling yet"
     UNSCHEDULABLE = "no node takes it"
     CREATING = "its node pulls the image and makes its volumes"
     PULL_FAILING = "its image cannot be pulled"
@@ -305,6 +306,17 @@ def _waiting(pod: Pod, container: str) -> PodState | None:
     return None
 
 
+def _gated(pod: Pod, container: str) -> PodState | None:
+    """A Pod that a queue holds back, as Kueue does, until there is room for it: no scheduler has looked at it yet."""
+    del container
+    spec = _map(_map(pod).get("spec"))
+    gates = [str(gate.get("name")) for gate in _maps(spec.get("schedulingGates"))]
+    if spec.get("nodeName") or not (gates or _condition(pod, "PodScheduled").get("reason") == "SchedulingGated"):
+        return None
+    which = f"the scheduling gates {', '.join(gates)}" if gates else "its scheduling gates"
+    return PodState(Stage.GATED, f"it is held back by {which}, until what has set them (such as Kueue) admits it")
+
+
 def _scheduling(pod: Pod, container: str) -> PodState | None:
     del container
     condition = _condition(pod, "PodScheduled")
@@ -368,6 +380,7 @@ _RULES: tuple[Callable[[Pod, str], PodState | None], ...] = (
     _terminating,
     _running,
     _waiting,
+    _gated,
     _scheduling,
 )
 """Ends go before everything, as nothing comes after them; a deletion goes before what the process may still say."""

@@ -18,6 +18,7 @@ def pod(
     deleting: bool = False,
     version: int = 1,
     uid: str = "u",
+    gates: tuple[str, ...] = (),
     **status: Any,
 ) -> dict[str, Any]:
     metadata: dict[str, Any] = {"name": name, "uid": uid, "resourceVersion": str(version)}
@@ -26,6 +27,11 @@ def pod(
     spec: dict[str, Any] = {"containers": [{"name": "worker", "image": "registry.test/image:1"}]}
     if node is not None:
         spec["nodeName"] = node
+    if gates:
+        spec["schedulingGates"] = [{"name": gate} for gate in gates]
+        words = "Scheduling is blocked due to non-empty scheduling gates"
+        gated = {"type": "PodScheduled", "status": "False", "reason": "SchedulingGated", "message": words}
+        conditions = [*(conditions or []), gated]
     full: dict[str, Any] = {"phase": phase, **status}
     if own is not None:
         # The sidecar comes first: the place in the list means nothing.

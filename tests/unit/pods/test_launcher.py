@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -406,6 +407,33 @@ def test_a_pod_that_somebody_else_deletes_leaves_before_it_has_exited(
     cluster.pods[POD]["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
     cluster.set_status(POD, phase="Running")
     assert pool.wait_for("leaving") == [("leaving", "worker-0", 1)]
+
+
+def test_a_worker_that_a_queue_holds_back_is_postponed_until_it_is_admitted_and_that_is_told_once(
+    cluster: FakeCluster, pool: Pool, caplog: pytest.LogCaptureFixture
+) -> None:
+    launcher = make_launcher(cluster, pool)
+    gates = [{"name": "kueue.x-k8s.io/admission"}]
+    create_pod = cluster.create_pod
+
+    async def create_gated(namespace: str, pod: dict[str, Any], **options: Any) -> dict[str, Any]:
+        pod["spec"]["schedulingGates"] = gates  # as a queue's webhook does
+        return await create_pod(namespace, pod, **options)
+
+    cluster.create_pod = create_gated  # type: ignore[method-assign]
+    try:
+        for number in range(2):
+            launcher.launch(f"worker-{number}", 1)
+        postponed = pool.wait_for("postponed", 2)
+        assert "kueue.x-k8s.io/admission" in str(postponed[0][3])
+        cluster.wait_until(lambda: "watch pods" in cluster.calls)
+        cluster.pods[POD]["spec"]["schedulingGates"] = []
+        cluster.make_ready(POD)
+        assert pool.wait_for("started")[0][1] == "worker-0"
+        assert pool.wait_for("admitted") == [("admitted", "worker-0", 1)]
+        assert len([record for record in caplog.records if "waits" in record.getMessage()]) == 1
+    finally:
+        launcher.shutdown(2)
 
 
 def test_a_template_that_takes_what_is_the_runners_is_refused_before_anything_starts(

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from daft_k8s.pods.launches import Admitted, Exited, Launches, Leaving, Started
+from daft_k8s.pods.launches import Admitted, Exited, Launches, Leaving, Postponed, Started
 from daft_k8s.pods.state import GONE, PodState, Stage, read_state
 from tests.unit.pods.pods import UNSCHEDULABLE, disruption, ended, pod, ready_pod, waiting
 
@@ -305,3 +305,52 @@ def test_what_is_said_of_a_launch_names_its_pod_and_node(launches: Launches) -> 
     assert launches.words(KEY, "silent") == "worker-0 (Pod p on n1): silent"
     assert (launches.node_of(KEY), launches.node_of(("worker-9", 1))) == ("n1", "")
     assert launches.words(("worker-9", 1), "silent") == "worker-9: silent"
+
+
+GATED = read_state(pod(gates=("kueue.x-k8s.io/admission",)))
+
+
+def test_a_pod_that_a_queue_holds_back_is_postponed_and_its_start_begins_when_it_is_admitted(
+    launches: Launches,
+) -> None:
+    [news] = launches.has_state("p", GATED, 1)
+    assert isinstance(news, Postponed)
+    assert "kueue.x-k8s.io/admission" in news.reason
+    assert launches.has_state("p", GATED, 2) == []
+    assert launches.tick(10_000) == []
+    assert launches.has_state("p", read_state(pod(conditions=[UNSCHEDULABLE])), 10_000) == [Admitted(KEY)]
+    assert launches.tick(10_089) == []
+    [ended_news] = launches.tick(10_090)
+    assert "no node takes it" in ended_news.reason
+
+
+def test_a_pod_that_is_admitted_and_runs_before_anybody_looks_has_started(launches: Launches) -> None:
+    launches.has_state("p", GATED, 1)
+    assert launches.has_state("p", READY, 9_000) == [Admitted(KEY), Started(KEY, "10.0.0.1")]
+
+
+def test_the_answer_to_its_creation_does_not_admit_a_pod_that_a_queue_holds_back(launches: Launches) -> None:
+    launches.has_state("p", GATED, 1)  # the watch was faster
+    assert launches.admitted(KEY, 2) == []
+    assert launches.tick(10_000) == []
+
+
+def test_a_pod_that_waited_for_a_quota_and_then_for_a_queue_is_postponed_for_each(launches: Launches) -> None:
+    launches.postponed(KEY, "the quota is full")
+    assert launches.admitted(KEY, 1_000) == [Admitted(KEY)]
+    [news] = launches.has_state("p", GATED, 1_000)
+    assert isinstance(news, Postponed)
+
+
+def test_a_pod_that_is_deleted_while_a_queue_holds_it_back_has_never_started(launches: Launches) -> None:
+    launches.has_state("p", GATED, 1)
+    assert launches.has_state("p", read_state(pod(gates=("g",), deleting=True)), 2) == []
+    [news] = launches.has_state("p", GONE, 3)
+    assert isinstance(news, Exited)
+    assert (news.cause, news.restartable) == ("never_started", True)
+
+
+def test_a_pod_that_a_queue_holds_back_and_that_was_told_to_stop_is_not_postponed(launches: Launches) -> None:
+    launches.told_to_stop(KEY, "not wanted", 1)
+    assert launches.has_state("p", GATED, 2) == []
+    assert [news.key for news in launches.tick(1_000)] == [KEY]

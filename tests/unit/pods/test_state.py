@@ -20,6 +20,8 @@ SIDECAR = {"name": "sidecar", "ready": True, "state": {"running": {}}}
         ({}, Stage.PENDING),
         (pod(), Stage.PENDING),
         (pod(conditions=[UNSCHEDULABLE]), Stage.UNSCHEDULABLE),
+        (pod(gates=("kueue.x-k8s.io/admission",)), Stage.GATED),
+        (pod(gates=("kueue.x-k8s.io/admission",), deleting=True), Stage.TERMINATING),
         (pod(node="n1", own=waiting("ContainerCreating")), Stage.CREATING),
         (pod(node="n1", own=waiting("ErrImagePull", "not found")), Stage.PULL_FAILING),
         (pod(node="n1", own=waiting("ImagePullBackOff", "Back-off")), Stage.PULL_FAILING),
@@ -42,6 +44,13 @@ def test_each_shape_of_a_pod_has_its_stage(found: dict[str, Any], stage: Stage) 
 def test_the_schedulers_own_words_are_told() -> None:
     state = read_state(pod(conditions=[UNSCHEDULABLE]))
     assert "Unschedulable: 0/3 nodes are available" in state.reason
+
+
+def test_a_pod_that_a_queue_holds_back_is_not_one_that_no_node_takes() -> None:
+    state = read_state(pod(gates=("kueue.x-k8s.io/admission", "kueue.x-k8s.io/topology")))
+    assert "the scheduling gates kueue.x-k8s.io/admission, kueue.x-k8s.io/topology" in state.reason
+    assert "no node" not in state.reason
+    assert (state.cause, state.hopeless) == (Cause.NONE, False)
 
 
 def test_the_registrys_own_words_and_the_image_are_told() -> None:
