@@ -12,6 +12,7 @@ from daft_k8s.pods.launches import Key, Launches, News
 from daft_k8s.pods.problems import ApiError, explain
 from daft_k8s.pods.quota import Room, read_refusal
 from daft_k8s.pods.quota_gate import QuotaGate
+from daft_k8s.pods.supply import NameTakenError
 
 if TYPE_CHECKING:
     from daft_k8s.config import Configuration
@@ -116,6 +117,8 @@ class Creation:
                 else:
                     advice = explain(error, namespace, self._configuration)
                     return self._tell(self._launches.failed(key, advice.text, restartable=advice.restartable))
+            except NameTakenError as error:
+                return self._tell(self._launches.failed(key, str(error), restartable=True))
             except DaftK8sError as error:
                 return self._tell(self._launches.failed(key, str(error), restartable=False))
             except Exception as error:

@@ -18,6 +18,8 @@ from daft_k8s.pods.launches import Key
 Pod = Mapping[str, Any]
 
 _UID_CHARACTERS = 8
+_NEXT_IS_MADE = ("ContainerCreating", "PodInitializing")
+"""Reasons for waiting with which a node counts the next process already."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,8 @@ class _Name:
     """What is known behind one Pod's name."""
 
     newest: dict[str, Any] | None = None
+    known_at: float = float("-inf")
+    """When anything was last heard of it."""
     waiting: Key | None = None
     """A launch that has no process yet."""
     used: str = ""
@@ -59,17 +63,35 @@ class Incarnations:
         if name is not None and name.waiting == key:
             name.waiting = None
 
-    def saw(self, pod: Pod) -> Seen:
-        """The API showed a Pod."""
+    def saw(self, pod: Pod, now: float, *, listed: bool = False) -> Seen:
+        """The API showed a Pod.
+
+        Args:
+            pod: As the API gives it.
+            now: The time, in seconds; of a list, when it was asked for.
+            listed: True if it is from a complete list. One that was asked for after all other news is the truth.
+        """
         processes = split(pod)
         name = self._names.setdefault(_name(pod), _Name())
         newest, last = processes[-1], name.newest
-        if last is not None and _is_older(newest, last):
+        is_truth = listed and name.known_at <= now
+        name.known_at = max(name.known_at, now)
+        if last is not None and _is_older(newest, last) and not is_truth:
             return Seen(())
-        name.newest = newest
         if last is None or _name(last) in [_name(process) for process in processes]:
+            name.newest = newest
             return Seen(tuple(processes))
-        return Seen(tuple(processes), (last,))
+        if _uid(last) != _uid(newest):
+            name.newest = newest
+            return Seen(tuple(processes), (last,))
+        if _restarts(newest) < _restarts(last):
+            return Seen(())  # of a database that was restored: its node will say how it is
+        name.newest = newest
+        end = _last_end(pod)
+        if end is None:
+            return Seen(tuple(processes), (last,))
+        # It has restarted several times since it was seen. The last end is the best that is known of the first.
+        return Seen((_process(pod, _restarts(last), {"terminated": end}), *processes))
 
     def was_deleted(self, pod: Pod) -> dict[str, Any]:
         """The watch says that a Pod is gone; returns its last process."""
@@ -96,17 +118,25 @@ class Incarnations:
 def split(pod: Pod) -> list[dict[str, Any]]:
     """The processes that a Pod's JSON tells of, as Pods of their own: the one that ended before, the present one."""
     own = _own(pod)
-    count = own.get("restartCount")
-    restarts = count if isinstance(count, int) else 0
+    restarts = _restarts(pod)
     before = (own.get("lastState") or {}).get("terminated")
     waiting = ((own.get("state") or {}).get("waiting") or {}).get("reason")
-    if before and waiting == "CrashLoopBackOff":
-        # Its end; the next one is not there before the pause is over.
+    if before and waiting and waiting not in _NEXT_IS_MADE:
+        # Its end; the next one is not there before the pause is over, or what keeps it from being made.
         return [_process(pod, restarts, {"terminated": before})]
     present = _process(pod, restarts, own.get("state"))
     if before and restarts > 0:
         return [_process(pod, restarts - 1, {"terminated": before}), present]
     return [present]
+
+
+def first_process(pod: Pod) -> Pod:
+    """The Pod as its first process left it, for Pods of which no other process counts."""
+    end = _last_end(pod)
+    if _restarts(pod) == 0 or end is None:
+        return pod
+    ended = _process(pod, 0, {"terminated": end})
+    return {**ended, "metadata": pod.get("metadata") or {}}
 
 
 def pod_name(process: str) -> str:
@@ -129,6 +159,22 @@ def _process(pod: Pod, restarts: int, state: Any) -> dict[str, Any]:
 def _own(pod: Pod) -> Mapping[str, Any]:
     statuses = (pod.get("status") or {}).get("containerStatuses") or ()
     return next((item for item in statuses if item.get("name") == names.CONTAINER), {})
+
+
+def _restarts(pod: Pod) -> int:
+    count = _own(pod).get("restartCount")
+    return count if isinstance(count, int) else 0
+
+
+def _last_end(pod: Pod) -> Mapping[str, Any] | None:
+    """How the worker's container ended the last time that is known."""
+    own = _own(pod)
+    states = (own.get("lastState") or {}), (own.get("state") or {})
+    return next((state["terminated"] for state in states if state.get("terminated")), None)
+
+
+def _uid(pod: Pod) -> str:
+    return str((pod.get("metadata") or {}).get("uid"))
 
 
 def _name(pod: Pod) -> str:

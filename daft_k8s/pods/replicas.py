@@ -115,7 +115,7 @@ class Replicas:
         await self._objects.delete_pod(self.pod_name(key), 0)
 
     def saw(self, pod: Mapping[str, Any], now: float) -> list[Change]:
-        seen = self._incarnations.saw(pod)
+        seen = self._incarnations.saw(pod, now)
         changes: list[Change] = []
         for process in seen.gone:
             changes += self._store.was_deleted(process, now)
@@ -131,7 +131,7 @@ class Replicas:
         changes: list[Change] = []
         processes: list[dict[str, Any]] = []
         for pod in pods:
-            seen = self._incarnations.saw(pod)
+            seen = self._incarnations.saw(pod, asked_at, listed=True)
             for process in seen.gone:
                 changes += self._store.was_deleted(process, asked_at)
             self._bind_waiting(pod)

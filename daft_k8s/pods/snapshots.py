@@ -46,12 +46,18 @@ class PodStore:
 
     def saw(self, pod: Mapping[str, Any], now: float) -> list[Change]:
         """The API answered with this Pod: to its creation, in a watch, or when it was asked for it."""
+        return self._saw(pod, now, listed=False)
+
+    def _saw(self, pod: Mapping[str, Any], now: float, *, listed: bool) -> list[Change]:
         name, uid, version = _identity(pod)
         known = self._known.get(name)
         if known is not None and known.uid == uid:
+            # A list that was asked for after all other news is the truth, whatever its versions: they go back where
+            # the cluster's database was restored.
+            is_truth = listed and known.last_known <= now
             known.last_known = max(known.last_known, now)
             # News that is overtaken by other news, and news of a Pod that is gone for good.
-            if known.state.stage is Stage.GONE or version < known.version:
+            if known.state.stage is Stage.GONE or (version < known.version and not is_truth):
                 return []
         state = read_state(pod)
         self._known[name] = _Known(state, uid, version, now)
@@ -79,7 +85,7 @@ class PodStore:
         listed = set()
         for pod in pods:
             listed.add(_identity(pod)[0])
-            changes += self.saw(pod, asked_at)
+            changes += self._saw(pod, asked_at, listed=True)
         for name, known in self._known.items():
             if name in listed or known.state.stage is Stage.GONE:
                 continue
@@ -87,6 +93,14 @@ class PodStore:
                 known.state = _gone(known.state)
                 changes.append(Change(name, known.state))
         return changes
+
+    def was_replaced(self, name: str) -> list[Change]:
+        """Another Pod has this name, so that the one that is known is gone."""
+        known = self._known.get(name)
+        if known is None or known.state.stage is Stage.GONE:
+            return []
+        known.state = _gone(known.state)
+        return [Change(name, known.state)]
 
     def forget(self, name: str) -> None:
         """Nobody asks about this Pod any more."""

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from daft_k8s.pods import names
+from daft_k8s.pods.incarnations import first_process
 from daft_k8s.pods.launches import Key, Launches
 from daft_k8s.pods.manifest import worker_pod
 from daft_k8s.pods.problems import ApiError
@@ -28,6 +29,10 @@ ENDED_PODS_KEPT = 5
 """So many Pods that have ended stay, for whoever reads their logs; a session that lives for days ends hundreds."""
 
 
+class NameTakenError(Exception):
+    """A Pod that the session has not made has the name of a launch's Pod. Never leaves this room."""
+
+
 class Supply(Protocol):
     """What differs between bare Pods and those of a StatefulSet. Used on one event loop; times are in seconds."""
 
@@ -35,7 +40,7 @@ class Supply(Protocol):
         """The pool wants a process."""
 
     async def provide(self, key: Key, api: Api, home: Home) -> list[Change]:
-        """Asks the cluster for its Pod, once. Raises ApiError."""
+        """Asks the cluster for its Pod, once. Raises ApiError and NameTakenError."""
 
     async def withdraw(self, key: Key) -> None:
         """Nobody wanted it any more by the time it was asked for."""
@@ -100,6 +105,8 @@ class BarePods:
         self._nodes_to_avoid: dict[str, str] = {}
         """By worker: where its last Pod was, if that may be the node's fault."""
         self._unwanted = Unwanted(grace_seconds)
+        self._uids: dict[str, str] = {}
+        """Of the Pods that the API has answered for, by name."""
         self._ended: dict[str, None] = {}
         """Pods whose process has ended, the oldest first."""
 
@@ -123,6 +130,13 @@ class BarePods:
             if error.reason != "AlreadyExists":
                 raise
             created = await _find(api, home.namespace, pod["metadata"]["name"])
+            if not _is_like(created, pod):
+                raise NameTakenError(
+                    f"there is another Pod of this name, which this session has not made (labels "
+                    f"{_labels(created)}, owners {sorted(_owners(created))}); it is left alone, and the next try takes "
+                    "another name"
+                ) from error
+        self._uids[pod["metadata"]["name"]] = _uid(created)
         return self.saw(created, time.monotonic())
 
     async def withdraw(self, key: Key) -> None:
@@ -138,16 +152,33 @@ class BarePods:
         await self._objects.delete_pod(self.pod_name(key), END_GRACE_SECONDS)
 
     def saw(self, pod: Mapping[str, Any], now: float) -> list[Change]:
-        return self._store.saw(pod, now)
+        if self._is_foreign(pod):
+            return self._store.was_replaced(_name(pod))
+        # A worker's container that restarts in place is another process, whoever had it restarted.
+        return self._store.saw(first_process(pod), now)
 
     def was_deleted(self, pod: Mapping[str, Any], now: float) -> list[Change]:
-        return self._store.was_deleted(pod, now)
+        return [] if self._is_foreign(pod) else self._store.was_deleted(first_process(pod), now)
 
     def was_listed(self, pods: Iterable[Mapping[str, Any]], *, asked_at: float) -> list[Change]:
-        return self._store.was_listed(pods, asked_at=asked_at)
+        changes: list[Change] = []
+        own: list[Mapping[str, Any]] = []
+        for pod in pods:
+            if self._is_foreign(pod):
+                changes += self._store.was_replaced(_name(pod))
+            else:
+                own.append(first_process(pod))
+        return changes + self._store.was_listed(own, asked_at=asked_at)
+
+    def _is_foreign(self, pod: Mapping[str, Any]) -> bool:
+        """True for a Pod that somebody has made in place of a worker's, with its name and labels."""
+        known = self._uids.get(_name(pod))
+        return known is not None and known != _uid(pod)
 
     def forget(self, name: str) -> None:
         self._store.forget(name)
+        if not self._launches.has_pod(name):
+            self._uids.pop(name, None)
         self._ended.pop(name, None)
 
     async def tidy(self, name: str) -> None:
@@ -164,7 +195,7 @@ class BarePods:
         await asyncio.gather(*(self._objects.delete_pod(name, END_GRACE_SECONDS) for name in due))
 
     def _is_wanted(self, pod: Mapping[str, Any]) -> bool:
-        name = str((pod.get("metadata") or {}).get("name"))
+        name = _name(pod)
         is_over = (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
         return self._launches.has_pod(name) or (is_over and name in self._ended)
 
@@ -183,3 +214,27 @@ async def _find(api: Api, namespace: str, name: str) -> dict[str, Any]:
         if error.status != 404:
             raise
         raise ApiError("create pods", 409, f"the Pod {name} was there and is gone") from error
+
+
+def _is_like(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+    """True if a Pod has the labels and the owners of the one that was asked for, and so is that one."""
+    labels = _labels(found)
+    return _owners(wanted) <= _owners(found) and all(
+        labels.get(label) == value for label, value in _labels(wanted).items() if label.startswith(names.OWN_PREFIX)
+    )
+
+
+def _labels(pod: Mapping[str, Any]) -> Mapping[str, str]:
+    return (pod.get("metadata") or {}).get("labels") or {}
+
+
+def _owners(pod: Mapping[str, Any]) -> set[str]:
+    return {str(owner.get("uid")) for owner in (pod.get("metadata") or {}).get("ownerReferences") or ()}
+
+
+def _name(pod: Mapping[str, Any]) -> str:
+    return str((pod.get("metadata") or {}).get("name"))
+
+
+def _uid(pod: Mapping[str, Any]) -> str:
+    return str((pod.get("metadata") or {}).get("uid"))

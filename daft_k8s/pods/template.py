@@ -33,6 +33,8 @@ _REFUSED_CONTAINER = {
     "livenessProbe": "the runner's own",
     "readinessProbe": "the runner's own",
     "terminationMessagePolicy": "errors quote what it brings",
+    "restartPolicy": "the pool replaces Pods that have ended",
+    "restartPolicyRules": "the pool replaces Pods that have ended",
 }
 _OWN_RESOURCES = {"cpu": "set worker_cpu instead", "memory": "set worker_memory instead"}
 _MERGE_KEYS = {

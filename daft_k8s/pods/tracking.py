@@ -59,6 +59,10 @@ class Tracker:
         self._news = news
         self._poll_seconds = poll_seconds
         self._clock = clock
+        self._place = ""
+        """The version that the watch has reached."""
+        self._rewound = asyncio.Event()
+        """Set when versions have gone back, so that the watch waits for what lies in the future."""
 
     async def run(self) -> None:
         await asyncio.gather(self._poll(), self._watch())
@@ -77,8 +81,14 @@ class Tracker:
     async def _poll(self) -> None:
         while True:
             await asyncio.sleep(self._poll_seconds)
+            place = self._place
             try:
-                await self.list()
+                if _is_before(await self.list(), place):
+                    logger.warning(
+                        "the cluster's versions have gone back, as when its database is restored: the workers' Pods "
+                        "are watched anew"
+                    )
+                    self._rewound.set()
             except ApiError as error:
                 logger.warning("the workers' Pods could not be listed: %s", error)
             except Exception:
@@ -95,11 +105,13 @@ class Tracker:
             try:
                 if not version:
                     version = await self.list()
-                version = await self._watch_once(version)
+                self._place = version
+                version = await self._watch_until_rewound(version)
                 failed = False
             except ApiError as error:
                 failed, asked = True, error.wait_seconds
-                if error.status == 410:  # too old: only a new list helps
+                # Too old, or of a future that was undone: only a new list helps.
+                if error.status == 410 or "Too large resource version" in error.message:
                     version = ""
                 logger.debug("the watch of the workers' Pods broke: %s", error)
             except Exception:
@@ -112,6 +124,19 @@ class Tracker:
                 # A server that ends each watch at once must not be asked without pause either.
                 delay = min(_LONGEST_DELAY_SECONDS, max(_FIRST_DELAY_SECONDS, delay * 2))
 
+    async def _watch_until_rewound(self, version: str) -> str:
+        """Watches once; returns the version reached, or "" where that does not hold any more."""
+        self._rewound.clear()
+        watching = asyncio.ensure_future(self._watch_once(version))
+        rewinding = asyncio.ensure_future(self._rewound.wait())
+        try:
+            await asyncio.wait((watching, rewinding), return_when=asyncio.FIRST_COMPLETED)
+            return "" if self._rewound.is_set() else await watching
+        finally:
+            for part in (watching, rewinding):
+                part.cancel()
+            await asyncio.gather(watching, rewinding, return_exceptions=True)
+
     async def _watch_once(self, version: str) -> str:
         """Passes on one watch's events; returns the version reached."""
         reached = version
@@ -119,7 +144,7 @@ class Tracker:
             async with aclosing(self._api.watch_pods(self._namespace, self._selector, version)) as events:
                 async for event in events:
                     pod = event.get("object") or {}
-                    reached = str((pod.get("metadata") or {}).get("resourceVersion") or reached)
+                    reached = self._place = str((pod.get("metadata") or {}).get("resourceVersion") or reached)
                     if event.get("type") != "BOOKMARK":
                         self._news.on_event(str(event.get("type")), pod)
         except ApiError as error:
@@ -127,3 +152,8 @@ class Tracker:
                 raise
             logger.debug("the watch of the workers' Pods broke, and goes on from where it was: %s", error)
         return reached
+
+
+def _is_before(version: str, place: str) -> bool:
+    """True if a list is of an earlier version than the watch had reached before it was asked for."""
+    return version.isdigit() and place.isdigit() and int(version) < int(place)

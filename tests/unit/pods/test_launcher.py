@@ -105,7 +105,7 @@ def test_the_last_few_pods_that_have_ended_stay_to_be_read_and_older_ones_go(
     for number in range(1, 8):
         launcher.launch("worker-0", number)
         name = f"daft-s1-worker-0-{number}"
-        cluster.wait_until(lambda name=name: name in cluster.pods)
+        cluster.wait_until(lambda name=name: name in cluster.pods and "watch pods" in cluster.calls)
         cluster.set_status(name, phase="Failed", containerStatuses=[{"name": "worker", "state": {"terminated": ended}}])
         pool.wait_for("exited", number)
     kept = [f"daft-s1-worker-0-{number}" for number in range(3, 8)]
@@ -188,12 +188,58 @@ def test_a_creation_whose_answer_was_lost_is_found_again(
 ) -> None:
     begin(launcher, cluster)
     cluster.problems["create pods"] = [ApiError("create pods", 0, "the connection broke")]
-    metadata = cluster.pods[POD]["metadata"] | {"name": "daft-s1-worker-1-1", "uid": "u"}
-    cluster.pods["daft-s1-worker-1-1"] = {"metadata": metadata, "status": {}}
+    first = cluster.pods[POD]["metadata"]
+    labels = first["labels"] | {"daft.io/worker": "worker-1"}
+    cluster.pods["daft-s1-worker-1-1"] = {
+        "metadata": first | {"name": "daft-s1-worker-1-1", "uid": "u", "labels": labels},
+        "status": {},
+    }
     launcher.launch("worker-1", 1)
     cluster.wait_until(lambda: "get pods" in cluster.calls)
     cluster.make_ready("daft-s1-worker-1-1")
     assert pool.wait_for("started")[0][1] == "worker-1"
+
+
+@pytest.mark.parametrize("part", ["labels", "ownerReferences"])
+def test_a_foreign_pod_of_a_workers_name_is_left_alone_and_the_next_launch_takes_another_name(
+    launcher: PodLauncher, cluster: FakeCluster, pool: Pool, part: str
+) -> None:
+    begin(launcher, cluster)
+    metadata = cluster.pods[POD]["metadata"]
+    other = {"labels": {"app": "theirs"}, "ownerReferences": [{"kind": "Job", "name": "theirs", "uid": "theirs"}]}
+    labels = metadata["labels"] | {"daft.io/worker": "worker-1"}
+    foreign = {**metadata, "name": "daft-s1-worker-1-1", "uid": "f", "labels": labels, part: other[part]}
+    cluster.pods["daft-s1-worker-1-1"] = {"metadata": foreign, "status": {}}
+    launcher.launch("worker-1", 1)
+    [(_, worker, launch, reason, restartable)] = pool.wait_for("exited")
+    assert (worker, launch, restartable) == ("worker-1", 1, True)
+    assert "there is another Pod of this name, which this session has not made" in str(reason)
+    launcher.launch("worker-1", 2)
+    cluster.wait_until(lambda: "daft-s1-worker-1-2" in cluster.pods)
+    assert "daft-s1-worker-1-1" in cluster.pods
+
+
+def test_a_pod_that_takes_a_workers_place_under_its_name_is_not_that_worker(
+    launcher: PodLauncher, cluster: FakeCluster, pool: Pool
+) -> None:
+    begin(launcher, cluster)
+    cluster.pods[POD]["metadata"]["uid"] = "another"
+    cluster.make_ready(POD)
+    assert "the Pod was deleted" in str(pool.wait_for("exited")[0][3])
+    assert [news[0] for news in pool.news] == ["exited"]
+
+
+def test_a_worker_that_was_restarted_in_place_has_ended_as_its_last_state_says(
+    launcher: PodLauncher, cluster: FakeCluster, pool: Pool
+) -> None:
+    begin(launcher, cluster)
+    cluster.make_ready(POD)
+    pool.wait_for("started")
+    last = {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}
+    own = {"name": "worker", "ready": True, "restartCount": 1, "state": {"running": {}}, "lastState": last}
+    cluster.set_status(POD, phase="Running", podIP="10.0.0.9", containerStatuses=[own])
+    assert "OOMKilled" in str(pool.wait_for("exited")[0][3])
+    assert pool.causes == ["oom"]
 
 
 def test_a_creation_whose_pod_is_gone_before_it_was_found_again_is_tried_once_more(

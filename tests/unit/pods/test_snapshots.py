@@ -33,6 +33,22 @@ def test_a_list_that_is_older_than_the_watch_changes_nothing(store: PodStore) ->
     assert store.state("p").stage is Stage.READY
 
 
+def test_a_list_after_all_other_news_is_the_truth_where_versions_have_gone_back(store: PodStore) -> None:
+    """As when the cluster's database is restored."""
+    store.saw(ready_pod(version=900), 5)
+    assert store.saw(pod(phase="Failed", own=ended(1), version=4), 6) == []
+    assert store.was_listed([pod(phase="Failed", own=ended(1), version=4)], asked_at=5.5) == []
+    assert stages(store.was_listed([pod(phase="Failed", own=ended(1), version=4)], asked_at=7)) == [Stage.FAILED]
+    assert store.was_listed([pod(phase="Failed", own=ended(1), version=4)], asked_at=8) == []
+
+
+def test_a_pod_whose_name_another_has_is_gone_once(store: PodStore) -> None:
+    assert store.was_replaced("p") == []
+    store.saw(ready_pod(), 0)
+    assert stages(store.was_replaced("p")) == [Stage.GONE]
+    assert store.was_replaced("p") == []
+
+
 def test_a_pod_that_no_list_shows_is_gone_only_after_its_time(store: PodStore) -> None:
     store.saw(ready_pod(), 100)
     assert store.was_listed([], asked_at=101) == []

@@ -22,6 +22,8 @@ class Script:
 
     def __init__(self) -> None:
         self.lists = 0
+        self.newest = 0
+        """The version of the newest event: no list is older."""
         self.watched_from: list[str] = []
         self.list_error: Exception | None = None
         self.watch: Callable[[int], AsyncGenerator[dict[str, Any], None]] = silent
@@ -31,12 +33,13 @@ class Script:
         await asyncio.sleep(0.01)
         if self.list_error is not None:
             raise self.list_error
-        return [ready_pod()], str(self.lists * 100)
+        return [ready_pod()], str(max(self.lists * 100, self.newest))
 
     async def watch_pods(self, namespace: str, selector: str, version: str) -> AsyncGenerator[dict[str, Any], None]:
         self.watched_from.append(version)
         await asyncio.sleep(0.01)
         async for event in self.watch(len(self.watched_from)):
+            self.newest = max(self.newest, int(event["object"]["metadata"]["resourceVersion"]))
             yield event
 
 
@@ -201,6 +204,52 @@ def test_a_burst_of_refused_credentials_ends_and_the_watch_goes_on_from_where_it
     heard = track(api, minutes=1)
     assert api.watched_from == ["100"] * 6
     assert heard.events == ["MODIFIED"]
+
+
+def test_where_versions_go_back_the_watch_begins_anew_from_a_list() -> None:
+    """As when the cluster's database is restored: a watch would wait in silence for what lies in the future."""
+    api = Script()
+
+    async def watch(attempt: int) -> AsyncGenerator[dict[str, Any], None]:
+        if attempt == 1:
+            yield event("MODIFIED", 90_000)
+            api.newest = 0
+        else:
+            yield event("MODIFIED", 1_000)
+        await asyncio.sleep(1e9)
+
+    api.watch = watch
+    heard = track(api, minutes=2)
+    assert len(api.watched_from) == 2
+    assert int(api.watched_from[1]) < 1_000
+    assert heard.events == ["MODIFIED", "MODIFIED"]
+
+
+def test_a_version_of_an_undone_future_is_not_asked_for_again() -> None:
+    api = Script()
+
+    async def watch(attempt: int) -> AsyncGenerator[dict[str, Any], None]:
+        if attempt == 1:
+            raise ApiError("watch pods", 504, "Too large resource version: 100, current: 7")
+        await asyncio.sleep(1e9)
+        yield {}
+
+    api.watch = watch
+    track(api, minutes=0.2)
+    assert api.watched_from == ["100", "200"]
+
+
+def test_a_list_that_is_older_than_what_the_watch_has_reached_since_proves_nothing() -> None:
+    api = Script()
+
+    async def watch(attempt: int) -> AsyncGenerator[dict[str, Any], None]:
+        await asyncio.sleep(30.005)  # in the midst of the first list of the poll
+        yield event("MODIFIED", 90_000)
+        await asyncio.sleep(1e9)
+
+    api.watch = watch
+    track(api, minutes=0.75)
+    assert len(api.watched_from) == 1
 
 
 def test_no_mistake_in_the_news_ends_the_tracking(caplog: pytest.LogCaptureFixture) -> None:
