@@ -91,12 +91,15 @@ class Creation:
         self._gate.poke()
 
     async def create(self, key: Key) -> None:
-        """Creates the Pod of a launch; tries again while that may help and the pool waits."""
+        """Creates the Pod of a launch; tries again while that may help, the pool waits and no Pod has been seen.
+
+        A webhook that is slower than the API's patience has answers lost for ever, while the Pod is there and serves.
+        """
         delay = _FIRST_RETRY_SECONDS
         namespace = self._configuration.namespace or "the driver's own"
         reached = False
         self._launches.has_problem(key, "the cluster has not been reached yet")
-        while self._is_wanted(key):
+        while self._is_needed(key):
             try:
                 api, home = await self._cluster()
                 if not reached:
@@ -107,6 +110,9 @@ class Creation:
                 if await self._try(key, api, home):
                     return
             except ApiError as error:
+                if self._launches.is_seen(key):
+                    # Whatever was refused: another Pod, for which its own quota has no room.
+                    break
                 if error.over_quota and not read_refusal(error.message).never:
                     self._wait_for_quota(key, error, namespace)
                 elif error.transient_once_accepted if reached else error.transient:
@@ -125,17 +131,19 @@ class Creation:
                 logger.exception("a Pod could not be created")
                 text = f"{type(error).__name__}: {error}"
                 return self._tell(self._launches.failed(key, text, restartable=False))
+        if self._launches.is_seen(key):
+            self._gate.admitted()
 
     async def _try(self, key: Key, api: Api, home: Home) -> bool:
         """Asks once; False: a quota has refused another before it was this launch's turn."""
         if self._gate.is_full:
             self._tell(self._launches.postponed(key, self._no_room_now))
         refusals = self._gate.refusals
-        async with self._gate.turn(lambda: self._is_wanted(key)) as own_turn, self._at_once:
+        async with self._gate.turn(lambda: self._is_needed(key)) as own_turn, self._at_once:
             # Only a refusal: that others come for whom nothing is left says nothing of the room that this one has.
             if self._gate.refusals != refusals and not own_turn:
                 return False
-            if self._is_wanted(key):
+            if self._is_needed(key):
                 await self._provide(key, api, home)
                 self._gate.admitted()
             return True
@@ -151,8 +159,9 @@ class Creation:
                 refusal.quota, namespace, refusal.words,
             )  # fmt: skip
 
-    def _is_wanted(self, key: Key) -> bool:
-        return not self._closing.is_set() and self._launches.is_wanted(key)
+    def _is_needed(self, key: Key) -> bool:
+        """True if the launch's Pod has to be asked for: the pool waits for it, and it has not been seen."""
+        return not self._closing.is_set() and self._launches.is_wanted(key) and not self._launches.is_seen(key)
 
     async def _pause(self, seconds: float) -> None:
         try:

@@ -132,6 +132,11 @@ class Launches:
         launch = self._launches.get(key)
         return launch is not None and not launch.stop_reason
 
+    def is_seen(self, key: Key) -> bool:
+        """True if the cluster has shown a launch's Pod, whatever became of the request that made it."""
+        launch = self._launches.get(key)
+        return launch is not None and launch.state is not None
+
     def began(self, key: Key, pod: str, now: float) -> None:
         """The pool wants a process; its Pod will have this name."""
         self._launches[key] = _Launch(pod, self._deadline(now), since=now)

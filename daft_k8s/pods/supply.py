@@ -172,8 +172,10 @@ class BarePods:
 
     def _is_foreign(self, pod: Mapping[str, Any]) -> bool:
         """True for a Pod that somebody has made in place of a worker's, with its name and labels."""
-        known = self._uids.get(_name(pod))
-        return known is not None and known != _uid(pod)
+        known, home = self._uids.get(_name(pod)), self._objects.home
+        if known is None:  # the API has not answered for it yet
+            return home is not None and home.owner is not None and home.owner.uid not in _owners(pod)
+        return known != _uid(pod)
 
     def forget(self, name: str) -> None:
         self._store.forget(name)

@@ -12,9 +12,11 @@ import pytest
 from daft_k8s.config import Configuration
 from daft_k8s.pods.creation import Creation
 from daft_k8s.pods.home import Home
-from daft_k8s.pods.launches import Exited, Key, Launches, News, Postponed
+from daft_k8s.pods.launches import Admitted, Exited, Key, Launches, News, Postponed, Started
 from daft_k8s.pods.problems import ApiError
 from daft_k8s.pods.quota import Room
+from daft_k8s.pods.state import read_state
+from tests.unit.pods.pods import ready_pod
 from tests.unit.pods.virtual_time import run_for
 
 START_TIMEOUT_SECONDS = 120
@@ -220,6 +222,49 @@ def test_a_launch_that_was_told_to_stop_is_not_asked_for_again() -> None:
         await asyncio.gather(creating, return_exceptions=True)
 
     run_for(100, stop_after_a_while())
+
+
+NO_ANSWER = ApiError("create pods", 0, "TimeoutError")
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [NO_ANSWER, ApiError("create pods", 403, QUOTA.format(used=1, limit=1), reason="Forbidden"),
+     ApiError("create pods", 422, "invalid")],
+    ids=["a slow webhook", "the Pod itself has used up the quota", "refused"],
+)  # fmt: skip
+def test_a_pod_that_is_seen_is_not_asked_for_again_whatever_was_answered(refusal: ApiError) -> None:
+    def answer(key: Key) -> ApiError:
+        if now() < 20:
+            return NO_ANSWER
+        # The watch shows the Pod that an earlier try has made, before this one is refused.
+        namespace.hear(namespace.launches.has_state("pod-of-worker-0", read_state(ready_pod()), now()))
+        return refusal
+
+    namespace = Namespace(answer)
+    run_for(1_000, namespace.create(1))
+    last = namespace.times()[-1]
+    assert 20 <= last < 40
+    assert namespace.given_up == []
+    assert namespace.postponed == []
+
+
+def test_a_pod_that_is_seen_while_its_launch_waits_for_a_quota_keeps_no_other_waiting() -> None:
+    full = ApiError("create pods", 403, QUOTA.format(used=1, limit=1), reason="Forbidden")
+    answers = [NO_ANSWER, full]  # the first request has made the Pod
+    namespace = Namespace(lambda key: answers.pop(0) if answers else None)
+
+    async def work() -> None:
+        creating = asyncio.ensure_future(namespace.create(1))
+        await asyncio.sleep(5)
+        assert len(namespace.postponed) == 1
+        news = namespace.launches.has_state("pod-of-worker-0", read_state(ready_pod()), now())
+        assert [type(item) for item in news] == [Admitted, Started]
+        await creating
+        assert len(namespace.asked) == 2
+
+    run_for(1_000, work())
+    assert namespace.given_up == []
 
 
 def test_closing_ends_every_wait_at_once() -> None:

@@ -219,6 +219,22 @@ def test_a_foreign_pod_of_a_workers_name_is_left_alone_and_the_next_launch_takes
     assert "daft-s1-worker-1-1" in cluster.pods
 
 
+def test_a_pod_that_is_seen_while_its_creation_is_not_answered_is_adopted_only_with_the_right_owner(
+    launcher: PodLauncher, cluster: FakeCluster, pool: Pool
+) -> None:
+    begin(launcher, cluster)
+    cluster.hangs.add("create pods")
+    for number, owners in ((1, []), (2, cluster.pods[POD]["metadata"]["ownerReferences"])):
+        name = f"daft-s1-worker-{number}-1"
+        launcher.launch(f"worker-{number}", 1)
+        cluster.wait_until(lambda number=number: cluster.calls.count("create pods") == 1 + number)
+        metadata = cluster.pods[POD]["metadata"] | {"name": name, "uid": name, "ownerReferences": owners}
+        cluster.pods[name] = {"metadata": metadata, "spec": {}, "status": {}}
+        cluster.make_ready(name)
+    assert pool.wait_for("started")[0][1] == "worker-2"
+    cluster.hangs.clear()
+
+
 def test_a_pod_that_takes_a_workers_place_under_its_name_is_not_that_worker(
     launcher: PodLauncher, cluster: FakeCluster, pool: Pool
 ) -> None:
