@@ -46,6 +46,8 @@ class ActorSpec(NamedTuple):
     """How often its process is replaced after it died."""
     code: CodeReference | None = None
     """The driver's code, which must be importable before `arguments` are unpickled; None: nothing is shipped."""
+    folder: str | None = None
+    """Where its relative paths start: see `TaskNeeds.folder`."""
 
     def encode(self) -> bytes:
         """The spec as bytes."""

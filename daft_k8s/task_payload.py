@@ -39,6 +39,9 @@ class TaskNeeds(NamedTuple):
     """The driver's own code; None: nothing that the worker does not have."""
     extensions: list[str]
     """Paths of Daft's native extensions that the driver has loaded."""
+    folder: str | None = None
+    """Where relative paths start, for a worker that sees the driver's disk: the driver's current folder when the query
+    began, "" if that was gone. None: the worker has a disk of its own."""
 
 
 def encode_task(task: RaySwordfishTask) -> tuple[bytes, bytes]:
@@ -55,12 +58,17 @@ def encode_plan(task: RaySwordfishTask) -> bytes:
     return pickle.dumps(task.plan(), _PICKLE_PROTOCOL)
 
 
-def encode_payload(task: RaySwordfishTask, code: CodeReference | None = None, extensions: Sequence[str] = ()) -> bytes:
+def encode_payload(
+    task: RaySwordfishTask,
+    code: CodeReference | None = None,
+    extensions: Sequence[str] = (),
+    folder: str | None = None,
+) -> bytes:
     """Everything else of a task.
 
     What it needs comes first, as a pickle of its own: it is read before anything that may import or call that.
     """
-    needs = pickle.dumps((None if code is None else tuple(code), list(extensions)), _PICKLE_PROTOCOL)
+    needs = pickle.dumps((None if code is None else tuple(code), list(extensions), folder), _PICKLE_PROTOCOL)
     return needs + pickle.dumps((task.config(), task.context(), task.inputs()), _PICKLE_PROTOCOL)
 
 
@@ -79,8 +87,8 @@ def decode_payload(payload: bytes) -> TaskPayload:
 
 def decode_needs(payload: bytes) -> TaskNeeds:
     """What a worker must have before it decodes the rest. Imports nothing of the user's."""
-    code, extensions = pickle.loads(payload)  # up to the end of the first pickle
-    return TaskNeeds(None if code is None else CodeReference(*code), extensions)
+    code, extensions, folder = pickle.loads(payload)  # up to the end of the first pickle
+    return TaskNeeds(None if code is None else CodeReference(*code), extensions, folder)
 
 
 class FlightReference(NamedTuple):

@@ -21,7 +21,8 @@ class CodeReference(NamedTuple):
     archive_bytes: int
     """Size of the bundle that a worker without it fetches."""
     is_working_dir: bool
-    """The worker also makes it its current folder, so that relative paths mean what they mean on the driver."""
+    """It holds all files of a `working_dir`. A worker with a disk of its own makes it its current folder, so that code
+    finds the files that lie beside it."""
     in_place: bool = True
     """A worker that has the same content at `root` uses it there. Not where that is the driver's own disk: what is
     changed there while the session lasts would reach some tasks and not others."""

@@ -159,10 +159,10 @@ class Configuration:
 
     working_dir: str = option(options.CODE_FOLDER, "auto", topic=CODE)
     """The code that tasks import, besides what is installed. `auto`: the Python modules of the folder that the
-    script lies in. `none`: nothing is shipped. A folder or an archive, here or behind a URI: all files of it, and
-    tasks run in a copy of it. `local://` and an absolute path: a folder that is in the workers' image. `auto` does
-    nothing for local workers, as they import from wherever the driver does. A relative path starts at the file that
-    holds it."""
+    script lies in. `none`: nothing is shipped. A folder or an archive, here or behind a URI: all files of it; tasks
+    in Pods run in a copy of it, which `DAFT_WORKING_DIR` names to UDFs. `local://` and an absolute path: a folder
+    that is in the workers' image. `auto` does nothing for local workers, as they import from wherever the driver
+    does. A relative path starts at the file that holds it."""
 
     code_size_limit_bytes: int = option(options.CODE_BYTES, 100 * 2**20, topic=CODE, name="code_size_limit")
     """The largest code that is shipped, before compression. Every worker holds it once on its spill volume, the

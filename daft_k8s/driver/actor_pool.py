@@ -47,6 +47,8 @@ class PoolRequest:
     """How often an actor's process is replaced after it died."""
     code: CodeReference | None = None
     """The driver's code that workers need first."""
+    folder: str | None = None
+    """Where relative paths of the actors start: see `TaskNeeds.folder`."""
     stateless: bool = True
     """A call may be made to any actor, and a new one is as good as the one that was lost."""
     shares_cpus: bool = True
@@ -130,6 +132,7 @@ class ActorPool:
             start_timeout_seconds=request.start_timeout_seconds,
             max_restarts=request.max_restarts,
             code=request.code,
+            folder=request.folder,
         )
 
     def changed(self) -> None:

@@ -20,6 +20,7 @@ from daft_k8s.seam.code_shipment import CodeShipment
 from daft_k8s.seam.flight_shuffle import FlightFolders, remove_folders
 from daft_k8s.seam.limit import LimitCounters, collect_pickled_counters
 from daft_k8s.seam.partitions import fetch_micropartitions, held
+from daft_k8s.seam.query_folders import QueryFolders
 from daft_k8s.seam.task_handle import FailedTaskHandle, SubmittedTaskHandle, TaskHandle
 from daft_k8s.task_payload import encode_payload, encode_plan
 
@@ -52,7 +53,12 @@ class WorkerHandle:
         try:
             with collect_pickled_counters() as counters, collect_pickled_pools() as pools:
                 plan = encode_plan(task)
-            payload = encode_payload(task, code_shipment(self._session).reference, loaded_extensions())
+            payload = encode_payload(
+                task,
+                code_shipment(self._session).reference,
+                loaded_extensions(),
+                query_folders(self._session).of(query_id),
+            )
         except Exception as error:  # whatever the __reduce__ of somebody's object raises
             raise CodeError(
                 f"the task {task.name()} cannot be sent to the workers, because a function or an object of yours in it "
@@ -197,6 +203,14 @@ def code_shipment(session: Session) -> CodeShipment:
     if not isinstance(shipment, CodeShipment):
         raise ConfigurationError("the session was not started through daft_k8s.set_runner_k8s")
     return shipment
+
+
+def query_folders(session: Session) -> QueryFolders:
+    """Where relative paths of the session's queries start."""
+    folders = session.attachments.get("folders")
+    if not isinstance(folders, QueryFolders):
+        raise ConfigurationError("the session was not started through daft_k8s.set_runner_k8s")
+    return folders
 
 
 def flight_folders(session: Session) -> FlightFolders:

@@ -178,6 +178,7 @@ def open_session(configuration: Configuration, **session_arguments: Any) -> Sess
     from daft_k8s.seam.limit import TARGET_PREFIX, LimitCounters
     from daft_k8s.seam.llm import TARGET_PREFIX as LLM_PREFIX
     from daft_k8s.seam.llm import EnginePools
+    from daft_k8s.seam.query_folders import QueryFolders
 
     shipment = prepare_code(configuration)
     session = Session(
@@ -189,6 +190,7 @@ def open_session(configuration: Configuration, **session_arguments: Any) -> Sess
     session.add_closer(counters.close)
     session.attachments["code"] = shipment
     session.add_call_handler(CODE_PREFIX, shipment.answer)
+    session.attachments["folders"] = QueryFolders(enabled=configuration.allocation == "local")
     pools = ActorPools(session)
     session.attachments["actors"] = pools
     session.add_closer(pools.close)

@@ -24,7 +24,7 @@ from daft_k8s.driver.session import Session
 from daft_k8s.errors import SessionClosedError, WorkerLostError
 from daft_k8s.seam.actors import actor_pools
 from daft_k8s.seam.execution_config import FLIGHT_SHUFFLE, fit_to_cluster
-from daft_k8s.seam.hooks import flight_folders, limit_counters
+from daft_k8s.seam.hooks import flight_folders, limit_counters, query_folders
 from daft_k8s.seam.notifications import QueryNotifications
 from daft_k8s.seam.partitions import K8sMaterializedResult, K8sPartitionSet, K8sRunnerIO, held
 from daft_k8s.seam.plan_check import find_endless_wait, refuse_endless_wait, refuse_impossible_requests
@@ -146,6 +146,7 @@ class K8sRunner(Runner[Any]):
         query_id = generate_query_name()
         emit_query_id(query_id)
         notifications = QueryNotifications(context, query_id, daft.__version__)
+        query_folders(session).begin(query_id)
         stream: ResultStream | None = None
         stats: PyExecutionStats | None = None
 
@@ -211,6 +212,7 @@ class _Planned(NamedTuple):
 def _end_query(session: Session, query_id: str) -> None:
     session.tally.query_ended(query_id)
     limit_counters(session).end_query(query_id)
+    query_folders(session).end(query_id)
     actor_pools(session).end_query(query_id)
     if not session.closed:
         session.manager.end_query(query_id)

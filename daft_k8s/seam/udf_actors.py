@@ -153,7 +153,7 @@ async def _prepare(
 ) -> tuple[ActorPools, PoolRequest]:
     from daft_k8s.driver.actor_pool import PoolRequest
     from daft_k8s.driver.session import current_session
-    from daft_k8s.seam.hooks import code_shipment
+    from daft_k8s.seam.hooks import code_shipment, query_folders
 
     session = current_session()
     # On a thread: with the data that the UDF refers to, it may be large, and the event loop is everybody's.
@@ -166,6 +166,7 @@ async def _prepare(
         demand=demand,
         start_timeout_seconds=float(timeout),
         code=code_shipment(session).reference,
+        folder=query_folders(session).latest(),
     )
     return actor_pools(session), request
 

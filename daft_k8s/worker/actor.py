@@ -1,4 +1,4 @@
-"""The process of one actor: `python -m daft_k8s.worker.actor FD`, started by its worker.
+"""The process of one actor: `python -m daft_k8s.worker.actor FD PARENT [FOLDER]`, started by its worker.
 
 Makes one object and calls its methods, one call at a time, until the worker closes the socket. What it prints
 goes to the worker's log. It must not outlive its worker, whatever it is doing.
@@ -20,9 +20,11 @@ from typing import Any
 
 from daft_k8s.actor_messages import ActorSpec, Answer, decode_message, encode_message
 from daft_k8s.worker import actor_channel
+from daft_k8s.worker.current_folder import enter_folder
 
 _PR_SET_PDEATHSIG = 1
 _PARENT_INTERVAL_SECONDS = 1.0
+_FOLDER_ARGUMENT = 3
 
 
 def main() -> int:
@@ -32,6 +34,8 @@ def main() -> int:
     sock.set_inheritable(False)
     os.register_at_fork(after_in_child=sock.close)
     _die_with_worker(int(sys.argv[2]))
+    if len(sys.argv) > _FOLDER_ARGUMENT:
+        enter_folder(sys.argv[_FOLDER_ARGUMENT])
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     first = actor_channel.receive(sock)
     if first is None:

@@ -64,9 +64,12 @@ class _Call:
 class HostedActor:
     """One actor. Made on the event loop; everything that blocks happens on its own thread."""
 
-    def __init__(self, spec: ActorSpec, environment: Mapping[str, str], report: Report) -> None:
+    def __init__(
+        self, spec: ActorSpec, environment: Mapping[str, str], report: Report, *, folder: str | None = None
+    ) -> None:
         self.spec = spec
         self._environment = environment
+        self._folder = folder
         self._report = report
         self._calls: queue.SimpleQueue[_Call | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
@@ -163,7 +166,7 @@ class HostedActor:
     def _start(self) -> ActorProcess:
         self._starts += 1
         spec = self.spec
-        process = ActorProcess(spec, self._environment)
+        process = ActorProcess(spec, self._environment, folder=self._folder)
         with self._lock:
             self._process = process
             stopping = self._stopping
@@ -307,7 +310,7 @@ class ActorHost:
                 self._loop.call_soon_threadsafe(self._tell, actor_id, event, spec, message, error)
 
         try:
-            await self._code.ensure(spec.code)
+            working_dir = await self._code.ensure(spec.code)
             environment = {**os.environ, **device_environment(os.environ, self._gpus, spec.gpu_devices)}
         except DaftK8sError as error:
             self._tell(
@@ -316,7 +319,8 @@ class ActorHost:
             return
         if self._wanted.get(actor_id) is not spec:
             return  # stopped meanwhile
-        self._actors[actor_id] = HostedActor(spec, environment, report)
+        folder = working_dir if spec.folder is None else spec.folder
+        self._actors[actor_id] = HostedActor(spec, environment, report, folder=folder)
 
     def _tell(self, actor_id: str, event: ActorEvent, spec: ActorSpec, message: str, error: bytes) -> None:
         actor = self._actors.get(actor_id)

@@ -45,14 +45,21 @@ class ActorProcess:
     """One process. Its methods block; they are called by one thread, `kill` by any.
 
     The thread that makes it must live as long as the process: Linux kills the child of a thread that ends.
+
+    Args:
+        spec: The actor.
+        environment: All variables of the process.
+        folder: Its current folder; None: the worker's own.
     """
 
-    def __init__(self, spec: ActorSpec, environment: Mapping[str, str]) -> None:
+    def __init__(self, spec: ActorSpec, environment: Mapping[str, str], *, folder: str | None = None) -> None:
         self._label = spec.label
         self._sock, theirs = socket.socketpair()
         self._lines: collections.deque[str] = collections.deque(maxlen=_LINES_KEPT)
         with theirs:
             command = [sys.executable, "-m", "daft_k8s.worker.actor", str(theirs.fileno()), str(os.getpid())]
+            if folder is not None:
+                command.append(folder)
             self._process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,

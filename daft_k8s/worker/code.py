@@ -20,6 +20,9 @@ from daft_k8s.worker.driver_calls import DriverCallError, call_driver
 
 logger = logging.getLogger(__name__)
 
+WORKING_DIR = "DAFT_WORKING_DIR"
+"""The variable that tells UDFs, and programs that they start, where the copy of `working_dir` is."""
+
 _CALLS_AHEAD = 8
 """Chunks asked for at once: enough to fill a connection with some latency, and a few MB of memory."""
 
@@ -37,25 +40,29 @@ class WorkerCode:
     def __init__(self, folder: str, call: Call = call_driver) -> None:
         self._folder = folder
         self._call = call
-        self._arrivals: dict[CodeReference, asyncio.Task[None]] = {}
+        self._arrivals: dict[CodeReference, asyncio.Task[str]] = {}
         self.root = ""
         """The driver's folder whose code was brought here last; "": none."""
 
-    async def ensure(self, reference: CodeReference | None) -> None:
+    async def ensure(self, reference: CodeReference | None) -> str | None:
         """Returns when the code can be imported.
+
+        Returns:
+            The worker's copy of a `working_dir`; None if the code is none.
 
         Raises:
             CodeError: It cannot be had; the next task tries again.
         """
         if reference is None:
-            return
+            return None
         arrival = self._arrivals.get(reference)
         if arrival is None or (arrival.done() and (arrival.cancelled() or arrival.exception() is not None)):
             arrival = self._arrivals[reference] = asyncio.ensure_future(self._bring(reference))
         # Shielded: one task's cancellation must not take the code from the others.
-        await asyncio.shield(arrival)
+        root = await asyncio.shield(arrival)
+        return root if reference.is_working_dir else None
 
-    async def _bring(self, reference: CodeReference) -> None:
+    async def _bring(self, reference: CodeReference) -> str:
         begin = time.monotonic()
         if not reference.digest:
             if not os.path.isdir(reference.root):
@@ -68,9 +75,10 @@ class WorkerCode:
             root, how = await self._find_or_fetch(reference)
         make_importable(root)
         if reference.is_working_dir:
-            os.chdir(root)
+            os.environ[WORKING_DIR] = root
         self.root = reference.root
         logger.info("uses the driver's code of %s, %s (%.2f s)", reference.root, how, time.monotonic() - begin)
+        return root
 
     async def _find_or_fetch(self, reference: CodeReference) -> tuple[str, str]:
         try:

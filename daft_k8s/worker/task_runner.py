@@ -13,6 +13,7 @@ from daft_k8s.code.advice import missing_module, ways_to_ship
 from daft_k8s.errors import CodeError
 from daft_k8s.task_payload import decode_needs, decode_payload, encode_error, join_result
 from daft_k8s.worker.code import WorkerCode
+from daft_k8s.worker.current_folder import CurrentFolder
 from daft_k8s.worker.driver_calls import announce_restart
 from daft_k8s.worker.executor import RunRequest
 from daft_k8s.worker.extensions import load_extensions
@@ -47,6 +48,7 @@ class TaskRunner:
     def __init__(self, *, executor: PipelineExecutor[RunRequest], worker_id: str, code: WorkerCode) -> None:
         self._worker_id = worker_id
         self._code = code
+        self._folder = CurrentFolder()
         self._pipelines: PipelineGroups[RunRequest] = PipelineGroups(executor)
         self._plans = PlanCache()
         self._running: dict[str, asyncio.Task[None]] = {}
@@ -115,10 +117,14 @@ class TaskRunner:
         return self._server
 
     async def _execute(self, command: TaskCommand, server: TaskServer) -> bytes:
-        has_udf = _HAS_UDF.search(command.name) is not None
         needs = decode_needs(command.payload)
-        await self._code.ensure(needs.code)
-        load_extensions(needs.extensions)
+        working_dir = await self._code.ensure(needs.code)
+        async with self._folder.held(working_dir if needs.folder is None else needs.folder):
+            load_extensions(needs.extensions)
+            return await self._run_plan(command, server)
+
+    async def _run_plan(self, command: TaskCommand, server: TaskServer) -> bytes:
+        has_udf = _HAS_UDF.search(command.name) is not None
         payload = decode_payload(command.payload)
         plan = await self._plans.get(
             plan_hash=command.plan_hash, plan=command.plan, query_id=command.query_id, has_udf=has_udf

@@ -32,8 +32,8 @@ def test_a_udf_imports_a_module_and_reads_a_file_that_only_the_driver_has(tmp_pa
 
         @daft.func
         def answer(x: int) -> int:
-            import only_here
-            return int(open("table.txt").read()) + only_here.ADD + x
+            import only_here, os
+            return int(open(os.path.join(os.environ["DAFT_WORKING_DIR"], "table.txt")).read()) + only_here.ADD + x
 
         df = daft.from_pydict({{"x": [0, 0, 1, 1]}}).into_partitions(4)
         for _ in range(2):
@@ -63,8 +63,8 @@ def test_what_changes_in_the_working_dir_does_not_reach_an_open_session(tmp_path
 
         @daft.func
         def read(x: int) -> int:
-            assert not os.path.exists("private.txt")
-            return int(open("table.txt").read()) + x
+            assert not os.path.exists(os.path.join(os.environ["DAFT_WORKING_DIR"], "private.txt"))
+            return int(open(os.path.join(os.environ["DAFT_WORKING_DIR"], "table.txt")).read()) + x
 
         @daft.func
         def late(x: int) -> int:

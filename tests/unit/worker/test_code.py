@@ -29,6 +29,7 @@ MIB = 2**20
 def own_surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.setenv("PYTHONPATH", "/elsewhere")
+    monkeypatch.setenv("DAFT_WORKING_DIR", "")
     monkeypatch.chdir(tmp_path)
     yield
     for name in [name for name in sys.modules if name.startswith("shipped_")]:
@@ -103,10 +104,13 @@ def test_other_code_in_the_same_place_is_not_used(tmp_path: Path) -> None:
     assert importlib.import_module("shipped_three").X == 3
 
 
-def test_a_working_dir_becomes_the_current_folder(tmp_path: Path) -> None:
+def test_the_copy_of_a_working_dir_is_named_to_tasks_and_to_their_code(tmp_path: Path) -> None:
     driver = Driver(project(tmp_path / "p", "shipped_four"))
-    asyncio.run(WorkerCode(str(tmp_path / "code"), driver).ensure(elsewhere(driver.bundle, is_working_dir=True)))
-    assert Path("noise").stat().st_size == MIB - 4096
+    code = WorkerCode(str(tmp_path / "code"), driver)
+    copy = asyncio.run(code.ensure(elsewhere(driver.bundle, is_working_dir=True)))
+    assert copy is not None and copy == os.environ["DAFT_WORKING_DIR"]
+    assert (Path(copy) / "noise").stat().st_size == MIB - 4096
+    assert Path.cwd() == tmp_path  # which folder is the current one, is a matter of each task
 
 
 def test_a_failed_fetch_is_an_error_and_the_next_task_tries_again(tmp_path: Path) -> None:

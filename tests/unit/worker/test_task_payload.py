@@ -59,8 +59,9 @@ def test_a_task_survives_the_journey() -> None:
 
 def test_what_a_task_needs_is_read_before_the_rest() -> None:
     payload = encode_payload(make_task({}), extensions=["/opt/libhello.so"])
-    assert decode_needs(payload + b"not a pickle") == (None, ["/opt/libhello.so"])
-    assert decode_needs(encode_payload(make_task({}))) == (None, [])
+    assert decode_needs(payload + b"not a pickle") == (None, ["/opt/libhello.so"], None)
+    assert decode_needs(encode_payload(make_task({}))) == (None, [], None)
+    assert decode_needs(encode_payload(make_task({}), folder="/home/ann")).folder == "/home/ann"
 
 
 def test_tasks_with_equal_plans_have_equal_plan_bytes() -> None:
