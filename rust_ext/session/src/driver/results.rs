@@ -21,17 +21,8 @@ pub enum FetchFailure {
 impl Driver {
     /// The partitions, in order; one request per worker that holds some that are not at hand.
     pub async fn fetch(&self, partitions: &[Partition]) -> Result<Vec<PartitionData>, FetchFailure> {
-        let mut found: Vec<Option<PartitionData>> = vec![None; partitions.len()];
-        let mut remote: HashMap<*const Process, (Arc<Process>, Vec<(usize, Ticket)>)> = HashMap::new();
-        for (position, (place, partition)) in found.iter_mut().zip(partitions).enumerate() {
-            *place = partition.at_hand();
-            if let (None, Place::Worker(process)) = (&place, partition.place()) {
-                let ticket = partition.ticket().parse().map_err(|error| FetchFailure::Gone(format!("{error}")))?;
-                let of_process = remote.entry(Arc::as_ptr(process)).or_insert_with(|| (process.clone(), Vec::new()));
-                of_process.1.push((position, ticket));
-            }
-        }
-        let fetches = remote.into_values().map(|(holder, wanted)| self.fetch_from(holder, wanted));
+        let (mut found, remote) = by_holder(partitions)?;
+        let fetches = remote.into_iter().map(|(holder, wanted)| self.fetch_from(holder, wanted));
         for fetched in try_join_all(fetches).await? {
             for (position, data) in fetched {
                 if let Some(place) = found.get_mut(position) {
@@ -75,4 +66,24 @@ impl Driver {
             _ => FetchFailure::Connection(message),
         }
     }
+}
+
+/// What is wanted of each process that holds some of it.
+type ByHolder = Vec<(Arc<Process>, Vec<(usize, Ticket)>)>;
+
+/// Partitions that are at hand, in their places, and the others by the process that holds them.
+///
+/// Not part of the `async` function: the map's keys are pointers, which a future that moves between threads may not hold.
+fn by_holder(partitions: &[Partition]) -> Result<(Vec<Option<PartitionData>>, ByHolder), FetchFailure> {
+    let mut found: Vec<Option<PartitionData>> = vec![None; partitions.len()];
+    let mut remote: HashMap<*const Process, (Arc<Process>, Vec<(usize, Ticket)>)> = HashMap::new();
+    for (position, (place, partition)) in found.iter_mut().zip(partitions).enumerate() {
+        *place = partition.at_hand();
+        if let (None, Place::Worker(process)) = (&place, partition.place()) {
+            let ticket = partition.ticket().parse().map_err(|error| FetchFailure::Gone(format!("{error}")))?;
+            let of_process = remote.entry(Arc::as_ptr(process)).or_insert_with(|| (process.clone(), Vec::new()));
+            of_process.1.push((position, ticket));
+        }
+    }
+    Ok((found, remote.into_values().collect()))
 }
