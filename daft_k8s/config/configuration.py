@@ -100,8 +100,9 @@ class Configuration:
     between two queries of a notebook. Never while it holds data that is still referenced."""
 
     max_task_attempts: int = option(options.ATTEMPTS, 4, topic=WAITS)
-    """How often a task is tried in all when workers are lost under it. 4, as in Spark: a task that took
-    four workers with it is the likely cause. Errors of the user's own code are never retried."""
+    """How often a task is tried in all when workers crash under it. 4, as in Spark: a task that took
+    four workers with it is the likely cause. Workers that are taken away (preempted, evicted, told to stop) cost
+    no try. Errors of the user's own code are never retried."""
 
     max_oom_attempts: int = option(options.ATTEMPTS, 2, topic=WAITS)
     """How often a task is tried in all when its worker is killed for its memory. After the first time it runs
@@ -110,8 +111,9 @@ class Configuration:
 
     max_worker_restarts: int = option(options.RESTARTS, 3, topic=WAITS)
     """How often within ten minutes the process behind one worker is replaced after it died, if it ran no
-    task to its end in between. One that died more often is given up: its image, its memory or its node does
-    not fit. 3 survives a lost node and what follows from it. 0: never replaced."""
+    task to its end in between. Deaths under a task do not count: `max_task_attempts` bounds them. One that died
+    more often is given up until a later query: its image, its memory or its node does not fit. 3 survives a lost
+    node and what follows from it. 0: never replaced, unless it dies under a task."""
 
     queue_ahead: int = option(options.QUEUE, 1, topic=DATA)
     """Tasks that a worker is given beyond those it can run, so that their inputs arrive while it is busy.

@@ -217,15 +217,13 @@ class Session:
             )
 
     def wait_for_worker(self) -> None:
-        """Blocks until at least one worker is ready. Ctrl-C ends the wait.
+        """Blocks until at least one worker is ready, and has workers tried again that were given up. Ctrl-C ends the wait.
 
         Raises:
             ClusterError: The cluster cannot be reached at all, and waiting would not change that.
             WorkerStartError: With the reason of each worker, if none came up in time.
         """
         manager = self.manager
-        if manager.ready_count() > 0:
-            return
         timeout_seconds = self.configuration.start_timeout_seconds
         try:
             ready = manager.wait_ready(1, timeout_seconds)

@@ -223,6 +223,32 @@ answer = daft.range(10, partitions=1).with_column("c", deadly(col("id"))).to_pyd
         assert_recovers(driver)
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_query_that_kills_its_workers_leaves_the_session_usable(tmp_path: Path, workers: int) -> None:
+    """With the default options, under which the tries of one task are more than the restarts of one worker."""
+    with RemoteDriver(tmp_path, num_workers=workers) as driver:
+        driver.send(f"""
+@daft.func.batch(return_dtype=daft.DataType.int64())
+def deadly(values):
+    import signal
+    os.kill(os.getpid(), signal.SIGKILL)
+
+answer = daft.range(10, partitions={workers}).with_column("c", deadly(col("id"))).to_pydict()
+""")
+        assert_names_the_loss(driver.reply(30), "worker-", "SIGKILL")
+        assert_recovers(driver, workers)
+
+
+def test_a_worker_that_is_told_to_stop_by_others_costs_its_task_no_attempt(tmp_path: Path) -> None:
+    with RemoteDriver(tmp_path, num_workers=1, max_task_attempts=1, drain_timeout_seconds=0.5) as driver:
+        checkpoint, (pid,) = hold(driver, tmp_path / "hold", SCAN)
+        send_signal(pid, signal.SIGTERM)
+        wait_until_gone([pid], ANSWER_SECONDS)
+        checkpoint.open()
+        reply = driver.reply()
+        assert (reply.answer, reply.error) == (TOTAL, None), reply
+
+
 def test_a_worker_that_dies_between_queries_is_replaced_and_nobody_notices(tmp_path: Path) -> None:
     with RemoteDriver(tmp_path) as driver:
         before = driver.wait_for_workers()

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use std::sync::Arc;
 
 use super::worker::{State, Worker};
-use super::{Action, Pool};
+use super::{Action, Pool, Timer};
 use crate::ids::WorkerId;
 
 /// How many different reasons the message of a broken pool spells out.
@@ -20,7 +20,19 @@ impl Pool {
         } else if self.broken.is_none() {
             let message: Arc<str> = broken_message(&wanted).into();
             self.broken = Some(message.clone());
+            self.rest();
             self.actions.push(Action::PoolBroken { message });
+        }
+    }
+
+    /// A broken pool starts nothing by itself: the next query tries again.
+    fn rest(&mut self) {
+        for worker in &mut self.workers {
+            if let State::GivenUp { until } = &mut worker.state
+                && let Some(until) = until.take()
+            {
+                self.timers.remove(&(until, Timer::Worker(worker.id)));
+            }
         }
     }
 }

@@ -1,20 +1,20 @@
-//! Why a worker's process ended: each cause has its own cap on how often a task may meet it.
+//! The cause of a process's end, which decides what it costs the tasks that ran in it.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// Why a process ended, as far as its allocator knows.
+/// The cause of a process's end, as far as its allocator knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ExitCause {
-    /// It was killed because it, or all on its machine, took too much memory. What ran in it is likely to blame.
+    /// The process was killed because it, or all on its machine, took too much memory. A task in it is the likely cause.
     OutOfMemory,
-    /// What it stood on is gone: evicted, preempted, deleted, its node lost, not reachable.
+    /// The process was taken away: evicted, preempted, deleted, told to stop, its node lost or not reachable.
     Infrastructure,
-    /// It ended by itself: an exit code, a signal.
+    /// The process ended by itself: an exit code, a signal.
     Crash,
-    /// It never came so far that it could take a task.
+    /// The process ended before it could take a task.
     NeverStarted,
-    /// The pool asked for it.
+    /// The pool asked for the end.
     Stopped,
 }
 
@@ -32,12 +32,12 @@ const NAMES: [(ExitCause, &str); 5] = [
 ];
 
 impl ExitCause {
-    /// Whether what ran in the process has used up an attempt by it.
+    /// True if the end uses up an attempt of each task that ran in the process, because one of them may be to blame.
     #[must_use]
     pub const fn charges(self) -> bool {
         match self {
-            Self::OutOfMemory | Self::Infrastructure | Self::Crash => true,
-            Self::NeverStarted | Self::Stopped => false,
+            Self::OutOfMemory | Self::Crash => true,
+            Self::Infrastructure | Self::NeverStarted | Self::Stopped => false,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! How workers come up, go down and are given up.
+//! The lives of workers: how they come up, end, are started again and are given up.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,11 +7,13 @@ use super::worker::{Addresses, Link, State, Worker};
 use super::{Action, ExitCause, Pool, Timer};
 use crate::ids::{Incarnation, LaunchId, TaskId, WorkerId};
 
-/// What may follow the end of a process.
+/// The step after the end of a process.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Next {
     /// Another launch, if the worker is wanted and the budget lasts.
     Restart,
+    /// Another launch, as long as a start may take: something refuses workers that it has admitted before.
+    AskAgain,
     /// Nothing: the next one would fare no better.
     GiveUp,
 }
@@ -42,10 +44,10 @@ impl Pool {
                 self.enter(id, State::Draining(link));
                 self.relist(id);
             }
-            State::Restarting { until, .. } => {
+            State::Restarting { until, .. } | State::GivenUp { until: Some(until) } => {
                 self.timers.remove(&(until, Timer::Worker(id)));
             }
-            State::Absent | State::GivenUp => {}
+            State::Absent | State::GivenUp { until: None } => {}
             other => {
                 self.enter(id, other);
                 self.retire_if_free(id, reason);
@@ -83,7 +85,9 @@ impl Pool {
     }
 
     fn ready(&mut self, id: WorkerId, link: Link) {
-        let worker = &self.workers[id.index()];
+        self.was_ever_ready = true;
+        let worker = &mut self.workers[id.index()];
+        worker.refused_since = None;
         let (incarnation, launch) = (link.incarnation.clone(), worker.launch);
         self.growth.succeeded(worker.launched_at);
         self.enter(id, State::Ready(link));
@@ -142,7 +146,8 @@ impl Pool {
             link.incarnation
         )
         .into();
-        if self.workers[id.index()].wanted && self.take_restart(id).is_some() {
+        let counts = !self.runs_a_task(id);
+        if self.workers[id.index()].wanted && self.take_restart(id, counts).is_some() {
             self.bury(id, &reason, ExitCause::Crash);
             self.ready(id, link);
         } else {
@@ -166,10 +171,19 @@ impl Pool {
         restartable: bool,
         cause: ExitCause,
     ) {
-        if self.present(id, launch).is_some() {
-            let next = if restartable { Next::Restart } else { Next::GiveUp };
-            self.end_process(id, reason.into(), Process::Gone, next, cause);
-        }
+        let was_ever_ready = self.was_ever_ready;
+        let Some(worker) = self.present(id, launch) else {
+            return;
+        };
+        // What refuses workers now, after it has admitted some, may do so for a minute: a quota of 0, a wrong label
+        // for Pod Security, a webhook, a full disk. Before any success it is a mistake, which is told at once.
+        let next = match (restartable, was_ever_ready) {
+            (true, _) => Next::Restart,
+            (false, true) if worker.state.link().is_some() => Next::Restart,
+            (false, true) => Next::AskAgain,
+            (false, false) => Next::GiveUp,
+        };
+        self.end_process(id, reason.into(), Process::Gone, next, cause);
     }
 
     pub(super) fn unreachable(&mut self, id: WorkerId, launch: LaunchId, reason: &str) {
@@ -190,6 +204,7 @@ impl Pool {
         let timeout = self.config.start_timeout;
         let reason = match &worker.state {
             State::Restarting { .. } => return self.restart(id),
+            State::GivenUp { .. } => return self.try_again(&[id]),
             State::Postponed { .. } => return self.out_of_patience(id),
             State::Connecting { addresses, .. } => {
                 format!("not ready {timeout:?} after its launch: no handshake at {}", addresses.control)
@@ -238,6 +253,8 @@ impl Pool {
         if connected {
             self.actions.push(Action::Disconnect { worker: id, launch });
         }
+        // A task that ran there bounds how often that happens, by its own caps: it is not counted twice.
+        let counts = !self.runs_a_task(id);
         self.bury(id, &reason, cause);
         if !self.workers[id.index()].wanted {
             return;
@@ -245,27 +262,51 @@ impl Pool {
         if !was_ready {
             self.growth.failed(self.now);
         }
-        if next == Next::Restart && !self.needs_more() {
+        if next != Next::GiveUp && !self.needs_more() {
             self.workers[id.index()].wanted = false;
             return;
         }
-        let restart = if next == Next::Restart { self.take_restart(id) } else { None };
+        let restart = match next {
+            Next::Restart => self.take_restart(id, counts),
+            Next::AskAgain if self.is_worth_asking(id) => self.take_restart(id, false),
+            Next::AskAgain | Next::GiveUp => None,
+        };
         if let Some(earlier) = restart {
             let until = self.now.saturating_add(self.config.restart_backoff.delay(earlier));
             self.enter(id, State::Restarting { until, was_ready });
             self.timers.insert((until, Timer::Worker(id)));
             return;
         }
-        self.enter(id, State::GivenUp);
+        self.give_up(id, &reason, next);
+    }
+
+    fn give_up(&mut self, id: WorkerId, reason: &Arc<str>, next: Next) {
+        let retry_at = (next != Next::GiveUp).then(|| self.now.saturating_add(self.config.restart_window));
+        // An elastic pool starts another one in its place, and asks for this one when it grows.
+        let until = retry_at.filter(|_| !self.is_elastic());
+        self.enter(id, State::GivenUp { until });
+        self.timers.extend(until.map(|until| (until, Timer::Worker(id))));
         let worker = &mut self.workers[id.index()];
-        worker.retry_at = None;
+        worker.retry_at = retry_at;
         if next == Next::Restart {
-            worker.retry_at = Some(self.now.saturating_add(self.config.restart_window));
             let (restarts, window) = (self.config.max_worker_restarts, self.config.restart_window);
             let text = format!("{reason} (given up: {restarts} restarts within {window:?} are all that is allowed)");
             worker.reason = Some(text.into());
         }
         self.judge();
+    }
+
+    /// True if a refused start may be asked for again: refusals have not lasted for longer than a start may take.
+    fn is_worth_asking(&mut self, id: WorkerId) -> bool {
+        let (now, patience) = (self.now, self.config.start_timeout);
+        let since = *self.workers[id.index()].refused_since.get_or_insert(now);
+        now.saturating_sub(since) < patience
+    }
+
+    /// True if a task ran in the worker's process, as far as the pool can tell: it was sent one that was not cancelled.
+    fn runs_a_task(&self, id: WorkerId) -> bool {
+        let tasks = &self.workers[id.index()].tasks;
+        tasks.iter().any(|task| self.tasks.get(task).is_some_and(|record| !record.is_cancelling()))
     }
 
     /// Leaves the worker absent, its incarnation mourned and its tasks waiting (or failed at their cap).
@@ -303,8 +344,8 @@ impl Pool {
         }
     }
 
-    fn take_restart(&mut self, id: WorkerId) -> Option<u32> {
+    fn take_restart(&mut self, id: WorkerId, counts: bool) -> Option<u32> {
         let (window, max) = (self.config.restart_window, self.config.max_worker_restarts);
-        self.workers[id.index()].take_restart(self.now, window, max)
+        self.workers[id.index()].take_restart(self.now, window, max, counts)
     }
 }

@@ -11,19 +11,26 @@
 //! | absent | not wanted | wanted: `Launch` → starting |
 //! | starting | `Launch` | `Started`: `Connect` → connecting; exit, start timeout → a loss |
 //! | postponed | `Postponed`: there is no room for it yet | `Admitted` → starting; exit → a loss |
-//! | connecting | `Started` | `Connected`: `WorkerReady` → ready; refusal, exit, unreachable, start timeout → a loss |
-//! | ready | `Connected` | exit, unreachable, refusal: `WorkerLost` → a loss; surplus → draining, or stopped if idle |
+//! | connecting | `Started` | `Connected`: `WorkerReady` → ready; `Refused` → given up; exit, unreachable, start timeout → a loss |
+//! | ready | `Connected` | exit, unreachable: `WorkerLost` → a loss; surplus → draining, or stopped if idle; `Leaving` → leaving |
 //! | draining | surplus with tasks | last task over: `Stop`, `WorkerLost` → absent; wanted again: `WorkerReady` → ready |
+//! | leaving | `Leaving`: the process was told to stop, not by the pool | exit, unreachable: `WorkerLost` → a loss |
 //! | restarting | a loss within the budget | back-off over: `Launch` → starting |
-//! | given up | a refusal, an exit that is not restartable, a loss beyond the budget | no longer wanted → absent |
-//!
-//! | leaving | `Leaving`: somebody else told it to stop | exit, unreachable → a loss |
+//! | given up | `Refused`, an exit that is not restartable, a loss beyond the budget | no longer wanted → absent; tried again → starting |
 //!
 //! A loss of a worker that is not wanted ends in absent. A new incarnation under the same launch (the
-//! process was restarted in place) is a loss that leads straight to ready again. When every wanted
-//! worker is given up, the pool is broken: `PoolBroken` once, and all tasks that wait fail; wanting
-//! a worker that is not given up mends it. With no worker wanted, tasks wait. A launch that is postponed uses up
+//! process was restarted in place) is a loss that leads straight to ready again. A launch that is postponed uses up
 //! nothing; the pool breaks on its account only once it has waited for as long as a start may take ([`postponed`]).
+//!
+//! The budget of a worker is `max_worker_restarts` within `restart_window`, cleared by each task that it ends. A death
+//! under a task does not count: the task's own caps bound it. If the task then ends on another worker, it counts after
+//! all. An exit that is not restartable before the worker was ready is a mistake, as long as no worker of the pool was
+//! ever ready. Later it may pass, and the launch is asked for again for as long as a start may take, free of charge.
+//!
+//! When every wanted worker is given up, the pool is broken: `PoolBroken` once, and all tasks that wait fail. It is
+//! mended by wanting a worker that is not given up, and by `Wake`. Workers that were given up and may fare better are
+//! tried again by `Wake`, and at the end of the window: in a fixed pool by a timer, in an elastic one when it grows.
+//! With no worker wanted, tasks wait.
 //!
 //! # Size
 //!
@@ -130,6 +137,8 @@ pub struct Pool {
     needed: u32,
     idleness_due: Option<Duration>,
     keep_all: bool,
+    /// True once any worker was ready: what is refused later may be admitted again.
+    was_ever_ready: bool,
     timers: BTreeSet<(Duration, Timer)>,
     submitted: u64,
     sends: u64,
@@ -160,6 +169,7 @@ impl Pool {
             needed: 0,
             idleness_due: None,
             keep_all: false,
+            was_ever_ready: false,
             timers: BTreeSet::new(),
             submitted: 0,
             sends: 0,

@@ -84,6 +84,11 @@ impl Pool {
         } else {
             Action::Deliver { task, attempt, worker, launch }
         });
+        // The task is not what ended the processes under it, then.
+        let crashed: Vec<(WorkerId, LaunchId)> = record.crashes().collect();
+        for (worker, launch) in crashed {
+            self.workers[worker.index()].blame(launch);
+        }
         self.tasks.remove(&task);
         self.workers[worker.index()].proved_fit();
         self.leave(worker, task);

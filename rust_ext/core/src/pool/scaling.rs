@@ -74,19 +74,33 @@ impl Pool {
         self.judge();
     }
 
-    /// A query begins: somebody has to be up, and a broken pool may have been mended by now.
+    /// A query begins: workers that were given up are tried again, and an elastic pool has at least one come up.
     pub(super) fn wake(&mut self) {
         self.be_patient_again();
+        self.mend();
         if !self.is_elastic() {
             return;
-        }
-        if self.broken.is_some() {
-            self.try_again(Duration::MAX);
-            self.judge();
         }
         let comes_up = self.workers.iter().any(|worker| worker.wanted && worker.state.is_pending());
         if self.broken.is_none() && self.alive == 0 && !comes_up {
             self.start_more(1);
+        }
+    }
+
+    /// Tries workers again that were given up and may fare better now.
+    fn mend(&mut self) {
+        // A pool that still works need not hurry: queries that follow each other closely start no more processes
+        // than the back-off would. Without any worker there is nothing to lose.
+        let pause = self.config.restart_backoff.max;
+        let by = match (&self.broken, self.is_elastic()) {
+            (Some(_), _) => Duration::MAX,
+            (None, true) => return,
+            (None, false) => self.now.saturating_add(self.config.restart_window).saturating_sub(pause),
+        };
+        let given_up = self.given_up(by);
+        self.try_again(&given_up);
+        if self.broken.is_some() {
+            self.judge();
         }
     }
 
@@ -202,7 +216,8 @@ impl Pool {
     /// One round of growth.
     fn grow(&mut self) {
         self.growth.begin_round();
-        self.try_again(self.now);
+        let given_up = self.given_up(self.now);
+        self.try_again(&given_up);
         let slots = self.config.slots_per_worker.max(1) as usize;
         let needed = self.tasks.len().div_ceil(slots).clamp(self.fewest(), self.max as usize);
         let pending = self.workers.iter().filter(|worker| worker.wanted && worker.state.is_pending()).count();
@@ -237,14 +252,26 @@ impl Pool {
         }
     }
 
-    /// Forgets that workers were given up, if that is over by then and another start may go better.
-    fn try_again(&mut self, by: Duration) {
-        for worker in &mut self.workers {
-            if matches!(worker.state, State::GivenUp) && worker.retry_at.is_some_and(|at| at <= by) {
-                worker.state = State::Absent;
-                worker.wanted = false;
-                worker.retry_at = None;
-                worker.forget_restarts();
+    /// The workers that were given up, may fare better, and whose window ends by then.
+    fn given_up(&self, by: Duration) -> Vec<WorkerId> {
+        let is_over = |worker: &&Worker| {
+            matches!(worker.state, State::GivenUp { .. }) && worker.retry_at.is_some_and(|at| at <= by)
+        };
+        self.workers.iter().filter(is_over).map(|worker| worker.id).collect()
+    }
+
+    /// Forgets that these workers were given up. A pool of a fixed size launches them; an elastic one does so when it
+    /// needs them.
+    pub(super) fn try_again(&mut self, given_up: &[WorkerId]) {
+        for &id in given_up {
+            if let State::GivenUp { until: Some(until) } = self.enter(id, State::Absent) {
+                self.timers.remove(&(until, Timer::Worker(id)));
+            }
+            let worker = &mut self.workers[id.index()];
+            worker.wanted = false;
+            worker.forget_restarts();
+            if !self.is_elastic() {
+                self.want(id);
             }
         }
     }

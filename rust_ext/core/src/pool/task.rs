@@ -31,7 +31,8 @@ pub enum TaskPhase {
     },
 }
 
-/// A task that is never to blame may still be lost this often with workers at which it only waited.
+/// The number of losses that end a task although none of them was its fault: workers that are taken away faster than
+/// the task ends, or at which it only waited.
 const MAX_INNOCENT_LOSSES: usize = 16;
 
 /// An attempt that ended without a report.
@@ -116,6 +117,11 @@ impl Task {
         self.refusals.as_ref().map(|refusals| refusals.worker)
     }
 
+    /// The processes whose end used up an attempt of the task.
+    pub fn crashes(&self) -> impl Iterator<Item = (WorkerId, LaunchId)> + '_ {
+        self.losses.iter().filter(|loss| loss.charged).map(|loss| (loss.worker, loss.launch))
+    }
+
     /// Counts one more send and says its number.
     pub fn begin(&mut self, worker: WorkerId, launch: LaunchId) -> Attempt {
         let attempt = self.last_attempt.map_or(Attempt::FIRST, Attempt::next);
@@ -149,29 +155,37 @@ impl Task {
         (waited < config.bounce_limit).then_some(until)
     }
 
-    /// Tells people how the task was lost, attempt by attempt.
+    /// The error of a task that was lost for good, attempt by attempt; for people.
     pub fn lost_message(&self, config: &PoolConfig) -> Arc<str> {
         let times = if self.losses.len() == 1 { "once".to_owned() } else { format!("{} times", self.losses.len()) };
         let mut text = format!("it was lost {times} with the worker it ran on:");
-        for Loss { attempt, worker, launch, reason, charged, .. } in &self.losses {
-            let innocent = if *charged { "" } else { " (does not count: it only waited there)" };
+        for Loss { attempt, worker, launch, reason, cause, charged } in &self.losses {
+            let innocent = match (charged, cause) {
+                (true, _) => "",
+                (false, ExitCause::Infrastructure) => " (does not count: the worker was taken away)",
+                (false, _) => " (does not count: it only waited there)",
+            };
             // Writing to a String does not fail.
             let _ = write!(text, " attempt {attempt} on {worker} (launch {launch}): {reason}{innocent};");
         }
         text.push_str(" no further attempt is made. ");
-        if self.losses_to_memory() >= config.max_oom_attempts as usize {
-            text.push_str(
-                "The task needs more memory than its workers have: give them more (worker_memory), let each ",
-            );
-            text.push_str("run fewer tasks at once (worker_cpu), or make the data of one task smaller (more ");
-            text.push_str("shuffle_partitions, into_partitions, smaller batches in UDFs); else raise max_oom_attempts");
-        } else {
-            text.push_str(
-                "If the task itself ends its workers (memory, a crash in a UDF), give workers more memory or ",
-            );
-            text.push_str("make partitions smaller; if their nodes come and go, raise max_task_attempts");
-        }
+        text.push_str(self.advice(config));
         text.into()
+    }
+
+    /// The way out for a task that was lost for good.
+    fn advice(&self, config: &PoolConfig) -> &'static str {
+        if self.losses_to_memory() >= config.max_oom_attempts.max(1) as usize {
+            "The task needs more memory than its workers have: give them more (worker_memory), let each run fewer \
+             tasks at once (worker_cpu), or make the data of one task smaller (more shuffle_partitions, \
+             into_partitions, smaller batches in UDFs); else raise max_oom_attempts"
+        } else if self.crashes().count() >= config.max_task_attempts.max(1) as usize {
+            "If the task itself ends its workers (memory, a crash in a UDF), give workers more memory or make \
+             partitions smaller; else raise max_task_attempts"
+        } else {
+            "Workers are taken away faster than the task can end: use nodes that stay (not spot or preemptible ones), \
+             raise the workers' priority (priority_class), or make tasks shorter (into_partitions)"
+        }
     }
 
     /// Tells people that no worker takes the task.

@@ -87,7 +87,10 @@ pub(super) enum State {
         until: Duration,
         was_ready: bool,
     },
-    GivenUp,
+    /// Tried again at `until`; `None`: at the next query, if ever.
+    GivenUp {
+        until: Option<Duration>,
+    },
 }
 
 impl State {
@@ -101,7 +104,7 @@ impl State {
             Self::Draining(_) => WorkerPhase::Draining,
             Self::Leaving(_) => WorkerPhase::Leaving,
             Self::Restarting { .. } => WorkerPhase::Restarting,
-            Self::GivenUp => WorkerPhase::GivenUp,
+            Self::GivenUp { .. } => WorkerPhase::GivenUp,
         }
     }
 
@@ -121,7 +124,8 @@ impl State {
             Self::Starting { deadline } | Self::Connecting { deadline, .. } => Some(*deadline),
             Self::Restarting { until, .. } => Some(*until),
             Self::Postponed { patience, .. } => *patience,
-            Self::Absent | Self::Ready(_) | Self::Draining(_) | Self::Leaving(_) | Self::GivenUp => None,
+            Self::GivenUp { until } => *until,
+            Self::Absent | Self::Ready(_) | Self::Draining(_) | Self::Leaving(_) => None,
         }
     }
 
@@ -150,7 +154,7 @@ impl State {
 
     /// Whether nothing is to be expected of it for now.
     pub const fn is_out_of_sight(&self) -> bool {
-        matches!(self, Self::GivenUp | Self::Postponed { patience: None, .. })
+        matches!(self, Self::GivenUp { .. } | Self::Postponed { patience: None, .. })
     }
 
     /// The process that shook hands, if there is one.
@@ -184,8 +188,10 @@ pub(super) struct Worker {
     pub holds: u64,
     /// Since when it has had nothing to do and nothing to keep.
     pub idle_since: Option<Duration>,
-    /// When it may be tried again although it was given up; `None` if that would not help.
+    /// The end of the window after which a worker that was given up is tried again; `None` if that would not help.
     pub retry_at: Option<Duration>,
+    /// The time of the first refusal to start it, since it was ready last.
+    pub refused_since: Option<Duration>,
     /// Sent and not yet over.
     pub tasks: BTreeSet<TaskId>,
     /// Until when it is offered no task because it refused one.
@@ -198,8 +204,18 @@ pub(super) struct Worker {
     pub kept_for: Option<TaskId>,
     /// Why the latest process that was lost was lost.
     pub reason: Option<Arc<str>>,
-    /// When it was started again, within the window and since it last ran a task to its end.
-    restarts: VecDeque<Duration>,
+    /// Its restarts within the window and since it last ran a task to its end.
+    restarts: VecDeque<Restart>,
+}
+
+/// One replacement of a process that ended.
+#[derive(Debug)]
+struct Restart {
+    at: Duration,
+    /// The process that was replaced.
+    launch: LaunchId,
+    /// True if it counts against the worker's budget.
+    counts: bool,
 }
 
 impl Worker {
@@ -213,6 +229,7 @@ impl Worker {
             holds: 0,
             idle_since: None,
             retry_at: None,
+            refused_since: None,
             tasks: BTreeSet::new(),
             cooling: None,
             refusals: 0,
@@ -241,33 +258,44 @@ impl Worker {
             && self.tasks.len() < capacity
     }
 
-    /// Takes one restart from the budget: how many there were in the window before, or `None` if it is spent.
-    pub fn take_restart(&mut self, now: Duration, window: Duration, max: u32) -> Option<u32> {
-        while self.restarts.front().is_some_and(|at| now.saturating_sub(*at) >= window) {
+    /// Notes one more restart. Returns the number of earlier ones in the window, or `None` if the budget is spent.
+    ///
+    /// One that does not count is always granted; its back-off grows like that of the others.
+    pub fn take_restart(&mut self, now: Duration, window: Duration, max: u32, counts: bool) -> Option<u32> {
+        while self.restarts.front().is_some_and(|restart| now.saturating_sub(restart.at) >= window) {
             self.restarts.pop_front();
         }
-        let earlier = u32::try_from(self.restarts.len()).unwrap_or(u32::MAX);
-        if earlier >= max {
+        if counts && self.recent_restarts() >= max as usize {
             return None;
         }
-        self.restarts.push_back(now);
+        let earlier = u32::try_from(self.restarts.len()).unwrap_or(u32::MAX);
+        self.restarts.push_back(Restart { at: now, launch: self.launch, counts });
         Some(earlier)
     }
 
-    /// It ran a task to its end: what went wrong before was not its image, its memory or its node.
+    /// Counts the death of that process against the worker, because the task that ran in it has ended elsewhere.
+    pub fn blame(&mut self, launch: LaunchId) {
+        if let Some(restart) = self.restarts.iter_mut().find(|restart| restart.launch == launch) {
+            restart.counts = true;
+        }
+    }
+
+    /// Clears the budget: the worker ran a task to its end, so its image, its memory and its node fit.
     pub fn proved_fit(&mut self) {
         self.refusals = 0;
         self.restarts.clear();
     }
 
-    /// It is tried again from the beginning.
+    /// Clears the budget of a worker that was given up and is tried again.
     pub fn forget_restarts(&mut self) {
+        self.retry_at = None;
+        self.refused_since = None;
         self.restarts.clear();
     }
 
-    /// Restarts that count against the budget, as of the latest one.
+    /// The number of restarts that count against the budget, as of the latest one.
     pub fn recent_restarts(&self) -> usize {
-        self.restarts.len()
+        self.restarts.iter().filter(|restart| restart.counts).count()
     }
 
     /// Drops what belongs to the present process; the caller sees to the tasks.

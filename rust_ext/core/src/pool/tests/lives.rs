@@ -76,17 +76,12 @@ fn a_worker_that_runs_a_task_to_its_end_has_its_restart_budget_back() {
 
 #[test]
 fn a_worker_beyond_its_restart_budget_is_given_up_and_the_pool_breaks_with_all_reasons() {
-    let mut stage = Stage::ready(2);
-    let bad_image = Event::Exited {
-        worker: w(1),
-        launch: LaunchId(1),
-        reason: "ImagePullBackOff".to_owned(),
-        restartable: false,
-        cause: ExitCause::Crash,
-    };
-    stage.tell(bad_image);
+    let mut stage = Stage::new(small());
+    stage.tell(Event::SetDesired(2));
+    stage.refuse_start(w(1), "ImagePullBackOff");
     assert_eq!(stage.phase(w(1)), WorkerPhase::GivenUp);
     assert_eq!(stage.pool.broken(), None, "worker-0 is still there");
+    stage.come_up(w(0));
     for _ in 0..2 {
         stage.exit(w(0), "OOM killed");
         stage.tick();

@@ -1,8 +1,10 @@
-//! What is covered: every rule of the pool's tables by a sentence (`lives`: workers, `postponed`: those without room,
+//! What is covered: every rule of the pool's tables by a sentence (`lives`: workers, `mending`: those that are
+//! given up and tried again, `postponed`: those without room,
 //! `runs`: tasks, `scaling`: how many workers there are, some of it in a `world` where starts and tasks take time), and
 //! its invariants under random events (`properties`, checked by an `observer`). What is not: anything that does I/O.
 
 mod lives;
+mod mending;
 mod observer;
 mod postponed;
 mod properties;
@@ -61,7 +63,11 @@ impl Stage {
 
     /// A pool of `small()` whose `count` workers are ready.
     fn ready(count: u32) -> Self {
-        let mut stage = Self::new(small());
+        Self::ready_with(small(), count)
+    }
+
+    fn ready_with(config: PoolConfig, count: u32) -> Self {
+        let mut stage = Self::new(config);
         stage.tell(Event::SetDesired(count));
         for index in 0..count {
             stage.come_up(w(index));
@@ -111,6 +117,17 @@ impl Stage {
     fn exit_by(&mut self, worker: WorkerId, reason: &str, cause: ExitCause) -> Vec<Action> {
         let launch = self.launch(worker);
         self.tell(Event::Exited { worker, launch, reason: reason.to_owned(), restartable: true, cause })
+    }
+
+    fn unreachable(&mut self, worker: WorkerId, reason: &str) -> Vec<Action> {
+        let (launch, reason) = (self.launch(worker), reason.to_owned());
+        self.tell(Event::Unreachable { worker, launch, reason })
+    }
+
+    /// The allocator says that another start would not help.
+    fn refuse_start(&mut self, worker: WorkerId, reason: &str) -> Vec<Action> {
+        let (launch, reason, cause) = (self.launch(worker), reason.to_owned(), ExitCause::NeverStarted);
+        self.tell(Event::Exited { worker, launch, reason, restartable: false, cause })
     }
 
     fn submit(&mut self, task: u64, prefer: u32) -> Vec<Action> {
@@ -190,4 +207,12 @@ fn failure(actions: &[Action]) -> (TaskId, FailKind, String) {
     let failure = failures.next().expect("a failed task");
     assert_eq!(failures.next(), None, "only one failed task");
     failure
+}
+
+/// The workers that are launched by the actions.
+fn launched(actions: &[Action]) -> Vec<u32> {
+    actions
+        .iter()
+        .filter_map(|action| if let Action::Launch { worker, .. } = action { Some(worker.0) } else { None })
+        .collect()
 }

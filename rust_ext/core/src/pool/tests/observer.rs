@@ -307,11 +307,11 @@ impl Observer {
         assert!(self.pool.next_deadline().is_none_or(|due| due > self.now), "overdue");
         let backing_off = self.pool.queued_count() - self.pool.waiting().count() - self.pool.waiting_alone().count();
         let timed = |view: &WorkerView<'_>| {
-            use WorkerPhase::{Connecting, Postponed, Restarting, Starting};
+            use WorkerPhase::{Connecting, GivenUp, Postponed, Restarting, Starting};
             let is_patient = || self.pool.workers[view.worker.index()].state.due().is_some();
             usize::from(match view.phase {
                 Starting | Connecting | Restarting => true,
-                Postponed => is_patient(),
+                Postponed | GivenUp => is_patient(),
                 _ => false,
             }) + usize::from(view.cooling)
         };

@@ -144,6 +144,46 @@ fn what_never_runs_and_is_always_lost_ends_as_well() {
 }
 
 #[test]
+fn a_task_whose_worker_is_taken_away_has_lost_no_attempt() {
+    let mut stage = Stage::ready(1);
+    stage.submit(1, 0);
+    for life in 1..16 {
+        let actions = match life % 3 {
+            0 => stage.exit_by(w(0), "preempted", ExitCause::Infrastructure),
+            1 => stage.exit_by(w(0), "it was told to stop (SIGTERM)", ExitCause::Infrastructure),
+            _ => stage.unreachable(w(0), "no answer for 25 s"),
+        };
+        assert!(!actions.iter().any(|action| matches!(action, Action::FailTask { .. })), "{life}: {actions:?}");
+        stage.tick();
+        stage.come_up(w(0));
+        assert_eq!(stage.place(1).2, Attempt(life + 1));
+    }
+    assert_eq!(stage.pool.worker(w(0)).unwrap().restarts, 0, "the task's own end bounds them");
+    let (task, kind, message) = failure(&stage.exit_by(w(0), "preempted", ExitCause::Infrastructure));
+    assert_eq!((task, kind), (t(1), FailKind::Lost), "it does not run without end");
+    for part in ["it was lost 16 times", "does not count: the worker was taken away", "priority_class", "spot"] {
+        assert!(message.contains(part), "{message}");
+    }
+    assert!(!message.contains("max_task_attempts"), "which would not help: {message}");
+}
+
+#[test]
+fn a_task_that_crashes_its_workers_ends_though_some_were_taken_away_in_between() {
+    let mut stage = Stage::ready(1);
+    stage.submit(1, 0);
+    for _ in 0..2 {
+        for cause in [ExitCause::Infrastructure, ExitCause::Crash] {
+            stage.exit_by(w(0), "gone", cause);
+            stage.tick();
+            stage.come_up(w(0));
+        }
+    }
+    let (_, kind, message) = failure(&stage.exit(w(0), "gone"));
+    assert_eq!(kind, FailKind::Lost);
+    assert!(message.contains("max_task_attempts"), "{message}");
+}
+
+#[test]
 fn a_task_that_runs_out_of_memory_runs_again_alone_and_then_fails_with_the_option_to_raise() {
     let mut stage = Stage::ready(2);
     for task in 1..=4 {
@@ -428,8 +468,10 @@ fn a_worker_that_was_kept_for_a_task_that_failed_with_the_pool_takes_others_agai
     let mut stage = Stage::ready(2);
     stage.submit(1, 1);
     stage.submit(2, 0);
-    let (worker, launch, reason) = (w(0), LaunchId(1), "OOM killed".to_owned());
-    stage.tell(Event::Exited { worker, launch, reason, restartable: false, cause: ExitCause::OutOfMemory });
+    stage.exit_by(w(0), "OOM killed", ExitCause::OutOfMemory);
+    stage.tick();
+    stage.start(w(0));
+    stage.tell(Event::Refused { worker: w(0), launch: LaunchId(2), reason: "an old image".to_owned() });
     assert_eq!(stage.pool.waiting_alone().collect::<Vec<_>>(), [t(2)], "worker-1 is kept for it, and is busy");
     let (task, kind, _) = failure(&stage.tell(Event::SetDesired(1)));
     assert_eq!((task, kind), (t(2), FailKind::NoWorkers), "worker-0 was given up");

@@ -15,13 +15,6 @@ fn elastic(min: u32, start: u32, max: u32) -> Stage {
     stage
 }
 
-fn launched(actions: &[Action]) -> Vec<u32> {
-    actions
-        .iter()
-        .filter_map(|action| if let Action::Launch { worker, .. } = action { Some(worker.0) } else { None })
-        .collect()
-}
-
 fn hold(worker: u32, launch: u64, count: u64) -> Event {
     Event::Hold { worker: w(worker), launch: LaunchId(launch), count }
 }
@@ -353,9 +346,7 @@ fn workers_that_were_given_up_are_tried_again_after_the_window() {
 #[test]
 fn the_lower_bound_is_kept_although_one_of_its_workers_is_given_up() {
     let mut stage = elastic(2, 2, 4);
-    let (worker, launch, reason) = (w(0), LaunchId(1), "bad node".to_owned());
-    let cause = ExitCause::Crash;
-    stage.tell(Event::Exited { worker, launch, reason, restartable: false, cause });
+    stage.tell(Event::Refused { worker: w(0), launch: LaunchId(1), reason: "an old image".to_owned() });
     assert_eq!(launched(&stage.tick()), [2]);
     stage.come_up(w(2));
     assert_eq!((stage.pool.ready_count(), stage.pool.next_deadline()), (2, None));
