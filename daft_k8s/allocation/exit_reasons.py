@@ -27,6 +27,10 @@ _FATAL_SIGNALS = {
     signal.SIGILL: "a CPU without the instructions that Daft's wheel needs; daft-lts has none of them",
 }
 
+_TOLD_TO_STOP = (0, -signal.SIGTERM, 128 + signal.SIGTERM, -signal.SIGHUP, -signal.SIGINT)
+"""Ends that a service manager, a batch system or a person at a shell asks for. A worker that could drain ends with 0.
+SIGKILL is not among them: the kernel's out-of-memory killer uses it, and a task may be to blame for that."""
+
 
 def describe_exit(returncode: int) -> str:
     """Says how a process ended, from `Popen.returncode`."""
@@ -61,6 +65,6 @@ def cause_of_exit(returncode: int, *, was_ready: bool, was_told_to_stop: bool, m
         return "oom"
     if not was_ready or not is_restartable(returncode):
         return "never_started"
-    if returncode in (0, -signal.SIGTERM, 128 + signal.SIGTERM):  # somebody else told it to stop
+    if returncode in _TOLD_TO_STOP:
         return "infrastructure"
     return "crash"

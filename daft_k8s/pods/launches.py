@@ -20,6 +20,8 @@ EVENTS_AFTER_SECONDS = 10.0
 """After how long on its node a Pod's events are read: most images and volumes are there by then, or will not be."""
 _STUCK_SPARE_SECONDS = 10.0
 """How long past its grace period a Pod may be deleted before it counts as ended: its node is gone."""
+_SIGKILL_CODE, _SIGTERM_CODE = 137, 143
+"""The exit codes of containers that a signal ended."""
 _DEADLINE_SHARE = 0.9
 """Of the start time-out: the reasons known here must reach the pool before its own time-out strikes."""
 
@@ -332,7 +334,15 @@ def _cause(launch: _Launch | None, state: PodState | None) -> ExitCause:
         return "oom"
     if launch is None or not launch.started or cause in (Cause.REJECTED, Cause.IMAGE, Cause.SPEC):
         return "never_started"
-    if cause is Cause.PROCESS:
+    if cause is Cause.PROCESS and not _was_told_to_stop(launch, state):
         return "crash"
     # Evicted, preempted, deleted, its node lost; or it stopped well, which a worker does when others tell it to.
     return "infrastructure"
+
+
+def _was_told_to_stop(launch: _Launch, state: PodState | None) -> bool:
+    """True if the process ended as its node's kubelet ends one: by SIGTERM, or by SIGKILL after the grace period."""
+    if state is None:
+        return False
+    is_deleted = bool(launch.leaving) or state.going
+    return state.exit_code == _SIGTERM_CODE or (is_deleted and state.exit_code == _SIGKILL_CODE)

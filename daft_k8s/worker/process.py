@@ -71,7 +71,12 @@ def main() -> int:
 
 
 async def _serve(settings: WorkerSettings) -> None:
-    await WorkerProcess(settings).run()
+    process = WorkerProcess(settings)
+    await process.run()
+    if process.left_tasks:
+        # A thread that still runs a UDF makes native code abort when the interpreter exits, which would look like a
+        # crash of the task; and the loop would cancel the tasks, which would look like their failure.
+        _exit_now(exit_codes.STOPPED)
     # From here on, threads of UDFs are all that can be waited for, and that must have an end.
     _exit_soon(exit_codes.STOPPED)
 
@@ -97,6 +102,8 @@ class WorkerProcess:
         self._settings = settings
         self._stop = asyncio.Event()
         self._abandoned = False
+        self.left_tasks = False
+        """True once the drain has ended before all tasks had."""
 
     async def run(self) -> None:
         """Serves until somebody wants the worker to stop, then drains.
@@ -247,6 +254,7 @@ class WorkerProcess:
         elif left:
             seconds = self._settings.drain_timeout_seconds
             logger.warning("%d tasks were still running after %g s of draining; they are given up", left, seconds)
+            self.left_tasks = True
 
 
 def watch_lifeline(fd: int, stop: Callable[[str], None]) -> None:

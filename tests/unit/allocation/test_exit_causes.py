@@ -20,6 +20,8 @@ from daft_k8s.allocation.memory_kills import count_memory_kills
         (0, 0, "infrastructure"),
         (-15, 0, "infrastructure"),
         (143, 0, "infrastructure"),
+        (-1, 0, "infrastructure"),
+        (-2, 0, "infrastructure"),
         (70, 0, "never_started"),
     ],
 )

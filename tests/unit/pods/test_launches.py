@@ -249,6 +249,11 @@ def test_news_of_a_pod_that_nobody_waits_for_means_nothing(launches: Launches) -
     [
         (pod(phase="Failed", own=ended(137, "OOMKilled")), "oom"),
         (pod(phase="Failed", own=ended(1)), "crash"),
+        (pod(phase="Failed", own=ended(137)), "crash"),
+        (pod(phase="Failed", own=ended(143)), "infrastructure"),
+        (pod(phase="Failed", own=ended(137), deleting=True), "infrastructure"),
+        (pod(phase="Failed", own=ended(137, "OOMKilled"), deleting=True), "oom"),
+        (pod(phase="Failed", own=ended(139), deleting=True), "crash"),
         (pod(phase="Failed", reason="Evicted", message="ephemeral-storage"), "infrastructure"),
         (pod(phase="Failed", conditions=[disruption("PreemptionByScheduler")]), "infrastructure"),
         (pod(phase="Failed", reason="OutOfcpu"), "never_started"),
