@@ -217,7 +217,9 @@ class Session:
             )
 
     def wait_for_worker(self) -> None:
-        """Blocks until at least one worker is ready, and has workers tried again that were given up. Ctrl-C ends the wait.
+        """Blocks until at least one worker is ready. Ctrl-C ends the wait.
+
+        Has the pool try workers again that were given up.
 
         Raises:
             ClusterError: The cluster cannot be reached at all, and waiting would not change that.
