@@ -30,5 +30,5 @@ pub use log::{LogLevel, LogSink};
 pub use memory::{MemoryLevel, MemoryUsage};
 pub use partition::PartitionData;
 pub use server::{Limits, serve};
-pub use store::{Store, StoreConfig, StoreStats};
+pub use store::{Pressure, Store, StoreConfig, StoreStats};
 pub use ticket::{Ticket, TicketError};

@@ -1,6 +1,7 @@
 //! Keeps the store within its memory: samples, reports, and moves partitions to disk.
 
 use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -10,7 +11,7 @@ use std::{
 
 use parking_lot::{Condvar, Mutex};
 
-use super::{StoreConfig, index::Index, spill::SpillDir};
+use super::{Pressure, StoreConfig, index::Index, spill::SpillDir};
 use crate::{LogLevel, LogSink, MemoryLevel, MemoryUsage, sys};
 
 const SAMPLE_INTERVAL: Duration = Duration::from_millis(100);
@@ -62,18 +63,25 @@ impl Keeper {
     pub(super) fn run(&self) {
         let mut reported = MemoryLevel::Normal;
         while !self.stopping.load(Ordering::Acquire) {
-            self.sample();
-            reported = self.report(reported);
-            let mut idle = false;
-            if self.usage().level() >= MemoryLevel::Spill {
-                idle = self.spill() == 0;
-                reported = self.report(reported);
-            }
-            if self.freed_bytes.load(Ordering::Relaxed) >= TRIM_BYTES && self.usage().level() >= MemoryLevel::Warn {
-                self.trim();
-            }
+            // A thread that is gone would never spill again: the store would fill up.
+            let idle = catch_unwind(AssertUnwindSafe(|| self.look(&mut reported))).unwrap_or(true);
             self.rest(idle);
         }
+    }
+
+    /// Samples, reports, spills and gives back what is due. True if nothing could be done about the memory.
+    fn look(&self, reported: &mut MemoryLevel) -> bool {
+        self.sample();
+        *reported = self.report(*reported);
+        let mut idle = false;
+        if self.usage().level() >= MemoryLevel::Spill {
+            idle = self.spill() == 0;
+            *reported = self.report(*reported);
+        }
+        if self.freed_bytes.load(Ordering::Relaxed) >= TRIM_BYTES && self.usage().level() >= MemoryLevel::Warn {
+            self.trim();
+        }
+        idle
     }
 
     /// Waits for the next sample; what is stored meanwhile ends the wait, unless the last look
@@ -137,18 +145,23 @@ impl Keeper {
         level
     }
 
-    /// After something was stored: wakes the thread if memory runs short, and makes the caller
-    /// itself do the work, or wait for who does it, if memory has run out.
-    pub(super) fn relieve(&self) {
+    /// After something was stored: wakes the thread if memory runs short, and says if it has run out.
+    pub(super) fn note_stored(&self) -> Pressure {
         if self.usage().level() >= MemoryLevel::Warn {
             self.sample();
         }
         match self.usage().level() {
-            MemoryLevel::Refuse => {
-                self.spill();
-            }
+            MemoryLevel::Refuse => return Pressure::OutOfMemory,
             MemoryLevel::Spill | MemoryLevel::Warn => self.notify(),
             MemoryLevel::Normal => {}
+        }
+        Pressure::None
+    }
+
+    /// Spills on the caller's thread, or waits for the thread that spills, if memory has run out.
+    pub(super) fn relieve(&self) {
+        if self.usage().level() >= MemoryLevel::Refuse {
+            self.spill();
         }
     }
 

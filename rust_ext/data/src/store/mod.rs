@@ -28,6 +28,16 @@ pub struct StoreConfig {
     pub spill_dir: PathBuf,
 }
 
+/// How short of memory a store is after something was stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use = "a store that is out of memory is to be relieved"]
+pub enum Pressure {
+    /// Nothing has to wait.
+    None,
+    /// More is in memory than may be.
+    OutOfMemory,
+}
+
 /// What a store holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StoreStats {
@@ -104,10 +114,22 @@ impl Store {
     ///
     /// Blocks the caller while more is in memory than may be, until enough of it is on disk.
     pub fn publish(&self, task: &str, partitions: Vec<PartitionData>) {
+        if self.insert(task, partitions) == Pressure::OutOfMemory {
+            self.relieve();
+        }
+    }
+
+    /// As [`Store::publish`], but never blocks: a caller that can wait is to call [`Store::relieve`] under pressure.
+    pub fn insert(&self, task: &str, partitions: Vec<PartitionData>) -> Pressure {
         let slots =
             partitions.into_iter().enumerate().filter_map(|(slot, data)| Some((u32::try_from(slot).ok()?, data)));
         let replaced = self.keeper().index.lock().publish(task, slots);
         drop(replaced);
+        self.keeper().note_stored()
+    }
+
+    /// Blocks while more is in memory than may be, until enough of it is on disk or the disk refuses.
+    pub fn relieve(&self) {
         self.keeper().relieve();
     }
 
@@ -117,7 +139,9 @@ impl Store {
     pub fn put(&self, ticket: &Ticket, data: PartitionData) {
         let replaced = self.keeper().index.lock().put(ticket, data);
         drop(replaced);
-        self.keeper().relieve();
+        if self.keeper().note_stored() == Pressure::OutOfMemory {
+            self.relieve();
+        }
     }
 
     /// The partition, mapped back from disk if it is there (without a copy).

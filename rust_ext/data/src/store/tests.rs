@@ -194,6 +194,29 @@ fn the_thread_spills_before_the_store_is_full() {
 }
 
 #[test]
+fn a_log_that_panics_does_not_end_the_spilling() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = StoreConfig { store_memory_bytes: 8 * MIB, worker_memory_bytes: 0, spill_dir: dir.path().join("s") };
+    let log: LogSink = Arc::new(|_, text| assert!(!text.starts_with("spilled"), "the log trips"));
+    let store = Store::with_resident_source(config, log, Box::new(|| None)).unwrap();
+    for task in ["a", "b"] {
+        // Between the share at which the thread spills and that at which the caller has to.
+        store.publish(task, vec![numbers(7 * MIB, 0), numbers(MIB / 64, 0)]);
+        eventually("the thread has spilled", || store.stats().store_bytes < MIB);
+    }
+}
+
+#[test]
+fn storing_never_waits_for_the_disk_and_says_that_memory_has_run_out() {
+    let fixture = fixture(MIB, 0);
+    assert_eq!(fixture.store.insert("small", vec![numbers(MIB / 4, 0)]), Pressure::None);
+    assert_eq!(fixture.store.insert("large", vec![numbers(4 * MIB, 0)]), Pressure::OutOfMemory);
+    assert!(fixture.store.contains(&Ticket::new("large", 0)));
+    fixture.store.relieve();
+    assert!(fixture.store.stats().store_bytes <= MIB / 4);
+}
+
+#[test]
 fn the_largest_go_first_and_among_equals_the_oldest() {
     let fixture = fixture(10 * MIB, 0);
     fixture.store.publish("small", vec![numbers(MIB / 64, 0)]);
