@@ -16,11 +16,12 @@ use tonic::{
 
 use crate::{
     auth::Attach,
+    progress::{Observed, OnProgress},
     proto::{HandshakeReply, HandshakeRequest, worker_client::WorkerClient},
 };
 
 /// An authenticated client; clones share one connection.
-pub type Client = WorkerClient<InterceptedService<Channel, Attach>>;
+pub type Client = WorkerClient<InterceptedService<Observed<Channel>, Attach>>;
 
 /// Messages to and from a worker may be as large as this; partitions do not travel here.
 const MAX_MESSAGE_BYTES: usize = 1 << 30;
@@ -57,6 +58,17 @@ pub fn connect_lazily(
     tls: Option<ClientTls>,
     connect_timeout: Duration,
 ) -> Result<Client, ClientError> {
+    connect_observed(address, token, tls, connect_timeout, None)
+}
+
+/// As [`connect_lazily`]; `on_progress` is called whenever data of an answer arrives on the connection.
+pub fn connect_observed(
+    address: &str,
+    token: &str,
+    tls: Option<ClientTls>,
+    connect_timeout: Duration,
+    on_progress: Option<OnProgress>,
+) -> Result<Client, ClientError> {
     let endpoint = Endpoint::from_shared(format!("http://{address}"))
         .map_err(|source| ClientError::Address { address: address.to_owned(), source })?
         .http2_keep_alive_interval(Duration::from_secs(5))
@@ -65,7 +77,8 @@ pub fn connect_lazily(
         .initial_stream_window_size(16 << 20)
         .initial_connection_window_size(64 << 20);
     let connector = tower::service_fn(move |uri: Uri| open(uri, tls.clone(), connect_timeout));
-    let channel = InterceptedService::new(endpoint.connect_with_connector_lazy(connector), Attach::new(token)?);
+    let channel = Observed::new(endpoint.connect_with_connector_lazy(connector), on_progress);
+    let channel = InterceptedService::new(channel, Attach::new(token)?);
     Ok(WorkerClient::new(channel)
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
         .max_encoding_message_size(MAX_MESSAGE_BYTES))

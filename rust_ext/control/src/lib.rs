@@ -4,9 +4,11 @@
 pub mod auth;
 mod client;
 mod members;
+mod progress;
 mod server;
 
-pub use client::{CONNECT_TIMEOUT, Client, ClientError, connect_lazily, describe, handshake};
+pub use client::{CONNECT_TIMEOUT, Client, ClientError, connect_lazily, connect_observed, describe, handshake};
+pub use progress::OnProgress;
 pub use server::{HealthSwitch, ServerOptions, serve, serve_health};
 
 /// The messages and stubs generated from `protos/daft_k8s/v1/worker.proto`.

@@ -74,8 +74,25 @@ impl<T: Clone> TaskLog<T> {
     /// A version that this log has not reached (it belongs to another incarnation of the worker)
     /// acknowledges nothing, and all entries that are here are returned.
     pub fn since(&mut self, version: u64) -> (u64, Vec<(TaskKey, T)>) {
+        self.since_while(version, |_, _| true)
+    }
+
+    /// As [`TaskLog::since`], but ends before the first entry that `fits` refuses. The returned version is that of
+    /// the last entry returned. The oldest entry is always returned: a reader must make progress.
+    pub fn since_while(
+        &mut self,
+        version: u64,
+        mut fits: impl FnMut(&TaskKey, &T) -> bool,
+    ) -> (u64, Vec<(TaskKey, T)>) {
         self.acknowledge(version);
-        (self.version(), self.entries.iter().cloned().collect())
+        let mut taken = Vec::new();
+        for (key, outcome) in &self.entries {
+            if !fits(key, outcome) && !taken.is_empty() {
+                break;
+            }
+            taken.push((key.clone(), outcome.clone()));
+        }
+        (self.forgotten + taken.len() as u64, taken)
     }
 }
 
@@ -116,6 +133,20 @@ mod tests {
         assert_eq!(log.since(2), (2, vec![]));
         assert!(log.is_empty());
         assert_eq!(log.since(0), (2, vec![]));
+    }
+
+    #[test]
+    fn a_bounded_answer_acknowledges_only_what_it_holds() {
+        let mut log = TaskLog::new();
+        for task in 1..=5 {
+            log.finish(key(task), task);
+        }
+        let below = |limit: u64| move |_: &TaskKey, task: &u64| *task <= limit;
+        assert_eq!(log.since_while(0, below(2)), (2, vec![(key(1), 1), (key(2), 2)]));
+        assert_eq!(log.len(), 5);
+        assert_eq!(log.since_while(2, below(0)), (3, vec![(key(3), 3)]));
+        assert_eq!(log.since(3), (5, vec![(key(4), 4), (key(5), 5)]));
+        assert_eq!(log.since_while(5, below(0)), (5, vec![]));
     }
 
     #[test]
