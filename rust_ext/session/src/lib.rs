@@ -8,6 +8,22 @@
 pub mod driver;
 pub mod worker;
 
+use std::{
+    any::Any,
+    panic::{AssertUnwindSafe, catch_unwind},
+};
+
+/// The message of a panic.
+fn panic_text(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+    text.unwrap_or("no message").to_owned()
+}
+
+/// Does the work; a panic in it becomes an error with the panic's message.
+fn caught<T>(work: impl FnOnce() -> T) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(work)).map_err(|panic| panic_text(&*panic))
+}
+
 /// Severity of a line for the log, with the numbers of Python's `logging`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Level {

@@ -10,6 +10,7 @@ use daft_k8s_core::Event;
 use tokio::sync::mpsc;
 
 use super::{Inner, process::Process};
+use crate::{Level, caught};
 
 /// Drops are collected for this long, so that a query's thousands of partitions are a few calls.
 const GATHER: Duration = Duration::from_millis(20);
@@ -52,35 +53,43 @@ pub(super) async fn run(inner: Weak<Inner>, mut dropped: mpsc::UnboundedReceiver
             batch.push(more);
         }
         let Some(inner) = inner.upgrade() else { return };
-        let mut by_process: HashMap<*const Process, AtProcess> = HashMap::new();
-        let mut state = inner.state.lock();
-        for Dropped { ticket, holder } in batch.drain(..) {
-            match holder {
-                Some(process) => {
-                    let there = AtProcess::of(&mut by_process, &process);
-                    there.tickets.push(ticket);
-                    there.released += 1;
-                }
-                None => {
-                    for link in state.links.values() {
-                        if link.forget_upload(&ticket) {
-                            // Such a copy is no hold: the driver has the data.
-                            AtProcess::of(&mut by_process, &link.process).tickets.push(ticket.clone());
-                        }
+        // What is asked for later must still be dropped.
+        if let Err(panic) = caught(|| drop_all(&inner, &mut batch)) {
+            inner.host.log(Level::Error, format!("the driver panicked while it dropped partitions: {panic}"));
+            batch.clear();
+        }
+    }
+}
+
+fn drop_all(inner: &Arc<Inner>, batch: &mut Vec<Dropped>) {
+    let mut by_process: HashMap<*const Process, AtProcess> = HashMap::new();
+    let mut state = inner.state.lock();
+    for Dropped { ticket, holder } in batch.drain(..) {
+        match holder {
+            Some(process) => {
+                let there = AtProcess::of(&mut by_process, &process);
+                there.tickets.push(ticket);
+                there.released += 1;
+            }
+            None => {
+                for link in state.links.values() {
+                    if link.forget_upload(&ticket) {
+                        // Such a copy is no hold: the driver has the data.
+                        AtProcess::of(&mut by_process, &link.process).tickets.push(ticket.clone());
                     }
                 }
             }
         }
-        for AtProcess { process, tickets, released } in by_process.into_values() {
-            // What a lost process held is gone already.
-            if let Some(link) = state.link_to(&process) {
-                link.drop_partitions(tickets);
-            }
-            // After the drops: a worker that holds nothing more may be let go.
-            if released > 0 && !process.is_lost() && !state.closed {
-                let (worker, launch) = (process.worker, process.launch);
-                inner.act(&mut state, Event::Release { worker, launch, count: released }, &mut None);
-            }
+    }
+    for AtProcess { process, tickets, released } in by_process.into_values() {
+        // What a lost process held is gone already.
+        if let Some(link) = state.link_to(&process) {
+            link.drop_partitions(tickets);
+        }
+        // After the drops: a worker that holds nothing more may be let go.
+        if released > 0 && !process.is_lost() && !state.closed {
+            let (worker, launch) = (process.worker, process.launch);
+            inner.act(&mut state, Event::Release { worker, launch, count: released }, &mut None);
         }
     }
 }

@@ -2,37 +2,33 @@
 
 mod calls;
 mod poll;
+mod requests;
 mod submit;
 
 use std::{
     future::Future,
+    panic::AssertUnwindSafe,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
-use daft_k8s_control::{
-    Client, ClientError, PROTOCOL_VERSION,
-    proto::{
-        CancelTaskRequest, DropPartitionsRequest, EndQueryRequest, HandshakeRequest, StartActorRequest,
-        StopActorRequest,
-    },
-};
+use daft_k8s_control::{Client, ClientError, OnProgress, PROTOCOL_VERSION, proto::HandshakeRequest};
 use daft_k8s_core::{Event, Incarnation};
+use futures::FutureExt;
 use parking_lot::Mutex;
 use tokio::{
     sync::{mpsc, watch},
     task::JoinSet,
 };
-use tonic::Code;
 
-use self::submit::Uploads;
+use self::{requests::Request, submit::Uploads};
 use super::{
     Inner,
     process::Process,
     task::{Submission, loss_of_input},
 };
-use crate::Level;
+use crate::{Level, panic_text};
 
 /// Between two tries of a call that failed.
 const RETRY: Duration = Duration::from_millis(100);
@@ -60,27 +56,7 @@ pub(super) struct Link {
     _open: watch::Sender<()>,
 }
 
-/// Small calls whose outcome nobody waits for. All may be repeated.
-#[derive(Debug, Clone)]
-enum Request {
-    Cancel(String),
-    Drop(Vec<String>),
-    EndQuery(String),
-    StartActor(String, Bytes),
-    StopActor(String, u32),
-}
-
-impl Request {
-    /// Of what may be large in it.
-    fn size_bytes(&self) -> usize {
-        match self {
-            Self::StartActor(_, payload) => payload.len(),
-            Self::Cancel(_) | Self::Drop(_) | Self::EndQuery(_) | Self::StopActor(..) => 0,
-        }
-    }
-}
-
-/// When the worker has answered the long poll last, or the link was opened.
+/// When data of an answer came from the worker last, or the link was opened.
 #[derive(Debug)]
 struct LastAnswer(Mutex<Instant>);
 
@@ -91,6 +67,21 @@ impl LastAnswer {
 
     fn silence(&self) -> Duration {
         self.0.lock().elapsed()
+    }
+
+    /// Waits for a call's end as long as the worker is heard; `None` once it has been silent for `patience`.
+    async fn while_heard<T>(&self, patience: Duration, call: impl Future<Output = T>) -> Option<T> {
+        let begun = Instant::now();
+        let last_heard = || begun.max(*self.0.lock());
+        let mut call = std::pin::pin!(call);
+        loop {
+            let heard = last_heard();
+            match tokio::time::timeout_at((heard + patience).into(), &mut call).await {
+                Ok(output) => return Some(output),
+                Err(_) if last_heard() == heard => return None,
+                Err(_) => {}
+            }
+        }
     }
 }
 
@@ -116,12 +107,17 @@ impl Link {
         let config = &inner.config;
         let timeout = config.connect_timeout();
         let address = &process.addresses.control;
-        match daft_k8s_control::connect_lazily(address, &config.token, config.tls.clone(), timeout) {
+        let heard = last_answer.clone();
+        let on_progress: OnProgress = Arc::new(move || heard.is_now());
+        let client =
+            daft_k8s_control::connect_observed(address, &config.token, config.tls.clone(), timeout, Some(on_progress));
+        match client {
             Ok(client) => {
-                let heard = last_answer.clone();
-                let peer = Peer { inner: inner.clone(), process: process.clone(), client, last_answer: heard };
+                let last_answer = last_answer.clone();
+                let peer = Peer { inner: inner.clone(), process: process.clone(), client, last_answer };
+                let guard = peer.clone();
                 let behind = peer.run(known, to_submit, submissions.downgrade(), to_request, uploads.clone());
-                inner.runtime.spawn(until_closed(closed, behind));
+                inner.runtime.spawn(until_closed(closed, guard.guard("connected", behind)));
             }
             Err(error) => {
                 let (inner, reason) = (inner.clone(), error.to_string());
@@ -197,10 +193,11 @@ impl Peer {
             }
         };
         let mut tasks = JoinSet::new();
-        tasks.spawn(self.clone().poll(incarnation));
-        tasks.spawn(self.clone().submit_all(submissions, resubmit, uploads));
-        tasks.spawn(self.clone().serve_calls());
-        tasks.spawn(self.request_all(requests));
+        tasks.spawn(self.clone().guard("took in ends of tasks", self.clone().poll(incarnation)));
+        let submitting = self.clone().submit_all(submissions, resubmit, uploads);
+        tasks.spawn(self.clone().guard("submitted tasks", submitting));
+        tasks.spawn(self.clone().guard("answered calls", self.clone().serve_calls()));
+        tasks.spawn(self.clone().guard("sent requests", self.request_all(requests)));
         // Ends when the link is closed, which drops this future and with it the tasks.
         while tasks.join_next().await.is_some() {}
     }
@@ -231,52 +228,12 @@ impl Peer {
         }
     }
 
-    async fn request_all(mut self, mut requests: mpsc::UnboundedReceiver<Request>) {
-        while let Some(request) = requests.recv().await {
-            // Repeated, or what it should free would stay for the life of the worker. Whether that has ended is
-            // for the long poll to find out, and then the link is closed.
-            while let Err(problem) = self.try_request(&request).await {
-                self.log(Level::Debug, &format!("trying again: {problem}"));
-                tokio::time::sleep(RETRY).await;
-            }
-        }
-    }
-
-    /// Fails if another try may go better.
-    async fn try_request(&mut self, request: &Request) -> Result<(), String> {
-        let timeout = call_timeout(request.size_bytes());
-        let status = match tokio::time::timeout(timeout, self.request(request.clone())).await {
-            Ok(Ok(())) => return Ok(()),
-            Ok(Err(status)) => status,
-            Err(_) => return Err("no answer".to_owned()),
-        };
-        let problem = daft_k8s_control::describe(&status);
-        if matches!(status.code(), Code::InvalidArgument | Code::OutOfRange | Code::Unimplemented) {
-            self.log(Level::Warning, &problem);
-            return Ok(());
-        }
-        Err(problem)
-    }
-
-    async fn request(&mut self, request: Request) -> Result<(), tonic::Status> {
-        match request {
-            Request::Cancel(key) => {
-                self.client.cancel_task(CancelTaskRequest { keys: vec![key] }).await?;
-            }
-            Request::Drop(tickets) => {
-                self.client.drop_partitions(DropPartitionsRequest { tickets }).await?;
-            }
-            Request::EndQuery(query_id) => {
-                self.client.end_query(EndQueryRequest { query_id }).await?;
-            }
-            Request::StartActor(actor_id, payload) => {
-                self.client.start_actor(StartActorRequest { actor_id, payload }).await?;
-            }
-            Request::StopActor(actor_id, generation) => {
-                self.client.stop_actor(StopActorRequest { actor_id, generation }).await?;
-            }
-        }
-        Ok(())
+    /// Runs a part of the link. A panic in it is a loss of the link: a part that is gone would leave tasks without end.
+    async fn guard(self, part: &'static str, work: impl Future<Output = ()>) {
+        let Err(panic) = AssertUnwindSafe(work).catch_unwind().await else { return };
+        let reason = format!("the driver panicked while it {part}: {}", panic_text(&*panic));
+        self.log(Level::Error, &reason);
+        self.inner.unreachable(&self.process, reason);
     }
 
     fn log(&self, level: Level, message: &str) {

@@ -25,6 +25,7 @@ mod task;
 
 use std::{
     collections::{HashMap, HashSet},
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -55,6 +56,7 @@ pub use self::{
     results::FetchFailure,
     task::{Ended, Outcome, TaskSpec},
 };
+use crate::{Level, caught};
 
 /// How often the pool is asked whether something is due.
 const TICK: Duration = Duration::from_millis(50);
@@ -268,8 +270,8 @@ async fn tick(inner: std::sync::Weak<Inner>) {
         let Some(inner) = inner.upgrade() else { return };
         let now = inner.started.elapsed();
         let due = inner.state.lock().pool.next_deadline().is_some_and(|deadline| deadline <= now);
-        if due {
-            inner.feed(Event::Tick);
+        if due && let Err(panic) = caught(|| inner.feed(Event::Tick)) {
+            inner.host.log(Level::Error, format!("the driver panicked while the pool did what was due: {panic}"));
         }
     }
 }
@@ -289,8 +291,14 @@ impl Inner {
 
     /// As [`Self::feed_with`], for who holds the lock.
     fn act(self: &Arc<Self>, state: &mut State, event: Event, report: &mut Option<Report>) {
+        let mut panicked = None;
         for action in state.pool.handle(event, self.started.elapsed()) {
-            self.perform(state, action, report);
+            // All actions are carried out, or the pool would count on what was never done.
+            let performed = catch_unwind(AssertUnwindSafe(|| self.perform(state, action, report)));
+            panicked = panicked.or(performed.err());
+        }
+        if let Some(panic) = panicked {
+            resume_unwind(panic);
         }
     }
 

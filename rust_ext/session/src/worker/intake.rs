@@ -8,7 +8,7 @@ use std::{
 use bytes::Bytes;
 use daft_k8s_control::proto::{OutputPartition, Task, TaskEnd, task_end};
 use daft_k8s_core::{TaskKey, task_log::TaskLog};
-use daft_k8s_data::{DataClient, PartitionData, Store};
+use daft_k8s_data::{DataClient, PartitionData, Pressure, Store};
 use parking_lot::Mutex;
 use tokio::{
     runtime::Handle,
@@ -19,11 +19,16 @@ use super::{
     Delivery, Host,
     inputs::{Inputs, InputsLost},
 };
+use crate::{Level, caught};
 
 /// Queries that are remembered as ended: what still comes of them is not wanted.
 const ENDED_QUERIES: usize = 256;
-/// Outputs up to this size are published on the caller's thread; larger ones may have to wait for a spill.
+/// Outputs up to this size are published on the caller's thread, which is the host's: it must never wait. What is
+/// larger takes longer to describe and to free.
 const PUBLISH_AT_ONCE_BYTES: u64 = 1 << 20;
+
+/// Ends in one answer to the long poll, beyond the first. A slow connection then shows progress within seconds.
+const ANSWER_BYTES: usize = 1 << 20;
 
 /// A task's only output travels to the driver along with the news of it if its stream is no longer than this.
 /// The driver keeps it as long as the reference, so it must be cheap even for a hundred thousand of them.
@@ -197,14 +202,47 @@ impl Intake {
         }
     }
 
+    /// Publishes outputs without waiting. The task ends now or, if memory has run out, once some of it is freed.
     fn publish(&self, key: &str, outputs: Vec<PartitionData>, stats: Bytes) {
-        let described = match outputs.as_slice() {
-            [only] => vec![describe(only, only.to_stream(INLINE_BYTES))],
-            outputs => outputs.iter().map(|output| describe(output, None)).collect(),
-        };
-        self.inner.store.publish(key, outputs);
-        if !self.end(key, task_end::Outcome::Succeeded(task_end::Succeeded { outputs: described, stats })) {
-            // It has ended in another way meanwhile, and nobody knows of these outputs.
+        let published = self.or_fail(key, || {
+            let described = match outputs.as_slice() {
+                [only] => vec![describe(only, only.to_stream(INLINE_BYTES))],
+                outputs => outputs.iter().map(|output| describe(output, None)).collect(),
+            };
+            let pressure = self.inner.store.insert(key, outputs);
+            (pressure, task_end::Outcome::Succeeded(task_end::Succeeded { outputs: described, stats }))
+        });
+        match published {
+            Some((Pressure::None, outcome)) => self.end_published(key, outcome),
+            Some((Pressure::OutOfMemory, outcome)) => {
+                let (intake, key) = (self.clone(), key.to_owned());
+                self.inner.runtime.spawn_blocking(move || {
+                    if intake.or_fail(&key, || intake.inner.store.relieve()).is_some() {
+                        intake.end_published(&key, outcome);
+                    }
+                });
+            }
+            None => {}
+        }
+    }
+
+    /// Does a part of publishing. A panic in it fails the task, or the task would never end.
+    fn or_fail<T>(&self, key: &str, work: impl FnOnce() -> T) -> Option<T> {
+        match caught(work) {
+            Ok(value) => Some(value),
+            Err(panic) => {
+                self.inner.store.drop_task(key);
+                let message = format!("the worker could not publish the task's outputs, it panicked: {panic}");
+                self.inner.host.log(Level::Error, format!("{key}: {message}"));
+                self.fail(key, Bytes::new(), message);
+                None
+            }
+        }
+    }
+
+    fn end_published(&self, key: &str, outcome: task_end::Outcome) {
+        if !self.end(key, outcome) {
+            // It has ended in another way meanwhile, and nothing refers to these outputs.
             self.inner.store.drop_task(key);
         }
     }
@@ -234,13 +272,18 @@ impl Intake {
         self.inner.version.send_replace(version);
     }
 
-    /// Everything that ended after `version`, at once if there is anything, else when something ends.
+    /// What ended after `version`, at once if there is anything, else when something ends. The oldest ends come
+    /// first, as many as one answer should carry, with the version up to which they reach.
     /// At once, too, if this process has never given out that version: it is another one's.
     pub(super) async fn ended_after(&self, version: u64) -> (u64, Vec<TaskEnd>) {
         let mut versions = self.inner.version.subscribe();
         // The sender lives as long as `self`, so this cannot fail.
         let _ = versions.wait_for(|latest| *latest != version).await;
-        let (version, ended) = self.inner.log.lock().since(version);
+        let mut bytes = 0;
+        let (version, ended) = self.inner.log.lock().since_while(version, |_, outcome| {
+            bytes += outcome.encoded_len();
+            bytes <= ANSWER_BYTES
+        });
         let ends = ended.into_iter().map(|(key, outcome)| TaskEnd { key: key.to_string(), outcome: Some(outcome) });
         (version, ends.collect())
     }

@@ -50,6 +50,7 @@ impl DriverHost for TestDriverHost {
     }
 
     fn worker_call(&self, call: Call) {
+        assert_ne!(call.target, POISONED_TARGET);
         let _ = self.calls.send(call);
     }
 
@@ -68,7 +69,8 @@ impl DriverHost for TestDriverHost {
 pub struct TestWorker {
     pub worker: Arc<Worker>,
     pub posted: Receiver<Posted>,
-    _spill: tempfile::TempDir,
+    /// Holds the folder `spill`.
+    pub spill: tempfile::TempDir,
 }
 
 /// What a worker asks of its host, in order.
@@ -81,7 +83,17 @@ pub enum Posted {
 
 struct TestHost {
     posted: Sender<Posted>,
+    on_log: LogHook,
 }
+
+/// Called with each line that a worker logs, on the thread that logs it.
+pub type LogHook = Arc<dyn Fn(&str) + Send + Sync>;
+
+/// The driver's host panics when a worker calls this.
+pub const POISONED_TARGET: &str = "poisoned";
+
+/// A worker's host panics at the end of this query.
+pub const POISONED_QUERY: &str = "poisoned";
 
 impl Host for TestHost {
     fn run(&self, delivery: Delivery) {
@@ -94,7 +106,9 @@ impl Host for TestHost {
 
     fn stop(&self, _: &str) {}
 
-    fn end_query(&self, _: &str) {}
+    fn end_query(&self, query_id: &str) {
+        assert_ne!(query_id, POISONED_QUERY);
+    }
 
     /// Answers calls with what they carry.
     fn actor(&self, request: ActorRequest) {
@@ -109,7 +123,9 @@ impl Host for TestHost {
         }
     }
 
-    fn log(&self, _: Level, _: String) {}
+    fn log(&self, _: Level, line: String) {
+        (self.on_log)(&line);
+    }
 }
 
 impl TestWorker {
@@ -174,6 +190,9 @@ pub struct Settings {
     pub idle_timeout: Option<Duration>,
     /// The certificates of driver and workers.
     pub tls: Option<Issued>,
+    /// Memory of each worker's store; 0: no limit.
+    pub store_memory_bytes: u64,
+    pub on_worker_log: LogHook,
 }
 
 impl Default for Settings {
@@ -187,6 +206,8 @@ impl Default for Settings {
             unreachable_timeout: Duration::from_secs(5),
             idle_timeout: None,
             tls: None,
+            store_memory_bytes: 0,
+            on_worker_log: Arc::new(|_| {}),
         }
     }
 }
@@ -196,7 +217,8 @@ pub struct Session {
     pub outside: Outside,
     pub settings: Settings,
     pub runtime: Runtime,
-    errors: Arc<Mutex<Vec<String>>>,
+    /// Lines that the driver logged as errors.
+    pub errors: Arc<Mutex<Vec<String>>>,
 }
 
 impl Session {
@@ -277,15 +299,16 @@ impl Session {
             python_version: "3".into(),
             slots: self.settings.slots as usize,
             memory_bytes: 0,
-            store_memory_bytes: 0,
+            store_memory_bytes: self.settings.store_memory_bytes,
             spill_dir: spill.path().join("spill"),
             max_message_bytes: self.settings.max_message_bytes,
             orphan_timeout: Duration::from_secs(60),
         };
         let (sender, posted) = channel();
-        let worker = Worker::start(config, Arc::new(TestHost { posted: sender }), self.runtime.handle()).unwrap();
+        let host = TestHost { posted: sender, on_log: self.settings.on_worker_log.clone() };
+        let worker = Worker::start(config, Arc::new(host), self.runtime.handle()).unwrap();
         worker.set_serving();
-        TestWorker { worker: Arc::new(worker), posted, _spill: spill }
+        TestWorker { worker: Arc::new(worker), posted, spill }
     }
 
     /// What the pool counts as held at a worker.

@@ -1,6 +1,7 @@
 //! A driver and its workers, joined over the loopback, with hosts that stand in for Python.
 //!
-//! Covered: how tasks end, cancels, losses, uploads, calls of workers, and what a worker answers by itself.
+//! Covered: how tasks end, cancels, losses, uploads, calls of workers, what a worker answers by itself,
+//! panics, slow connections, and workers short of memory.
 //! Not covered: the decisions of the pool (`daft_k8s_core`), the data plane (`daft_k8s_data`), Python.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -13,7 +14,11 @@ mod encrypted;
 mod fixture;
 mod holds;
 mod losses;
+mod panics;
+mod pressure;
 mod proxy;
+mod requests;
+mod slow_links;
 mod submissions;
 mod tasks;
 mod uploads;

@@ -112,3 +112,35 @@ fn an_end_after_the_task_has_ended_changes_nothing() {
     assert!(is_cancelled(&alone.ended(0)));
     assert_eq!(alone.worker.partitions(), 0);
 }
+
+#[test]
+fn ends_of_any_size_are_told_in_answers_of_bounded_size() {
+    let alone = Alone::new();
+    let sizes = [300_000, 900_000, 10, 3_000_000, 20, 30, 700_000, 700_000];
+    for (task, size) in sizes.iter().enumerate() {
+        let key = format!("q/{task}.1");
+        alone.submit(&key);
+        assert_eq!(alone.worker.next_run().key, key);
+        alone.worker.worker.fail(&key, Bytes::from(vec![0; *size]), String::new());
+    }
+    let (mut version, mut told) = (0, Vec::new());
+    while told.len() < sizes.len() {
+        let reply = alone.wait(alone.client.clone().await_task(AwaitTaskRequest { after_version: version }));
+        let bytes: usize = reply.ended.iter().map(failure_bytes).sum();
+        assert!(!reply.ended.is_empty() && (reply.ended.len() == 1 || bytes <= 1 << 20), "{bytes} bytes at once");
+        told.extend(reply.ended.iter().map(failure_bytes));
+        assert_eq!(reply.version, told.len() as u64);
+        // An answer that was lost is given again.
+        let again = alone.wait(alone.client.clone().await_task(AwaitTaskRequest { after_version: version }));
+        assert_eq!(again.ended, reply.ended);
+        version = reply.version;
+    }
+    assert_eq!(told, sizes);
+}
+
+fn failure_bytes(end: &TaskEnd) -> usize {
+    match &end.outcome {
+        Some(task_end::Outcome::Failed(failed)) => failed.error.len(),
+        other => panic!("{other:?}"),
+    }
+}

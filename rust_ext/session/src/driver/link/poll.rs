@@ -15,8 +15,8 @@ impl Peer {
         let call_timeout = self.inner.config.unreachable_timeout.clamp(LEAST_PATIENCE, CALL_TIMEOUT);
         loop {
             let call = self.client.await_task(AwaitTaskRequest { after_version });
-            let problem = match tokio::time::timeout(call_timeout, call).await {
-                Ok(Ok(reply)) => {
+            let problem = match self.last_answer.while_heard(call_timeout, call).await {
+                Some(Ok(reply)) => {
                     let reply = reply.into_inner();
                     self.last_answer.is_now();
                     if reply.instance_id != incarnation.as_str() {
@@ -31,8 +31,8 @@ impl Peer {
                     }
                     continue;
                 }
-                Ok(Err(status)) => daft_k8s_control::describe(&status),
-                Err(_) => "no answer".to_owned(),
+                Some(Err(status)) => daft_k8s_control::describe(&status),
+                None => "no answer".to_owned(),
             };
             let silence = self.last_answer.silence();
             if silence >= self.inner.config.unreachable_timeout {
@@ -60,7 +60,10 @@ impl Peer {
                 let Some(task) = self.inner.task_of(&key) else { return };
                 let peer = self.clone();
                 let runtime = self.inner.runtime.clone();
-                runtime.spawn(async move { peer.inputs_lost(task, key, lost).await });
+                let guard = self.clone().guard("took in lost inputs", async move {
+                    peer.inputs_lost(task, key, lost).await;
+                });
+                runtime.spawn(guard);
                 return;
             }
             Some(task_end::Outcome::Cancelled(_)) | None => None,

@@ -68,7 +68,8 @@ impl Peer {
                 batch.drain(..).partition(|submission| submission.uploads.is_empty());
             while uploading.try_join_next().is_some() {}
             for submission in waiting {
-                uploading.spawn(self.clone().upload_then_submit(submission, uploads.clone(), resubmit.clone()));
+                let sending = self.clone().upload_then_submit(submission, uploads.clone(), resubmit.clone());
+                uploading.spawn(self.clone().guard("sent a partition", sending));
             }
             self.submit(ready, &mut known_plans).await;
         }
