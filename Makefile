@@ -110,6 +110,10 @@ test-integration: build ## Python tests on a Kubernetes cluster, and of the char
 test-integration-long: build ## Those that take minutes: TPC-H at scale factor 1, a replica on a lost node, ends without the API server
 	@$(PY) -m pytest tests/integration -m nightly -rP -o faulthandler_timeout=1260 $(PYTEST_ARGS)
 
+.PHONY: test-exceptions
+test-exceptions: build ## Every exception in every place where users have code: 2,500 queries, 7 minutes
+	@$(PY) -m pytest tests/local/test_user_exceptions.py -m nightly -rP -o faulthandler_timeout=3060 $(PYTEST_ARGS)
+
 .PHONY: differential
 differential: build ## Random pipelines here and on native Daft, for SECONDS=300 (RAY=a Python with daft[ray], to ask it too)
 	@$(PY) -m tests.differential.run --seconds $(SECONDS) $(if $(RAY),--ray $(RAY)) $(DIFFERENTIAL_ARGS)

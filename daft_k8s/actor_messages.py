@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from daft_k8s.code.reference import CodeReference
-from daft_k8s.errors import TaskError
+from daft_k8s.raised import add_note, ordinary
 
 CALL_PREFIX = "actors"
 """Begins the targets of workers' calls to the driver that concern actors."""
@@ -119,16 +119,15 @@ def result_of(answer: Answer, label: str) -> Any:
 
     Raises:
         Exception: As the code raised it, with the actor's traceback as a note.
+        TaskError: In the place of an exception on which Python would act.
     """
     if answer.kind == "value":
         return answer.value
     from daft_k8s.task_payload import decode_error
 
-    error = decode_error(answer.error, f"{label}: {answer.message}")
-    if not isinstance(error, Exception):
-        raise TaskError(f"{label}: {answer.message}")
-    if hasattr(error, "add_note"):
-        error.add_note(f"raised in {label}\n{answer.message}".rstrip())
+    text = f"{label}: {answer.message}"
+    error = ordinary(decode_error(answer.error, text), text)
+    add_note(error, f"raised in {label}\n{answer.message}".rstrip())
     raise error
 
 

@@ -8,11 +8,16 @@ names that differ.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import daft.pickle
 from daft.daft import PyMicroPartition, PyRecordBatch
 from daft.series import Series
+
+from daft_k8s.errors import TaskError
+from daft_k8s.raised import headline, text_of
 
 if TYPE_CHECKING:
     from daft_k8s._native import SupportsArrowStream
@@ -33,6 +38,27 @@ def to_arrow(partition: PyMicroPartition) -> SupportsArrowStream:
     if len(set(names)) == len(names):
         return partition
     return _renamed(partition, [f"{_MARK}{position}{_MARK}{name}" for position, name in enumerate(names)])
+
+
+def guard_pickling() -> None:
+    """Keeps texts with a NUL character out of what pickling a user's object raises: Arrow's export would abort on one.
+
+    Daft's extension looks its pickler up in `daft.pickle` for each export of Python objects.
+    """
+    dumps = daft.pickle.dumps
+
+    @functools.wraps(dumps)
+    def guarded(*arguments: Any, **options: Any) -> bytes:
+        try:
+            pickled: bytes = dumps(*arguments, **options)
+        except BaseException as error:
+            if "\0" in text_of(error):
+                raise TaskError(headline(error).replace("\0", "\\x00")) from None
+            raise
+        return pickled
+
+    if not hasattr(dumps, "__wrapped__"):
+        daft.pickle.dumps = guarded
 
 
 def from_arrow(stream: SupportsArrowStream) -> PyMicroPartition:

@@ -43,8 +43,12 @@ class ActorError(DaftK8sError, RuntimeError):
     """Actors of a UDF could not be started, or are gone; the message says which, where and why."""
 
 
-class TaskError(DaftK8sError):
-    """A task failed on a worker; the message names task and worker and carries the worker's traceback."""
+class TaskError(DaftK8sError, RuntimeError):
+    """A task failed on a worker; the message names task and worker and carries the worker's traceback.
+
+    Stands for what a task raised where that cannot be raised again: an exception that cannot be pickled, and one on
+    which Python would act, such as StopIteration or SystemExit (as PEP 479 does; the original is its `__cause__`).
+    """
 
 
 class SessionClosedError(DaftK8sError):

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from daft_k8s.code.reference import CodeReference
 from daft_k8s.errors import TaskError
+from daft_k8s.raised import causes_of, headline
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from daft.daft import Input, LocalPhysicalPlan, PyDaftExecutionConfig, RaySwordfishTask
 
 _PICKLE_PROTOCOL = 5
+
+MOST_ERROR_BYTES = 1 << 20
+"""A larger exception travels as its text: it carries data, for which the reports of tasks are not made."""
 
 
 class TaskPayload(NamedTuple):
@@ -123,26 +127,32 @@ def encode_error(error: BaseException) -> bytes:
     """Encodes what a task raised, so that unpickling gives the exception itself, cause included.
 
     An exception that does not survive pickling (many do pickle, but not back) becomes a `TaskError`
-    with its type and text; so does each link in its chain of causes.
+    with its type and text; so does each link in its chain of causes. Never raises.
     """
     from daft.pickle import dumps
 
-    chain = [_portable(link) for link in _causes(error)]
-    encoded: bytes = dumps(chain[0]) if len(chain) == 1 else dumps(_Chain(chain))
-    return encoded
+    try:
+        chain = [portable(link) for link in causes_of(error)]
+        encoded: bytes = dumps(chain[0]) if len(chain) == 1 else dumps(_Chain(chain))
+        if len(encoded) <= MOST_ERROR_BYTES:
+            return encoded
+    except BaseException:
+        pass  # it pickles otherwise than a moment ago
+    told: bytes = dumps(_told(error))
+    return told
 
 
 def decode_error(error: bytes, message: str) -> BaseException:
-    """The inverse of `encode_error`; a `TaskError` with `message` if there is nothing to decode."""
+    """The inverse of `encode_error`; a `TaskError` with `message` if there is nothing to decode. Never raises."""
     if not error:
         return TaskError(message)
     from daft.pickle import loads
 
     try:
         decoded: Any = loads(error)
-    except Exception:
+    except BaseException:  # what a user's `__setstate__` raises here, SystemExit among it
         return TaskError(message)
-    return decoded if isinstance(decoded, BaseException) else TaskError(message)
+    return decoded if issubclass(type(decoded), BaseException) else TaskError(message)
 
 
 class _Chain:
@@ -161,21 +171,17 @@ def _rebuild_chain(links: list[BaseException]) -> BaseException:
     return links[0]
 
 
-def _causes(error: BaseException) -> list[BaseException]:
-    chain: list[BaseException] = []
-    link: BaseException | None = error
-    while link is not None and link not in chain:
-        chain.append(link)
-        link = link.__cause__
-    return chain
-
-
-def _portable(error: BaseException) -> BaseException:
+def portable(error: BaseException) -> BaseException:
+    """The exception itself if it can be pickled and unpickled, else a `TaskError` with its type and text."""
     from daft.pickle import dumps, loads
 
     try:
         if type(loads(dumps(error))).__qualname__ == type(error).__qualname__:
             return error
-    except Exception:
+    except BaseException:
         pass  # whatever a foreign __reduce__ or __init__ raises: the text below is what can be carried
-    return TaskError(f"{type(error).__module__}.{type(error).__qualname__}: {error}")
+    return _told(error)
+
+
+def _told(error: BaseException) -> TaskError:
+    return TaskError(headline(error, qualified=True))

@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import re
 
+from daft_k8s.raised import attribute_of, causes_of, text_of
+
 _TOLD = re.compile(r"ModuleNotFoundError: No module named '([^']+)'")
 """Daft carries what a row's function raised as text."""
 
 
 def missing_module(error: BaseException) -> str | None:
     """The name of the module whose absence made something fail; None: it failed for another reason."""
-    seen: list[BaseException] = []
-    link: BaseException | None = error
-    while link is not None and link not in seen:
-        if isinstance(link, ModuleNotFoundError) and link.name:
-            return link.name
-        told = _TOLD.search(str(link))
+    for link in causes_of(error):
+        name = attribute_of(link, "name") if issubclass(type(link), ModuleNotFoundError) else None
+        if name and type(name) is str:
+            return name
+        told = _TOLD.search(text_of(link))
         if told:
             return told.group(1)
-        seen.append(link)
-        original = getattr(link, "original_exception", None)  # of Daft's UDFException
-        link = link.__cause__ or (original if isinstance(original, BaseException) else None)
     return None
 
 

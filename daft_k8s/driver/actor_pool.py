@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from daft_k8s.actor_messages import ActorSpec
 from daft_k8s.errors import ActorError
+from daft_k8s.raised import add_note, is_ordinary
 
 if TYPE_CHECKING:
     from daft_k8s.code.reference import CodeReference
@@ -173,8 +174,9 @@ class ActorPool:
         from daft_k8s.task_payload import decode_error
 
         error = decode_error(actor.error, actor.reason)
-        if not isinstance(error, Exception):
-            return ActorError(f"{where} could not be started: {actor.reason}")
-        if hasattr(error, "add_note"):
-            error.add_note(f"raised in {where}\n{actor.reason}")
+        if not is_ordinary(error):
+            failed = ActorError(f"{where} could not be started: {actor.reason}")
+            failed.__cause__ = error
+            return failed
+        add_note(error, f"raised in {where}\n{actor.reason}")
         return error

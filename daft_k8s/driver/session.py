@@ -19,6 +19,7 @@ from daft_k8s.driver.pool_words import describe_pool
 from daft_k8s.driver.tally import Tally
 from daft_k8s.driver.termination import exit_on_signals, signals_postponed
 from daft_k8s.errors import ClusterError, SessionClosedError, WorkerStartError
+from daft_k8s.raised import headline
 from daft_k8s.session_summary import MEMORY_CALLS, encode
 
 if TYPE_CHECKING:
@@ -261,7 +262,7 @@ class Session:
                 raise LookupError(f"this driver answers no calls to {call.target!r}")
             reply = handler(call.worker_id, call.target, call.payload)
         except Exception as error:
-            call.fail(f"{type(error).__name__}: {error}")
+            call.fail(headline(error))
             return
         if isinstance(reply, bytes):
             call.reply(reply)
@@ -351,7 +352,7 @@ async def _reply_later(call: WorkerCall, reply: Awaitable[bytes]) -> None:
     try:
         call.reply(await reply)
     except Exception as error:
-        call.fail(f"{type(error).__name__}: {error}")
+        call.fail(headline(error))
 
 
 def _native_manager(**arguments: Any) -> K8sWorkerManager:

@@ -15,7 +15,9 @@ from daft.daft import PyMicroPartition, PyRecordBatch, RaySwordfishWorker
 
 from daft_k8s.driver.session import Session, current_session
 from daft_k8s.errors import CodeError, ConfigurationError
+from daft_k8s.raised import carrying, headline
 from daft_k8s.seam.actors import actor_pools, collect_pickled_pools
+from daft_k8s.seam.carried import carried
 from daft_k8s.seam.code_shipment import CodeShipment
 from daft_k8s.seam.flight_shuffle import FlightFolders, remove_folders
 from daft_k8s.seam.limit import LimitCounters, collect_pickled_counters
@@ -44,7 +46,7 @@ class WorkerHandle:
         """Hands a task to the pool. Never raises: an error becomes that task's result."""
         try:
             return self._submit(task)
-        except Exception as error:
+        except BaseException as error:  # raised on, it would end Daft's scheduler
             return FailedTaskHandle(error)
 
     def _submit(self, task: RaySwordfishTask) -> SubmittedTaskHandle:
@@ -59,11 +61,11 @@ class WorkerHandle:
                 loaded_extensions(),
                 query_folders(self._session).of(query_id),
             )
-        except Exception as error:  # whatever the __reduce__ of somebody's object raises
+        except BaseException as error:  # whatever the __reduce__ of a user's object raises
             raise CodeError(
                 f"the task {task.name()} cannot be sent to the workers, because a function or an object of yours in it "
-                f"cannot be pickled: {error}. Make what it names (a lock, a connection) inside the function, or "
-                "in __init__ of a class with @daft.cls, which runs on the workers"
+                f"cannot be pickled: {headline(error)}. Make what it names (a lock, a connection) inside the function, "
+                "or in __init__ of a class with @daft.cls, which runs on the workers"
             ) from error
         limit_counters(self._session).bind(query_id, counters)
         release_actors = actor_pools(self._session).bind(query_id, pools)
@@ -147,6 +149,7 @@ async def clear_flight_shuffle_dirs_on_all_nodes(shuffle_dirs: list[str]) -> Non
     await asyncio.to_thread(remove_folders, shuffle_dirs)
 
 
+@carried
 async def get_boundaries(
     samples: list[PartitionRef],
     sort_by: list[PyExpr],
@@ -159,7 +162,8 @@ async def get_boundaries(
     Runs in a thread: fetching blocks, and sorting would hold up the event loop.
     """
     session = current_session()
-    return await asyncio.to_thread(_boundaries, session, list(samples), sort_by, descending, nulls_first, num_quantiles)
+    boundaries = carrying(_boundaries)
+    return await asyncio.to_thread(boundaries, session, list(samples), sort_by, descending, nulls_first, num_quantiles)
 
 
 def _boundaries(
@@ -184,6 +188,7 @@ def _boundaries(
     return merged.quantiles(num_quantiles)._micropartition
 
 
+@carried
 async def start_limit_counter_actor(limit: int, offset: int, timeout: int) -> DriverLimitHandle:
     """The counter of one LIMIT; it lives in this process."""
     return limit_counters(current_session()).create(limit, offset)

@@ -42,6 +42,7 @@ def install() -> None:
 
         checks.check_version(daft.__version__)  # before what imports names that another version may lack
         checks.check_hooks(daft.__version__)
+        from daft_k8s.arrow_partitions import guard_pickling
         from daft_k8s.seam import llm, progress, unlimited
 
         replacements, handles = _replacements(), _handles()
@@ -56,6 +57,7 @@ def install() -> None:
         ai_utils = importlib.import_module("daft.ai.utils")
         ai_utils.get_gpu_udf_options = get_gpu_udf_options  # type: ignore[attr-defined]
         progress.install()
+        guard_pickling()
         unlimited.install()
         _installed = True
 

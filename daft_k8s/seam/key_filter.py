@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from daft_k8s.errors import ActorError, ConfigurationError
 from daft_k8s.seam.actors import ActorHandle, DriverActorHandle, actor_pools
+from daft_k8s.seam.carried import carried
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -29,6 +30,7 @@ logger = logging.getLogger("daft_k8s")
 _KEY_ACTOR = "daft.execution.key_filtering_join.actors:KeyFilterActor"
 
 
+@carried
 async def create_key_filter(config: KeyFilteringConfig) -> list[Any]:
     """Starts the actors and makes the two expressions that use them.
 
@@ -110,13 +112,21 @@ def _ingest_function(handles: Sequence[ActorHandle], keys: KeySpec) -> Callable[
             return Series.from_arrow(pa.nulls(0))
         rows = keys.to_numpy(values)
         calls = [
-            handles[number].call("add_keys", rows[indices].tolist())
+            asyncio.ensure_future(handles[number].call("add_keys", rows[indices].tolist()))
             for number, indices in _group_row_indices_by_worker(values, len(handles))
         ]
         try:
-            await asyncio.wait_for(asyncio.gather(*calls), ASYNC_AWAIT_TIMEOUT_SECONDS)
-        except asyncio.TimeoutError:
-            raise too_slow("taken", len(values), len(handles), ASYNC_AWAIT_TIMEOUT_SECONDS) from None
+            # Not told by a TimeoutError, which an actor may raise itself.
+            done, late = await asyncio.wait(
+                calls, timeout=ASYNC_AWAIT_TIMEOUT_SECONDS, return_when=asyncio.FIRST_EXCEPTION
+            )
+            for call in done:
+                call.result()
+            if late:
+                raise too_slow("taken", len(values), len(handles), ASYNC_AWAIT_TIMEOUT_SECONDS)
+        finally:
+            for call in calls:
+                call.cancel()
         return Series.from_arrow(pa.nulls(len(values)))
 
     return ingest_keys
@@ -144,10 +154,10 @@ def _keep_function(handles: Sequence[ActorHandle], keys: KeySpec) -> Callable[[E
         ]
         kept = np.full(len(values), True, dtype=bool)
         for indices, call in calls:
-            try:
-                packed = call.result(ASYNC_AWAIT_TIMEOUT_SECONDS)
-            except concurrent.futures.TimeoutError:
-                raise too_slow("looked up", len(values), len(handles), ASYNC_AWAIT_TIMEOUT_SECONDS) from None
+            # As above, not told by a TimeoutError.
+            if not concurrent.futures.wait([call], ASYNC_AWAIT_TIMEOUT_SECONDS).done:
+                raise too_slow("looked up", len(values), len(handles), ASYNC_AWAIT_TIMEOUT_SECONDS)
+            packed = call.result()
             kept[indices] = np.unpackbits(packed)[: len(indices)].astype(bool)
         return Series.from_numpy(kept)
 

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from daft_k8s.errors import ActorError, ConfigurationError
+from daft_k8s.raised import headline
 from daft_k8s.seam.actors import ActorHandle, actor_pools, note_pickled_pool
 from daft_k8s.seam.prefix_router import PrefixRouter
 
@@ -130,7 +131,7 @@ class EnginePools:
         except ActorError:
             raise
         except Exception as error:  # what vLLM raised, which need not be here to be unpickled on the worker
-            raise ActorError(f"{started.name} could not be started: {type(error).__name__}: {error}") from error
+            raise ActorError(f"{started.name} could not be started: {headline(error)}") from error
         pool = await self._pools.any_ready(pool_id)
         router = self._routers.get(pool_id)
         if router is None:

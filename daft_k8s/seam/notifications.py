@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 from daft.daft import PyQueryMetadata, PyQueryResult, QueryEndState
 from daft.runners.heartbeat import Heartbeat
 
+from daft_k8s.raised import headline
+
 if TYPE_CHECKING:
     from daft.context import DaftContext
     from daft.logical.builder import LogicalPlanBuilder
@@ -81,4 +83,5 @@ class QueryNotifications:
         try:
             tell()
         except Exception as error:
-            logger.warning("subscribers of query %s could not be told: %s", self._query_id, error)
+            # A subscriber is the user's code, and so is what it raises.
+            logger.warning("subscribers of query %s could not be told: %s", self._query_id, headline(error))

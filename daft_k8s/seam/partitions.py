@@ -15,6 +15,7 @@ from daft.runners.runner_io import RunnerIO
 
 from daft_k8s.arrow_partitions import from_arrow, to_arrow
 from daft_k8s.errors import SessionClosedError, WorkerLostError
+from daft_k8s.raised import CarriedError, carrying, ordinary
 from daft_k8s.seam.unsupported import refuse_ray_bridge
 
 if TYPE_CHECKING:
@@ -41,8 +42,21 @@ _NOT_REACHED = (ConnectionError, TimeoutError)
 
 
 def to_micropartition(stream: ArrowStream) -> MicroPartition:
-    """Takes over the buffers of an Arrow stream without a copy."""
+    """Takes over the buffers of an Arrow stream without a copy. Unpickles users' objects, which may raise anything."""
     return MicroPartition._from_pymicropartition(from_arrow(stream))
+
+
+def convert(streams: Sequence[ArrowStream]) -> list[MicroPartition]:
+    """The partitions of Arrow streams.
+
+    Raises:
+        Exception: What unpickling a user's object raised.
+        TaskError: In the place of what would end an iterator in the user's code.
+    """
+    try:
+        return [to_micropartition(stream) for stream in streams]
+    except (StopIteration, StopAsyncIteration, GeneratorExit) as error:
+        raise ordinary(error) from error
 
 
 def fetch_micropartitions(session: Session, refs: Sequence[PartitionRef]) -> list[MicroPartition]:
@@ -51,14 +65,19 @@ def fetch_micropartitions(session: Session, refs: Sequence[PartitionRef]) -> lis
     Raises:
         SessionClosedError: If they went with their session.
         WorkerLostError: If one was lost, or its worker cannot be reached.
+        Exception: What unpickling a user's object raised.
     """
     if not refs:
         return []
     session.ensure_open(_GONE)
+    return convert(_fetch_streams(session, refs))
+
+
+def _fetch_streams(session: Session, refs: Sequence[PartitionRef]) -> list[ArrowStream]:
     patience = _Patience(session)
     while True:
         try:
-            return [to_micropartition(stream) for stream in session.manager.fetch(refs)]
+            return session.manager.fetch(refs)
         except (LookupError, *_NOT_REACHED) as error:
             if not patience.allows_another_try(error):
                 raise _lost(error) from error
@@ -170,8 +189,8 @@ class K8sMaterializedResult(MaterializedResult[Any]):
                 fetched.set_exception(_lost(error or LookupError("nothing was received")))
                 return
             try:
-                fetched.set_result(to_micropartition(streams[0]))
-            except BaseException as conversion_error:
+                fetched.set_result(carrying(to_micropartition)(streams[0]))
+            except CarriedError as conversion_error:
                 fetched.set_exception(conversion_error)
 
         self._fetched = fetched
@@ -185,6 +204,9 @@ class K8sMaterializedResult(MaterializedResult[Any]):
         if self._local is not None:
             return self._local
         if self._fetched is not None:
+            error = self._fetched.exception()
+            if error is not None:
+                raise ordinary(error)
             return self._fetched.result()
         return fetch_micropartitions(self._session, [self.reference])[0]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -22,6 +23,7 @@ from daft.runners.runner import Runner
 
 from daft_k8s.driver.session import Session
 from daft_k8s.errors import SessionClosedError, WorkerLostError
+from daft_k8s.raised import text_of
 from daft_k8s.seam.actors import actor_pools
 from daft_k8s.seam.execution_config import FLIGHT_SHUFFLE, fit_to_cluster
 from daft_k8s.seam.hooks import flight_folders, limit_counters, query_folders
@@ -144,7 +146,8 @@ class K8sRunner(Runner[Any]):
         session.ensure_open()
         context = get_context()
         query_id = generate_query_name()
-        emit_query_id(query_id)
+        with contextlib.suppress(AttributeError, ValueError, OSError):  # a program may have no stderr
+            emit_query_id(query_id)
         notifications = QueryNotifications(context, query_id, daft.__version__)
         query_folders(session).begin(query_id)
         stream: ResultStream | None = None
@@ -184,10 +187,11 @@ class K8sRunner(Runner[Any]):
             notifications.cancelled()
             raise
         except UDFException as error:
-            notifications.failed(f"UDF failed with exception: {error.original_exception}")
+            original = error.original_exception
+            notifications.failed(f"UDF failed with exception: {text_of(original) if original else original}")
             raise
         except BaseException as error:
-            notifications.failed(f"General Exception raised: {error}")
+            notifications.failed(f"General Exception raised: {text_of(error)}")
             if isinstance(error, WorkerLostError) and session.closed:
                 raise SessionClosedError("the session was shut down while the query ran") from error
             raise

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from daft_k8s.seam.partitions import K8sMaterializedResult
 
+from daft_k8s.raised import ordinary
+
 logger = logging.getLogger("daft_k8s")
 
 CLOSE_TIMEOUT_SECONDS = 5.0
@@ -22,10 +24,10 @@ CLOSE_TIMEOUT_SECONDS = 5.0
 
 
 class _Failure:
-    """What the plan raised, on its way to the consumer's thread."""
+    """What the plan raised, on its way to the consumer's thread, where it is unwrapped."""
 
     def __init__(self, error: BaseException) -> None:
-        self.error = error
+        self.error = ordinary(error)
 
 
 _END = object()
@@ -60,10 +62,8 @@ class ResultStream:
         try:
             while True:
                 await self._room.acquire()
-                try:
-                    reference = await self._partitions.__anext__()
-                except StopAsyncIteration:
-                    reference = None
+                # Not `async for`: Daft ends with None, and a StopAsyncIteration would be a user's.
+                reference = await self._partitions.__anext__()
                 if reference is None:
                     break
                 self._results.put(self._make_result(reference))

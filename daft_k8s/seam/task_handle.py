@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 from daft.daft import FlightPartitionRef, RayPartitionRef, RayTaskResult
 
 from daft_k8s.errors import TaskError, WorkerLostError
+from daft_k8s.raised import CarriedError, add_note, headline, is_ordinary, type_name
 from daft_k8s.task_payload import decode_error, split_result
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ class FailedTaskHandle:
         self._error = error
 
     async def get_result(self) -> RayTaskResult:
-        raise self._error
+        raise CarriedError(self._error)
 
     def cancel(self) -> None:
         """Nothing runs."""
@@ -67,9 +68,8 @@ class SubmittedTaskHandle:
         """Waits, on the event loop, for the end of the task.
 
         Raises:
-            Exception: What the task's own code raised, e.g. Daft's UDFException.
-            TaskError: If the task failed and what it raised could not be pickled.
-            WorkerLostError: If workers were lost more often than the pool tries again.
+            CarriedError: With what the task's own code raised, e.g. Daft's UDFException; a TaskError if that cannot be
+                raised here; a WorkerLostError if workers were lost more often than the pool tries again.
         """
         ended: asyncio.Future[TaskOutcome] = asyncio.get_running_loop().create_future()
 
@@ -84,7 +84,9 @@ class SubmittedTaskHandle:
         if self._release_actors is not None:
             self._release_actors()
         if outcome.kind == "success":
-            self._check_limits(outcome.worker_id)
+            missing = self._missing_rows(outcome.worker_id)
+            if missing is not None:
+                raise CarriedError(missing)
             stats, in_flight_server = split_result(outcome.stats)
             if in_flight_server:
                 references = [FlightPartitionRef(*reference) for reference in in_flight_server]
@@ -93,7 +95,7 @@ class SubmittedTaskHandle:
             return RayTaskResult.success_ray(partitions, stats)
         if outcome.kind == "cancelled" and self._cancelled:
             raise asyncio.CancelledError(f"{self._label} was cancelled")
-        raise error_of(outcome, self._label)
+        raise CarriedError(error_of(outcome, self._label))
 
     def cancel(self) -> None:
         """Asks the pool to stop the task; never raises, because Daft would abort the process' query thread."""
@@ -106,18 +108,19 @@ class SubmittedTaskHandle:
         except Exception:
             logger.exception("could not cancel %s", self._label)
 
-    def _check_limits(self, worker_id: str) -> None:
+    def _missing_rows(self, worker_id: str) -> WorkerLostError | None:
         for handle in self._counters:
             missing = handle.counter.missing_rows(self._input_id, worker_id)
             if missing:
-                raise WorkerLostError(
+                return WorkerLostError(
                     f"{self._label} ran again after a worker was lost and found {missing} rows fewer than before, "
                     "so its LIMIT would be short; run the query again"
                 )
+        return None
 
 
 def error_of(outcome: TaskOutcome, label: str) -> BaseException:
-    """The exception for a task that did not succeed."""
+    """The exception for a task that did not succeed: one that may be raised anywhere."""
     where = f"{label} on worker {outcome.worker_id}" if outcome.worker_id else label
     if outcome.kind == "lost":
         named = outcome.message.startswith(label)
@@ -126,20 +129,16 @@ def error_of(outcome: TaskOutcome, label: str) -> BaseException:
         return TaskError(f"{where} was cancelled: {outcome.message or 'its session or query has ended'}")
     # The bytes are our own worker's: it proved to know the session's token.
     original = decode_error(outcome.error, f"{where} failed: {outcome.message}")
-    if not isinstance(original, Exception):
+    if not is_ordinary(original):
         # A task that raised SystemExit or the like must not end the driver.
-        return TaskError(f"{where} failed: {outcome.message}")
-    if isinstance(original, TaskError):
+        replaced = TaskError(f"{where} failed: {headline(original)}\n{outcome.message}".rstrip())
+        replaced.__cause__ = original
+        return replaced
+    if type(original) is TaskError:
         # Made by the worker, e.g. in the place of what cannot be pickled: it does not know yet where it was raised.
         text = str(original)
         return original if text.startswith(where) else TaskError(f"{where} failed: {text}\n{outcome.message}".rstrip())
-    _add_note(original, f"raised in {where}\n{outcome.message}".rstrip())
+    note = f"raised in {where}\n{outcome.message}".rstrip()
+    if not add_note(original, note) or sys.version_info < (3, 11):  # an older Python does not show notes
+        logger.error("%s: %s", type_name(original), note)
     return original
-
-
-def _add_note(error: BaseException, note: str) -> None:
-    if sys.version_info >= (3, 11):
-        error.add_note(note)
-    else:
-        vars(error)["__notes__"] = [*getattr(error, "__notes__", ()), note]
-        logger.error("%s: %s", type(error).__name__, note)

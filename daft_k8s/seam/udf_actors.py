@@ -9,7 +9,9 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from daft_k8s.errors import ActorError
+from daft_k8s.raised import carrying, headline
 from daft_k8s.seam.actors import DriverActorHandle, actor_pools
+from daft_k8s.seam.carried import carried
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -24,6 +26,7 @@ logger = logging.getLogger("daft_k8s")
 _UDF_ACTOR = "daft_k8s.worker.udf_actor:UdfActor"
 
 
+@carried
 async def start_udf_actors(
     projection: PyExpr,
     num_actors: int,
@@ -41,6 +44,7 @@ async def start_udf_actors(
     return _handles_of(await pools.start(request), pools)
 
 
+@carried
 async def start_udf_actor_pool(
     projection: PyExpr,
     min_actors: int,
@@ -88,6 +92,7 @@ class UdfActorPool:
         self._coming: dict[str, Future[ActorPool]] = {}
         self._ended = False
 
+    @carried
     async def get_actor_handles(self, pending_tasks: int = 1) -> list[DriverActorHandle]:
         """The actors that take calls; so many tasks wait or run, and more actors are started for them."""
         wanted = min(self._max_actors, max(self._min_actors, pending_tasks))
@@ -95,6 +100,7 @@ class UdfActorPool:
             self._start_one()
         return list(self._handles)
 
+    @carried
     async def get_leased_actor_handles(self, pending_tasks: int = 1) -> list[DriverActorHandle]:
         """As `get_actor_handles`, for a task. A pool of ours ends only after the tasks that use it in any case."""
         return await self.get_actor_handles(pending_tasks)
@@ -133,7 +139,7 @@ class UdfActorPool:
             return
         error = started.exception()
         if error is not None:
-            logger.info("%s goes on with %d actors: %s", self._request.name, len(self._handles), error)
+            logger.info("%s goes on with %d actors: %s", self._request.name, len(self._handles), headline(error))
         elif self._ended:
             self._pools.retire(pool_id)
         else:
@@ -157,7 +163,7 @@ async def _prepare(
 
     session = current_session()
     # On a thread: with the data that the UDF refers to, it may be large, and the event loop is everybody's.
-    arguments = await asyncio.to_thread(_pickle_projection, name, projection)
+    arguments = await asyncio.to_thread(carrying(_pickle_projection), name, projection)
     request = PoolRequest(
         name=name,
         factory=_UDF_ACTOR,
@@ -179,10 +185,10 @@ def _pickle_projection(name: str, projection: PyExpr) -> bytes:
 
     try:
         pickled: bytes = dumps((dumps(ExpressionsProjection([Expression._from_pyexpr(projection)])),))
-    except Exception as error:  # whatever the __reduce__ of somebody's object raises
+    except BaseException as error:  # whatever the __reduce__ of a user's object raises
         raise CodeError(
-            f"{name} cannot be sent to the workers, because an object of yours in it cannot be pickled: {error}. Make "
-            "what it names (a lock, a connection) in __init__, which runs on the workers"
+            f"{name} cannot be sent to the workers, because an object of yours in it cannot be pickled: "
+            f"{headline(error)}. Make what it names (a lock, a connection) in __init__, which runs on the workers"
         ) from error
     return pickled
 

@@ -15,12 +15,13 @@ import socket
 import sys
 import threading
 import time
-import traceback
 from typing import Any
 
 from daft_k8s.actor_messages import ActorSpec, Answer, decode_message, encode_message
+from daft_k8s.raised import traceback_of
 from daft_k8s.worker import actor_channel
 from daft_k8s.worker.current_folder import enter_folder
+from daft_k8s.worker.event_loop import start_in_background
 
 _PR_SET_PDEATHSIG = 1
 _PARENT_INTERVAL_SECONDS = 1.0
@@ -57,8 +58,10 @@ def main() -> int:
 
 def _make(spec: ActorSpec) -> Any:
     from daft.daft import set_compute_runtime_num_worker_threads
+    from daft.event_loop import set_event_loop
     from daft.pickle import loads
 
+    set_event_loop(start_in_background("async UDFs"))
     set_compute_runtime_num_worker_threads(max(1, int(spec.cpus)))
     module, _, name = spec.factory.partition(":")
     return getattr(importlib.import_module(module), name)(*loads(spec.arguments))
@@ -75,16 +78,16 @@ def _answer(actor: Any, call: bytearray) -> Answer:
 def _error_answer(error: BaseException) -> Answer:
     from daft_k8s.task_payload import encode_error
 
-    text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
-    return Answer("error", error=encode_error(error), message=text)
+    return Answer("error", error=encode_error(error), message=traceback_of(error))
 
 
 def _send(sock: socket.socket, answer: Answer) -> None:
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(Exception):  # a UDF may have closed or replaced it
+            stream.flush()
     try:
         parts = encode_message(tuple(answer))
-    except Exception as error:  # e.g. Python objects that cannot be pickled
+    except BaseException as error:  # e.g. Python objects that cannot be pickled
         parts = encode_message(tuple(_error_answer(error)))
     with contextlib.suppress(OSError):  # the worker is gone; the next receive tells
         actor_channel.send(sock, parts)

@@ -21,6 +21,7 @@ from daft_k8s.actor_messages import (
     result_of,
 )
 from daft_k8s.errors import ActorError, DaftK8sError, WorkerLostError
+from daft_k8s.raised import CarriedError, carrying, ordinary
 from daft_k8s.worker.actor_host import ActorGoneError, ActorHost
 from daft_k8s.worker.driver_calls import DriverCallError, call_driver
 
@@ -154,7 +155,7 @@ async def _encode(method: str, arguments: tuple[Any, ...]) -> tuple[_Worker, Seq
     if worker is None:
         raise DaftK8sError(_NO_WORKER)
     # Python objects are pickled here, which may take long.
-    return worker, await asyncio.to_thread(encode_call, method, arguments)
+    return worker, await _on_thread(encode_call, method, arguments)
 
 
 async def call_and_stay(pool_id: str, actor_id: str, method: str, *arguments: Any) -> tuple[Any, ActorPlace]:
@@ -221,4 +222,13 @@ async def _call_route(worker: _Worker, route: Route, parts: Sequence[Buffer]) ->
 
 async def _result(answer: asyncio.Future[Any], label: str) -> Any:
     data = await answer
-    return result_of(Answer(*await asyncio.to_thread(decode_message, data)), label)
+    return result_of(Answer(*await _on_thread(decode_message, data)), label)
+
+
+async def _on_thread(function: Callable[..., T], *arguments: Any) -> T:
+    """Calls a function that may run users' code, on a thread; raises nothing on which Python would act."""
+    try:
+        return await asyncio.to_thread(carrying(function), *arguments)
+    except CarriedError as carried:
+        error = ordinary(carried)
+    raise error

@@ -7,7 +7,6 @@ import importlib
 import logging
 import sys
 import types
-from collections.abc import Awaitable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -15,14 +14,14 @@ from daft.daft import NativeExecutor, PyDaftContext, set_compute_runtime_num_wor
 from daft.event_loop import set_event_loop
 
 from daft_k8s.errors import UnsupportedError
+from daft_k8s.raised import carrying
 from daft_k8s.worker.actor_calls import ready_actors_by_location
+from daft_k8s.worker.event_loop import carry
 from daft_k8s.worker.extensions import listed_in_environment, load_extensions
 from daft_k8s.worker.llm_executor import PromptExecutor
 
 if TYPE_CHECKING:
     from daft.daft import Input, LocalPhysicalPlan, PyDaftExecutionConfig, PyMicroPartition
-
-    from daft_k8s.worker.pipeline_group import ResultStream
 
 logger = logging.getLogger(__name__)
 
@@ -64,6 +63,21 @@ class RunRequest:
     inputs: dict[int, Input | list[PyMicroPartition]]
 
 
+class TaskStream:
+    """The results of one task; all that its UDFs raise arrives as a `CarriedError`."""
+
+    def __init__(self, receiver: Any) -> None:
+        self._receiver = receiver
+
+    async def next(self) -> Any:
+        """The next result; None at the end. Daft never says with StopAsyncIteration that there is no more."""
+        return await carry(self._receiver.__anext__())
+
+    async def try_finish(self) -> Any:
+        """Daft's statistics of the task, once its results have been read."""
+        return await carry(self._receiver.try_finish())
+
+
 class DaftExecutor:
     """Runs plans on Daft's threads. One in a process, made on the event loop that async UDFs will use."""
 
@@ -73,10 +87,10 @@ class DaftExecutor:
         load_extensions(listed_in_environment())
         self._executor = NativeExecutor(is_flotilla_worker=True, ip=host)
 
-    def start(self, request: RunRequest, pipeline_id: int) -> Awaitable[ResultStream]:
+    async def start(self, request: RunRequest, pipeline_id: int) -> TaskStream:
         """Gives a task to the pipeline `pipeline_id`, which is built if there is none."""
         context = {**request.context, "plan_fingerprint": str(pipeline_id)}
-        return self._run(request, request.task_id, request.inputs, context)
+        return await self._run(request, request.task_id, request.inputs, context)
 
     async def probe(self, request: RunRequest, pipeline_id: int) -> None:
         """Returns only if the pipeline's loop has taken an input since this call began; raises if it is dead.
@@ -93,11 +107,11 @@ class DaftExecutor:
         """Kills the pipeline, if it is there."""
         self._executor.cancel_plan(pipeline_id)
 
-    def _run(
+    async def _run(
         self, request: RunRequest, input_id: int, inputs: dict[int, Any], context: dict[str, str]
-    ) -> Awaitable[ResultStream]:
+    ) -> TaskStream:
         # Daft's context is one global object, so nothing may run between setting and using it.
         daft_context = PyDaftContext()
         daft_context._daft_execution_config = request.config
-        result: Awaitable[Any] = self._executor.run(request.plan, daft_context, input_id, inputs, context, False)
-        return result
+        run = carrying(self._executor.run)
+        return TaskStream(await carry(run(request.plan, daft_context, input_id, inputs, context, False)))

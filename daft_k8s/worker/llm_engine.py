@@ -8,11 +8,12 @@ import itertools
 import logging
 import os
 import sys
-import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Any
+
+from daft_k8s.worker.event_loop import start_in_background
 
 logger = logging.getLogger(__name__)
 
@@ -48,8 +49,7 @@ class LLMEngine:
         self._clock = clock
         self._asked: dict[str, float] = {}
         """When each batch was last asked for, the longest ago first."""
-        self._loop = asyncio.new_event_loop()
-        threading.Thread(target=self._loop.run_forever, name="vllm", daemon=True).start()
+        self._loop = start_in_background("vllm")
 
     def submit(self, ticket: str, prompts: Sequence[str]) -> None:
         """Begins a batch; one that is there already goes on, as the call was repeated."""

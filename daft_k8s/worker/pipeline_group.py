@@ -26,16 +26,20 @@ import itertools
 from collections.abc import Awaitable, Hashable
 from typing import Any, Generic, Protocol, TypeVar
 
+from daft_k8s.raised import headline, uncarried
+
 Request = TypeVar("Request", contravariant=True)
 _Request = TypeVar("_Request")
 
 
 class ResultStream(Protocol):
-    """What the executor hands out for one task (Daft's `PyResultReceiver`)."""
+    """The results of one task. All that users' code raises arrives as a `CarriedError`."""
 
-    def __aiter__(self) -> ResultStream: ...
-    def __anext__(self) -> Awaitable[Any]: ...
-    def try_finish(self) -> Awaitable[Any]: ...
+    def next(self) -> Awaitable[Any]:
+        """The next result; None at the end."""
+
+    def try_finish(self) -> Awaitable[Any]:
+        """The executor's statistics, once the results have been read."""
 
 
 class PipelineExecutor(Protocol[Request]):
@@ -55,8 +59,8 @@ class PipelineFailedError(Exception):
     """A task's pipeline died of `cause`; `shared`: it had other members, one of which may be to blame."""
 
     def __init__(self, cause: BaseException, *, shared: bool) -> None:
-        super().__init__(str(cause))
-        self.cause = cause
+        self.cause = uncarried(cause)
+        super().__init__(headline(self.cause))
         self.shared = shared
 
 

@@ -11,6 +11,7 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from daft_k8s.raised import carrying
 from daft_k8s.task_payload import decode_plan
 
 if TYPE_CHECKING:
@@ -61,4 +62,5 @@ class PlanCache:
 
 
 async def _decode(plan: bytes, on_thread: bool) -> LocalPhysicalPlan:
-    return await asyncio.to_thread(decode_plan, plan) if on_thread else decode_plan(plan)
+    decode = carrying(decode_plan)
+    return await asyncio.to_thread(decode, plan) if on_thread else decode(plan)

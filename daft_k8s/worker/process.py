@@ -19,7 +19,7 @@ from collections.abc import Callable, MutableMapping
 from typing import TYPE_CHECKING, NoReturn
 
 from daft_k8s.errors import ConfigurationError, DaftK8sError, WorkerStartError
-from daft_k8s.worker import exit_codes
+from daft_k8s.worker import event_loop, exit_codes
 from daft_k8s.worker.actor_calls import set_current_host
 from daft_k8s.worker.actor_host import ActorHost
 from daft_k8s.worker.driver_calls import set_current_worker
@@ -60,7 +60,7 @@ def main() -> int:
     )
     prepare_environment(settings, os.environ)
     try:
-        asyncio.run(_serve(settings))
+        event_loop.run(_serve(settings))
     except DaftK8sError as error:
         logger.error("%s", error)
         return exit_codes.START_FAILED
@@ -157,13 +157,17 @@ class WorkerProcess:
         try:
             import daft
 
+            from daft_k8s.arrow_partitions import guard_pickling
             from daft_k8s.worker.code import WorkerCode
             from daft_k8s.worker.executor import DaftExecutor, offer_actors, refuse_nested_queries
             from daft_k8s.worker.task_runner import TaskRunner
+            from daft_k8s.worker.udf_process import start_from_here
         except ImportError as error:
             raise WorkerStartError(f"Daft cannot be imported in the worker: {error}") from error
         refuse_nested_queries()
         offer_actors()
+        start_from_here()
+        guard_pickling()
         executor = DaftExecutor(threads=settings.slots, host=settings.host)
         code = WorkerCode(os.path.join(settings.spill_dir, "code"))
         runner = TaskRunner(executor=executor, worker_id=settings.worker_id, code=code)

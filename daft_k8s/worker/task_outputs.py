@@ -12,6 +12,7 @@ from daft.recordbatch.micropartition import MicroPartition
 
 from daft_k8s.arrow_partitions import to_arrow
 from daft_k8s.errors import TaskError, UnsupportedError
+from daft_k8s.raised import carrying, headline
 from daft_k8s.task_payload import FlightReference
 
 if TYPE_CHECKING:
@@ -83,7 +84,8 @@ class TaskOutputs:
         try:
             if self._python_columns:
                 # Python objects are pickled on export, which may take long.
-                await asyncio.to_thread(self._store.put_output, self._key, streams, num_rows, size_bytes)
+                put_output = carrying(self._store.put_output)
+                await asyncio.to_thread(put_output, self._key, streams, num_rows, size_bytes)
             else:
                 self._store.put_output(self._key, streams, num_rows, size_bytes)
         except Exception as error:
@@ -114,6 +116,6 @@ def _unpicklable(pieces: Sequence[MicroPartition], positions: Sequence[int]) -> 
                 for value in column.to_pylist():
                     try:
                         dumps(value)
-                    except Exception as error:
-                        return column.name(), f"{type(error).__name__}: {error}"
+                    except BaseException as error:
+                        return column.name(), headline(error)
     return None

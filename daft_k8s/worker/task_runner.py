@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-import traceback
 from collections.abc import Hashable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from daft_k8s.code.advice import missing_module, ways_to_ship
 from daft_k8s.errors import CodeError
+from daft_k8s.raised import headline, printable, traceback_of, uncarried
 from daft_k8s.task_payload import decode_needs, decode_payload, encode_error, join_result
 from daft_k8s.worker.code import WorkerCode
 from daft_k8s.worker.current_folder import CurrentFolder
@@ -94,7 +94,10 @@ class TaskRunner:
         if task.cancelled():
             self._bound().cancelled_task(key)
         elif (error := task.exception()) is not None:
-            logger.error("the end of task %s could not be reported", key, exc_info=error)
+            # Without a report the query would wait for ever, and the slot would be gone.
+            told = f"task {key} failed on {self._worker_id}, and its end could not be described: {headline(error)}"
+            self._bound().fail_task(key, b"", told)
+            logger.error("%s", traceback_of(error))
 
     async def _run(self, command: TaskCommand) -> None:
         query_id_var.set(command.query_id)
@@ -106,8 +109,8 @@ class TaskRunner:
             if isinstance(error, asyncio.CancelledError) and command.key in self._cancelling:
                 raise
             cause, message = self._describe(command, error)
-            logger.info("%s", message.splitlines()[0])
             server.fail_task(command.key, encode_error(cause), message)
+            logger.info("%s", message.splitlines()[0])
         else:
             server.finish_task(command.key, stats)
 
@@ -139,9 +142,7 @@ class TaskRunner:
             if command.attempt > _FIRST_ATTEMPT:
                 await announce_restart(command.query_id, command.task_id)
             stream = await member.start()
-            async for part in stream:
-                if part is None:
-                    break
+            while (part := await stream.next()) is not None:
                 await outputs.add(part)
             stats = await member.finish(stream)
         finally:
@@ -163,17 +164,17 @@ class TaskRunner:
         return self._pipelines.join(request, fingerprint=fingerprint, shared_key=shared_key)
 
     def _describe(self, command: TaskCommand, error: BaseException) -> tuple[BaseException, str]:
-        cause, hint = error, ""
-        if isinstance(error, PipelineFailedError):
+        cause, hint = uncarried(error), ""
+        if type(error) is PipelineFailedError:
             cause = error.cause
             if error.shared:
                 hint = " (it shared a pipeline with other tasks of its stage, and all of them fail together)"
         head = f"task {command.key} ({command.name}) failed on {self._worker_id}{hint}:"
-        details = "".join(traceback.format_exception(type(cause), cause, cause.__traceback__))
+        details = traceback_of(cause)
         module = missing_module(cause)
         if module is not None:
             advice = ways_to_ship(module, self._worker_id, self._code.root)
             details = f"{details}{advice}\n"
-            if isinstance(cause, ModuleNotFoundError):  # not in a UDF, whose own error it would be
+            if issubclass(type(cause), ModuleNotFoundError):  # not in a UDF, whose own error it would be
                 cause = CodeError(advice)
-        return cause, f"{head}\n{details}"
+        return cause, f"{printable(head)}\n{details}"

@@ -9,9 +9,10 @@ from typing import Any
 import daft
 import pytest
 
-from daft_k8s.errors import WorkerLostError
+from daft_k8s.errors import TaskError, WorkerLostError
 from daft_k8s.seam import partitions
 from daft_k8s.seam.partitions import K8sMaterializedResult, fetch_micropartitions
+from tests.local.hostile_exceptions import EXCEPTIONS
 
 Problems = list[Exception | None]
 
@@ -62,13 +63,14 @@ class Session:
         return fetch_micropartitions(self, ["reference"])[0]  # type: ignore[arg-type]
 
     def fetch_ahead(self) -> Any:
-        async def fetch() -> Any:
+        async def fetch() -> K8sMaterializedResult:
             result = K8sMaterializedResult(self, "reference")  # type: ignore[arg-type]
             result.start_fetch()
-            assert result._fetched is not None
-            return await asyncio.wrap_future(result._fetched)
+            while result._fetched is None or not result._fetched.done():
+                await asyncio.sleep(0)
+            return result
 
-        return self.loop.run_until_complete(fetch())
+        return self.loop.run_until_complete(fetch()).micropartition()
 
 
 @pytest.fixture(params=["fetch_now", "fetch_ahead"])
@@ -102,6 +104,26 @@ def test_that_it_is_lost_is_told_at_once_in_the_pools_words(fetch: Any) -> None:
     with pytest.raises(WorkerLostError, match=r"could not be fetched: worker-0 was lost \(the Pod p\)"):
         work()
     assert session.seconds == 4
+
+
+@pytest.mark.parametrize("name", EXCEPTIONS)
+def test_what_unpickling_raises_is_neither_a_loss_nor_a_reason_to_ask_again(
+    fetch: Any, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    error = EXCEPTIONS[name]()
+
+    def unpickle(_: object) -> None:
+        raise error
+
+    work, session = fetch([])
+    monkeypatch.setattr(partitions, "to_micropartition", unpickle)
+    try:
+        work()
+    except BaseException as told:
+        assert told is error or (type(told) is TaskError and told.__cause__ is error)
+    else:
+        pytest.fail("nothing was raised")
+    assert session.seconds == session.try_seconds
 
 
 def test_it_is_not_asked_for_ever(fetch: Any) -> None:

@@ -13,9 +13,11 @@ from daft.daft import RayTaskResult
 from daft.errors import UDFException
 
 from daft_k8s.errors import TaskError, WorkerLostError
+from daft_k8s.raised import CarriedError, is_ordinary
 from daft_k8s.seam.limit import LimitCounters
-from daft_k8s.seam.task_handle import FailedTaskHandle, SubmittedTaskHandle
+from daft_k8s.seam.task_handle import FailedTaskHandle, SubmittedTaskHandle, TaskHandle
 from daft_k8s.task_payload import FlightReference, encode_error, join_result
+from tests.local.hostile_exceptions import EXCEPTIONS, HOSTILE, PROTOCOL, WORDS
 
 
 @dataclass
@@ -54,7 +56,16 @@ def handle_of(outcome: Outcome, **arguments: Any) -> SubmittedTaskHandle:
 
 
 def result_of(outcome: Outcome) -> RayTaskResult:
-    return asyncio.run(handle_of(outcome).get_result())
+    return uncarried_result(handle_of(outcome))
+
+
+def uncarried_result(handle: TaskHandle) -> RayTaskResult:
+    """The result; an error must come wrapped, and is raised as it is."""
+    try:
+        return asyncio.run(handle.get_result())
+    except CarriedError as carried:
+        error = carried.error
+    raise error
 
 
 def test_success_hands_on_the_references_with_rows_and_bytes() -> None:
@@ -89,8 +100,23 @@ def test_a_udf_exception_stays_one_and_keeps_its_cause() -> None:
 
 @pytest.mark.parametrize("error", [b"", b"garbage", encode_error(SystemExit(3))])
 def test_an_error_that_cannot_be_raised_here_becomes_a_task_error(error: bytes) -> None:
-    with pytest.raises(TaskError, match=r"task 7 .* on worker worker-1 failed: .*the text"):
+    with pytest.raises(TaskError, match=r"(?s)task 7 .* on worker worker-1 failed: .*the text"):
         result_of(Outcome("failed", error=error, message="the text"))
+
+
+@pytest.mark.parametrize("name", PROTOCOL)
+def test_an_error_on_which_python_would_act_is_the_cause_of_a_runtime_error(name: str) -> None:
+    with pytest.raises(RuntimeError, match=f"(?s)task 7 .* on worker worker-1 failed: {name}: {WORDS}") as caught:
+        result_of(Outcome("failed", error=encode_error(EXCEPTIONS[name]())))
+    assert type(caught.value.__cause__).__name__ == name
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_an_error_that_misbehaves_is_raised_all_the_same(name: str) -> None:
+    outcome = Outcome("failed", error=encode_error(EXCEPTIONS[name]()), message="the worker's traceback")
+    with pytest.raises(CarriedError) as caught:
+        asyncio.run(handle_of(outcome).get_result())
+    assert is_ordinary(caught.value.error)
 
 
 def test_lost_workers_are_named() -> None:
@@ -143,7 +169,7 @@ def test_a_task_that_could_not_be_submitted_fails_where_daft_looks() -> None:
     handle = FailedTaskHandle(ValueError("cannot be pickled"))
     handle.cancel()
     with pytest.raises(ValueError, match="cannot be pickled"):
-        asyncio.run(handle.get_result())
+        uncarried_result(handle)
 
 
 def test_a_second_run_that_leaves_a_limit_short_is_an_error() -> None:
@@ -153,5 +179,6 @@ def test_a_second_run_that_leaves_a_limit_short_is_an_error() -> None:
             counter.counter.claim("7", counter.counter.start("7", "worker-1"), rows)
         await handle_of(Outcome("success"), counters=[counter]).get_result()
 
-    with pytest.raises(WorkerLostError, match="found 2 rows fewer"):
+    with pytest.raises(CarriedError, match="found 2 rows fewer") as caught:
         asyncio.run(scenario())
+    assert type(caught.value.error) is WorkerLostError

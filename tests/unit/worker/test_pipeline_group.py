@@ -66,10 +66,7 @@ class FakeStream:
     def __init__(self, executor: FakeExecutor, pipeline_id: int, request: str) -> None:
         self._executor, self._pipeline_id, self._request = executor, pipeline_id, request
 
-    def __aiter__(self) -> FakeStream:
-        return self
-
-    async def __anext__(self) -> None:
+    async def next(self) -> None:
         return None
 
     async def try_finish(self) -> str:

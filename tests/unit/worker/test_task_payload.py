@@ -6,8 +6,11 @@ import pickle
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
 from daft_k8s.errors import TaskError
 from daft_k8s.task_payload import (
+    MOST_ERROR_BYTES,
     FlightReference,
     decode_error,
     decode_needs,
@@ -19,6 +22,7 @@ from daft_k8s.task_payload import (
     join_result,
     split_result,
 )
+from tests.local.hostile_exceptions import EXCEPTIONS
 
 
 class OddError(Exception):
@@ -90,6 +94,22 @@ def test_an_exception_that_cannot_be_pickled_arrives_as_its_type_and_text() -> N
     error = ValueError("no")
     error.extra = (number for number in range(3))  # type: ignore[attr-defined]
     assert str(decode_error(encode_error(error), "")) == "builtins.ValueError: no"
+
+
+@pytest.mark.parametrize("name", EXCEPTIONS)
+def test_every_exception_survives_the_journey_or_arrives_as_its_type_and_text(name: str) -> None:
+    error = EXCEPTIONS[name]()
+    encoded = encode_error(error)
+    assert len(encoded) <= MOST_ERROR_BYTES
+    arrived = decode_error(encoded, "the worker's words")
+    assert type(arrived).__qualname__.rpartition(".")[2] == type(error).__name__ or type(arrived) is TaskError
+
+
+def test_a_huge_exception_arrives_shortened_and_says_so() -> None:
+    arrived = decode_error(encode_error(ValueError("the beginning" + "x" * MOST_ERROR_BYTES + "the end")), "")
+    assert type(arrived) is TaskError
+    for words in ("builtins.ValueError: the beginning", "characters are left out", "the end"):
+        assert words in str(arrived)
 
 
 def test_without_an_exception_the_message_is_the_error() -> None:

@@ -1,0 +1,72 @@
+"""The process of a UDF with `use_process=True`: Daft's own program, started with its own arguments.
+
+Daft's program reports only subclasses of Exception that can be pickled. On any other it ends, and the query learns only
+that it has. After a coroutine that raises SystemExit, its event loop is gone and the query waits for ever.
+"""
+
+from __future__ import annotations
+
+import functools
+import runpy
+import subprocess
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any, ParamSpec, TypeVar
+
+from daft_k8s.raised import ordinary
+from daft_k8s.task_payload import portable
+from daft_k8s.worker.event_loop import start_in_background
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+DAFTS_PROGRAM = "daft.execution.udf_worker"
+
+
+def start_from_here() -> None:
+    """Has Daft start its UDF processes with this module. In a worker, before the first one is started."""
+    from daft.execution import udf
+
+    def start(command: list[str], **options: Any) -> subprocess.Popen[bytes]:
+        ours = [__name__ if part == DAFTS_PROGRAM else part for part in command]
+        return subprocess.Popen(ours, **options)
+
+    # All that Daft's module takes from `subprocess`.
+    vars(udf)["subprocess"] = SimpleNamespace(Popen=start, PIPE=subprocess.PIPE, STDOUT=subprocess.STDOUT)
+
+
+def main() -> None:
+    """Runs Daft's program."""
+    from daft.event_loop import set_event_loop
+    from daft.expressions import Expression
+    from daft.recordbatch import RecordBatch
+
+    set_event_loop(start_in_background("async UDFs"))
+    # The two calls in which it runs users' code, constructors and functions.
+    Expression._initialize_udfs = _reported(Expression._initialize_udfs)  # type: ignore[method-assign]
+    RecordBatch.eval_expression_list_with_metrics = _reported(  # type: ignore[method-assign]
+        RecordBatch.eval_expression_list_with_metrics
+    )
+    runpy.run_module(DAFTS_PROGRAM, run_name="__main__", alter_sys=True)
+
+
+def _reported(function: Callable[P, T]) -> Callable[P, T]:
+    """Returns the function such that Daft's program can report what it raises."""
+    from daft.errors import UDFException
+
+    @functools.wraps(function)
+    def reported(*arguments: P.args, **options: P.kwargs) -> T:
+        try:
+            return function(*arguments, **options)
+        except UDFException as error:
+            error.__cause__ = None if error.__cause__ is None else portable(error.__cause__)
+            raise
+        except BaseException as error:
+            raised = ordinary(error)
+        raise raised
+
+    return reported
+
+
+if __name__ == "__main__":
+    main()
