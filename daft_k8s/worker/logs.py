@@ -11,6 +11,9 @@ import time
 query_id_var: contextvars.ContextVar[str] = contextvars.ContextVar("query_id", default="")
 task_key_var: contextvars.ContextVar[str] = contextvars.ContextVar("task_key", default="")
 
+_OWN = "daft_k8s"
+"""The logger above all of the runner's."""
+
 
 class _Formatter(logging.Formatter):
     """Adds the ids to a line; what runs on Daft's own threads has no task id."""
@@ -43,7 +46,7 @@ class _Formatter(logging.Formatter):
 
 def log_output(source: str, line: str) -> None:
     """Passes on what another process printed: as it is with its source before it, or as a JSON line."""
-    for handler in logging.getLogger().handlers:
+    for handler in logging.getLogger(_OWN).handlers:
         if isinstance(handler.formatter, _Formatter) and handler.formatter.as_json:
             message = f"[{source}] {line}"
             handler.handle(logging.LogRecord("daft_k8s.output", logging.INFO, "", 0, message, None, None))
@@ -53,14 +56,22 @@ def log_output(source: str, line: str) -> None:
 
 
 def configure_logging(*, session_id: str, worker_id: str, log_format: str, log_level: str) -> None:
-    """Sends all logging of the process to stderr, other libraries' only from WARNING on.
+    """Sends the runner's own lines to stderr, and other loggers' from WARNING on, until a UDF configures logging.
 
-    Daft's engine logs every step of every operator at INFO, each through the interpreter: that costs more
-    than a small task. `log_level` DEBUG shows it all.
+    The root logger belongs to the user: with a handler of ours, `logging.basicConfig` in a UDF would do nothing.
+    Only DEBUG sets its level, as it also shows what Daft's engine logs: every step of every operator, each through
+    the interpreter, which costs more than a small task.
     """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Formatter(session_id=session_id, worker_id=worker_id, as_json=log_format == "json"))
-    root = logging.getLogger()
-    root.handlers[:] = [handler]
-    root.setLevel(log_level if log_level == "DEBUG" else max(logging.WARNING, logging.getLevelName(log_level)))
-    logging.getLogger("daft_k8s").setLevel(log_level)
+    own = logging.getLogger(_OWN)
+    own.handlers[:] = [handler]
+    own.setLevel(log_level)
+    own.propagate = False  # else a line comes twice once the root logger has a handler
+    others = logging.StreamHandler(sys.stderr)
+    others.setFormatter(handler.formatter)
+    others.setLevel(log_level if log_level == "DEBUG" else max(logging.WARNING, logging.getLevelName(log_level)))
+    # Python's own handler for loggers that nobody has configured; without the ids, a line would name no task.
+    logging.lastResort = others
+    if log_level == "DEBUG":
+        logging.getLogger().setLevel(logging.DEBUG)
