@@ -20,12 +20,16 @@ class DriverProgressBar(progress_bar.ProgressBar):
     """The bars of a distributed plan; `use_ray_tqdm` is ignored."""
 
     def __init__(self, use_ray_tqdm: bool, show_tasks_bar: bool = False, disable: bool = False) -> None:
-        super().__init__(False, show_tasks_bar, disable or not _somebody_watches())
+        super().__init__(False, show_tasks_bar, disable or not _can_be_seen())
 
 
-def _somebody_watches() -> bool:
-    # A log file full of escape codes helps nobody; who wants bars there says DAFT_PROGRESS_BAR=1.
-    return "DAFT_PROGRESS_BAR" in os.environ or "ipykernel" in sys.modules or sys.stderr.isatty()
+def _can_be_seen() -> bool:
+    try:
+        is_terminal = sys.stderr.isatty()
+    except (AttributeError, ValueError):  # None in a service, closed, or a stand-in
+        return False
+    # Escape codes only fill a log file. DAFT_PROGRESS_BAR=1 shows bars all the same.
+    return "DAFT_PROGRESS_BAR" in os.environ or "ipykernel" in sys.modules or is_terminal
 
 
 def install() -> None:
