@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING
 
 from daft_k8s.errors import DaftK8sError, WorkerStartError
+from daft_k8s.pods import retries
 from daft_k8s.pods.launches import Key, Launches, News
 from daft_k8s.pods.problems import ApiError, explain
 from daft_k8s.pods.quota import Room, read_refusal
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _AT_ONCE = 20
-_FIRST_RETRY_SECONDS = 0.5
-_LONGEST_RETRY_SECONDS = 10.0
 
 
 class Creation:
@@ -95,44 +94,63 @@ class Creation:
 
         A webhook that is slower than the API's patience has answers lost for ever, while the Pod is there and serves.
         """
-        delay = _FIRST_RETRY_SECONDS
-        namespace = self._configuration.namespace or "the driver's own"
-        reached = False
+        reached: list[str] = []
+        """The namespace, once the cluster has been reached: from then on its credentials have been accepted."""
         self._launches.has_problem(key, "the cluster has not been reached yet")
+        policy = retries.creation(
+            goes_on=lambda: self._is_needed(key),
+            # Also where there was no answer: the Pod may be there, and the next try finds it by its name.
+            may_help=lambda error: (
+                _may_have_room(error) or (error.transient_once_accepted if reached else error.transient)
+            ),
+            tell=lambda error: self._launches.has_problem(key, f"the Kubernetes API does not take it: {error}"),
+            sleep=self._pause,
+        )
+        try:
+            await policy(self._ask, key, reached)
+        except ApiError as error:
+            if self._is_needed(key):
+                namespace = reached[0] if reached else self._configuration.namespace or "the driver's own"
+                advice = explain(error, namespace, self._configuration)
+                self._tell(self._launches.failed(key, advice.text, restartable=advice.restartable))
+        except NameTakenError as error:
+            self._tell(self._launches.failed(key, str(error), restartable=True))
+        except DaftK8sError as error:
+            self._tell(self._launches.failed(key, str(error), restartable=False))
+        except Exception as error:
+            logger.exception("a Pod could not be created")
+            text = f"{type(error).__name__}: {error}"
+            self._tell(self._launches.failed(key, text, restartable=False))
+        if self._launches.is_seen(key):
+            self._gate.admitted()
+
+    async def _ask(self, key: Key, reached: list[str]) -> None:
+        """Asks for a Pod until it is made or no longer needed, and waits where a quota has no room for it.
+
+        Raises:
+            ApiError: It could not be made for another reason.
+        """
         while self._is_needed(key):
             try:
                 api, home = await self._cluster()
-                if not reached:
-                    namespace, reached = home.namespace, True
-                    self._launches.has_problem(key, "its Pod has not been asked for yet")
-                if self._no_room_ever:
-                    raise WorkerStartError(self._no_room_ever)
+            except ApiError as error:
+                if _may_have_room(error):  # for the session's Secret
+                    namespace = self._configuration.namespace or "the driver's own"
+                    self._tell(self._launches.postponed(key, explain(error, namespace, self._configuration).text))
+                raise
+            if not reached:
+                reached.append(home.namespace)
+                self._launches.has_problem(key, "its Pod has not been asked for yet")
+            if self._no_room_ever:
+                raise WorkerStartError(self._no_room_ever)
+            try:
                 if await self._try(key, api, home):
                     return
             except ApiError as error:
-                if self._launches.is_seen(key):
-                    # Whatever was refused: another Pod, for which its own quota has no room.
-                    break
-                if error.over_quota and not read_refusal(error.message).never:
-                    self._wait_for_quota(key, error, namespace)
-                elif error.transient_once_accepted if reached else error.transient:
-                    # Also when there was no answer: the Pod may be there, and the next try will find it by its name.
-                    self._launches.has_problem(key, f"the Kubernetes API does not take it: {error}")
-                    await self._pause(max(error.wait_seconds, delay))
-                    delay = min(_LONGEST_RETRY_SECONDS, delay * 2)
-                else:
-                    advice = explain(error, namespace, self._configuration)
-                    return self._tell(self._launches.failed(key, advice.text, restartable=advice.restartable))
-            except NameTakenError as error:
-                return self._tell(self._launches.failed(key, str(error), restartable=True))
-            except DaftK8sError as error:
-                return self._tell(self._launches.failed(key, str(error), restartable=False))
-            except Exception as error:
-                logger.exception("a Pod could not be created")
-                text = f"{type(error).__name__}: {error}"
-                return self._tell(self._launches.failed(key, text, restartable=False))
-        if self._launches.is_seen(key):
-            self._gate.admitted()
+                if not _may_have_room(error):
+                    raise
+                if self._is_needed(key):  # else its own Pod has used up the quota
+                    self._wait_for_quota(key, error, home.namespace)
 
     async def _try(self, key: Key, api: Api, home: Home) -> bool:
         """Asks once; False: a quota has refused another before it was this launch's turn."""
@@ -168,3 +186,8 @@ class Creation:
             await asyncio.wait_for(self._closing.wait(), seconds)
         except asyncio.TimeoutError:
             return
+
+
+def _may_have_room(error: ApiError) -> bool:
+    """True if a quota refused what it may have room for later."""
+    return error.over_quota and not read_refusal(error.message).never

@@ -9,11 +9,11 @@ import logging
 import socket
 from collections.abc import Callable
 
+from daft_k8s.pods import retries
+
 logger = logging.getLogger(__name__)
 
-_PAUSE_SECONDS = 0.5
 _WITHIN_SECONDS = 20.0
-"""The cluster's DNS keeps a "no such name" for about five seconds, and some caches before it for longer."""
 
 
 def addresses_of(name: str) -> set[str]:
@@ -39,16 +39,16 @@ async def wait_for_name(
         within_seconds: How long to wait.
     """
     loop = asyncio.get_running_loop()
-    end = loop.time() + within_seconds
     # Of its own: a name server that does not answer blocks for seconds.
     threads = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="daft-k8s-dns")
+
+    async def is_known() -> bool:
+        return address in await loop.run_in_executor(threads, look_up, name)
+
     try:
-        while address not in await loop.run_in_executor(threads, look_up, name):
-            if loop.time() >= end:
-                return False
-            await asyncio.sleep(_PAUSE_SECONDS)
+        known: bool = await retries.name_lookup(within_seconds)(is_known)
     except RuntimeError:  # the interpreter exits, and takes no more work for threads
         return False
     finally:
         threads.shutdown(wait=False)
-    return True
+    return known

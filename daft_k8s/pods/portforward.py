@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
 
+from daft_k8s.pods import retries
 from daft_k8s.pods.loop_thread import LoopThread
 from daft_k8s.pods.problems import ApiError
 from daft_k8s.pods.silence import Silences
@@ -27,8 +28,6 @@ LOOPBACK = "127.0.0.1"
 _CHUNK_BYTES = 256 * 1024
 _BUFFER_BYTES = 1024 * 1024
 """What may wait for a slow client before the Pod is no longer read."""
-_FIRST_RETRY_SECONDS = 0.2
-_LONGEST_RETRY_SECONDS = 2.0
 _DIAL_SECONDS = 20.0
 """How long a client's connection waits for the API server, before it is closed and the client must try again."""
 _SILENCE_SECONDS = 10.0
@@ -203,18 +202,16 @@ class PortForwards:
         return await asyncio.shield(self._connecting)
 
     async def _dial(self, forward: _Forward, port: int) -> Stream:
-        loop = asyncio.get_running_loop()
-        end, delay = loop.time() + _DIAL_SECONDS, _FIRST_RETRY_SECONDS
-        while True:
+        async def try_once() -> Stream:
             try:
                 return await (await self._api()).open_port(forward.namespace, forward.pod, port)
             except ApiError as error:
                 forward.problem = error
-                if not error.transient_once_accepted or loop.time() + delay > end:
-                    raise
                 logger.debug("no way to port %d of the Pod %s yet: %s", port, forward.pod, error)
-            await asyncio.sleep(delay)
-            delay = min(_LONGEST_RETRY_SECONDS, delay * 2)
+                raise
+
+        stream: Stream = await retries.dial(_DIAL_SECONDS)(try_once)
+        return stream
 
     async def _serve(
         self, forward: _Forward, port: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter

@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 
+from daft_k8s.pods import retries
+
 FIRST_PAUSE_SECONDS = 10.0
 LONGEST_PAUSE_SECONDS = 60.0
 
@@ -25,9 +27,10 @@ class QuotaGate:
         first_pause_seconds: float = FIRST_PAUSE_SECONDS,
         longest_pause_seconds: float = LONGEST_PAUSE_SECONDS,
     ) -> None:
-        self._first_pause_seconds = first_pause_seconds
-        self._longest_pause_seconds = longest_pause_seconds
-        self._pause_seconds = first_pause_seconds
+        self._pauses = retries.quota_pauses(first_pause_seconds, longest_pause_seconds)
+        self._in_a_row = 0
+        """Refusals since there was room."""
+        self._pause_seconds = self._pauses(1)
         self._room: int | None = None
         self._waiting = 0
         self._turns = asyncio.Lock()
@@ -75,8 +78,8 @@ class QuotaGate:
         news = not self.used_up
         self.refusals += 1
         self.used_up, self._room = True, None
-        longer = min(self._longest_pause_seconds, self._pause_seconds * 2)
-        self._pause_seconds = self._first_pause_seconds if news or not self._pause_seconds else longer
+        self._in_a_row = 1 if news or not self._pause_seconds else self._in_a_row + 1
+        self._pause_seconds = self._pauses(self._in_a_row)
         return news
 
     def admitted(self) -> None:
@@ -98,4 +101,4 @@ class QuotaGate:
 
     def _reset(self) -> None:
         self.used_up, self._room = False, None
-        self._pause_seconds = self._first_pause_seconds
+        self._in_a_row, self._pause_seconds = 0, self._pauses(1)

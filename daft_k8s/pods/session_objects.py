@@ -9,7 +9,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any
 
 from daft_k8s.errors import ClusterError, WorkerStartError
-from daft_k8s.pods import names, rights
+from daft_k8s.pods import names, retries, rights
 from daft_k8s.pods.driver_pod import own_namespace
 from daft_k8s.pods.furnishings import Furnishings
 from daft_k8s.pods.problems import ApiError, Obstacle, explain_obstacle
@@ -26,8 +26,6 @@ logger = logging.getLogger(__name__)
 
 END_GRACE_SECONDS = 5
 """For workers whose session has ended: they have been told already, and nobody waits for their tasks."""
-_END_RETRY_SECONDS = 0.5
-_DELETE_DELAYS_SECONDS = (0.5, 2.0, 5.0, 0.0)
 
 
 class SessionObjects:
@@ -169,16 +167,13 @@ class SessionObjects:
 
     async def delete_pod(self, pod: str, grace_seconds: int) -> None:
         """Deletes a Pod; tries again where that may help, and else says so."""
-        for delay in _DELETE_DELAYS_SECONDS:
-            if self.api is None or self.home is None:
-                return
-            try:
-                return await self.api.delete_pod(self.home.namespace, pod, grace_seconds)
-            except ApiError as error:
-                if not error.transient_once_accepted or not delay:
-                    return self.tell_once(f"the Pod {pod} could not be deleted", error)
-                pause = max(error.wait_seconds, delay)
-            await asyncio.sleep(pause)
+        api, home = self.api, self.home
+        if api is None or home is None:
+            return
+        try:
+            await retries.deletion()(api.delete_pod, home.namespace, pod, grace_seconds)
+        except ApiError as error:
+            self.tell_once(f"the Pod {pod} could not be deleted", error)
 
     def tell_once(self, what: str, error: ApiError) -> None:
         """Warns of a problem that will be met again: once for each object, once for all where a right is missing."""
@@ -221,13 +216,13 @@ class SessionObjects:
 
     async def _delete_all(self, problems: list[ApiError]) -> None:
         """Tries until it succeeds, or can not; whoever calls it sets the end, and finds what went wrong so far."""
-        while self.api is not None and self.home is not None:
-            try:
-                session = names.label_value(self.session_id)
-                return await remove_session(self.api, self.home.namespace, session, END_GRACE_SECONDS)
-            except ApiError as error:
-                if not error.transient_once_accepted:
-                    raise
-                logger.debug("the Pods of session %s could not be deleted yet: %s", self.session_id, error)
-                problems.append(error)
-            await asyncio.sleep(_END_RETRY_SECONDS)
+        api, home = self.api, self.home
+        if api is None or home is None:
+            return
+
+        def tell(error: ApiError) -> None:
+            logger.debug("the Pods of session %s could not be deleted yet: %s", self.session_id, error)
+            problems.append(error)
+
+        session = names.label_value(self.session_id)
+        await retries.tear_down(tell=tell)(remove_session, api, home.namespace, session, END_GRACE_SECONDS)

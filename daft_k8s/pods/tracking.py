@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 import time
 from collections.abc import Callable, Mapping
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Protocol
 
+from daft_k8s.pods import retries
 from daft_k8s.pods.problems import ApiError
 
 if TYPE_CHECKING:
@@ -18,10 +18,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 30.0
-_FIRST_DELAY_SECONDS = 0.8
-_LONGEST_DELAY_SECONDS = 30.0
 _STEADY_SECONDS = 120.0
-"""A watch that lasted this long starts the next one without delay."""
+"""A watch that broke after so long starts the next one without a pause."""
+_SHORTEST_WATCH_SECONDS = 1.0
 
 
 class News(Protocol):
@@ -59,6 +58,8 @@ class Tracker:
         self._news = news
         self._poll_seconds = poll_seconds
         self._clock = clock
+        self._version = ""
+        """The version from which the next watch begins; "": that has to be listed."""
         self._place = ""
         """The version that the watch has reached."""
         self._rewound = asyncio.Event()
@@ -95,34 +96,36 @@ class Tracker:
                 logger.exception("a list of the workers' Pods could not be understood")
 
     async def _watch(self) -> None:
-        version = ""
-        delay = asked = 0.0
         while True:
-            if delay or asked:
-                await asyncio.sleep(max(asked, delay * random.uniform(0.5, 1.0)))
-            asked = 0.0
-            began = self._clock()
-            try:
-                if not version:
-                    version = await self.list()
-                self._place = version
-                version = await self._watch_until_rewound(version)
-                failed = False
-            except ApiError as error:
-                failed, asked = True, error.wait_seconds
-                # Too old, or of a future that was undone: only a new list helps.
-                if error.status == 410 or "Too large resource version" in error.message:
-                    version = ""
-                logger.debug("the watch of the workers' Pods broke: %s", error)
-            except Exception:
-                # Whatever it was: the next list tells the truth, and a tracker that has ended tells nothing.
-                failed, version = True, ""
-                logger.exception("news of the workers' Pods could not be understood")
-            if self._clock() - began >= _STEADY_SECONDS:
-                delay = 0.0
-            elif failed or self._clock() - began < 1.0:
-                # A server that ends each watch at once must not be asked without pause either.
-                delay = min(_LONGEST_DELAY_SECONDS, max(_FIRST_DELAY_SECONDS, delay * 2))
+            # Ends with each watch that lasted, and begins anew with the first pause.
+            await retries.watch()(self._follow)
+
+    async def _follow(self) -> None:
+        """Lists where no place is known, and watches once; raises where the next watch has to wait."""
+        began = self._clock()
+        try:
+            if not self._version:
+                self._version = await self.list()
+            self._place = self._version
+            self._version = await self._watch_until_rewound(self._version)
+        except ApiError as error:
+            # Too old, or of a future that was undone: only a new list helps.
+            if error.status == 410 or "Too large resource version" in error.message:
+                self._version = ""
+            logger.debug("the watch of the workers' Pods broke: %s", error)
+            if error.wait_seconds or not self._was_steady(began):
+                raise
+        except Exception:
+            # Whatever it was: the next list tells the truth, and a tracker that has ended tells nothing.
+            self._version = ""
+            logger.exception("news of the workers' Pods could not be understood")
+            raise
+        if self._clock() - began < _SHORTEST_WATCH_SECONDS:
+            # A server that ends each watch at once must not be asked without pause either.
+            raise ApiError("watch pods", 0, "the watch has ended at once")
+
+    def _was_steady(self, began: float) -> bool:
+        return self._clock() - began >= _STEADY_SECONDS
 
     async def _watch_until_rewound(self, version: str) -> str:
         """Watches once; returns the version reached, or "" where that does not hold any more."""

@@ -1,11 +1,13 @@
 """A namespace of a real cluster, in which drivers run as Pods.
 
 Any cluster will do: KUBECONFIG names it, INTEGRATION_IMAGE an image of images/Dockerfile that its nodes can run.
+Without KUBECONFIG, one of kind is made for the run where Docker is there and has the image.
 Everything happens in a namespace of its own, which is removed at the end.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -17,6 +19,7 @@ import pytest
 
 from daft_k8s.config import Configuration
 from daft_k8s.pods.rights import role_rules
+from tests.integration import kind
 from tests.integration.cluster import Namespace, kubectl
 from tests.integration.faults import Nodes
 from tests.integration.outside import OutsideDriver, Relay, write_kubeconfig
@@ -30,20 +33,27 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def image() -> str:
-    """The image of drivers and workers."""
-    if not os.environ.get("KUBECONFIG"):
-        pytest.skip("no Kubernetes cluster: KUBECONFIG is not set")
-    if shutil.which("kubectl") is None:
-        pytest.skip("no Kubernetes cluster can be reached: kubectl is not installed")
+def image(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[str]:
+    """The image of drivers and workers, where there is a cluster that runs it."""
     image = os.environ.get("INTEGRATION_IMAGE")
     if not image:
         pytest.skip("INTEGRATION_IMAGE is not set: the image of daft_k8s that the cluster's nodes have or can pull")
-    try:
-        kubectl("get", "--raw", "/readyz", timeout_seconds=20)
-    except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
-        pytest.skip(f"the cluster of KUBECONFIG does not answer: {error}")
-    return image
+    if shutil.which("kubectl") is None:
+        pytest.skip("no Kubernetes cluster can be reached: kubectl is not installed")
+    with contextlib.ExitStack() as stack:
+        if not os.environ.get("KUBECONFIG"):
+            problem = kind.why_not()
+            if problem:
+                pytest.skip(f"no Kubernetes cluster: KUBECONFIG is not set, and none can be made with kind: {problem}")
+            parts = tmp_path_factory.getbasetemp()
+            # What pytest-xdist runs side by side shares one cluster.
+            shared = parts.parent if hasattr(request.config, "workerinput") else parts
+            os.environ["KUBECONFIG"] = str(stack.enter_context(kind.cluster(shared, image)))
+        try:
+            kubectl("get", "--raw", "/readyz", timeout_seconds=20)
+        except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
+            pytest.skip(f"the cluster of KUBECONFIG does not answer: {error}")
+        yield image
 
 
 @pytest.fixture(scope="session")

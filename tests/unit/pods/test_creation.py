@@ -33,6 +33,7 @@ class Namespace:
         self.postponed: list[Postponed] = []
         self.answer = answer
         self.setup_problem: ApiError | None = None
+        self.set_ups = 0
         self.answer_seconds = 0.01
         self.under_way = self.most_under_way = 0
         self.launches = Launches(start_timeout_seconds=START_TIMEOUT_SECONDS, termination_seconds=30)
@@ -48,6 +49,7 @@ class Namespace:
 
     async def cluster(self) -> tuple[Any, Home]:
         await asyncio.sleep(0.01)
+        self.set_ups += 1
         if self.setup_problem is not None:
             raise self.setup_problem
         return None, Home("jobs", "image")
@@ -168,6 +170,16 @@ def test_credentials_that_are_refused_for_good_end_the_launch_with_those_words()
     [news] = namespace.given_up
     assert "not ready after 120 s" in news.reason
     assert "Unauthorized" in news.reason
+
+
+def test_a_quota_that_has_no_room_for_the_secret_is_waited_for_with_pauses() -> None:
+    words = 'secrets "s" is forbidden: exceeded quota: small, requested: secrets=1, used: secrets=3, limited: secrets=3'
+    namespace = Namespace()
+    namespace.setup_problem = ApiError("create secrets", 403, words, reason="Forbidden")
+    run_for(100, namespace.create(1))
+    assert namespace.given_up == []
+    assert "has no room left for it" in namespace.postponed[0].reason
+    assert namespace.set_ups <= 15
 
 
 def test_credentials_that_were_never_accepted_are_told_at_once() -> None:
