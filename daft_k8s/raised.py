@@ -25,6 +25,7 @@ MOST_CHARACTERS = 64 << 10
 _HEAD_SHARE = 4
 """One part in so many is kept of the beginning, the rest of the end, where a traceback names the exception."""
 
+_QUOTED_CHARACTERS = 100
 _MOST_CAUSES = 100
 _PROTOCOL = (StopIteration, StopAsyncIteration)
 """Exceptions that Python's iterators and coroutines act on, although they are subclasses of Exception."""
@@ -106,14 +107,6 @@ def text_of(error: BaseException) -> str:
     return f"<no text: its __str__ raised {failed}; it was made with the arguments {arguments}>"
 
 
-def _has_text(error: BaseException) -> bool:
-    try:
-        str(error)
-    except BaseException:
-        return False
-    return True
-
-
 def headline(error: BaseException, *, qualified: bool = False) -> str:
     """The type and the text of an exception, as the last line of a traceback has them."""
     text = text_of(error)
@@ -128,7 +121,8 @@ def traceback_of(error: BaseException) -> str:
         text = "".join(traceback.format_exception(type(error), error, frames))
     except BaseException:
         text = "".join(["Traceback (most recent call last):\n", *traceback.format_tb(frames), f"{headline(error)}\n"])
-    lost = [headline(link) for link in causes_of(error) if not _has_text(link)]
+    # Python prints "<exception str() failed>" for such as have no text, or an odd one.
+    lost = [headline(link) for link in causes_of(error) if text_of(link)[:_QUOTED_CHARACTERS] not in text]
     return printable("\n".join([text.rstrip("\n"), *lost, ""]))
 
 

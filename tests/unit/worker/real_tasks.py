@@ -23,7 +23,7 @@ import daft
 from daft.daft import LocalPhysicalPlan, PyDaftExecutionConfig, PyMicroPartition
 from daft.recordbatch.micropartition import MicroPartition
 
-from daft_k8s.task_payload import decode_error
+from daft_k8s.task_payload import decode_error, encode_payload
 from daft_k8s.worker.code import WorkerCode
 from daft_k8s.worker.driver_calls import set_current_worker
 from daft_k8s.worker.executor import DaftExecutor
@@ -166,6 +166,7 @@ class Worker:
         self._task_id += 1
         context = {"query_id": "q", "task_id": str(self._task_id), "plan_fingerprint": "77", "node_id": "1"}
         encoded = pickle.dumps(plan)
+        task: Any = SimpleNamespace(config=PyDaftExecutionConfig.from_env, context=lambda: context, inputs=dict)
         command = SimpleNamespace(
             key=f"q/{self._task_id}.{attempt}",
             query_id="q",
@@ -174,7 +175,7 @@ class Worker:
             name=name,
             plan_hash=str(column),
             plan=encoded,
-            payload=pickle.dumps((None, [])) + pickle.dumps((PyDaftExecutionConfig.from_env(), context, {})),
+            payload=encode_payload(task),
             inputs=[(source, [Stream(values) for values in partitions])],
         )
         self.server.futures[command.key] = asyncio.get_running_loop().create_future()

@@ -25,7 +25,7 @@ class Command(NamedTuple):
 class FakeActor:
     """Notes how it ended."""
 
-    def __init__(self, spec: ActorSpec, *_: object) -> None:
+    def __init__(self, spec: ActorSpec, *_: object, **__: object) -> None:
         self.spec = spec
         self.gone = False
 

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from daft_k8s.raised import CarriedError
+from daft_k8s.raised import CarriedError, headline
+from daft_k8s.task_payload import encode_payload
 from daft_k8s.worker import task_runner
 from daft_k8s.worker.code import WorkerCode
 from daft_k8s.worker.task_runner import TaskRunner
@@ -70,6 +71,7 @@ class Plan:
         return False
 
 
+TASK: Any = SimpleNamespace(config=lambda: None, context=lambda: {"query_id": "q"}, inputs=dict)
 COMMAND: Any = SimpleNamespace(
     key="q/1.1",
     query_id="q",
@@ -78,7 +80,7 @@ COMMAND: Any = SimpleNamespace(
     name="UDFProject",
     plan_hash="hash",
     plan=pickle.dumps(Plan()),
-    payload=pickle.dumps((None, [])) + pickle.dumps((None, {"query_id": "q"}, {})),
+    payload=encode_payload(TASK),
     inputs=[],
 )
 
@@ -101,9 +103,11 @@ def end_of(error: BaseException, **options: Any) -> tuple[str, bytes, str]:
 
 @pytest.mark.parametrize("name", [*PROTOCOL, *HOSTILE])
 def test_a_task_whose_exception_misbehaves_is_told_as_failed(name: str) -> None:
-    key, _, message = end_of(EXCEPTIONS[name]())
+    error = EXCEPTIONS[name]()
+    key, _, message = end_of(error)
     assert key == "q/1.1"
     assert message.startswith("task q/1.1 (UDFProject) failed on worker-0")
+    assert headline(error)[:40] in message
 
 
 def test_a_task_whose_end_cannot_be_described_is_told_as_failed(monkeypatch: pytest.MonkeyPatch) -> None:
