@@ -221,6 +221,11 @@ class Configuration:
     """Metadata and spec that are merged over the Pod that the runner makes, for whatever has no option of its
     own: volumes, sidecars, affinity. None: nothing is merged."""
 
+    shared_paths: tuple[str, ...] = option(options.SHARED_PATHS, (), topic=PODS, pods_only=True)
+    """Folders in which worker Pods see the same files as the driver, or files that are in the workers' image. Paths of
+    other folders are refused before a query runs, as a Pod's disk is not the driver's and goes with the Pod. Volumes
+    that `pod_template` mounts need no entry here, save for those that belong to one Pod alone (emptyDir)."""
+
     origins: FrozenMap[Origin] = dataclasses.field(default=FrozenMap(), compare=False, repr=False)
     """Where each option's value came from, by the option's name; empty if the object was made by hand."""
 

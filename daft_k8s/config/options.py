@@ -75,6 +75,7 @@ CODE_BYTES = Memory(2**10, 2**31)
 CODE_FOLDER = CodeFolder(
     ("auto", "none"), ("local://", "s3://", "gs://", "gcs://", "az://", "abfss://", "http://", "https://")
 )
+SHARED_PATHS = TextList(Text(r"/[^\0]*", "an absolute path", max_length=4096))
 REQUIREMENTS = TextList(
     Text(r"[^-\s][^\r\n\0]*", 'one requirement of pip, such as "emoji" or "emoji==2.14.0"', max_length=1024)
 )

@@ -43,7 +43,7 @@ def install() -> None:
         checks.check_version(daft.__version__)  # before what imports names that another version may lack
         checks.check_hooks(daft.__version__)
         from daft_k8s.arrow_partitions import guard_pickling
-        from daft_k8s.seam import llm, progress, unlimited
+        from daft_k8s.seam import llm, path_entries, progress, unlimited
 
         replacements, handles = _replacements(), _handles()
         differences = checks.check_replacements(daft.__version__, replacements, handles)
@@ -59,6 +59,7 @@ def install() -> None:
         progress.install()
         guard_pickling()
         unlimited.install()
+        path_entries.install(_known_configuration)
         _installed = True
 
 
@@ -267,14 +268,18 @@ def get_gpu_udf_options() -> Any:
     """Daft's question how many GPUs an AI provider can use: those of all workers that there may be."""
     from daft.ai.typing import UDFOptions
 
+    configuration = _known_configuration()
+    if configuration is None:
+        return UDFOptions(concurrency=None, num_gpus=None)
+    gpus = configuration.most_workers * int(configuration.worker_gpu)
+    return UDFOptions(concurrency=gpus, num_gpus=1) if gpus else UDFOptions(concurrency=None, num_gpus=None)
+
+
+def _known_configuration() -> Configuration | None:
+    """That of the session that queries use now; None if there is none, or queries do not use this runner."""
     from daft_k8s.driver.session import find_current_session
 
     session = find_current_session()
     if session is not None:
-        configuration = session.configuration
-    elif _configuration_source is not None:
-        configuration = _configuration_source()  # no query has made the session yet
-    else:
-        return UDFOptions(concurrency=None, num_gpus=None)
-    gpus = configuration.most_workers * int(configuration.worker_gpu)
-    return UDFOptions(concurrency=gpus, num_gpus=1) if gpus else UDFOptions(concurrency=None, num_gpus=None)
+        return session.configuration
+    return None if _configuration_source is None else _configuration_source()  # no query has made the session yet

@@ -29,7 +29,9 @@ from daft_k8s.seam.execution_config import FLIGHT_SHUFFLE, fit_to_cluster
 from daft_k8s.seam.hooks import flight_folders, limit_counters, query_folders
 from daft_k8s.seam.notifications import QueryNotifications
 from daft_k8s.seam.partitions import K8sMaterializedResult, K8sPartitionSet, K8sRunnerIO, held
+from daft_k8s.seam.path_entries import pod_paths
 from daft_k8s.seam.plan_check import find_endless_wait, refuse_endless_wait, refuse_impossible_requests
+from daft_k8s.seam.plan_paths import find_paths
 from daft_k8s.seam.stream import ResultStream
 from daft_k8s.seam.unlimited import Cut
 
@@ -164,7 +166,11 @@ class K8sRunner(Runner[Any]):
             if planned.endless_wait is not None and cut is not None and (unlimited := cut.drop_limit()) is not None:
                 planned = self._plan(unlimited, query_id)
             optimized, plan, references, physical_plan, endless_wait = planned
-            refuse_impossible_requests(plan.repr_ascii(False), session.configuration)
+            plan_text = plan.repr_ascii(False)
+            refuse_impossible_requests(plan_text, session.configuration)
+            seen = pod_paths(session.configuration)
+            if seen is not None:
+                seen.require_all(find_paths(plan_text))
             refuse_endless_wait(endless_wait)
             notifications.started(builder.schema()._schema, builder.repr_json(), optimized, physical_plan)
             session.tally.query_began(query_id)

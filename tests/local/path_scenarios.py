@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import daft
+import pyarrow as pa
+import pyarrow.parquet as pq
 from daft import DataType, Schema, col, lit
 from daft.functions import file
 from daft.io import DataSink, DataSource, DataSourceTask
@@ -187,15 +189,13 @@ def files_below(folder: str) -> list[str]:
     return sorted(found)
 
 
-def make_data(text: str) -> None:
-    os.mkdir("data")
-    os.mkdir("out")
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    pq.write_table(pa.table({"a": [text]}), "data/x.parquet")
+def make_data(text: str, folder: str = ".") -> None:
+    root = pathlib.Path(folder)
+    (root / "data").mkdir()
+    (root / "out").mkdir()
+    pq.write_table(pa.table({"a": [text]}), root / "data/x.parquet")
     for name, content in (("csv", f"a\n{text}\n"), ("json", json.dumps({"a": text}) + "\n"), ("txt", f"{text}\n")):
-        pathlib.Path(f"data/x.{name}").write_text(content)
+        (root / f"data/x.{name}").write_text(content)
 
 
 def look(name: str) -> dict[str, Any]:

@@ -44,6 +44,7 @@ priorityClass: DAFT_K8S_PRIORITY_CLASS
 labels: DAFT_K8S_LABELS
 annotations: DAFT_K8S_ANNOTATIONS
 podTemplate: DAFT_K8S_POD_TEMPLATE
+sharedPaths: DAFT_K8S_SHARED_PATHS
 {{- end -}}
 
 {{/* daft_k8s.pods.rights: what the driver does with the API. */}}
