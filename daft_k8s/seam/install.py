@@ -277,8 +277,14 @@ def get_gpu_udf_options() -> Any:
 
 def _known_configuration() -> Configuration | None:
     """That of the session that queries use now; None if there is none, or queries do not use this runner."""
-    from daft_k8s.driver.session import find_current_session
+    from daft.daft import get_runner
 
+    from daft_k8s.driver.session import find_current_session
+    from daft_k8s.seam.runner import K8sRunner
+
+    runner: Any = get_runner()
+    if runner is not None and not isinstance(runner, K8sRunner):
+        return None
     session = find_current_session()
     if session is not None:
         return session.configuration

@@ -66,9 +66,12 @@ class PodPaths:
 
     def explain(self, path: str, text: str, *, writing: bool, what: str = "") -> str:
         """The error's text for a path that worker Pods do not see."""
-        written = path if text == f"file://{path}" else text  # Daft puts it before relative paths, too
+        relative = not path.startswith("/")
+        written = (
+            path if relative and text == f"file://{path}" else text
+        )  # Daft's plans say `file://data/x` for `data/x`
         subject = f"{what or ('a write' if writing else 'a read')} {'to' if writing else 'from'} {written!r}"
-        if not path.startswith("/"):
+        if relative:
             subject += f" ({absolute_path(path, folder=self.folder, home=self.home)})"
         shared = sorted(place.folder for place in self.places if (place.writable if writing else place.readable))
         folders = f" ({', '.join(shared)})" if shared else ""

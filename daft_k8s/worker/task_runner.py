@@ -14,6 +14,7 @@ from daft_k8s.raised import headline, printable, traceback_of, uncarried
 from daft_k8s.task_payload import decode_needs, decode_payload, encode_error, join_result
 from daft_k8s.worker.code import WorkerCode
 from daft_k8s.worker.current_folder import CurrentFolder
+from daft_k8s.worker.disk_advice import missing_file_advice
 from daft_k8s.worker.driver_calls import announce_restart
 from daft_k8s.worker.executor import RunRequest
 from daft_k8s.worker.extensions import load_extensions
@@ -49,6 +50,7 @@ class TaskRunner:
         self._worker_id = worker_id
         self._code = code
         self._folder = CurrentFolder()
+        self._has_own_disk = False
         self._pipelines: PipelineGroups[RunRequest] = PipelineGroups(executor)
         self._plans = PlanCache()
         self._running: dict[str, asyncio.Task[None]] = {}
@@ -121,6 +123,7 @@ class TaskRunner:
 
     async def _execute(self, command: TaskCommand, server: TaskServer) -> bytes:
         needs = decode_needs(command.payload)
+        self._has_own_disk = needs.folder is None
         working_dir = await self._code.ensure(needs.code)
         async with self._folder.held(working_dir if needs.folder is None else needs.folder):
             load_extensions(needs.extensions)
@@ -177,4 +180,6 @@ class TaskRunner:
             details = f"{details}{advice}\n"
             if issubclass(type(cause), ModuleNotFoundError):  # not in a UDF, whose own error it would be
                 cause = CodeError(advice)
+        elif self._has_own_disk and (advice := missing_file_advice(details, self._worker_id)):
+            details = f"{details}{advice}\n"
         return cause, f"{printable(head)}\n{details}"
