@@ -77,7 +77,7 @@ def load(
     Raises:
         daft_k8s.errors.ConfigurationError: Something is wrong; the message lists every mistake of every source.
     """
-    base = Path.cwd() if cwd is None else Path(cwd)
+    base = _current_folder() if cwd is None else Path(cwd)
     layers = _Layers()
     layers.given.append(_from_arguments(arguments, base, layers.mistakes))
     layers.given.append(_from_environment(environ, base, layers.mistakes))
@@ -112,6 +112,13 @@ def load(
     configuration = Configuration(**values, origins=FrozenMap(origins))
     raise_if_any([*layers.mistakes, *broken_rules(configuration, wrong)])
     return configuration
+
+
+def _current_folder() -> Path:
+    try:
+        return Path.cwd()
+    except FileNotFoundError:  # it was removed; then no relative path leads anywhere, and no other option needs it
+        return Path("/the current folder was removed")
 
 
 def _from_arguments(arguments: Mapping[str, object], base: Path, mistakes: list[Mistake]) -> dict[str, _Given]:

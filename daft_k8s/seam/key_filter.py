@@ -51,9 +51,11 @@ async def create_key_filter(config: KeyFilteringConfig) -> list[Any]:
     from daft_k8s.driver.actor_placement import Demand
     from daft_k8s.driver.actor_pool import PoolRequest
     from daft_k8s.driver.session import current_session
+    from daft_k8s.seam.hooks import query_folders
 
     count = int(config.num_workers or 1)
-    pools = actor_pools(current_session())
+    session = current_session()
+    pools = actor_pools(session)
     pool = await pools.start(
         PoolRequest(
             name="the key filter",
@@ -63,6 +65,7 @@ async def create_key_filter(config: KeyFilteringConfig) -> list[Any]:
             demand=Demand(cpus=float(config.cpus_per_worker or 0)),
             start_timeout_seconds=float(PLACEMENT_GROUP_READY_TIMEOUT_SECONDS),
             max_restarts=0,
+            folder=query_folders(session).latest(),
             stateless=False,
         )
     )

@@ -76,9 +76,10 @@ class PodPaths:
         shared = sorted(place.folder for place in self.places if (place.writable if writing else place.readable))
         folders = f" ({', '.join(shared)})" if shared else ""
         loss = "what is written there would be lost" if writing else "tasks would find other files or none"
+        instead = "" if writing else "; a small file can be read here, with pyarrow, and passed to daft.from_arrow"
         return (
             f"{subject} is refused: the path is on a disk that worker Pods do not share with the driver, so {loss}. "
             f"Use an object store (s3://, gs://, az://), or the absolute path of a folder that both see{folders}: in "
             "a volume that pod_template mounts into the workers (a PersistentVolumeClaim, NFS), or one that the option "
-            "shared_paths names"
+            f"shared_paths names{instead}"
         )

@@ -215,6 +215,16 @@ def test_the_process_s_own_environment_and_folder_are_the_defaults(monkeypatch: 
     assert (configuration.num_workers, configuration.queue_ahead) == (5, 9)
 
 
+def test_a_current_folder_that_was_removed_takes_no_other_option_away(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert load({"num_workers": 3, "working_dir": "/project"}, {}).num_workers == 3
+    assert load({"working_dir": "."}, {}).working_dir == "/the current folder was removed"
+
+
 def test_loading_wrong_options_from_a_file_leaves_no_half_made_configuration(read: Load) -> None:
     with pytest.raises(ConfigurationError):
         read(toml="num_workers = -1")
