@@ -29,7 +29,9 @@ _LANCE_WRITERS = ("compact_files", "create_scalar_index", "merge_columns", "merg
 _PATH_WORDS = frozenset(
     ("path", "paths", "uri", "dir", "directory", "folder", "file", "files", "filename", "filepath", "location", "root")
 )
-"""Attributes of sources and sinks that have one of these in their names may hold paths."""
+"""Attributes of a user's sink that have one of these in their names may hold paths."""
+_DAFTS_OWN = ("daft", "daft_lance")
+"""Sinks in these packages write to servers, except for those of Lance and SQL."""
 _PLAIN_BEGINNINGS = ("/", "~/", "./", "../", "file:")
 """Of a text in somebody's own class, these tell that it is a path on a disk."""
 
@@ -51,8 +53,8 @@ def install(known_configuration: Callable[[], Configuration | None]) -> None:
     """
     global _known_configuration
     _known_configuration = known_configuration
+    from daft.dataframe import DataFrame
     from daft.expressions import Expression
-    from daft.io.source import DataSource
     from daft.logical.builder import LogicalPlanBuilder
 
     _install_scans(LogicalPlanBuilder)
@@ -60,16 +62,20 @@ def install(known_configuration: Callable[[], Configuration | None]) -> None:
     _before(LogicalPlanBuilder, "write_deltalake", _on_write_path)
     _before(LogicalPlanBuilder, "write_lance", _on_write_path)
     _before(LogicalPlanBuilder, "write_iceberg", _on_write_iceberg)
-    _before(LogicalPlanBuilder, "write_datasink", _on_write_sink)
-    _before(DataSource, "read", _on_source)
+    _before(DataFrame, "write_sink", _on_write_sink)
+    _before(DataFrame, "write_lance", _on_write_lance)
     _install_uploads(Expression)
     for module, owner, name, look in (
         ("daft.checkpoint", "CheckpointStore", "__init__", _on_checkpoint),
+        ("daft.io.mcap._mcap", "MCAPSource", "__init__", _on_source),
+        ("daft.io.webdataset._webdataset", "WebDatasetSource", "__init__", _on_source),
+        # Not its source, whose module loads all of PyAV.
+        *((module, "", "read_video_frames", _on_read_video) for module in ("daft", "daft.io", "daft.io.av")),
         ("daft.io.lance", "", "read_lance", _on_read_lance),
         *(("daft.io.lance", "", name, _on_write_lance) for name in _LANCE_WRITERS),
     ):
         found = _find(module, owner)
-        if hasattr(found, name):
+        if found is not None and hasattr(found, name):
             _before(found, name, look)
 
 
@@ -147,12 +153,12 @@ def _on_write_iceberg(rules: _Rules, arguments: tuple[Any, ...], options: dict[s
 
 
 def _on_write_sink(rules: _Rules, arguments: tuple[Any, ...], options: dict[str, Any]) -> None:
-    sink = _given(arguments, options, "sink", 2)
+    sink = _given(arguments, options, "sink", 1)
     name = type(sink).__name__
-    for path in _paths_of(sink):
-        rules.require(path, writing=True, what=f"a write by {name}")
-    if rules.pods is not None:
-        for path in _paths_of(sink, vague=True):
+    if type(sink).__module__.partition(".")[0] not in _DAFTS_OWN:
+        for path in _paths_of(sink):
+            rules.require(path, writing=True, what=f"a write by {name}")
+        for path in _paths_of(sink, vague=True) if rules.pods is not None else ():
             logger.warning(
                 "%s holds %r: if that is a path on a disk, each worker Pod writes to its own, and loses it", name, path
             )
@@ -161,10 +167,17 @@ def _on_write_sink(rules: _Rules, arguments: tuple[Any, ...], options: dict[str,
 
 
 def _on_source(rules: _Rules, arguments: tuple[Any, ...], options: dict[str, Any]) -> None:
-    source = arguments[0]
-    if type(source).__module__.partition(".")[0] == "daft":  # in a class of the user's own a path may mean anything
-        for path in _paths_of(source):
-            rules.require(path, writing=False, what=f"a read by {type(source).__name__}")
+    given = next((options[name] for name in ("file_path", "paths") if name in options), None) or arguments[1]
+    _require_reads(rules, given, f"a read by {type(arguments[0]).__name__}")
+
+
+def _on_read_video(rules: _Rules, arguments: tuple[Any, ...], options: dict[str, Any]) -> None:
+    _require_reads(rules, _given(arguments, options, "path", 0), "a read of videos")
+
+
+def _require_reads(rules: _Rules, given: Any, what: str) -> None:
+    for path in given if isinstance(given, (list, tuple)) else [given]:
+        rules.require(path, writing=False, what=what)
 
 
 def _on_checkpoint(rules: _Rules, arguments: tuple[Any, ...], options: dict[str, Any]) -> None:
@@ -186,17 +199,17 @@ def _on_write_lance(rules: _Rules, arguments: tuple[Any, ...], options: dict[str
 def _require_database(rules: _Rules, connection: Any, *, writing: bool) -> None:
     path = database_path(connection) if isinstance(connection, str) else None
     if path is not None:
-        rules.require(path, writing=writing, what="a write to a database" if writing else "a read of a database")
+        rules.require(path, writing=writing, what="a write of a database" if writing else "a read of a database")
 
 
-def _paths_of(thing: Any, *, vague: bool = False) -> Iterator[str | os.PathLike[str]]:
-    """The paths on a disk that a source or a sink holds, as far as its attributes tell.
+def _paths_of(sink: Any, *, vague: bool = False) -> Iterator[str | os.PathLike[str]]:
+    """The paths on a disk that a sink of the user's own holds, as far as its attributes tell.
 
     Args:
-        thing: The source or the sink.
+        sink: The sink.
         vague: Texts that may be relative paths, and may be something else, in place of those that are plainly paths.
     """
-    for name, value in sorted(getattr(thing, "__dict__", {}).items()):
+    for name, value in sorted(getattr(sink, "__dict__", {}).items()):
         if not _PATH_WORDS.isdisjoint(name.lower().split("_")):
             for item in value if isinstance(value, (list, tuple)) else [value]:
                 if isinstance(item, os.PathLike):

@@ -23,6 +23,10 @@ from daft.io import DataSink, DataSource, DataSourceTask
 from daft.io.sink import WriteResult
 from daft.recordbatch import MicroPartition, RecordBatch
 
+from daft_k8s.path_rules import Place
+from daft_k8s.seam.path_guard import check_locations
+from daft_k8s.seam.pod_paths import PodPaths
+
 RANDOM = re.compile(r"[0-9a-f]{8}-[0-9a-f-]{27}")
 
 
@@ -117,6 +121,15 @@ class Dump(DataSink[int]):
 
     def finalize(self, write_results: list[WriteResult[int]]) -> MicroPartition:
         return MicroPartition.from_pydict({"rows": [result.rows_written for result in write_results]})
+
+
+def told_by(query: Callable[[], daft.DataFrame]) -> str:
+    """The refusal in what a query raises, which Daft and tasks wrap each in their own way."""
+    try:
+        return str(query().collect())
+    except Exception as error:
+        found = re.search(r"an upload to '[^']*' is refused", f"{error} {error.__cause__}")
+        return found[0] if found else repr(error)
 
 
 def forms(name: str) -> dict[str, Any]:
@@ -234,6 +247,10 @@ def main() -> None:
     rows = iter(daft.from_glob_path("data/*.txt").iter_rows())
     os.chdir("../second")
     found["moved"] = {"reader": values(named), "glob": [str(row["path"]) for row in rows]}
+
+    data = daft.from_pydict({"x": [b"a", b"b"], "to": ["/shared/../x", "s3://bucket/key"]})
+    paths = PodPaths((Place("/shared", readable=True, writable=True),))
+    found["guard"] = {"refused": told_by(lambda: data.select(col("x").upload(check_locations(col("to"), paths))))}
 
     os.mkdir("../gone")
     os.chdir("../gone")

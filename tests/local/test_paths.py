@@ -43,6 +43,7 @@ def test_native_daft_reads_and_writes_what_the_scenarios_say(native: dict[str, d
     assert "./out/sink 9" in first["files relative"] and "./out/udf 3" in first["files relative"]
     errors = [name for name, value in first.items() if str(value).endswith(("Error", "Exception"))]
     assert all(name.split()[1] in ("udf", "source", "sink") and name.endswith("uri") for name in errors), errors
+    assert native["guard"]["refused"] == "an upload to '/shared/../x' is refused"
     assert native["moved"]["reader"] == ["{'a': 'of second'}"]
 
 

@@ -26,7 +26,7 @@ def sink(**attributes: Any) -> Any:
 
 def refused(thing: Any) -> bool:
     try:
-        path_entries._on_write_sink(rules(PODS), (None, "name", thing), {})
+        path_entries._on_write_sink(rules(PODS), (None, thing), {})
     except UnsupportedError:
         return True
     return False
@@ -100,17 +100,27 @@ def test_lance_tables_are_looked_at_wherever_their_place_is_given() -> None:
     path_entries._on_write_lance(rules(PODS), ("s3://bucket/table", "/not/the/table"), {})
 
 
-def test_sources_of_daft_are_looked_at_and_those_of_users_are_their_own() -> None:
-    class Users:
-        path = "unused"
+@pytest.mark.parametrize(
+    ("arguments", "options"),
+    [
+        (("x.mp4", 1, 2), {}),
+        ((["s3://bucket/x", "/data/x.mp4"],), {}),
+        ((), {"paths": ["~/x.tar"]}),
+        ((), {"file_path": "file:///data/x.mcap"}),
+    ],
+)
+def test_what_dafts_python_sources_read_is_looked_at(arguments: tuple[Any, ...], options: dict[str, Any]) -> None:
+    with pytest.raises(UnsupportedError, match="a read by SimpleNamespace from"):
+        path_entries._on_source(rules(PODS), (sink(), *arguments), options)
+    path_entries._on_source(rules(PODS), (sink(), ["s3://bucket/x", "/shared/x", "https://youtu.be/x"]), {})
 
+
+def test_dafts_own_sinks_may_hold_what_looks_like_a_path(caplog: pytest.LogCaptureFixture) -> None:
+    class HuggingFaceSink:
         def __init__(self) -> None:
-            self.path = "/data/x"
+            self.path_prefix, self.data_dir = "/data/train", "data/x"
 
-    class Dafts(Users):
-        pass
-
-    Dafts.__module__ = "daft.io.mcap._mcap"
-    path_entries._on_source(rules(PODS), (Users(),), {})
-    with pytest.raises(UnsupportedError, match="a read by Dafts from '/data/x'"):
-        path_entries._on_source(rules(PODS), (Dafts(),), {})
+    assert refused(HuggingFaceSink())
+    HuggingFaceSink.__module__ = "daft.io.huggingface.sink"
+    caplog.clear()
+    assert not refused(HuggingFaceSink()) and not caplog.records
