@@ -82,19 +82,19 @@ def _patterns(lines: list[str]) -> Iterator[str]:
 
 
 def _unwrapped(lines: list[str]) -> list[str]:
-    whole: list[str] = []
+    whole: list[list[str]] = []
     for line in lines:
         if line.startswith(_WRAPPED) and whole:
-            whole[-1] += _BREAK + line.removeprefix(_WRAPPED)
+            whole[-1].append(line.removeprefix(_WRAPPED))
         else:
-            whole.append(line)
-    return whole
+            whole.append([line])
+    return [_BREAK.join(parts) for parts in whole]
 
 
 def _in_functions(line: str, *, checked: bool) -> Iterator[PlannedPath]:
     for call in _FUNCTION.finditer(line):
         writing = call[1] == "url_upload"
-        arguments = _arguments(line[call.end() :])
+        arguments = _arguments(line, call.end())
         place = arguments[int(writing)] if len(arguments) > int(writing) else ""
         constant = _TEXT.fullmatch(place)
         if constant is not None:
@@ -103,10 +103,11 @@ def _in_functions(line: str, *, checked: bool) -> Iterator[PlannedPath]:
             yield PlannedPath((place.replace(_BREAK, " "),), writing, unknown=True)
 
 
-def _arguments(text: str) -> list[str]:
-    """The arguments of a call that is open at the beginning of a text."""
-    arguments, begin, depth, quoted = [], 0, 0, False
-    for position, character in enumerate(text):
+def _arguments(text: str, begin: int) -> list[str]:
+    """The arguments of a call, from behind its opening bracket."""
+    arguments, depth, quoted = [], 0, False
+    for position in range(begin, len(text)):
+        character = text[position]
         if character == '"' and text[position - 1 : position] != "\\":
             quoted = not quoted
         elif quoted:

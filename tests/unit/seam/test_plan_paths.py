@@ -12,6 +12,7 @@ import struct
 import subprocess
 import sys
 import termios
+import time
 from pathlib import Path
 
 import daft
@@ -59,6 +60,14 @@ def test_an_upload_to_places_that_the_data_say_is_unknown_unless_it_is_checked()
     text = text_of(data.select(daft.col("x").upload(daft.col("to"))))
     assert list(find_paths(text)) == [PlannedPath(("col(1: to)",), writing=True, unknown=True)]
     assert not list(find_paths(text + "\n* UDF location_seen_by_driver:"))
+
+
+def test_the_time_grows_with_the_plan_and_no_faster() -> None:
+    many = [f"s3://bucket/a/folder/{number}/*.parquet" for number in range(40_000)]
+    text = text_of(daft.from_glob_path(many))
+    begin = time.monotonic()
+    assert [path.forms[0] for path in find_paths(text)] == many
+    assert time.monotonic() - begin < 15  # it takes less than one second; with the square, more than a minute
 
 
 def test_data_and_predicates_are_no_paths() -> None:
