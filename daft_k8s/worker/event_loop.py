@@ -68,7 +68,11 @@ def run(main: Coroutine[Any, Any, T]) -> T:
     loop = WorkerLoop()
     try:
         asyncio.set_event_loop(loop)
-        return loop.run_until_complete(main)
+        task = loop.create_task(main)
+        # Not `run_until_complete`, which takes for granted that SystemExit of its task has ended the loop.
+        task.add_done_callback(lambda _: loop.stop())
+        loop.run_forever()
+        return task.result()
     finally:
         try:
             left = asyncio.all_tasks(loop)

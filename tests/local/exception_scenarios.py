@@ -8,9 +8,11 @@ ends the program, as nothing after it would mean anything. The last line tells o
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import sys
+import tempfile
 import threading
 import time
 import traceback
@@ -19,6 +21,7 @@ from typing import Any
 
 import daft
 from daft import DataFrame, DataType, Series, col
+from daft.io._generator import read_generator
 from daft.io.sink import DataSink, WriteResult
 from daft.io.source import DataSource, DataSourceTask
 from daft.recordbatch import MicroPartition, RecordBatch
@@ -188,6 +191,57 @@ def legacy_actor(name: str) -> DataFrame:
     return table().select(Udf(col("id")))  # type: ignore[operator]
 
 
+def aggregate(name: str) -> DataFrame:
+    @daft.udaf(return_dtype=INT, state=INT)
+    class Total:
+        def aggregate(self, values: Series) -> int:
+            return sum(check(values.to_pylist(), name))
+
+        def combine(self, states: Series) -> int:
+            return sum(states.to_pylist())
+
+        def finalize(self, state: int) -> int:
+            return state
+
+    return table().agg(Total()(col("id")))  # type: ignore[operator]
+
+
+def map_groups(name: str) -> DataFrame:
+    @daft.func.batch(return_dtype=INT)
+    def udf(values: Series) -> Any:
+        return check(values.to_pylist(), name)
+
+    return table().groupby(col("id") % 3).map_groups(udf(col("id")))
+
+
+def apply(name: str) -> DataFrame:
+    return table().select(col("id").apply(lambda value: check([value], name)[0], return_dtype=INT))
+
+
+def shuffled(name: str) -> DataFrame:
+    return batch(name).sort("id").groupby(col("id") % 3).agg(col("id").sum().alias("sum"))
+
+
+def iterated(name: str) -> Any:
+    return lambda: list(batch(name).iter_rows())
+
+
+def written(name: str) -> Any:
+    def write() -> Any:
+        with tempfile.TemporaryDirectory() as folder:
+            return batch(name).write_parquet(folder).to_pydict()
+
+    return write
+
+
+def generators(name: str) -> DataFrame:
+    def numbers(first: int) -> Iterator[RecordBatch]:
+        check([first], name)
+        return iter([RecordBatch.from_pydict({"id": [first]})])
+
+    return read_generator((functools.partial(numbers, first) for first in range(ROWS)), Schema.from_pydict({"id": INT}))
+
+
 class Batches(DataSourceTask):
     def __init__(self, first: int, name: str) -> None:
         self._first, self._name = first, name
@@ -335,13 +389,15 @@ PLACES: dict[str, Callable[[str], Any]] = {
     for place in (
         row, batch, cls, cls_constructor, generator, legacy, legacy_class, async_row, async_batch, async_method,
         actor, actor_constructor, legacy_actor, process, process_legacy, async_process,
+        aggregate, map_groups, apply, shuffled, iterated, written, generators,
         source, source_plain, source_tasks, sink, sink_end, pickling, unpickling, argument,
     )
 }  # fmt: skip
 
 CHEAP = (
     "row", "batch", "cls", "cls_constructor", "generator", "legacy", "legacy_class", "async_row", "async_batch",
-    "async_method", "source", "source_plain", "source_tasks", "sink", "sink_end", "pickling", "unpickling", "argument",
+    "async_method", "aggregate", "map_groups", "apply", "shuffled", "iterated", "written", "generators",
+    "source", "source_plain", "source_tasks", "sink", "sink_end", "pickling", "unpickling", "argument",
 )  # fmt: skip
 """Places that need no process of their own."""
 

@@ -35,11 +35,11 @@ OF_THE_DRIVER = {"source_tasks", "sink_end", "unpickling"}
 """Places in the driver's own thread: what users' code raises there, SystemExit for one, is raised as it is."""
 
 AS_TEXT = {
-    "row", "generator", "source", "source_plain", "sink", "process", "async_process", "argument", *OF_THE_DRIVER
+    "row", "generator", "generators", "source", "source_plain", "sink", "process", "async_process", "argument", *OF_THE_DRIVER
 }  # fmt: skip
 """Places of which Daft keeps the text of an exception only, so that there is none if its `__str__` raises."""
 
-GENERATORS = {"generator", "source", "source_plain"}
+GENERATORS = {"generator", "generators", "source", "source_plain"}
 """Places in which Python itself replaces StopIteration and StopAsyncIteration."""
 
 WITHOUT_WORDS = {"exit", "exit code", "no text", "missing module"}

@@ -49,6 +49,11 @@ def test_a_loop_that_is_told_to_stop_while_a_coroutine_wants_to_end_the_program_
     assert run(test()) == "done"
 
 
+def test_the_program_itself_may_end_the_program() -> None:
+    with pytest.raises(SystemExit):
+        event_loop.run(fail("SystemExit"))
+
+
 def test_a_future_takes_stop_iteration() -> None:
     async def test() -> None:
         future = asyncio.get_running_loop().create_future()
