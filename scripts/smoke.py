@@ -1,4 +1,4 @@
-"""Five queries on two local workers, each compared with what plain Python computes. Prints what ran with what.
+"""Six queries on two local workers, each compared with what plain Python computes. Prints what ran with what.
 
 Needs nothing but daft_k8s and what it depends on: `make versions` runs it on the oldest and newest Daft and Python.
 """
@@ -62,7 +62,37 @@ def write_and_read() -> bool:
     return sorted(answer["number"]) == NUMBERS
 
 
-QUERIES: list[Callable[[], bool]] = [group, join, sort_and_limit, function_of_the_user, write_and_read]
+def errors_of_the_user() -> bool:
+    # Python's versions differ in what they do with these.
+    return all(error_of_the_user(kind) for kind in (StopIteration, StopAsyncIteration, SystemExit, ValueError))
+
+
+def error_of_the_user(kind: type[BaseException]) -> bool:
+    @daft.func.batch(return_dtype=daft.DataType.int64())
+    def fail(numbers: daft.Series) -> daft.Series:
+        if 7_000 in numbers.to_pylist():
+            raise kind("no")
+        return numbers
+
+    @daft.func(return_dtype=daft.DataType.int64())
+    async def fail_later(number: int) -> int:
+        if number == 7_000:
+            raise kind("no")
+        return number
+
+    for function in (fail, fail_later):
+        try:
+            table().select(function(col("number"))).to_pydict()
+        except Exception as error:
+            if isinstance(error, kind) or (isinstance(error, RuntimeError) and isinstance(error.__cause__, kind)):
+                continue
+        return False
+    return True
+
+
+QUERIES: list[Callable[[], bool]] = [
+    group, join, sort_and_limit, function_of_the_user, errors_of_the_user, write_and_read
+]  # fmt: skip
 
 
 def main() -> int:

@@ -35,7 +35,8 @@ OF_THE_DRIVER = {"source_tasks", "sink_end", "unpickling"}
 """Places in the driver's own thread: what users' code raises there, SystemExit for one, is raised as it is."""
 
 AS_TEXT = {
-    "row", "generator", "generators", "source", "source_plain", "sink", "process", "async_process", "argument", *OF_THE_DRIVER
+    "row", "generator", "generators", "source", "source_plain", "sink", "process", "async_process", "argument",
+    *OF_THE_DRIVER,
 }  # fmt: skip
 """Places of which Daft keeps the text of an exception only, so that there is none if its `__str__` raises."""
 
@@ -89,6 +90,8 @@ def problem(end: dict[str, Any]) -> str:
     place, name = end["place"], end["exception"]
     replaced = name in REPLACED or (place in GENERATORS and name in (*PROTOCOL[:2], "StopsAsIteration"))
     has_words = name not in WITHOUT_WORDS and not (place in AS_TEXT and name in TEXT_RAISES)
+    if sys.version_info < (3, 11) and name == "CancelledError":
+        has_words = False  # asyncio loses the text with the task
     if end["hangs"]:
         return "has not ended"
     if "answer" in end:
