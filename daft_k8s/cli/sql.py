@@ -69,8 +69,8 @@ def command(
 ) -> None:
     """Run one SQL query over files and print the rows.
 
-    Files stand in the query as paths in single quotes, or get names with --table. On the cluster, paths must be such
-    that the workers can read them.
+    Files stand in the query as paths in single quotes, or get names with --table. On the cluster, they lie in an object
+    store, or in a folder that all Pods share: a path on a disk is refused otherwise.
 
     \b
     Examples:
