@@ -74,8 +74,8 @@ def ordinary(error: BaseException, text: str = "") -> Exception:
     Python does the same for a generator that raises StopIteration (PEP 479).
 
     Args:
-        error: What users' code raised, carried or not.
-        text: What the `TaskError` says; by default the exception's type and text.
+        error: The exception of users' code, carried or not.
+        text: The text of the `TaskError`; by default the exception's type and text.
     """
     error = uncarried(error)
     if is_ordinary(error) and isinstance(error, Exception):

@@ -1,4 +1,4 @@
-"""Whatever users' code raises, wherever: the query ends with that error, and the session goes on.
+"""Users' exceptions of all kinds, in all places of users' code: the query ends with that error, the session goes on.
 
 `make test` draws a sample, `make test-exceptions` runs every exception in every place. Not covered: exceptions with
 which a worker's process ends (test_failures_workers.py).

@@ -1,4 +1,4 @@
-"""What can be done with an exception of a user's, whatever it does when it is looked at."""
+"""Operations on users' exceptions: none of them raises, as misbehaved as an exception may be."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The results of a plan, and above all its end: only Daft's None is one."""
+"""The results of a plan, and their end: only Daft's None is one."""
 
 from __future__ import annotations
 

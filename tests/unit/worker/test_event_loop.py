@@ -1,4 +1,4 @@
-"""What users' exceptions may not do to the event loop of a worker."""
+"""Users' exceptions on the event loop of a worker: each fails one task, and nothing else."""
 
 from __future__ import annotations
 

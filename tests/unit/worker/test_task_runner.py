@@ -1,4 +1,4 @@
-"""Each task has one end, whatever its exception does. With Daft's executor: test_real_executor.py."""
+"""The one end of each task, also if its exception misbehaves. With Daft's executor: test_real_executor.py."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Server:
         raise AssertionError("the task has failed")
 
     def cancelled_task(self, key: str) -> None:
-        raise AssertionError("nobody has cancelled the task")
+        raise AssertionError("the task was not cancelled")
 
     def fail_task(self, key: str, error: bytes, message: str) -> None:
         problem, self._problem = self._problem, None
