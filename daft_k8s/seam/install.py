@@ -182,6 +182,7 @@ def open_session(configuration: Configuration, **session_arguments: Any) -> Sess
     from daft_k8s.seam.llm import TARGET_PREFIX as LLM_PREFIX
     from daft_k8s.seam.llm import EnginePools
     from daft_k8s.seam.query_folders import QueryFolders
+    from daft_k8s.seam.repetition import QueryRuns
 
     shipment = prepare_code(configuration)
     session = Session(
@@ -189,6 +190,7 @@ def open_session(configuration: Configuration, **session_arguments: Any) -> Sess
     )
     counters = LimitCounters()
     session.attachments["limit"] = counters
+    session.attachments["runs"] = QueryRuns()
     session.add_call_handler(TARGET_PREFIX, counters.answer)
     session.add_closer(counters.close)
     session.attachments["code"] = shipment
