@@ -48,6 +48,8 @@ class ActorSpec(NamedTuple):
     """The driver's code, which must be importable before `arguments` are unpickled; None: nothing is shipped."""
     folder: str | None = None
     """Where its relative paths start: see `TaskNeeds.folder`."""
+    search_path: tuple[str, ...] = ()
+    """The driver's `sys.path`, as a task's payload has it."""
 
     def encode(self) -> bytes:
         """The spec as bytes."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import itertools
 import pickle
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from daft_k8s.code.reference import CodeReference
@@ -17,8 +18,6 @@ from daft_k8s.errors import TaskError
 from daft_k8s.raised import causes_of, headline
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from daft.daft import Input, LocalPhysicalPlan, PyDaftExecutionConfig, RaySwordfishTask
 
 _PICKLE_PROTOCOL = 5
@@ -46,6 +45,8 @@ class TaskNeeds(NamedTuple):
     folder: str | None = None
     """Where relative paths start, for a worker that sees the driver's disk: the driver's current folder when the query
     began, "" if that was gone. None: the worker has a disk of its own."""
+    search_path: Sequence[str] = ()
+    """The driver's `sys.path`; empty: as when the session began, or the workers do not share the driver's disk."""
 
 
 def encode_task(task: RaySwordfishTask) -> tuple[bytes, bytes]:
@@ -67,13 +68,16 @@ def encode_payload(
     code: CodeReference | None = None,
     extensions: Sequence[str] = (),
     folder: str | None = None,
+    search_path: Sequence[str] = (),
 ) -> bytes:
     """Everything else of a task.
 
     What it needs comes first, as a pickle of its own: it is read before anything that may import or call that.
     """
-    needs = pickle.dumps((None if code is None else tuple(code), list(extensions), folder), _PICKLE_PROTOCOL)
-    return needs + pickle.dumps((task.config(), task.context(), task.inputs()), _PICKLE_PROTOCOL)
+    needs = (None if code is None else tuple(code), list(extensions), folder, tuple(search_path))
+    return pickle.dumps(needs, _PICKLE_PROTOCOL) + pickle.dumps(
+        (task.config(), task.context(), task.inputs()), _PICKLE_PROTOCOL
+    )
 
 
 def decode_plan(plan: bytes) -> LocalPhysicalPlan:
@@ -91,8 +95,8 @@ def decode_payload(payload: bytes) -> TaskPayload:
 
 def decode_needs(payload: bytes) -> TaskNeeds:
     """What a worker must have before it decodes the rest. Imports nothing of the user's."""
-    code, extensions, folder = pickle.loads(payload)  # up to the end of the first pickle
-    return TaskNeeds(None if code is None else CodeReference(*code), extensions, folder)
+    code, extensions, folder, search_path = pickle.loads(payload)  # up to the end of the first pickle
+    return TaskNeeds(None if code is None else CodeReference(*code), extensions, folder, search_path)
 
 
 class FlightReference(NamedTuple):

@@ -5,6 +5,7 @@ Not here: Daft, the connections to workers, and any decision about how many ther
 on them: that is the pool's (`daft_k8s._native`). Only the driver's rooms import this one.
 """
 
+from daft_k8s.allocation.driver_environment import DriverEnvironment
 from daft_k8s.allocation.launchers import Launcher, make_launcher
 
-__all__ = ["Launcher", "make_launcher"]
+__all__ = ["DriverEnvironment", "Launcher", "make_launcher"]

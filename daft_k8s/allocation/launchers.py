@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from daft_k8s.allocation.driver_environment import DriverEnvironment
     from daft_k8s.config import Configuration
     from daft_k8s.pool_news import PoolNews
 
@@ -38,6 +39,7 @@ def make_launcher(
     certificates: Mapping[str, bytes],
     manager_getter: Callable[[], PoolNews | None],
     summarize: Callable[[], str] = str,
+    environment: DriverEnvironment | None = None,
 ) -> Launcher:
     """The launcher that the configuration names.
 
@@ -48,6 +50,7 @@ def make_launcher(
         certificates: The files with which a worker proves who it is; empty: nothing is encrypted.
         manager_getter: Gives the pool, which is made after its launcher; None once it is gone.
         summarize: Says in few numbers what the session does, for whoever looks at it from outside; "": nothing yet.
+        environment: The driver's surroundings, which local workers share; None: as they are now.
 
     Raises:
         UnsupportedError: Something that it is asked for is not there yet.
@@ -72,4 +75,5 @@ def make_launcher(
         token=token,
         certificates=certificates,
         manager_getter=manager_getter,
+        environment=environment,
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import logging
-import os
 import sys
 import threading
 import time
@@ -12,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from daft_k8s.allocation.driver_environment import DriverEnvironment
 from daft_k8s.allocation.local_environment import worker_environment
 from daft_k8s.allocation.local_process import COMMAND, LocalProcess, Ready
 from daft_k8s.allocation.session_dir import SessionDir, sweep_dead_sessions
@@ -43,6 +43,7 @@ class LocalLauncher:
         token: The session's secret.
         manager_getter: Gives the pool, which is made after its launcher; None once it is gone.
         certificates: The files with which a worker proves who it is; empty: nothing is encrypted.
+        environment: The driver's surroundings at the start of the session; None: as they are now.
         command: What to run; tests run something else.
 
     Raises:
@@ -57,12 +58,14 @@ class LocalLauncher:
         token: str,
         manager_getter: Callable[[], PoolNews | None],
         certificates: Mapping[str, bytes] = MappingProxyType({}),
+        environment: DriverEnvironment | None = None,
         command: Sequence[str] = COMMAND,
     ) -> None:
         self._configuration = configuration
         self._session_id = session_id
         self._token = token
         self._manager_getter = manager_getter
+        self._driver_environment = environment or DriverEnvironment.take()
         self._command = command
         self._lock = threading.Lock()
         self._processes: dict[tuple[str, int], LocalProcess] = {}
@@ -173,7 +176,7 @@ class LocalLauncher:
             tls_dir=self._tls_dir,
             ready_fd=ready_fd,
             lifeline_fd=lifeline_fd,
-            inherited=os.environ,
+            driver=self._driver_environment,
         )
 
 

@@ -1,20 +1,23 @@
-"""The environment of a local worker process: the driver's own, made fit for a worker."""
+"""The environment of a local worker process: the driver's own, and the settings, which the worker reads and removes."""
 
 from __future__ import annotations
 
 import json
 import os
-import sys
-from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from daft_k8s import _start
+
 if TYPE_CHECKING:
+    from daft_k8s.allocation.driver_environment import DriverEnvironment
     from daft_k8s.config import Configuration
 
 HOST = "127.0.0.1"
 """Local workers listen on the loopback only."""
 
-_NOT_INHERITED = ("DAFT_RUNNER", "DAFT_K8S_INTERNAL_RUNNER", "RAY_ADDRESS", "RAY_JOB_ID")
+_RUNNER = "DAFT_RUNNER"
+_OWN_PREFIX = "DAFT_K8S_"
+"""The driver's own configuration."""
 
 
 def worker_environment(
@@ -28,8 +31,7 @@ def worker_environment(
     tls_dir: str = "",
     ready_fd: int,
     lifeline_fd: int,
-    inherited: Mapping[str, str] | None = None,
-    search_path: Sequence[str] | None = None,
+    driver: DriverEnvironment,
 ) -> dict[str, str]:
     """All variables of one worker; the names are those of `daft_k8s.worker.settings`.
 
@@ -43,19 +45,16 @@ def worker_environment(
         tls_dir: The folder with the session's certificates; "": nothing is encrypted.
         ready_fd: The pipe for its ready line.
         lifeline_fd: The pipe whose end tells it that the driver is gone.
-        inherited: The driver's environment; None: this process's.
-        search_path: Where the driver imports from; None: this process's `sys.path`.
+        driver: The driver's surroundings at the start of the session.
     """
-    base = os.environ if inherited is None else inherited
     environment = {
+        # Which runner a Daft query takes is not for the programs of UDFs: each would begin a session of its own.
         name: value
-        for name, value in base.items()
-        if name not in _NOT_INHERITED and not name.startswith("DAFT_K8S_")  # the driver's own configuration
+        for name, value in driver.variables.items()
+        if name != _RUNNER and not name.startswith(_OWN_PREFIX)
     }
-    environment["PYTHONPATH"] = python_path(sys.path if search_path is None else search_path)
-    environment["PYTHONSAFEPATH"] = "1"  # or `python -m` would look into the current folder first
-    environment["PYTHONUNBUFFERED"] = "1"  # what a UDF printed before a crash must not be lost
     environment.update(configuration.env)
+    environment.update(_start.variables(driver.search_path))
     gpus = visible_gpus(configuration.worker_gpu, worker_id, environment.get("CUDA_VISIBLE_DEVICES"))
     if gpus is not None:
         environment["CUDA_VISIBLE_DEVICES"] = gpus
@@ -87,12 +86,6 @@ def worker_environment(
     environment["DAFT_K8S_READY_FD"] = str(ready_fd)
     environment["DAFT_K8S_LIFELINE_FD"] = str(lifeline_fd)
     return environment
-
-
-def python_path(search_path: Sequence[str]) -> str:
-    """The `PYTHONPATH` with which a worker imports whatever the driver can, its script's folder included."""
-    folders = [os.path.abspath(entry or os.curdir) for entry in search_path]
-    return os.pathsep.join(dict.fromkeys(folder for folder in folders if os.pathsep not in folder))
 
 
 def visible_gpus(gpus: float, worker_id: str, available: str | None) -> str | None:

@@ -10,13 +10,13 @@ import select
 import shutil
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from daft_k8s import _processes, _start
 from daft_k8s.allocation.exit_reasons import cause_of_exit, describe_exit, is_restartable
 from daft_k8s.allocation.memory_kills import count_memory_kills
 
@@ -35,7 +35,7 @@ MAX_LINE_BYTES = 64 << 10
 _LAST_OUTPUT_SECONDS = 1.0
 """How long the output of a process that has ended may still be read: children may hold its pipe open."""
 
-COMMAND = (sys.executable, "-m", "daft_k8s.worker")
+COMMAND = tuple(_start.command("daft_k8s.worker"))
 
 
 class Ready(NamedTuple):
@@ -222,8 +222,10 @@ class LocalProcess:
         else:
             process.wait()
         with self._lock:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(process.pid, signal.SIGKILL)
+            self._signal(signal.SIGKILL, group=True)
+        # Actors have groups of their own, and so has what a UDF starts as a job.
+        _processes.end(lambda: _processes.family(process.pid))
+        with self._lock:
             process.wait()
 
     def _read_output(self, process: subprocess.Popen[bytes]) -> None:

@@ -50,6 +50,8 @@ class PoolRequest:
     """The driver's code that workers need first."""
     folder: str | None = None
     """Where relative paths of the actors start: see `TaskNeeds.folder`."""
+    search_path: tuple[str, ...] = ()
+    """What is new on the driver's search path, as a task's payload has it."""
     stateless: bool = True
     """A call may be made to any actor, and a new one is as good as the one that was lost."""
     shares_cpus: bool = True
@@ -134,6 +136,7 @@ class ActorPool:
             max_restarts=request.max_restarts,
             code=request.code,
             folder=request.folder,
+            search_path=request.search_path,
         )
 
     def changed(self) -> None:

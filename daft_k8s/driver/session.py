@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from daft_k8s._native import K8sWorkerManager, SessionCertificates, WorkerCall
-    from daft_k8s.allocation import Launcher
+    from daft_k8s.allocation import DriverEnvironment, Launcher
     from daft_k8s.config import Configuration
 
 logger = logging.getLogger("daft_k8s")
@@ -74,6 +74,7 @@ class Session:
         *,
         loop: AbstractEventLoop,
         daft_version: str,
+        environment: DriverEnvironment | None = None,
         manager_factory: ManagerFactory | None = None,
     ) -> None:
         self.configuration = configuration
@@ -84,6 +85,7 @@ class Session:
         """Counts what the session does."""
         self._loop = loop
         self._daft_version = daft_version
+        self._environment = environment
         self._manager_factory = manager_factory
         self._handlers: dict[str, CallHandler] = {MEMORY_CALLS: self.tally.hear}
         self._closers: list[Callable[[], None]] = []
@@ -171,6 +173,7 @@ class Session:
                 certificates=certificates.worker_files if certificates is not None else {},
                 manager_getter=lambda: self._manager,
                 summarize=self.summary,
+                environment=self._environment,
             )
             try:
                 self._manager = factory(

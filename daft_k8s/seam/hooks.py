@@ -23,7 +23,7 @@ from daft_k8s.seam.flight_shuffle import FlightFolders, remove_folders
 from daft_k8s.seam.limit import LimitCounters, collect_pickled_counters
 from daft_k8s.seam.partitions import fetch_micropartitions, held
 from daft_k8s.seam.query_folders import QueryFolders
-from daft_k8s.seam.repetition import query_runs
+from daft_k8s.seam.search_path_news import SearchPathNews
 from daft_k8s.seam.task_handle import FailedTaskHandle, SubmittedTaskHandle, TaskHandle
 from daft_k8s.task_payload import encode_payload, encode_plan
 
@@ -61,6 +61,7 @@ class WorkerHandle:
                 code_shipment(self._session).reference,
                 loaded_extensions(),
                 query_folders(self._session).of(query_id),
+                new_search_path(self._session),
             )
         except BaseException as error:  # whatever the __reduce__ of a user's object raises
             raise CodeError(
@@ -71,7 +72,6 @@ class WorkerHandle:
         limit_counters(self._session).bind(query_id, counters)
         release_actors = actor_pools(self._session).bind(query_id, pools)
         task_id, name = task.id(), task.name()
-        inputs = [(source, [held(ref.object_ref) for ref in refs]) for source, refs in task.psets().items()]
         try:
             handle = self._worker.submit(
                 query_id=query_id,
@@ -79,14 +79,11 @@ class WorkerHandle:
                 name=name,
                 plan=plan,
                 payload=payload,
-                inputs=inputs,
+                inputs=[(source, [held(ref.object_ref) for ref in refs]) for source, refs in task.psets().items()],
             )
         except BaseException:
             release_actors()
             raise
-        run = query_runs(self._session).find(query_id)
-        if run is not None:
-            run.submitted(name, inputs, handle)
         tally = self._session.tally
         tally.task_submitted(query_id)
         return SubmittedTaskHandle(
@@ -221,6 +218,12 @@ def query_folders(session: Session) -> QueryFolders:
     if not isinstance(folders, QueryFolders):
         raise ConfigurationError("the session was not started through daft_k8s.set_runner_k8s")
     return folders
+
+
+def new_search_path(session: Session) -> tuple[str, ...]:
+    """The driver's search path, if it has changed since the session began and means something to its workers."""
+    news = session.attachments.get("search_path")
+    return news.current() if isinstance(news, SearchPathNews) else ()
 
 
 def flight_folders(session: Session) -> FlightFolders:

@@ -173,6 +173,7 @@ def open_session(configuration: Configuration, **session_arguments: Any) -> Sess
     import daft
     from daft.event_loop import get_or_init_event_loop
 
+    from daft_k8s.allocation import DriverEnvironment
     from daft_k8s.code.reference import TARGET_PREFIX as CODE_PREFIX
     from daft_k8s.driver.actor_pools import ActorPools
     from daft_k8s.driver.session import Session, set_current_session
@@ -181,22 +182,27 @@ def open_session(configuration: Configuration, **session_arguments: Any) -> Sess
     from daft_k8s.seam.limit import TARGET_PREFIX, LimitCounters
     from daft_k8s.seam.llm import TARGET_PREFIX as LLM_PREFIX
     from daft_k8s.seam.llm import EnginePools
-    from daft_k8s.seam.path_entries import warn_of_unknown
     from daft_k8s.seam.query_folders import QueryFolders
-    from daft_k8s.seam.repetition import QueryRuns
+    from daft_k8s.seam.search_path_news import SearchPathNews
 
     shipment = prepare_code(configuration)
+    environment = DriverEnvironment.take()
     session = Session(
-        configuration, loop=get_or_init_event_loop().loop, daft_version=daft.__version__, **session_arguments
+        configuration,
+        loop=get_or_init_event_loop().loop,
+        daft_version=daft.__version__,
+        environment=environment,
+        **session_arguments,
     )
     counters = LimitCounters()
     session.attachments["limit"] = counters
-    session.attachments["runs"] = QueryRuns()
     session.add_call_handler(TARGET_PREFIX, counters.answer)
     session.add_closer(counters.close)
     session.attachments["code"] = shipment
     session.add_call_handler(CODE_PREFIX, shipment.answer)
-    session.attachments["folders"] = QueryFolders(enabled=configuration.allocation == "local")
+    is_local = configuration.allocation == "local"
+    session.attachments["folders"] = QueryFolders(enabled=is_local)
+    session.attachments["search_path"] = SearchPathNews(environment.search_path if is_local else None)
     pools = ActorPools(session)
     session.attachments["actors"] = pools
     session.add_closer(pools.close)
@@ -207,8 +213,6 @@ def open_session(configuration: Configuration, **session_arguments: Any) -> Sess
     session.attachments["flight"] = folders
     session.add_closer(folders.remove)
     session.start()
-    if configuration.allocation != "local":
-        warn_of_unknown()
     set_current_session(session)
     return session
 

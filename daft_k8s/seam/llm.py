@@ -69,7 +69,7 @@ class LLMActors(EnginePool):
         from daft_k8s.driver.actor_placement import Demand
         from daft_k8s.driver.actor_pool import PoolRequest
         from daft_k8s.driver.session import current_session
-        from daft_k8s.seam.hooks import code_shipment, query_folders
+        from daft_k8s.seam.hooks import code_shipment, new_search_path, query_folders
 
         session = current_session()
         self._pools = actor_pools(session)
@@ -82,6 +82,7 @@ class LLMActors(EnginePool):
             start_timeout_seconds=float(get_context().daft_execution_config.actor_udf_ready_timeout),
             code=code_shipment(session).reference,
             folder=query_folders(session).latest(),
+            search_path=new_search_path(session),
         )
         super().__init__(engine_pools(session).start(request, load_balance_threshold))
 

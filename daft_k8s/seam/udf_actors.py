@@ -159,7 +159,7 @@ async def _prepare(
 ) -> tuple[ActorPools, PoolRequest]:
     from daft_k8s.driver.actor_pool import PoolRequest
     from daft_k8s.driver.session import current_session
-    from daft_k8s.seam.hooks import code_shipment, query_folders
+    from daft_k8s.seam.hooks import code_shipment, new_search_path, query_folders
 
     session = current_session()
     # On a thread: with the data that the UDF refers to, it may be large, and the event loop is everybody's.
@@ -173,6 +173,7 @@ async def _prepare(
         start_timeout_seconds=float(timeout),
         code=code_shipment(session).reference,
         folder=query_folders(session).latest(),
+        search_path=new_search_path(session),
     )
     return actor_pools(session), request
 

@@ -310,7 +310,7 @@ class ActorHost:
                 self._loop.call_soon_threadsafe(self._tell, actor_id, event, spec, message, error)
 
         try:
-            working_dir = await self._code.ensure(spec.code)
+            working_dir = await self._code.ensure(spec.code, spec.search_path)
             environment = {**os.environ, **device_environment(os.environ, self._gpus, spec.gpu_devices)}
         except DaftK8sError as error:
             self._tell(

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 
+from daft_k8s import _processes, _start
 from daft_k8s.actor_messages import ActorSpec, Answer, Buffer, decode_message
 from daft_k8s.errors import DaftK8sError
 from daft_k8s.worker import actor_channel
@@ -57,7 +58,7 @@ class ActorProcess:
         self._sock, theirs = socket.socketpair()
         self._lines: collections.deque[str] = collections.deque(maxlen=_LINES_KEPT)
         with theirs:
-            command = [sys.executable, "-m", "daft_k8s.worker.actor", str(theirs.fileno()), str(os.getpid())]
+            command = _start.command("daft_k8s.worker.actor", str(theirs.fileno()), str(os.getpid()))
             if folder is not None:
                 command.append(folder)
             self._process = subprocess.Popen(
@@ -65,9 +66,8 @@ class ActorProcess:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
-                env=dict(environment),
+                env={**environment, **_start.variables(sys.path)},
                 pass_fds=[theirs.fileno()],
-                start_new_session=True,  # what the actor starts can be killed with it
             )
         self._reader = threading.Thread(target=self._pass_on_output, name=f"output of {spec.label}", daemon=True)
         self._reader.start()
@@ -139,8 +139,17 @@ class ActorProcess:
 
     def kill(self) -> None:
         """Ends the process, and what it has started, at once."""
-        with contextlib.suppress(ProcessLookupError, PermissionError):
+        # Those in groups and sessions of their own, too. Once it was waited for, another process may have its id.
+        started = _processes.descendants(self._process.pid) if self._process.returncode is None else set()
+        try:
             os.killpg(self._process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            self._process.kill()  # it has not made its group yet, or has ended and was waited for
+        except PermissionError:
+            pass
+        for pid in started:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
 
     def _close(self) -> None:
         with contextlib.suppress(subprocess.TimeoutExpired):

@@ -10,10 +10,11 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import IO
 
 from daft_k8s.code.reference import CHUNK_BYTES, CodeReference, chunk_target, manifest_target
+from daft_k8s.code.search_path import with_entries_of
 from daft_k8s.code.unpack import is_present, read_manifest, unpack_bundle
 from daft_k8s.errors import CodeError
 from daft_k8s.worker.driver_calls import DriverCallError, call_driver
@@ -44,8 +45,12 @@ class WorkerCode:
         self.root = ""
         """The driver's folder whose code was brought here last; "": none."""
 
-    async def ensure(self, reference: CodeReference | None) -> str | None:
+    async def ensure(self, reference: CodeReference | None, search_path: Sequence[str] = ()) -> str | None:
         """Returns when the code can be imported.
+
+        Args:
+            reference: The driver's code; None: there is none.
+            search_path: The driver's search path, of which what this process lacks is added to its own.
 
         Returns:
             The worker's copy of a `working_dir`; None if the code is none.
@@ -53,6 +58,9 @@ class WorkerCode:
         Raises:
             CodeError: It cannot be had; the next task tries again.
         """
+        if not set(search_path) <= set(sys.path):
+            sys.path[:] = with_entries_of(sys.path, search_path)
+            importlib.invalidate_caches()
         if reference is None:
             return None
         arrival = self._arrivals.get(reference)
@@ -123,10 +131,11 @@ class WorkerCode:
 
 
 def make_importable(root: str) -> None:
-    """Lets this process, and those that UDFs start, import from a folder ahead of everything else."""
+    """Lets this process, its actors and its forked children import from a folder ahead of everything else.
+
+    Other programs that UDFs start find it in no variable: what is named like a module of Python's would break them.
+    """
     if root in sys.path:
         sys.path.remove(root)
     sys.path.insert(0, root)
-    others = [entry for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry and entry != root]
-    os.environ["PYTHONPATH"] = os.pathsep.join([root, *others])
     importlib.invalidate_caches()

@@ -10,8 +10,17 @@ import types
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from daft.daft import NativeExecutor, PyDaftContext, set_compute_runtime_num_worker_threads
+import daft
+from daft.daft import (
+    LocalPhysicalPlan,
+    LogicalPlanBuilder,
+    NativeExecutor,
+    PyDaftContext,
+    set_compute_runtime_num_worker_threads,
+)
 from daft.event_loop import set_event_loop
+from daft.recordbatch.micropartition import MicroPartition
+from daft.runners.partitioning import PartitionCacheEntry
 
 from daft_k8s.errors import UnsupportedError
 from daft_k8s.raised import carrying
@@ -21,17 +30,20 @@ from daft_k8s.worker.extensions import listed_in_environment, load_extensions
 from daft_k8s.worker.llm_executor import PromptExecutor
 
 if TYPE_CHECKING:
-    from daft.daft import Input, LocalPhysicalPlan, PyDaftExecutionConfig, PyMicroPartition
+    from daft.daft import Input, PyDaftExecutionConfig, PyMicroPartition
 
 logger = logging.getLogger(__name__)
 
 _PROBE_INPUT_ID = 2**32 - 1
-"""No task has it: Daft counts tasks from 0."""
+_WARM_UP_ID = 2**32 - 2
+"""No task has them: Daft counts tasks from 0."""
 
 
 def refuse_nested_queries() -> None:
     """Makes a Daft query inside a UDF an error: it would wait for ever for the threads that run the UDF."""
     from daft.runners.native_runner import NativeRunner
+
+    daft.set_runner_native()  # so that no variable that UDFs see names another one
 
     def run_iter(self: NativeRunner, *arguments: object, **options: object) -> NoReturn:
         raise UnsupportedError(
@@ -86,6 +98,22 @@ class DaftExecutor:
         set_event_loop(asyncio.get_running_loop())
         load_extensions(listed_in_environment())
         self._executor = NativeExecutor(is_flotilla_worker=True, ip=host)
+
+    async def warm_up(self) -> None:
+        """Runs a plan of one row: now Daft has read the limit of its memory and has installed its handler of SIGINT."""
+        rows = MicroPartition.from_pydict({"row": [0]})
+        name = "warm-up"
+        builder = LogicalPlanBuilder.in_memory_scan(
+            name, PartitionCacheEntry(name, None), rows.schema()._schema, 1, rows.size_bytes() or 0, len(rows)
+        )
+        plan, inputs = LocalPhysicalPlan.from_logical_plan_builder(builder, {name: [rows._micropartition]})
+        run: Any = self._executor.run
+        context = {"query_id": name, "plan_fingerprint": str(_WARM_UP_ID)}
+        stream = await run(plan, PyDaftContext(), _WARM_UP_ID, inputs, context, False)
+        async for part in stream:
+            if part is None:
+                break
+        await stream.try_finish()
 
     async def start(self, request: RunRequest, pipeline_id: int) -> TaskStream:
         """Gives a task to the pipeline `pipeline_id`, which is built if there is none."""

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import logging
 import os
-import signal
 import site
 import subprocess
 import sys
@@ -14,6 +13,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 
+from daft_k8s import _processes
 from daft_k8s.errors import WorkerStartError
 from daft_k8s.worker.code import make_importable
 
@@ -54,6 +54,9 @@ class PipInstall:
             folder = os.path.join(self._folder, "lib", version, "site-packages")
             site.addsitedir(folder)
             make_importable(folder)
+            # Unlike the driver's own code, packages are there for programs that UDFs start, too.
+            others = [entry for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry]
+            os.environ["PYTHONPATH"] = os.pathsep.join([folder, *others])
 
     async def abandon(self) -> None:
         """Ends pip if it still runs."""
@@ -61,7 +64,9 @@ class PipInstall:
             self._abandoned = True
             if self._process is not None and self._process.poll() is None:
                 # pip does its work in a child of its own, which holds the pipe open.
-                os.killpg(self._process.pid, signal.SIGKILL)
+                children = _processes.descendants(self._process.pid)
+                self._process.kill()
+                _processes.end(lambda: children & {entry.pid for entry in _processes.running()})
         if self._running is not None:
             with contextlib.suppress(WorkerStartError):
                 await self._running
@@ -86,7 +91,6 @@ class PipInstall:
                     stdout=subprocess.PIPE,
                     stderr=subprocess.STDOUT,
                     env=pip_environment(os.environ),
-                    start_new_session=True,
                 )
             except OSError as error:
                 raise WorkerStartError(f"{name} cannot be run on the worker: {error}") from error

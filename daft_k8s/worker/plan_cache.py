@@ -7,6 +7,7 @@ use one plan object also share what a UDF's `__init__` has loaded.
 from __future__ import annotations
 
 import asyncio
+import importlib
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -62,5 +63,7 @@ class PlanCache:
 
 
 async def _decode(plan: bytes, on_thread: bool) -> LocalPhysicalPlan:
+    # The plan may import a module that was written since the last one, to a folder that was perhaps not there then.
+    importlib.invalidate_caches()
     decode = carrying(decode_plan)
     return await asyncio.to_thread(decode, plan) if on_thread else decode(plan)

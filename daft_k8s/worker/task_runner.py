@@ -124,7 +124,7 @@ class TaskRunner:
     async def _execute(self, command: TaskCommand, server: TaskServer) -> bytes:
         needs = decode_needs(command.payload)
         self._has_own_disk = needs.folder is None
-        working_dir = await self._code.ensure(needs.code)
+        working_dir = await self._code.ensure(needs.code, needs.search_path)
         async with self._folder.held(working_dir if needs.folder is None else needs.folder):
             load_extensions(needs.extensions)
             return await self._run_plan(command, server)

@@ -7,14 +7,18 @@ that it has. After a coroutine that raises SystemExit, its event loop is gone an
 from __future__ import annotations
 
 import functools
+import os
 import runpy
 import subprocess
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Mapping
 from types import SimpleNamespace
 from typing import Any, ParamSpec, TypeVar
 
+from daft_k8s import _start
 from daft_k8s.raised import ordinary
 from daft_k8s.task_payload import portable
+from daft_k8s.worker.daft_variables import daft_variables
 from daft_k8s.worker.event_loop import start_in_background
 
 P = ParamSpec("P")
@@ -24,12 +28,19 @@ DAFTS_PROGRAM = "daft.execution.udf_worker"
 
 
 def start_from_here() -> None:
-    """Has Daft start its UDF processes with this module. In a worker, before the first one is started."""
+    """Has Daft start its UDF processes with this module. In a worker, before the first one is started.
+
+    They import from where the worker does: `python -m`, as Daft starts them, would not find the driver's modules.
+    """
     from daft.execution import udf
 
-    def start(command: list[str], **options: Any) -> subprocess.Popen[bytes]:
-        ours = [__name__ if part == DAFTS_PROGRAM else part for part in command]
-        return subprocess.Popen(ours, **options)
+    def start(command: list[str], *, env: Mapping[str, str], **options: Any) -> subprocess.Popen[bytes]:
+        _python, _m, _module, *arguments = command
+        environment = {**env, **_start.variables(sys.path)}
+        process: subprocess.Popen[bytes] = subprocess.Popen(
+            _start.command(__name__, *arguments), env=environment, **options
+        )
+        return process
 
     # All that Daft's module takes from `subprocess`.
     vars(udf)["subprocess"] = SimpleNamespace(Popen=start, PIPE=subprocess.PIPE, STDOUT=subprocess.STDOUT)
@@ -37,10 +48,13 @@ def start_from_here() -> None:
 
 def main() -> None:
     """Runs Daft's program."""
-    from daft.event_loop import set_event_loop
-    from daft.expressions import Expression
-    from daft.recordbatch import RecordBatch
+    with daft_variables(os.environ):
+        import daft
+        from daft.event_loop import set_event_loop
+        from daft.expressions import Expression
+        from daft.recordbatch import RecordBatch
 
+        daft.set_runner_native()
     set_event_loop(start_in_background("async UDFs"))
     # The two calls in which it runs users' code, constructors and functions.
     Expression._initialize_udfs = _reported(Expression._initialize_udfs)  # type: ignore[method-assign]

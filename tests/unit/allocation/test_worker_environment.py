@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import os
+import json
 
 from daft_k8s.allocation import exit_reasons
-from daft_k8s.allocation.local_environment import python_path, visible_gpus, worker_environment
+from daft_k8s.allocation.driver_environment import DriverEnvironment
+from daft_k8s.allocation.local_environment import visible_gpus, worker_environment
 from daft_k8s.config import Configuration
 from daft_k8s.config.frozen import FrozenMap
 from daft_k8s.worker import exit_codes
@@ -31,8 +32,7 @@ def environment(**inherited: str) -> dict[str, str]:
         spill_dir="/spill",
         ready_fd=5,
         lifeline_fd=6,
-        inherited=inherited,
-        search_path=["/script", "", "/site-packages", "/script"],
+        driver=DriverEnvironment(inherited, ("/script", "/run_id=10:00:00", "/site-packages")),
     )
 
 
@@ -61,16 +61,15 @@ def _has(written: dict[str, str], field: str) -> bool:
 
 
 def test_the_drivers_runner_is_not_inherited_and_the_rest_is() -> None:
-    written = environment(DAFT_RUNNER="ray", RAY_ADDRESS="auto", DAFT_K8S_NUM_WORKERS="9", AWS_REGION="eu-1")
+    written = environment(DAFT_RUNNER="ray", DAFT_K8S_NUM_WORKERS="9", AWS_REGION="eu-1", PYTHONPATH="/own", USERS="2")
     assert "DAFT_RUNNER" not in written
-    assert "RAY_ADDRESS" not in written
     assert "DAFT_K8S_NUM_WORKERS" not in written
-    assert (written["AWS_REGION"], written["USERS_OWN"]) == ("eu-1", "1")
+    users = {name: value for name, value in written.items() if not name.startswith("DAFT_K8S_")}
+    assert users == {"AWS_REGION": "eu-1", "PYTHONPATH": "/own", "USERS": "2", "USERS_OWN": "1"}
 
 
-def test_the_worker_imports_from_where_the_driver_does() -> None:
-    assert environment()["PYTHONPATH"] == os.pathsep.join(["/script", os.getcwd(), "/site-packages"])
-    assert python_path([]) == ""
+def test_the_worker_imports_from_where_the_driver_does_whatever_its_folders_are_called() -> None:
+    assert json.loads(environment()["DAFT_K8S_SEARCH_PATH"]) == ["/script", "/run_id=10:00:00", "/site-packages"]
 
 
 def test_workers_share_the_gpus_out() -> None:

@@ -34,7 +34,6 @@ class Outcome:
     error: bytes = b""
     message: str = ""
     worker_id: str = "worker-1"
-    loss: str = ""
 
 
 class EndedTask:

@@ -36,7 +36,7 @@ class FakeActor:
 
 
 class FakeCode:
-    async def ensure(self, _: object) -> None:
+    async def ensure(self, *_: object) -> None:
         await asyncio.sleep(0)
 
 

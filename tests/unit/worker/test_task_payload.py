@@ -62,9 +62,9 @@ def test_a_task_survives_the_journey() -> None:
 
 
 def test_what_a_task_needs_is_read_before_the_rest() -> None:
-    payload = encode_payload(make_task({}), extensions=["/opt/libhello.so"])
-    assert decode_needs(payload + b"not a pickle") == (None, ["/opt/libhello.so"], None)
-    assert decode_needs(encode_payload(make_task({}))) == (None, [], None)
+    payload = encode_payload(make_task({}), extensions=["/opt/libhello.so"], search_path=("/script",))
+    assert decode_needs(payload + b"not a pickle") == (None, ["/opt/libhello.so"], None, ("/script",))
+    assert decode_needs(encode_payload(make_task({}))) == (None, [], None, ())
     assert decode_needs(encode_payload(make_task({}), folder="/home/ann")).folder == "/home/ann"
 
 
