@@ -17,19 +17,26 @@ import threading
 import time
 from typing import Any
 
+from daft_k8s import _processes
 from daft_k8s.actor_messages import ActorSpec, Answer, decode_message, encode_message
 from daft_k8s.raised import traceback_of
 from daft_k8s.worker import actor_channel
 from daft_k8s.worker.current_folder import enter_folder
+from daft_k8s.worker.daft_variables import daft_variables
 from daft_k8s.worker.event_loop import start_in_background
 
 _PR_SET_PDEATHSIG = 1
 _PARENT_INTERVAL_SECONDS = 1.0
 _FOLDER_ARGUMENT = 3
+_CHILD_SECONDS = 0.5
+"""How long processes that the UDF started may take to end by SIGTERM, before they are killed."""
 
 
 def main() -> int:
     """Runs the actor to its end; returns the exit code."""
+    # A group in the worker's session: the actor can be killed with what it starts, and whoever ends a worker's session
+    # ends that, too.
+    os.setpgrp()
     sock = socket.socket(fileno=int(sys.argv[1]))
     # Its end tells the worker that this process has died, so none that the UDF starts may hold it open.
     sock.set_inheritable(False)
@@ -37,7 +44,6 @@ def main() -> int:
     _die_with_worker(int(sys.argv[2]))
     if len(sys.argv) > _FOLDER_ARGUMENT:
         enter_folder(sys.argv[_FOLDER_ARGUMENT])
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     first = actor_channel.receive(sock)
     if first is None:
         return 0
@@ -53,14 +59,18 @@ def main() -> int:
         del call
     del actor
     gc.collect()
+    _processes.end(lambda: _processes.descendants(os.getpid()), grace_seconds=_CHILD_SECONDS)
     return 0
 
 
 def _make(spec: ActorSpec) -> Any:
-    from daft.daft import set_compute_runtime_num_worker_threads
-    from daft.event_loop import set_event_loop
-    from daft.pickle import loads
+    with daft_variables(os.environ):
+        import daft
+        from daft.daft import set_compute_runtime_num_worker_threads
+        from daft.event_loop import set_event_loop
+        from daft.pickle import loads
 
+        daft.set_runner_native()
     set_event_loop(start_in_background("async UDFs"))
     set_compute_runtime_num_worker_threads(max(1, int(spec.cpus)))
     module, _, name = spec.factory.partition(":")

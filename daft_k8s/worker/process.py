@@ -1,6 +1,6 @@
 """The life of a worker process: start, serve, drain, stop.
 
-Nothing here may import Daft before `prepare_environment` has run: Daft reads its environment once.
+Nothing here may import Daft outside of `daft_variables`: Daft reads its environment once.
 """
 
 from __future__ import annotations
@@ -18,16 +18,19 @@ import time
 from collections.abc import Callable, MutableMapping
 from typing import TYPE_CHECKING, NoReturn
 
+from daft_k8s import _processes
 from daft_k8s.errors import ConfigurationError, DaftK8sError, WorkerStartError
 from daft_k8s.worker import event_loop, exit_codes
 from daft_k8s.worker.actor_calls import set_current_host
 from daft_k8s.worker.actor_host import ActorHost
+from daft_k8s.worker.daft_variables import daft_variables
 from daft_k8s.worker.driver_calls import set_current_worker
 from daft_k8s.worker.logs import configure_logging
 from daft_k8s.worker.memory_reports import report_memory
 from daft_k8s.worker.pip_install import PipInstall
 from daft_k8s.worker.private_directory import make_private_directory, remove_private_directory
 from daft_k8s.worker.settings import TOKEN_FILE, WorkerSettings, variable
+from daft_k8s.worker.signals import ignore_interrupts, release_forked_children
 
 if TYPE_CHECKING:
     from daft_k8s._native import WorkerServer
@@ -35,11 +38,13 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+_RUNNER = "DAFT_RUNNER"
+"""Names the driver's runner; a Daft query in a program that a UDF starts must not begin a session of its own."""
 _DRAIN_POLL_SECONDS = 0.02
 _EXIT_SECONDS = 5.0
 """How long threads of UDFs may delay the exit of a worker that has stopped."""
-
-_DRIVER_ONLY = ("DAFT_RUNNER", "RAY_ADDRESS", "RAY_JOB_ID", "DAFT_DASHBOARD_ENABLED")
+_CHILD_SECONDS = 0.5
+"""How long processes that UDFs started may take to end by SIGTERM, before they are killed."""
 
 
 def main() -> int:
@@ -49,16 +54,15 @@ def main() -> int:
     except ConfigurationError as error:
         print(f"daft_k8s worker: {error}", file=sys.stderr)
         return exit_codes.BAD_SETTINGS
-    # Daft's executor would take SIGINT for itself and cancel everything. Blocked before any thread
-    # starts, it reaches none: Ctrl-C is for the driver, which then tells its workers.
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    ignore_interrupts()
+    release_forked_children()
     configure_logging(
         session_id=settings.session_id,
         worker_id=settings.worker_id,
         log_format=settings.log_format,
         log_level=settings.log_level,
     )
-    prepare_environment(settings, os.environ)
+    forget_settings(os.environ)
     try:
         event_loop.run(_serve(settings))
     except DaftK8sError as error:
@@ -67,6 +71,8 @@ def main() -> int:
     except Exception:
         logger.exception("the worker failed")
         return exit_codes.START_FAILED
+    finally:
+        _end_children(_CHILD_SECONDS)
     return exit_codes.STOPPED
 
 
@@ -81,18 +87,10 @@ async def _serve(settings: WorkerSettings) -> None:
     _exit_soon(exit_codes.STOPPED)
 
 
-def prepare_environment(settings: WorkerSettings, environment: MutableMapping[str, str]) -> None:
-    """Sets what Daft reads at import, and removes what is the driver's alone.
-
-    The worker's own settings have been read and go as well, so that a UDF that looks at the configuration of
-    daft_k8s, or starts a process, finds neither them nor the token.
-    """
-    for name in (*_DRIVER_ONLY, TOKEN_FILE, *(variable(item.name) for item in dataclasses.fields(settings))):
+def forget_settings(environment: MutableMapping[str, str]) -> None:
+    """Removes what is the worker's alone, and was read: UDFs, and programs that they start, find no token."""
+    for name in (_RUNNER, TOKEN_FILE, *(variable(item.name) for item in dataclasses.fields(WorkerSettings))):
         environment.pop(name, None)
-    environment["DAFT_RUNNER"] = "native"
-    environment["DAFT_FLOTILLA_WORKER"] = "1"
-    environment["DAFT_PROGRESS_BAR"] = "0"
-    environment["DAFT_MEMORY_LIMIT"] = str(settings.memory_bytes)
 
 
 class WorkerProcess:
@@ -119,7 +117,8 @@ class WorkerProcess:
         try:
             packages = PipInstall(settings.requirements, os.path.join(settings.spill_dir, "pip"))
             try:
-                runner, server, actors = self._build(loop)
+                with daft_variables(os.environ, memory_bytes=settings.memory_bytes):
+                    runner, server, actors = await self._build(loop)
                 await self._wait_for(packages)
             except BaseException:
                 await packages.abandon()
@@ -151,7 +150,7 @@ class WorkerProcess:
             for wait in waits:
                 wait.cancel()
 
-    def _build(self, loop: asyncio.AbstractEventLoop) -> tuple[TaskRunner, WorkerServer, ActorHost]:
+    async def _build(self, loop: asyncio.AbstractEventLoop) -> tuple[TaskRunner, WorkerServer, ActorHost]:
         settings = self._settings
         server_class = _import_server()
         try:
@@ -169,6 +168,8 @@ class WorkerProcess:
         start_from_here()
         guard_pickling()
         executor = DaftExecutor(threads=settings.slots, host=settings.host)
+        await executor.warm_up()
+        ignore_interrupts()
         code = WorkerCode(os.path.join(settings.spill_dir, "code"))
         runner = TaskRunner(executor=executor, worker_id=settings.worker_id, code=code)
         actors = ActorHost(worker_id=settings.worker_id, gpus=settings.gpus, code=code)
@@ -295,7 +296,14 @@ def _exit_soon(code: int) -> None:
     threading.Thread(target=exit_late, name="exit", daemon=True).start()
 
 
+def _end_children(grace_seconds: float) -> None:
+    """Ends what UDFs have started and left behind: the worker's descendants, and its whole session if it leads one."""
+    with contextlib.suppress(Exception):  # e.g. no descriptor left; the worker ends in any case
+        _processes.end(lambda: _processes.family(os.getpid()), grace_seconds=grace_seconds)
+
+
 def _exit_now(code: int) -> NoReturn:
+    _end_children(0)
     with contextlib.suppress(Exception):
         sys.stdout.flush()
         sys.stderr.flush()

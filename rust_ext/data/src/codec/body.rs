@@ -2,7 +2,6 @@
 
 use arrow_buffer::{Buffer, MutableBuffer};
 use bytes::Bytes;
-use crc32fast::Hasher;
 use memmap2::MmapMut;
 
 use crate::{CodecError, sys};
@@ -16,7 +15,6 @@ pub(crate) struct BodyBuffer {
     memory: Memory,
     filled: usize,
     length: usize,
-    checksum: Hasher,
 }
 
 enum Memory {
@@ -34,7 +32,7 @@ impl BodyBuffer {
             } else {
                 Memory::Heap(MutableBuffer::with_capacity(length))
             };
-        Ok(Self { memory, filled: 0, length, checksum: Hasher::new() })
+        Ok(Self { memory, filled: 0, length })
     }
 
     pub(crate) fn missing(&self) -> usize {
@@ -44,8 +42,6 @@ impl BodyBuffer {
     /// Takes as much of `bytes` as is missing; the rest stays.
     pub(crate) fn fill(&mut self, bytes: &mut Bytes) {
         let taken = bytes.split_to(self.missing().min(bytes.len()));
-        // Here, as they have just come and lie in the processor's cache.
-        self.checksum.update(&taken);
         match &mut self.memory {
             Memory::Heap(buffer) => buffer.extend_from_slice(&taken),
             Memory::Mapped(mapping) => mapping[self.filled..self.filled + taken.len()].copy_from_slice(&taken),
@@ -53,13 +49,11 @@ impl BodyBuffer {
         self.filled += taken.len();
     }
 
-    /// The body and its CRC-32.
-    pub(crate) fn finish(self) -> (Buffer, u32) {
-        let buffer = match self.memory {
+    pub(crate) fn finish(self) -> Buffer {
+        match self.memory {
             Memory::Heap(buffer) => buffer.into(),
             Memory::Mapped(mapping) => Buffer::from(Bytes::from_owner(mapping)),
-        };
-        (buffer, self.checksum.finalize())
+        }
     }
 }
 
@@ -78,8 +72,7 @@ mod tests {
             body.fill(&mut first);
             body.fill(&mut bytes);
             assert_eq!((body.missing(), bytes.len()), (0, 3));
-            let (buffer, checksum) = body.finish();
-            assert_eq!(checksum, crc32fast::hash(&expected[..length]));
+            let buffer = body.finish();
             assert_eq!(buffer.as_slice(), &expected[..length]);
             assert_eq!(buffer.as_ptr() as usize % 64, 0);
         }

@@ -19,7 +19,6 @@ mod pressure;
 mod proxy;
 mod requests;
 mod slow_links;
-mod spilled;
 mod submissions;
 mod tasks;
 mod uploads;

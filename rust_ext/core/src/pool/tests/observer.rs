@@ -244,7 +244,7 @@ impl Observer {
             }
             Action::FailTask { task, kind, .. } => {
                 let reason_holds = match kind {
-                    FailKind::InputsLost | FailKind::AttemptsLost(_) | FailKind::Refused => true,
+                    FailKind::Lost => true,
                     FailKind::NoWorkers => self.broken,
                     FailKind::Shutdown => self.closed,
                 };
