@@ -60,6 +60,7 @@ class PartitionRef:
     size_bytes: int
     ticket: str  # "<task>:<slot>"; unique in the session
     worker_id: str | None  # None: owned by the driver
+    is_lost: bool  # its worker's process was lost, and with it the data
     def __hash__(self) -> int: ...
     def __eq__(self, other: object, /) -> bool: ...
 
@@ -72,11 +73,13 @@ class TaskOutcome:
     - "failed": the task's own code raised; `error` is what the worker pickled (may be empty),
       `message` its text with the worker's traceback;
     - "lost": the infrastructure failed more often than the retry caps allow, or inputs were lost;
-      `message` says which worker, why, and how often it was tried;
+      `message` says which worker, why, and how often it was tried; `loss` is one of
+      `daft_k8s.errors.Loss`, by which the owner decides what can be tried again;
     - "cancelled".
     """
 
     kind: str
+    loss: str
     partitions: list[PartitionRef]
     stats: bytes
     error: bytes
@@ -88,6 +91,7 @@ class K8sTaskResultHandle:
     def add_done_callback(self, callback: Callable[[TaskOutcome], None]) -> None:
         """Calls `callback(outcome)` on the event loop once the task has ended (at once if it has)."""
 
+    was_sent: bool  # to a worker, at least once: the task may have had an effect
     def cancel(self) -> None:
         """Best effort, never raises, never blocks; the outcome becomes "cancelled"."""
 

@@ -6,6 +6,8 @@ query's own code, run the query again. All are picklable; a library's exception 
 
 from __future__ import annotations
 
+import enum
+
 
 class DaftK8sError(Exception):
     """Base of all errors of daft_k8s."""
@@ -27,8 +29,33 @@ class WorkerStartError(DaftK8sError):
     """Workers could not be started; the message carries the reason of each."""
 
 
+class Loss(enum.Enum):
+    """What was lost with workers. Decides whether the query as a whole is run again."""
+
+    UNKNOWN = ""
+    INPUTS = "inputs"
+    """Data that the query has made and still needed."""
+    INFRASTRUCTURE = "infrastructure"
+    """A task, as often as is allowed, because its workers were taken away."""
+    CRASH = "crash"
+    """A task, as often as is allowed, because its workers crashed: it may be the reason."""
+    MEMORY = "memory"
+    """A task, as often as is allowed, because its workers were killed for their memory."""
+    REFUSED = "refused"
+    """The patience with workers that did not take a task."""
+    NO_WORKERS = "no_workers"
+    """All workers, for good."""
+    SHUTDOWN = "shutdown"
+    """The session."""
+
+
 class WorkerLostError(DaftK8sError):
     """A worker was lost and with it something that could not be run again; run the query again."""
+
+    def __init__(self, message: str = "", *, loss: Loss = Loss.UNKNOWN) -> None:
+        super().__init__(message)
+        self.loss = loss
+        """What was lost."""
 
 
 class ClusterError(DaftK8sError):

@@ -23,6 +23,7 @@ from daft_k8s.seam.flight_shuffle import FlightFolders, remove_folders
 from daft_k8s.seam.limit import LimitCounters, collect_pickled_counters
 from daft_k8s.seam.partitions import fetch_micropartitions, held
 from daft_k8s.seam.query_folders import QueryFolders
+from daft_k8s.seam.repetition import query_runs
 from daft_k8s.seam.search_path_news import SearchPathNews
 from daft_k8s.seam.task_handle import FailedTaskHandle, SubmittedTaskHandle, TaskHandle
 from daft_k8s.task_payload import encode_payload, encode_plan
@@ -72,6 +73,7 @@ class WorkerHandle:
         limit_counters(self._session).bind(query_id, counters)
         release_actors = actor_pools(self._session).bind(query_id, pools)
         task_id, name = task.id(), task.name()
+        inputs = [(source, [held(ref.object_ref) for ref in refs]) for source, refs in task.psets().items()]
         try:
             handle = self._worker.submit(
                 query_id=query_id,
@@ -79,11 +81,14 @@ class WorkerHandle:
                 name=name,
                 plan=plan,
                 payload=payload,
-                inputs=[(source, [held(ref.object_ref) for ref in refs]) for source, refs in task.psets().items()],
+                inputs=inputs,
             )
         except BaseException:
             release_actors()
             raise
+        run = query_runs(self._session).find(query_id)
+        if run is not None:
+            run.submitted(name, inputs, handle)
         tally = self._session.tally
         tally.task_submitted(query_id)
         return SubmittedTaskHandle(

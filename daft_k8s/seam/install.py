@@ -182,7 +182,9 @@ def open_session(configuration: Configuration, **session_arguments: Any) -> Sess
     from daft_k8s.seam.limit import TARGET_PREFIX, LimitCounters
     from daft_k8s.seam.llm import TARGET_PREFIX as LLM_PREFIX
     from daft_k8s.seam.llm import EnginePools
+    from daft_k8s.seam.path_entries import warn_of_unknown
     from daft_k8s.seam.query_folders import QueryFolders
+    from daft_k8s.seam.repetition import QueryRuns
     from daft_k8s.seam.search_path_news import SearchPathNews
 
     shipment = prepare_code(configuration)
@@ -196,6 +198,7 @@ def open_session(configuration: Configuration, **session_arguments: Any) -> Sess
     )
     counters = LimitCounters()
     session.attachments["limit"] = counters
+    session.attachments["runs"] = QueryRuns()
     session.add_call_handler(TARGET_PREFIX, counters.answer)
     session.add_closer(counters.close)
     session.attachments["code"] = shipment
@@ -213,6 +216,8 @@ def open_session(configuration: Configuration, **session_arguments: Any) -> Sess
     session.attachments["flight"] = folders
     session.add_closer(folders.remove)
     session.start()
+    if configuration.allocation != "local":
+        warn_of_unknown()
     set_current_session(session)
     return session
 

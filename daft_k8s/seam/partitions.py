@@ -14,7 +14,7 @@ from daft.runners.partitioning import MaterializedResult, PartitionMetadata, Par
 from daft.runners.runner_io import RunnerIO
 
 from daft_k8s.arrow_partitions import from_arrow, to_arrow
-from daft_k8s.errors import SessionClosedError, WorkerLostError
+from daft_k8s.errors import Loss, SessionClosedError, WorkerLostError
 from daft_k8s.raised import CarriedError, carrying, ordinary
 from daft_k8s.seam.unsupported import refuse_ray_bridge
 
@@ -109,7 +109,7 @@ def _put(session: Session, data: MicroPartition) -> PartitionRef:
 
 
 def _lost(error: Exception) -> WorkerLostError:
-    return WorkerLostError(f"a result could not be fetched: {error}")
+    return WorkerLostError(f"a result could not be fetched: {error}", loss=Loss.INPUTS)
 
 
 class GoneReference:
@@ -167,6 +167,11 @@ class K8sMaterializedResult(MaterializedResult[Any]):
     def local(self) -> MicroPartition | None:
         """The data, if it is in this process anyway because the user made it here."""
         return self._local
+
+    @property
+    def is_lost(self) -> bool:
+        """True if the worker that held the data was lost, and no copy is here."""
+        return self._local is None and self.reference.is_lost
 
     def start_fetch(self) -> None:
         """Asks for the data now; `micropartition` then only waits for it. Does not block."""
@@ -244,6 +249,13 @@ class K8sPartitionSet(PartitionSet[Any]):
         """
         refs = [result.reference_in(session) for _, result in sorted(self._results.items())]
         return [RayPartitionRef(ref, ref.num_rows, ref.size_bytes) for ref in refs]
+
+    def ensure_held(self) -> None:
+        """Raises WorkerLostError if a partition went with a worker, as far as that is known yet."""
+        lost = [result.reference for result in self._results.values() if result.is_lost]
+        if lost:
+            workers = ", ".join(sorted({str(reference.worker_id) for reference in lost}))
+            raise WorkerLostError(f"{len(lost)} partitions of the result were lost with {workers}", loss=Loss.INPUTS)
 
     def items(self) -> list[tuple[PartID, MaterializedResult[Any]]]:
         return [(partition_id, result) for partition_id, result in sorted(self._results.items())]

@@ -11,9 +11,10 @@ import functools
 import importlib
 import logging
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from daft_k8s.errors import DaftK8sError
 from daft_k8s.path_rules import database_path, disk_path, expand_home
 from daft_k8s.pods.shared_mounts import shared_places
 from daft_k8s.seam.path_guard import check_locations
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from daft_k8s.config import Configuration
 
 logger = logging.getLogger("daft_k8s")
+
+_LOCATION = 3
+_unknown: list[str] = []
 
 _LANCE_WRITERS = ("compact_files", "create_scalar_index", "merge_columns", "merge_columns_df")
 _PATH_WORDS = frozenset(
@@ -48,43 +52,66 @@ def pod_paths(configuration: Configuration) -> PodPaths | None:
 def install(known_configuration: Callable[[], Configuration | None]) -> None:
     """Replaces functions of Daft with ones that look at paths first.
 
+    A function that a newer Daft does not have is left out, and named when a session of Pods begins: most of the paths
+    that it takes stand in the plan as well.
+
     Args:
         known_configuration: That of the session which queries would use now; None if there is none.
     """
     global _known_configuration
     _known_configuration = known_configuration
-    from daft.dataframe import DataFrame
-    from daft.expressions import Expression
-    from daft.logical.builder import LogicalPlanBuilder
-
-    _install_scans(LogicalPlanBuilder)
-    _before(LogicalPlanBuilder, "write_tabular", _on_write_tabular)
-    _before(LogicalPlanBuilder, "write_deltalake", _on_write_path)
-    _before(LogicalPlanBuilder, "write_lance", _on_write_path)
-    _before(LogicalPlanBuilder, "write_iceberg", _on_write_iceberg)
-    _before(DataFrame, "write_sink", _on_write_sink)
-    _before(DataFrame, "write_lance", _on_write_lance)
-    _install_uploads(Expression)
-    for module, owner, name, look in (
-        ("daft.checkpoint", "CheckpointStore", "__init__", _on_checkpoint),
-        ("daft.io.mcap._mcap", "MCAPSource", "__init__", _on_source),
-        ("daft.io.webdataset._webdataset", "WebDatasetSource", "__init__", _on_source),
-        # Not its source, whose module loads all of PyAV.
-        *((module, "", "read_video_frames", _on_read_video) for module in ("daft", "daft.io", "daft.io.av")),
-        ("daft.io.lance", "", "read_lance", _on_read_lance),
-        *(("daft.io.lance", "", name, _on_write_lance) for name in _LANCE_WRITERS),
-    ):
-        found = _find(module, owner)
-        if found is not None and hasattr(found, name):
+    for module, owner, name, look in _entries():
+        found = _find(module)
+        if found is None:
+            continue  # an older Daft, without this reader
+        found = getattr(found, owner, None) if owner else found
+        if found is None or not hasattr(found, name):
+            _unknown.append(".".join(filter(None, (module, owner, name))))
+        else:
             _before(found, name, look)
+    common = _find("daft.io.common")
+    original = getattr(common, "ScanOperatorHandle", None)
+    if original is None:
+        _unknown.append("daft.io.common.ScanOperatorHandle")
+    else:
+        common.ScanOperatorHandle = _LookingScanOperatorHandle(original)
 
 
-def _find(module: str, owner: str) -> Any:
+def warn_of_unknown() -> None:
+    """Names the functions of Daft that `install` did not find, once."""
+    names, _unknown[:] = list(_unknown), []
+    if names:
+        logger.warning(
+            "this Daft has no %s: paths that worker Pods do not see are found in the plan alone", ", ".join(names)
+        )
+
+
+def _entries() -> Iterator[tuple[str, str, str, Look]]:
+    """Each function of Daft that is looked at: its module, its class, its name, and the look."""
+    builder = ("daft.logical.builder", "LogicalPlanBuilder")
+    yield (*builder, "from_glob_scan", _on_glob)
+    yield (*builder, "write_tabular", _on_write_tabular)
+    yield (*builder, "write_deltalake", _on_write_path)
+    yield (*builder, "write_iceberg", _on_write_iceberg)
+    yield "daft.dataframe", "DataFrame", "write_sink", _on_write_sink
+    yield "daft.dataframe", "DataFrame", "write_lance", _on_write_lance
+    yield "daft.expressions", "Expression", "_call_builtin_scalar_fn", _on_function
+    yield "daft.checkpoint", "CheckpointStore", "__init__", _on_checkpoint
+    yield "daft.sql.sql_connection", "SQLConnection", "from_url", _on_database
+    yield "daft.io.mcap._mcap", "MCAPSource", "__init__", _on_source
+    yield "daft.io.webdataset._webdataset", "WebDatasetSource", "__init__", _on_source
+    for module in ("daft", "daft.io", "daft.io.av"):  # not its source, whose module loads all of PyAV
+        yield module, "", "read_video_frames", _on_read_video
+    yield "daft.io.lance", "", "read_lance", _on_read_lance
+    for name in _LANCE_WRITERS:
+        yield "daft.io.lance", "", name, _on_write_lance
+
+
+def _find(module: str) -> Any:
     try:
-        found: Any = importlib.import_module(module)
+        return importlib.import_module(module)
     except ImportError:
         return None
-    return getattr(found, owner, None) if owner else found
 
 
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
@@ -116,22 +143,55 @@ def _rules() -> _Rules | None:
 
 
 def _before(owner: Any, name: str, look: Look) -> None:
-    original = getattr(owner, name)
+    declared = vars(owner).get(name)
+    original = declared.__func__ if isinstance(declared, classmethod) else getattr(owner, name)
 
     @functools.wraps(original)
     def looked_at(*arguments: Any, **options: Any) -> Any:
         rules = _rules()
         if rules is not None:
-            arguments, options = look(rules, arguments, options) or (arguments, options)
+            try:
+                arguments, options = look(rules, arguments, options) or (arguments, options)
+            except DaftK8sError:
+                raise
+            except Exception:  # another Daft's arguments, or wrong ones, of which Daft's own error says more
+                logger.debug("the paths of %s could not be looked at", name, exc_info=True)
         return original(*arguments, **options)
 
-    setattr(owner, name, looked_at)
+    setattr(owner, name, classmethod(looked_at) if isinstance(declared, classmethod) else looked_at)
 
 
 def _given(arguments: tuple[Any, ...], options: Mapping[str, Any], name: str, position: int) -> Any:
     if name in options:
         return options[name]
     return arguments[position] if len(arguments) > position else None
+
+
+def _on_glob(rules: _Rules, arguments: tuple[Any, ...], options: dict[str, Any]) -> Arguments:
+    paths = _given(arguments, options, "glob_paths", 1)
+    for path in paths:
+        rules.require(path, writing=False, what="a read", io_config=_given(arguments, options, "io_config", 2))
+    told = [rules.local(path) for path in paths]
+    if "glob_paths" in options:
+        return arguments, {**options, "glob_paths": told}
+    return (*arguments[:1], told, *arguments[2:]), options
+
+
+def _on_function(rules: _Rules, arguments: tuple[Any, ...], options: dict[str, Any]) -> Arguments | None:
+    """A call of a function by its name; the places of an upload are the third argument, behind class and column."""
+    if len(arguments) <= _LOCATION or arguments[1] != "url_upload":
+        return None
+    expression_class, location = arguments[0], arguments[_LOCATION]
+    if not isinstance(location, expression_class):
+        rules.require(location, writing=True, what="an upload", io_config=options.get("io_config"))
+        location = rules.local(location)
+    elif rules.pods is not None and not repr(location).startswith("lit("):  # a constant stands in the plan
+        location = check_locations(location, rules.pods)
+    return (*arguments[:_LOCATION], location, *arguments[_LOCATION + 1 :]), options
+
+
+def _on_database(rules: _Rules, arguments: tuple[Any, ...], options: dict[str, Any]) -> None:
+    _require_database(rules, _given(arguments, options, "url", 1), writing=False)
 
 
 def _on_write_tabular(rules: _Rules, arguments: tuple[Any, ...], options: dict[str, Any]) -> Arguments:
@@ -221,75 +281,23 @@ def _paths_of(sink: Any, *, vague: bool = False) -> Iterator[str | os.PathLike[s
                         yield item
 
 
-def _install_scans(builder_class: Any) -> None:
-    original = builder_class.from_glob_scan.__func__
-
-    @functools.wraps(original)
-    def from_glob_scan(cls: Any, glob_paths: list[str], io_config: Any = None) -> Any:
-        rules = _rules()
-        if rules is not None:
-            _require_each(rules, glob_paths, io_config)
-            glob_paths = [rules.local(path) for path in glob_paths]
-        return original(cls, glob_paths, io_config)
-
-    builder_class.from_glob_scan = classmethod(from_glob_scan)
-
-    common = _find("daft.io.common", "")
-    if hasattr(common, "ScanOperatorHandle"):
-        common.ScanOperatorHandle = _LookingScanOperatorHandle
-    connections = _find("daft.sql.sql_connection", "SQLConnection")
-    if hasattr(connections, "from_url"):
-        from_url = connections.from_url.__func__
-
-        @functools.wraps(from_url)
-        def look_at_url(cls: Any, url: str) -> Any:
-            rules = _rules()
-            if rules is not None:
-                _require_database(rules, url, writing=False)
-            return from_url(cls, url)
-
-        connections.from_url = classmethod(look_at_url)
-
-
 class _LookingScanOperatorHandle:
     """Stands for Daft's class where tabular readers make their scans.
 
     A single path is left to the check of the plan: it may be for its schema alone, which the driver reads.
     """
 
-    @staticmethod
-    def glob_scan(paths: list[str], file_format_config: Any, storage_config: Any, **options: Any) -> Any:
-        from daft.daft import ScanOperatorHandle
+    def __init__(self, original: Any) -> None:
+        self._original = original
 
+    def glob_scan(self, paths: list[str], *arguments: Any, **options: Any) -> Any:
+        """Daft's own, after a look at a list of paths: of a long one, the plan's text shows only some."""
         rules = _rules()
         if rules is not None and len(paths) > 1:
-            _require_each(rules, paths, getattr(storage_config, "io_config", None))
-        return ScanOperatorHandle.glob_scan(paths, file_format_config, storage_config, **options)
+            storage = _given(arguments, options, "storage_config", 1)
+            for path in paths:
+                rules.require(path, writing=False, what="a read", io_config=getattr(storage, "io_config", None))
+        return self._original.glob_scan(paths, *arguments, **options)
 
-
-def _require_each(rules: _Rules, paths: Iterable[str], io_config: Any) -> None:
-    for path in paths:
-        rules.require(path, writing=False, what="a read", io_config=io_config)
-
-
-def _install_uploads(expression_class: Any) -> None:
-    original = expression_class._call_builtin_scalar_fn.__func__
-
-    @functools.wraps(original)
-    def call_builtin(cls: Any, func_name: str, *arguments: Any, **options: Any) -> Any:
-        if func_name == "url_upload" and len(arguments) > 1:
-            rules = _rules()
-            if rules is not None:
-                location = _on_upload(rules, arguments[1], options.get("io_config"), expression_class)
-                arguments = (arguments[0], location, *arguments[2:])
-        return original(cls, func_name, *arguments, **options)
-
-    expression_class._call_builtin_scalar_fn = classmethod(call_builtin)
-
-
-def _on_upload(rules: _Rules, location: Any, io_config: Any, expression_class: Any) -> Any:
-    if isinstance(location, expression_class):
-        constant = repr(location).startswith("lit(")  # which the check of the plan sees
-        return location if rules.pods is None or constant else check_locations(location, rules.pods)
-    rules.require(location, writing=True, what="an upload", io_config=io_config)
-    return rules.local(location)
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._original, name)

@@ -14,7 +14,7 @@ _BREAKS_TRIED = 6
 """Breaks of one path that are read both ways: 64 forms. The folders that they are compared with come first."""
 
 _FILE = re.compile(r"\bFile[ \0]\{([^}]*)\}")
-_FOLDER = re.compile(r"(?:Root[ \0]dir|Table[ \0]Location)[ \0]=[ \0](.*)")
+_FOLDER = re.compile(r"(?:Root[ \0]dir|Table[ \0]Location)[ \0]=[ \0](.*)|Sink:[ \0](?:DeltaLake|Lance)\((.*)\)")
 _FUNCTION = re.compile(r"(?<![\w.])(url_upload|url_download|(?:video_|audio_|image_|hdf5_)?file)\0?\(")
 _TEXT = re.compile(r'lit\(\0?"(.*)"\0?\)(?:[ \0]as[ \0].*)?', re.DOTALL)
 
@@ -48,7 +48,7 @@ def find_paths(plan_text: str) -> Iterator[PlannedPath]:
         yield from (_path(found, writing=False) for found in _FILE.findall(line))
         folder = _FOLDER.fullmatch(line)
         if folder is not None:
-            yield _path(folder[1], writing=True)
+            yield _path(folder[1] or folder[2], writing=True)
         yield from _in_functions(line, checked=checked)
 
 

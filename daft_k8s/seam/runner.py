@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import daft
@@ -16,7 +17,6 @@ from daft.daft import (
 )
 from daft.errors import UDFException
 from daft.execution.metadata import ExecutionMetadata
-from daft.naming import generate_query_name
 from daft.runners.partitioning import LocalPartitionSet, PartitionSetCache
 from daft.runners.query_id import emit_query_id
 from daft.runners.runner import Runner
@@ -28,10 +28,11 @@ from daft_k8s.seam.actors import actor_pools
 from daft_k8s.seam.execution_config import FLIGHT_SHUFFLE, fit_to_cluster
 from daft_k8s.seam.hooks import flight_folders, limit_counters, query_folders
 from daft_k8s.seam.notifications import QueryNotifications
-from daft_k8s.seam.partitions import K8sMaterializedResult, K8sPartitionSet, K8sRunnerIO, held
+from daft_k8s.seam.partitions import GoneReference, K8sMaterializedResult, K8sPartitionSet, K8sRunnerIO, held
 from daft_k8s.seam.path_entries import pod_paths
 from daft_k8s.seam.plan_check import find_endless_wait, refuse_endless_wait, refuse_impossible_requests
 from daft_k8s.seam.plan_paths import find_paths
+from daft_k8s.seam.repetition import QueryRun, query_runs, repeat, repeat_until_handed_out
 from daft_k8s.seam.stream import ResultStream
 from daft_k8s.seam.unlimited import Cut
 
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
     from daft.logical.builder import LogicalPlanBuilder
     from daft.recordbatch import MicroPartition
     from daft.runners.partitioning import PartitionCacheEntry, PartitionSet
+
+    from daft_k8s._native import PartitionRef
 
 REFERENCES_AHEAD = 64
 """Results pulled ahead when only their references are wanted; they hold no data here."""
@@ -77,37 +80,60 @@ class K8sRunner(Runner[Any]):
         self, builder: LogicalPlanBuilder, results_buffer_size: int | None = None
     ) -> Generator[K8sMaterializedResult, None, ExecutionMetadata]:
         """Runs a query and yields references to its partitions as they come."""
-        if results_buffer_size is None:
-            return self._run(builder, ahead=REFERENCES_AHEAD, fetch=False)
-        return self._run(builder, ahead=min(results_buffer_size, DATA_AHEAD), fetch=True)
+        fetch = results_buffer_size is not None
+        ahead = REFERENCES_AHEAD if results_buffer_size is None else min(results_buffer_size, DATA_AHEAD)
+
+        def attempt(run: QueryRun) -> Generator[K8sMaterializedResult, None, ExecutionMetadata]:
+            return self._run(builder, run, ahead=ahead, fetch=fetch)
+
+        return repeat_until_handed_out(self._session, attempt)
 
     def run_iter_tables(
         self, builder: LogicalPlanBuilder, results_buffer_size: int | None = None
     ) -> Iterator[MicroPartition]:
         """Runs a query and yields its data, a few partitions of which are fetched ahead."""
         ahead = DATA_AHEAD if results_buffer_size is None else min(results_buffer_size, DATA_AHEAD)
-        cut = Cut(builder)
-        results = self._run(builder, ahead=ahead, fetch=True, cut=cut)
-        try:
-            for result in results:
-                data = result.micropartition()
-                del result
-                yield cut.take(data)
-                if cut.has_enough:
-                    break
-        finally:
-            results.close()
+
+        def attempt(run: QueryRun) -> Generator[MicroPartition, None, None]:
+            cut = Cut(builder)
+            results = self._run(builder, run, ahead=ahead, fetch=True, cut=cut)
+            try:
+                for result in results:
+                    try:
+                        data = result.micropartition()
+                    except WorkerLostError as error:
+                        results.throw(error)  # the query has failed, and subscribers are told so
+                        raise
+                    del result
+                    yield cut.take(data)
+                    if cut.has_enough:
+                        break
+            finally:
+                results.close()
+
+        return repeat_until_handed_out(self._session, attempt)
 
     def run(self, builder: LogicalPlanBuilder) -> tuple[PartitionCacheEntry, ExecutionMetadata | None]:
         """Runs a query to its end; its data stays on the workers."""
-        results = self.run_iter(builder)
-        collected = K8sPartitionSet()
-        while True:
-            try:
-                result = next(results)
-            except StopIteration as end:
-                return self._part_set_cache.put_partition_set(collected), end.value
-            collected.set_partition(collected.num_partitions(), result)
+
+        def attempt(run: QueryRun) -> tuple[K8sPartitionSet, ExecutionMetadata]:
+            collected = K8sPartitionSet()
+
+            def check() -> None:
+                # A worker that died late has perhaps taken results with it that were here as references.
+                if run.obstacle() is None:
+                    collected.ensure_held()
+
+            results = self._run(builder, run, ahead=REFERENCES_AHEAD, fetch=False, before_end=check)
+            while True:
+                try:
+                    result = next(results)
+                except StopIteration as end:
+                    return collected, end.value
+                collected.set_partition(collected.num_partitions(), result)
+
+        collected, metadata = repeat(self._session, attempt)
+        return self._part_set_cache.put_partition_set(collected), metadata
 
     def put_partition_set_into_cache(self, pset: PartitionSet[Any]) -> PartitionCacheEntry:
         if isinstance(pset, LocalPartitionSet):
@@ -120,6 +146,12 @@ class K8sRunner(Runner[Any]):
             for key, partition_set in self._part_set_cache.get_all_partition_sets().items()
             if isinstance(partition_set, K8sPartitionSet)
         }
+
+    def _held_references(self, session: Session) -> Iterator[PartitionRef]:
+        for references in self._cached_references(session).values():
+            for reference in references:
+                if not isinstance(reference.object_ref, GoneReference):
+                    yield reference.object_ref
 
     def _plan(self, builder: LogicalPlanBuilder, query_id: str) -> _Planned:
         session = self._session
@@ -142,12 +174,19 @@ class K8sRunner(Runner[Any]):
         return _Planned(optimized, plan, references, physical_plan, find_endless_wait(physical_plan))
 
     def _run(
-        self, builder: LogicalPlanBuilder, *, ahead: int, fetch: bool, cut: Cut | None = None
+        self,
+        builder: LogicalPlanBuilder,
+        run: QueryRun,
+        *,
+        ahead: int,
+        fetch: bool,
+        cut: Cut | None = None,
+        before_end: Callable[[], None] | None = None,
     ) -> Generator[K8sMaterializedResult, None, ExecutionMetadata]:
-        session = self._session
+        session = run.session
         session.ensure_open()
         context = get_context()
-        query_id = generate_query_name()
+        query_id = run.query_id
         with contextlib.suppress(AttributeError, ValueError, OSError):  # a program may have no stderr
             emit_query_id(query_id)
         notifications = QueryNotifications(context, query_id, daft.__version__)
@@ -176,6 +215,8 @@ class K8sRunner(Runner[Any]):
             session.tally.query_began(query_id)
             session.wait_for_worker()
             actor_pools(session).begin_query(query_id)
+            run.lend(partial(self._held_references, session))
+            query_runs(session).begin(run)
             # One plan runner for each query: Daft never frees the CPUs that it has booked in it for tasks
             # of a failed or abandoned query, until no task fits any more. It costs nothing, and the
             # pool knows what workers really do.
@@ -183,6 +224,8 @@ class K8sRunner(Runner[Any]):
             stream = ResultStream(session.loop, partitions, make_result, ahead=ahead)
             del partitions, references, planned
             yield from stream
+            if before_end is not None:
+                before_end()
             stats = stream.close()
             notifications.finished()
         except GeneratorExit:
@@ -204,6 +247,7 @@ class K8sRunner(Runner[Any]):
         finally:
             if stream is not None:
                 stream.close()
+            query_runs(session).end(run)
             _end_query(session, query_id)
             notifications.stop()
         if stats is None:

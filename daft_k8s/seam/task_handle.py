@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from daft.daft import FlightPartitionRef, RayPartitionRef, RayTaskResult
 
-from daft_k8s.errors import TaskError, WorkerLostError
+from daft_k8s.errors import Loss, TaskError, WorkerLostError
 from daft_k8s.raised import CarriedError, add_note, headline, is_ordinary, type_name
 from daft_k8s.task_payload import decode_error, split_result
 
@@ -114,7 +114,8 @@ class SubmittedTaskHandle:
             if missing:
                 return WorkerLostError(
                     f"{self._label} ran again after a worker was lost and found {missing} rows fewer than before, "
-                    "so its LIMIT would be short; run the query again"
+                    "so its LIMIT would be short; run the query again",
+                    loss=Loss.INPUTS,
                 )
         return None
 
@@ -124,7 +125,8 @@ def error_of(outcome: TaskOutcome, label: str) -> BaseException:
     where = f"{label} on worker {outcome.worker_id}" if outcome.worker_id else label
     if outcome.kind == "lost":
         named = outcome.message.startswith(label)
-        return WorkerLostError(outcome.message if named else f"{where} was lost: {outcome.message}")
+        text = outcome.message if named else f"{where} was lost: {outcome.message}"
+        return WorkerLostError(text, loss=Loss(outcome.loss))
     if outcome.kind == "cancelled":
         return TaskError(f"{where} was cancelled: {outcome.message or 'its session or query has ended'}")
     # The bytes are our own worker's: it proved to know the session's token.

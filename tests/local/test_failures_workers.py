@@ -32,6 +32,16 @@ SCAN = "answer = sum(df.with_column('held', hold(col('id'))).to_pydict()['held']
 MAPS = "answer = sum(df.with_column('held', hold(col('id'))).repartition(6, 'key').to_pydict()['held'])"
 REDUCES = "answer = sum(df.repartition(6, 'key').with_column('held', hold(col('id'))).to_pydict()['held'])"
 SORT = "answer = sum(df.sort('key').with_column('held', hold(col('id'))).to_pydict()['held'])"
+GROUPS = """
+groups = df.repartition(6, 'key').groupby('key').agg(col('id').sum()).with_column('held', hold(col('id')))
+answer = sum(groups.to_pydict()['held'])
+"""
+JOIN = """
+other = daft.range(10_000, partitions=8).with_column('twice', col('id') * 2)
+joined = df.join(other, on='id', strategy='hash').with_column('held', hold(col('id')))
+answer = sum(joined.select('held').to_pydict()['held'])
+"""
+LIMIT = "answer = len(df.repartition(6, 'key').with_column('held', hold(col('id'))).limit(9_000).to_pydict()['held'])"
 TOTAL = sum(range(10_000))
 
 Start = Callable[..., RemoteDriver]
@@ -75,23 +85,76 @@ def test_tasks_of_a_worker_that_is_killed_run_again_elsewhere(tmp_path: Path, st
         died = send_signal(pid, signal.SIGKILL)
         checkpoint.open()
         reply = after(died, driver)
-        if step == SCAN:
-            assert (reply.answer, reply.error) == (TOTAL, None), reply
-        elif reply.error is None:
-            assert reply.answer == TOTAL
-        else:
-            assert_names_the_loss(reply, "worker-", "SIGKILL")
+        assert (reply.answer, reply.error) == (TOTAL, None), reply
         assert_recovers(driver)
 
 
-@pytest.mark.parametrize("step", [REDUCES, SORT], ids=["shuffle", "sort"])
-def test_losing_what_a_shuffle_has_written_is_an_error_that_names_worker_and_signal(tmp_path: Path, step: str) -> None:
+def test_a_query_that_loses_what_a_shuffle_has_written_is_run_again_as_a_whole(tmp_path: Path) -> None:
     with RemoteDriver(tmp_path) as driver:
+        for number, step in enumerate([REDUCES, SORT, GROUPS, JOIN, LIMIT]):
+            checkpoint, (pid,) = hold(driver, tmp_path / f"hold-{number}", step)
+            worker_id = worker_of(driver, pid)
+            died = send_signal(pid, signal.SIGKILL)
+            checkpoint.open()
+            reply = after(died, driver)
+            assert (reply.answer, reply.error) == (9_000 if step == LIMIT else TOTAL, None), (step, reply)
+            told = driver.log()
+            assert "is run again as a whole" in told, told
+            assert worker_id in told and "SIGKILL" in told
+            driver.wait_for_workers(2)
+        assert_recovers(driver)
+
+
+ITERATES = """
+@daft.func.batch(return_dtype=daft.DataType.int64())
+def hold_the_last(values):
+    if 9_999 in values.to_pylist():
+        Checkpoint(folder, holds=1).pass_by()
+    return values
+
+parts = df.sort('id').with_column('held', hold_the_last(col('id'))).iter_partitions()
+answer = len(next(parts))
+"""
+WRITES = "df.repartition(6, 'key').with_column('held', hold(col('id'))).write_parquet(folder)"
+REUSES = """
+collected = df.repartition(6, 'key').collect()
+answer = sum(collected.with_column('held', hold(col('id'))).to_pydict()['held'])
+"""
+
+
+@pytest.mark.parametrize(
+    ("step", "reason"),
+    [(WRITES, "a task of it that writes has begun"), (REUSES, "a collected DataFrame that it reads has lost data")],
+    ids=["written", "collected"],
+)
+def test_a_query_that_another_run_would_not_mend_fails_and_names_worker_signal_and_reason(
+    tmp_path: Path, step: str, reason: str
+) -> None:
+    with RemoteDriver(tmp_path) as driver:
+        driver.run(f"folder = {str(tmp_path / 'written')!r}")
         checkpoint, (pid,) = hold(driver, tmp_path / "hold", step)
         worker_id = worker_of(driver, pid)
         died = send_signal(pid, signal.SIGKILL)
         checkpoint.open()
-        assert_names_the_loss(after(died, driver), worker_id, "SIGKILL")
+        reply = after(died, driver)
+        assert_names_the_loss(reply, worker_id, "SIGKILL")
+        assert reason in reply.text
+        assert_recovers(driver)
+
+
+def test_a_query_of_which_results_were_handed_out_is_not_run_again(tmp_path: Path) -> None:
+    with RemoteDriver(tmp_path) as driver:
+        checkpoint = Checkpoint(tmp_path / "hold")
+        driver.run(f"folder = {str(tmp_path / 'hold')!r}")
+        assert driver.run(ITERATES) > 0
+        (pid,) = checkpoint.wait_for_arrivals()
+        worker_id = worker_of(driver, pid)
+        driver.send("answer = sum(len(part) for part in parts)")
+        died = send_signal(pid, signal.SIGKILL)
+        checkpoint.open()
+        reply = after(died, driver)
+        assert_names_the_loss(reply, worker_id, "SIGKILL")
+        driver.run("del parts")
         assert_recovers(driver)
 
 
@@ -103,10 +166,7 @@ def test_all_workers_killed_at_once_are_started_again(tmp_path: Path, step: str)
             died = send_signal(pid, signal.SIGKILL)
         checkpoint.open()
         reply = after(died, driver)
-        if step == SCAN:
-            assert (reply.answer, reply.error) == (TOTAL, None), reply
-        else:
-            assert_names_the_loss(reply, "worker-", "SIGKILL")
+        assert (reply.answer, reply.error) == (TOTAL, None), reply
         assert_recovers(driver)
 
 
@@ -151,14 +211,10 @@ def test_a_worker_that_hangs_is_replaced_after_the_time_out(tmp_path: Path, step
     options = {"unreachable_timeout_seconds": UNREACHABLE_SECONDS, "drain_timeout_seconds": 1}
     with RemoteDriver(tmp_path, **options) as driver:
         checkpoint, (pid,) = hold(driver, tmp_path / "hold", step)
-        worker_id = worker_of(driver, pid)
         hung = send_signal(pid, signal.SIGSTOP)
         checkpoint.open()
         reply = after(hung, driver, UNREACHABLE_SECONDS + ANSWER_SECONDS)
-        if step == SCAN:
-            assert (reply.answer, reply.error) == (TOTAL, None), reply
-        else:
-            assert_names_the_loss(reply, worker_id, "has not answered for")
+        assert (reply.answer, reply.error) == (TOTAL, None), reply
         assert_recovers(driver)
         # The pool does not wait for a process that ignores its request to stop; the launcher kills it.
         wait_until_gone([pid], 10)

@@ -25,7 +25,17 @@ pub enum StoreError {
         /// What the system said.
         source: io::Error,
     },
-    /// A spilled partition could not be encoded or decoded.
+    /// A spilled partition was changed on its disk, or its file is gone: it is lost.
+    #[error("partition {ticket} is lost: its spill file {} {what}", path.display())]
+    Lost {
+        /// The partition.
+        ticket: Ticket,
+        /// The file.
+        path: PathBuf,
+        /// How it differs from what was written.
+        what: String,
+    },
+    /// A partition could not be encoded or decoded.
     #[error("spill file {}: {source}", path.display())]
     Codec {
         /// The file.
@@ -33,6 +43,16 @@ pub enum StoreError {
         /// What is wrong with it.
         source: CodecError,
     },
+}
+
+impl StoreError {
+    /// True if trying again cannot help: the partition is not here, or not any more.
+    pub fn is_final(&self) -> bool {
+        match self {
+            Self::NotFound(_) | Self::Lost { .. } | Self::Codec { .. } => true,
+            Self::SpillFile { .. } => false,
+        }
+    }
 }
 
 /// Arrow data, or the messages that carry it, are not as they should be.
@@ -44,6 +64,9 @@ pub enum CodecError {
     /// The bytes do not form the messages that they should.
     #[error("{0}")]
     Malformed(String),
+    /// A checksum does not fit: the bytes were changed on their way or on a disk.
+    #[error("the bytes were changed after they were written: their checksum does not fit")]
+    Damaged,
     /// A message is larger than the receiver allows or the format can carry.
     #[error("a message of {bytes} bytes is over the limit of {limit_bytes} bytes")]
     TooLarge {
@@ -60,6 +83,16 @@ pub enum FetchError {
     /// The peer answers, but does not hold this partition: it was dropped, or its maker died.
     #[error("partition {0} is not in the store of the worker that should hold it")]
     NotFound(Ticket),
+    /// The peer holds the partition no longer: what it had spilled cannot be read back.
+    #[error("{message} (at {address})")]
+    Lost {
+        /// The partition.
+        ticket: Ticket,
+        /// The peer, `host:port`.
+        address: String,
+        /// The peer's words, with the file.
+        message: String,
+    },
     /// The peer does not accept our token: it belongs to another session.
     #[error("{address} refused our token; is it a worker of another session?")]
     Unauthenticated {
@@ -83,6 +116,16 @@ pub enum FetchError {
         code: u32,
         /// The peer's words.
         message: String,
+    },
+    /// What the peer sent was changed on its way. Asking again may help.
+    #[error("partition {ticket} was damaged on its way from {address}: {source}")]
+    Damaged {
+        /// The partition.
+        ticket: Ticket,
+        /// The peer, `host:port`.
+        address: String,
+        /// What is wrong with it.
+        source: CodecError,
     },
     /// What the peer sent makes no sense, or ended early.
     #[error("protocol error with {address}: {message}")]

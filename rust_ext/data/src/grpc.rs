@@ -12,7 +12,7 @@ pub(crate) const CONTENT_TYPE_GRPC: HeaderValue = HeaderValue::from_static("appl
 
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
-/// Names the ticket that was not found.
+/// Names the ticket that was not found or is lost.
 const MISSING_TICKET: HeaderName = HeaderName::from_static("daft-k8s-missing-ticket");
 
 /// `Ticket` of the Flight protocol.
@@ -44,6 +44,7 @@ pub(crate) enum Code {
     ResourceExhausted = 8,
     Unimplemented = 12,
     Internal = 13,
+    DataLoss = 15,
     Unauthenticated = 16,
 }
 
@@ -67,6 +68,10 @@ impl Status {
     pub(crate) fn not_found(ticket: &Ticket) -> Self {
         let message = format!("partition {ticket} is not in this store: it was dropped, or never published here");
         Self { missing_ticket: Some(ticket.to_string()), ..Self::new(Code::NotFound, message) }
+    }
+
+    pub(crate) fn lost(ticket: &Ticket, message: String) -> Self {
+        Self { missing_ticket: Some(ticket.to_string()), ..Self::new(Code::DataLoss, message) }
     }
 
     pub(crate) fn write_to(&self, headers: &mut HeaderMap) {
@@ -104,8 +109,11 @@ impl Status {
 impl From<CodecError> for Status {
     /// For what a caller sent.
     fn from(error: CodecError) -> Self {
-        let code =
-            if matches!(error, CodecError::TooLarge { .. }) { Code::ResourceExhausted } else { Code::InvalidArgument };
+        let code = match error {
+            CodecError::TooLarge { .. } => Code::ResourceExhausted,
+            CodecError::Damaged => Code::DataLoss,
+            CodecError::Arrow(_) | CodecError::Malformed(_) => Code::InvalidArgument,
+        };
         Self::new(code, error.to_string())
     }
 }

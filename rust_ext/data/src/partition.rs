@@ -39,10 +39,14 @@ impl PartitionData {
     }
 }
 
+/// Behind the end of a stream that travels in a message: its CRC-32, little-endian.
+const CHECKSUM_BYTES: usize = 4;
+
 impl PartitionData {
-    /// The partition as an Arrow IPC stream, for one that is small enough to travel in a message.
+    /// The partition as an Arrow IPC stream with its CRC-32 behind its end, for one that is small enough to travel in
+    /// a message.
     ///
-    /// `None` if the stream would be longer than `limit_bytes`, or cannot be written.
+    /// `None` if that would be longer than `limit_bytes`, or cannot be written.
     pub fn to_stream(&self, limit_bytes: usize) -> Option<Vec<u8>> {
         if self.size_bytes > limit_bytes as u64 {
             return None;
@@ -50,14 +54,21 @@ impl PartitionData {
         let mut stream = Vec::new();
         let written = codec::write_stream(self, |bytes| {
             stream.extend_from_slice(bytes);
-            if stream.len() > limit_bytes { Err(io::ErrorKind::FileTooLarge.into()) } else { Ok(()) }
+            let is_too_long = stream.len() + CHECKSUM_BYTES > limit_bytes;
+            if is_too_long { Err(io::ErrorKind::FileTooLarge.into()) } else { Ok(()) }
         });
-        written.is_ok().then_some(stream)
+        written.ok()?;
+        stream.extend_from_slice(&crc32fast::hash(&stream).to_le_bytes());
+        Some(stream)
     }
 
     /// The inverse of [`PartitionData::to_stream`], for a stream of a worker of the same session.
     pub fn from_stream(stream: &[u8], size_bytes: u64) -> Result<Self, CodecError> {
-        codec::read_own_stream(Buffer::from(stream), size_bytes)
+        let (stream, checksum) = stream.split_last_chunk::<CHECKSUM_BYTES>().ok_or(CodecError::Damaged)?;
+        if crc32fast::hash(stream) != u32::from_le_bytes(*checksum) {
+            return Err(CodecError::Damaged);
+        }
+        codec::read_checked_stream(&Buffer::from(stream), size_bytes)
     }
 }
 
@@ -191,6 +202,12 @@ mod tests {
         assert_eq!((back.schema, back.batches, back.num_rows), (data.schema.clone(), data.batches.clone(), 5));
         assert_eq!(data.to_stream(stream.len() - 1), None);
         assert_eq!(data.to_stream(0), None);
+        for at in 0..stream.len() {
+            let mut damaged = stream.clone();
+            damaged[at] ^= 1 << (at % 8);
+            assert!(PartitionData::from_stream(&damaged, data.size_bytes).is_err(), "byte {at}");
+            assert!(PartitionData::from_stream(&stream[..at], data.size_bytes).is_err(), "cut at {at}");
+        }
     }
 
     #[test]

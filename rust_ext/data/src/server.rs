@@ -16,9 +16,9 @@ use crate::{
     accept::{AcceptOptions, serve_connections},
     codec::{
         MAX_BODY_BYTES, TicketHeader,
-        decode::{PartitionDecoder, schema_of},
+        decode::{PartitionDecoder, SealedDecoder, schema_of},
         encode::Encoder,
-        wire::{FlightReader, FlightWriter, PREFIX_BYTES, framed},
+        wire::{FlightMessage, FlightReader, FlightWriter, PREFIX_BYTES, framed},
     },
     grpc::{self, Code, DescriptorMessage, Status, TicketMessage},
     store::Found,
@@ -49,7 +49,7 @@ impl Default for Limits {
 /// Serves the store on the listener until `shutdown` resolves.
 ///
 /// DoGet takes a ticket, or many separated by line feeds; each is answered with a schema message
-/// (its `app_metadata` names the ticket's index) and its batches. DoPut takes a path descriptor of
+/// (its `app_metadata` names the ticket's index) and its batches, all of them with checksums. DoPut takes a path descriptor of
 /// one ticket. Every call must carry the session's token.
 pub async fn serve(
     listener: TcpListener,
@@ -111,8 +111,9 @@ impl FlightService {
         let tickets = Ticket::parse_many(&request.ticket)
             .map_err(|error| Status::new(Code::InvalidArgument, error.to_string()))?;
         let mut found = Vec::with_capacity(tickets.len());
-        for ticket in &tickets {
-            found.push(self.store.look_up(ticket).map_err(|error| store_status(&error))?);
+        for ticket in tickets {
+            let place = self.store.look_up(&ticket).map_err(|error| store_status(&ticket, &error))?;
+            found.push((ticket, place));
         }
         let sender = Sender::new(found, self.limits.max_answer_body_bytes);
         let frames = stream::unfold(sender, |mut sender| async move {
@@ -124,17 +125,16 @@ impl FlightService {
 
     async fn do_put(self, mut body: Incoming) -> Result<Response<ServerBody>, Status> {
         let mut reader = FlightReader::new(self.limits.max_message_bytes);
-        let mut put: Option<(Ticket, PartitionDecoder)> = None;
+        let mut put: Option<(Ticket, PutDecoder)> = None;
         while let Some(chunk) = self.next_chunk(&mut body).await? {
             reader.push(chunk);
             while let Some(message) = reader.next_message()? {
                 match &mut put {
-                    Some((_, decoder)) => decoder.add(&message.header, &message.body)?,
+                    Some((_, decoder)) => decoder.add(&message)?,
                     None => {
-                        let ticket = put_ticket(message.descriptor)?;
-                        let schema = schema_of(&message.header)?
-                            .ok_or_else(|| Status::new(Code::InvalidArgument, "a DoPut must begin with its schema"))?;
-                        put = Some((ticket, PartitionDecoder::new(Origin::Anybody, schema)));
+                        let ticket = put_ticket(&message.descriptor)?;
+                        let decoder = PutDecoder::begin(&ticket, &message)?;
+                        put = Some((ticket, decoder));
                     }
                 }
             }
@@ -197,26 +197,60 @@ impl FlightService {
     }
 }
 
-fn put_ticket(descriptor: Bytes) -> Result<Ticket, Status> {
+/// Decodes a DoPut: of our own client, whose messages are sealed, or of another one, whose arrays are validated.
+enum PutDecoder {
+    Sealed(SealedDecoder),
+    Anybody(PartitionDecoder),
+}
+
+impl PutDecoder {
+    fn begin(ticket: &Ticket, message: &FlightMessage) -> Result<Self, Status> {
+        let is_sealed = SealedDecoder::begins_with(&message.app_metadata);
+        let seals = if is_sealed { Some(SealedDecoder::check_schema(ticket, message)?) } else { None };
+        let schema = schema_of(&message.header)?
+            .ok_or_else(|| Status::new(Code::InvalidArgument, "a DoPut must begin with its schema"))?;
+        Ok(match seals {
+            Some(seals) => Self::Sealed(SealedDecoder::new(seals, schema)),
+            None => Self::Anybody(PartitionDecoder::new(Origin::Anybody, schema)),
+        })
+    }
+
+    fn add(&mut self, message: &FlightMessage) -> Result<(), CodecError> {
+        match self {
+            Self::Sealed(decoder) => decoder.add(message),
+            Self::Anybody(decoder) => decoder.add(&message.header, &message.body),
+        }
+    }
+
+    fn finish(self) -> Result<PartitionData, CodecError> {
+        match self {
+            Self::Sealed(decoder) => decoder.finish(),
+            Self::Anybody(decoder) => decoder.finish(),
+        }
+    }
+}
+
+fn put_ticket(descriptor: &Bytes) -> Result<Ticket, Status> {
     let invalid = |message: String| Status::new(Code::InvalidArgument, message);
-    let descriptor =
-        DescriptorMessage::decode(descriptor).map_err(|error| invalid(format!("not a Flight descriptor: {error}")))?;
+    let descriptor = DescriptorMessage::decode(descriptor.clone())
+        .map_err(|error| invalid(format!("not a Flight descriptor: {error}")))?;
     match descriptor.path.as_slice() {
         [ticket] => ticket.parse().map_err(|error| invalid(format!("the descriptor's path: {error}"))),
         _ => Err(invalid("a DoPut must name one ticket as its descriptor's path".into())),
     }
 }
 
-fn store_status(error: &StoreError) -> Status {
+fn store_status(ticket: &Ticket, error: &StoreError) -> Status {
     match error {
         StoreError::NotFound(ticket) => Status::not_found(ticket),
+        lost if lost.is_final() => Status::lost(ticket, lost.to_string()),
         other => Status::new(Code::Internal, other.to_string()),
     }
 }
 
 /// The body of an answer to DoGet: encodes a piece whenever the connection has room for it.
 struct Sender {
-    waiting: std::iter::Enumerate<std::vec::IntoIter<Found>>,
+    waiting: std::iter::Enumerate<std::vec::IntoIter<(Ticket, Found)>>,
     current: Option<(PartitionData, usize)>,
     encoder: Encoder,
     writer: FlightWriter,
@@ -226,7 +260,7 @@ struct Sender {
 }
 
 impl Sender {
-    fn new(found: Vec<Found>, max_body_bytes: usize) -> Self {
+    fn new(found: Vec<(Ticket, Found)>, max_body_bytes: usize) -> Self {
         Self {
             waiting: found.into_iter().enumerate(),
             current: None,
@@ -265,27 +299,16 @@ impl Sender {
             }
             self.current = None;
         }
-        let Some((index, found)) = self.waiting.next() else {
+        let Some((index, (ticket, found))) = self.waiting.next() else {
             self.writer.flush();
             self.status = Some(Status::ok());
             return Ok(());
         };
-        let data = load(found).await?;
+        let data = found.fetch().await.map_err(|error| store_status(&ticket, &error))?;
         let header = self.encoder.begin(&data.schema).map_err(internal)?;
         let index = u32::try_from(index).map_err(|_| Status::new(Code::ResourceExhausted, "too many tickets"))?;
-        self.writer.schema(&header, &TicketHeader::of(index, &data).to_bytes(), &[]);
+        self.writer.schema(&ticket, &header, TicketHeader::of(index, &data), &[]);
         self.current = Some((data, 0));
         Ok(())
     }
-}
-
-/// Spilled partitions come from disk, which must not hold up other connections.
-async fn load(found: Found) -> Result<PartitionData, Status> {
-    let loaded = match found {
-        Found::Memory(data) => return Ok(data),
-        spilled => tokio::task::spawn_blocking(move || spilled.load()).await,
-    };
-    loaded
-        .map_err(|_| Status::new(Code::Internal, "a spilled partition could not be read"))?
-        .map_err(|error| store_status(&error))
 }

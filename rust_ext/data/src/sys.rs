@@ -17,6 +17,18 @@ pub(crate) fn map_own_file(file: &File) -> io::Result<Mmap> {
     Ok(mapping)
 }
 
+/// Reads this range of a mapped file into memory. An error of the disk is returned: a mere access would end the process
+/// with SIGBUS. Kernels before 5.14 do not know this, and read it upon access.
+pub(crate) fn read_mapped(mapping: &Mmap, start: usize, length: usize) -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    match mapping.advise_range(Advice::PopulateRead, start, length) {
+        Err(error) if error.raw_os_error() != Some(libc::EINVAL) => return Err(error),
+        _ => {}
+    }
+    let _ = (mapping, start, length);
+    Ok(())
+}
+
 /// Fresh zeroed memory of the kernel's, in huge pages where it likes; not yet resident.
 pub(crate) fn map_memory(bytes: usize) -> io::Result<MmapMut> {
     let mapping = MmapMut::map_anon(bytes)?;

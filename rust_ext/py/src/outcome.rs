@@ -1,5 +1,6 @@
 //! How a task ended, for Python.
 
+use daft_k8s_core::{ExitCause, FailKind};
 use daft_k8s_session::driver::Outcome;
 use pyo3::{prelude::*, types::PyBytes};
 
@@ -26,6 +27,23 @@ impl TaskOutcome {
             Outcome::Failed { .. } => "failed",
             Outcome::Lost { .. } => "lost",
             Outcome::Cancelled => "cancelled",
+        }
+    }
+
+    /// The kind of a loss; empty for all else.
+    #[getter]
+    fn loss(&self) -> &'static str {
+        match self.outcome {
+            Outcome::Lost { kind, .. } => match kind {
+                FailKind::InputsLost => "inputs",
+                FailKind::AttemptsLost(ExitCause::OutOfMemory) => "memory",
+                FailKind::AttemptsLost(ExitCause::Crash) => "crash",
+                FailKind::AttemptsLost(_) => "infrastructure",
+                FailKind::Refused => "refused",
+                FailKind::NoWorkers => "no_workers",
+                FailKind::Shutdown => "shutdown",
+            },
+            _ => "",
         }
     }
 
@@ -56,7 +74,7 @@ impl TaskOutcome {
     #[getter]
     fn message(&self) -> &str {
         match &self.outcome {
-            Outcome::Failed { message, .. } | Outcome::Lost { message } => message,
+            Outcome::Failed { message, .. } | Outcome::Lost { message, .. } => message,
             Outcome::Success { .. } | Outcome::Cancelled => "",
         }
     }

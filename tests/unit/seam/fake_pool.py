@@ -23,6 +23,7 @@ class FakeRef:
     num_rows: int
     size_bytes: int
     worker_id: str | None = None
+    is_lost: bool = False
     __hash__ = object.__hash__
 
 
@@ -34,9 +35,12 @@ class FakeOutcome:
     error: bytes = b""
     message: str = ""
     worker_id: str = ""
+    loss: str = ""
 
 
 class FakeTaskHandle:
+    was_sent = True
+
     def __init__(self, future: Any) -> None:
         self.future = future
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import gc
 import json
 import os
+import shutil
 import tempfile
 import threading
 from collections.abc import Callable
@@ -47,6 +48,37 @@ def boom(values: daft.Series) -> Any:
 @daft.func.batch(return_dtype=daft.DataType.int64())
 def same(values: daft.Series) -> Any:
     return values
+
+
+def losses(manager: FakeManager, df: daft.DataFrame) -> dict[str, Any]:
+    """Queries of which a task loses its inputs, so many times; with the number of runs that each took."""
+    gone = FakeOutcome("lost", message="its inputs are gone", loss="inputs")
+
+    def lose(times: int, words: str, query: Callable[[], Any]) -> Any:
+        left, runs = [times], set()
+
+        def outcome_of_task(task: dict[str, Any]) -> FakeOutcome | None:
+            runs.add(task["query_id"])
+            if left[0] and words in task["name"]:
+                left[0] -= 1
+                return gone
+            return None
+
+        manager.outcome_of = outcome_of_task
+        answer = outcome_of(query)
+        return answer, len(runs)
+
+    grouped = df.groupby("b").agg(col("a").sum()).sort("b")
+    folder = tempfile.mkdtemp()
+    found = {
+        "collect": lose(1, "HashAggregate", lambda: grouped.to_pydict()["a"][0]),
+        "iterate": lose(1, "Filter", lambda: sum(row["a"] for row in df.where(col("a") >= 0).iter_rows())),
+        "limit": lose(1, "Limit", lambda: df.where(col("a") >= 0).limit(10).count_rows()),
+        "often": lose(9, "Filter", lambda: df.where(col("a") >= 0).count_rows()),
+        "write": lose(1, "PhysicalWrite", lambda: df.repartition(2, "b").write_parquet(folder)),
+    }
+    shutil.rmtree(folder)
+    return found
 
 
 def run(manager: FakeManager, session: Any) -> dict[str, Any]:
@@ -106,6 +138,7 @@ def run(manager: FakeManager, session: Any) -> dict[str, Any]:
     found["lost"] = outcome_of(lambda: df.where(col("a") > 1).collect())
     manager.outcome_of = lambda task: FakeOutcome("cancelled")
     found["cancelled"] = outcome_of(lambda: df.where(col("a") > 1).collect())
+    found["lost_again"] = losses(manager, df)
     manager.outcome_of = None
     found["after_failures"] = df.where(col("a") < 5).count_rows()
 

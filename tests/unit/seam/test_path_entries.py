@@ -46,6 +46,32 @@ def test_home_is_replaced_in_the_driver_where_workers_see_its_disk(monkeypatch: 
     assert rules(PODS).local("~/out") == "~/out"  # which is refused, not replaced
 
 
+def test_what_a_newer_daft_does_not_have_is_named_once(caplog: pytest.LogCaptureFixture) -> None:
+    path_entries._unknown.append("daft.io.gone")
+    path_entries.warn_of_unknown()
+    path_entries.warn_of_unknown()
+    (record,) = caplog.records
+    assert "this Daft has no daft.io.gone" in record.getMessage()
+
+
+def test_an_argument_that_is_not_understood_is_left_to_daft(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Builder:
+        def write(self, table: object) -> str:
+            return "written"
+
+        @classmethod
+        def from_path(cls, path: str) -> str:
+            return f"{cls.__name__} {path}"
+
+    monkeypatch.setattr(path_entries, "_known_configuration", lambda: PODS)
+    path_entries._before(Builder, "write", path_entries._on_write_iceberg)
+    assert Builder().write("no table") == "written"
+    path_entries._before(Builder, "from_path", path_entries._on_write_path)
+    assert Builder.from_path("/shared/x") == "Builder /shared/x"
+    with pytest.raises(UnsupportedError):
+        Builder.from_path("/data/x")
+
+
 def test_paths_of_every_type_are_looked_at() -> None:
     for given in ("out", Path("out"), Path("/data"), "file:///data", "~/x"):
         with pytest.raises(UnsupportedError):

@@ -55,6 +55,15 @@ def test_files_patterns_and_constants_are_found(table: str) -> None:
     assert (table, True) in found(text_of(data))
 
 
+def test_the_places_of_sinks_are_found() -> None:
+    builder, config = daft.range(1)._builder, daft.io.IOConfig()
+    for path in ("/data/a table", "s3://bucket/table"):
+        delta = daft.DataFrame(builder.write_deltalake(path, "append", 0, False, config))
+        assert (path, True) in found(text_of(delta))
+        lance = daft.DataFrame(builder.write_lance(path, "create", config, None))
+        assert (path, True) in found(text_of(lance))
+
+
 def test_an_upload_to_places_that_the_data_say_is_unknown_unless_it_is_checked() -> None:
     data = daft.from_pydict({"x": [b"x"], "to": ["/somewhere"]})
     text = text_of(data.select(daft.col("x").upload(daft.col("to"))))

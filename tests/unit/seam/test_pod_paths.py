@@ -89,5 +89,9 @@ def test_other_ways_to_a_disk_are_refused_too(name: str, words: str, found: dict
     assert found["more"][name].startswith("UnsupportedError: ") and words in found["more"][name]
 
 
+def test_this_daft_has_all_functions_that_are_looked_at(found: dict[str, Any]) -> None:
+    assert "this Daft has no" not in found["log"]
+
+
 def test_texts_in_data_are_no_paths(found: dict[str, Any]) -> None:
     assert found["more"]["in memory"].startswith("returned ") and found["more"]["filter"] == "returned 0"

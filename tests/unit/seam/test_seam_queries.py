@@ -71,6 +71,22 @@ def test_a_result_is_fetched_at_once_and_a_preview_only_in_part(found: dict[str,
     assert found["preview_fetch"] == [1]
 
 
+def test_a_query_that_lost_data_is_run_again_and_gives_the_same(found: dict[str, Any]) -> None:
+    lost = found["lost_again"]
+    assert lost["collect"] == [f"returned {sum(range(0, 1000, 7))}", 2]
+    assert lost["iterate"] == [f"returned {sum(range(1000))}", 2]
+    assert lost["limit"] == ["returned 10", 2]
+
+
+def test_a_query_that_loses_data_again_and_again_or_has_begun_to_write_fails(found: dict[str, Any]) -> None:
+    text, runs = found["lost_again"]["often"]
+    assert runs == 3
+    assert text.startswith("WorkerLostError: ") and "it has been run 3 times" in text
+    text, runs = found["lost_again"]["write"]
+    assert runs == 1
+    assert text.startswith("WorkerLostError: ") and "a task of it that writes has begun" in text
+
+
 def test_other_queries_run_after_one_was_abandoned_or_failed(found: dict[str, Any]) -> None:
     assert found["after_early_end"] == 5
     assert found["after_failures"] == 5

@@ -34,6 +34,7 @@ class Outcome:
     error: bytes = b""
     message: str = ""
     worker_id: str = "worker-1"
+    loss: str = ""
 
 
 class EndedTask:

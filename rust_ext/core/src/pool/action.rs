@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::cause::ExitCause;
 use super::worker::Addresses;
 use crate::ids::{Attempt, Incarnation, LaunchId, TaskId, WorkerId};
 
@@ -133,11 +134,15 @@ pub enum Action {
     },
 }
 
-/// What kind of failure ended a task.
+/// The kind of failure that ended a task: the owner decides by it what can be tried again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum FailKind {
-    /// Its attempts or its inputs were lost, or no worker took it for too long.
-    Lost,
+    /// An input of the task is gone.
+    InputsLost,
+    /// The task was lost with its workers, as often as is allowed; the cause that used up the attempts.
+    AttemptsLost(ExitCause),
+    /// No worker took the task for too long.
+    Refused,
     /// No worker is left that could run it.
     NoWorkers,
     /// The session ended first.

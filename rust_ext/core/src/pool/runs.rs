@@ -114,7 +114,8 @@ impl Pool {
             return;
         } else {
             let message = record.lost_message(&self.config);
-            self.actions.push(Action::FailTask { task, kind: FailKind::Lost, message });
+            let kind = FailKind::AttemptsLost(record.fatal_cause(&self.config));
+            self.actions.push(Action::FailTask { task, kind, message });
         }
         self.tasks.remove(&task);
     }
@@ -143,7 +144,7 @@ impl Pool {
             self.timers.insert((until, Timer::Task(task)));
             None
         } else {
-            Some(Action::FailTask { task, kind: FailKind::Lost, message: record.refused_message() })
+            Some(Action::FailTask { task, kind: FailKind::Refused, message: record.refused_message() })
         };
         if let Some(action) = over {
             self.actions.push(action);
@@ -203,7 +204,7 @@ impl Pool {
                 self.actions.push(Action::CancelOnWorker { task, attempt, worker, launch });
             }
             let message = format!("an input of it was lost: {reason}").into();
-            self.actions.push(Action::FailTask { task, kind: FailKind::Lost, message });
+            self.actions.push(Action::FailTask { task, kind: FailKind::InputsLost, message });
         }
         self.tasks.remove(&task);
         if let Some((worker, ..)) = place {

@@ -173,18 +173,33 @@ impl Task {
         text.into()
     }
 
+    /// The cause that used up the attempts of a task that was lost for good.
+    pub fn fatal_cause(&self, config: &PoolConfig) -> ExitCause {
+        if self.losses_to_memory() >= config.max_oom_attempts.max(1) as usize {
+            ExitCause::OutOfMemory
+        } else if self.crashes().count() >= config.max_task_attempts.max(1) as usize {
+            ExitCause::Crash
+        } else {
+            ExitCause::Infrastructure
+        }
+    }
+
     /// The way out for a task that was lost for good.
     fn advice(&self, config: &PoolConfig) -> &'static str {
-        if self.losses_to_memory() >= config.max_oom_attempts.max(1) as usize {
-            "The task needs more memory than its workers have: give them more (worker_memory), let each run fewer \
-             tasks at once (worker_cpu), or make the data of one task smaller (more shuffle_partitions, \
-             into_partitions, smaller batches in UDFs); else raise max_oom_attempts"
-        } else if self.crashes().count() >= config.max_task_attempts.max(1) as usize {
-            "If the task itself ends its workers (memory, a crash in a UDF), give workers more memory or make \
-             partitions smaller; else raise max_task_attempts"
-        } else {
-            "Workers are taken away faster than the task can end: use nodes that stay (not spot or preemptible ones), \
-             raise the workers' priority (priority_class), or make tasks shorter (into_partitions)"
+        match self.fatal_cause(config) {
+            ExitCause::OutOfMemory => {
+                "The task needs more memory than its workers have: give them more (worker_memory), let each run fewer \
+                 tasks at once (worker_cpu), or make the data of one task smaller (more shuffle_partitions, \
+                 into_partitions, smaller batches in UDFs); else raise max_oom_attempts"
+            }
+            ExitCause::Crash => {
+                "If the task itself ends its workers (memory, a crash in a UDF), give workers more memory or make \
+                 partitions smaller; else raise max_task_attempts"
+            }
+            _ => {
+                "Workers are taken away faster than the task can end: use nodes that stay (not spot or preemptible \
+                 ones), raise the workers' priority (priority_class), or make tasks shorter (into_partitions)"
+            }
         }
     }
 

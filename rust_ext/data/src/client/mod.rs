@@ -110,15 +110,16 @@ impl DataClient {
         let body = |_: &Progress| Full::new(request.clone()).map_err(|never: Infallible| match never {}).boxed_unsync();
         let mut answer = self.call(address, grpc::DO_GET, body).await?;
         let mut reader = FlightReader::new(MAX_MESSAGE_BYTES);
-        let mut decoder = AnswerDecoder::new(tickets.len());
+        let mut decoder = AnswerDecoder::new(tickets);
         while let Some(chunk) = answer.next_chunk().await? {
             reader.push(chunk);
-            while let Some(message) = reader.next_message().map_err(|error| protocol(address, &error))? {
-                decoder.add(message).map_err(|error| protocol(address, &error))?;
+            if let Err(error) = read_some(&mut reader, &mut decoder) {
+                return Err(unreadable(address, decoder.current_ticket(), error));
             }
         }
         check(address, answer.status()?, tickets)?;
-        reader.finish().and_then(|()| decoder.finish()).map_err(|error| protocol(address, &error))
+        let ticket = decoder.current_ticket().cloned();
+        reader.finish().and_then(|()| decoder.finish()).map_err(|error| unreadable(address, ticket.as_ref(), error))
     }
 
     /// Puts a partition into the store at `address` (`host:port`), under this ticket.
@@ -153,8 +154,24 @@ impl DataClient {
     }
 }
 
-fn protocol(address: &str, error: &CodecError) -> FetchError {
-    FetchError::Protocol { address: address.into(), message: error.to_string() }
+/// Decodes all messages that are complete.
+fn read_some(reader: &mut FlightReader, decoder: &mut AnswerDecoder<'_>) -> Result<(), CodecError> {
+    while let Some(message) = reader.next_message()? {
+        decoder.add(message)?;
+    }
+    Ok(())
+}
+
+/// An answer that cannot be read, while the partition of this ticket was expected.
+fn unreadable(address: &str, ticket: Option<&Ticket>, error: CodecError) -> FetchError {
+    let address = address.to_owned();
+    match (error, ticket) {
+        (source @ CodecError::Damaged, Some(ticket)) => FetchError::Damaged { ticket: ticket.clone(), address, source },
+        (error, Some(ticket)) => {
+            FetchError::Protocol { address, message: format!("the answer for partition {ticket}: {error}") }
+        }
+        (error, None) => FetchError::Protocol { address, message: error.to_string() },
+    }
 }
 
 /// Makes an error of every status but OK.
@@ -166,14 +183,24 @@ fn check(address: &str, status: Status, tickets: &[Ticket]) -> Result<(), FetchE
     } else if code == Code::Unauthenticated as u32 {
         Err(FetchError::Unauthenticated { address })
     } else if code == Code::NotFound as u32 {
-        let named = missing_ticket.and_then(|ticket| ticket.parse().ok());
-        match named.or_else(|| tickets.first().cloned()) {
+        match missing(missing_ticket, tickets) {
             Some(ticket) => Err(FetchError::NotFound(ticket)),
+            None => Err(FetchError::Refused { address, code, message }),
+        }
+    } else if code == Code::DataLoss as u32 {
+        match missing(missing_ticket, tickets) {
+            Some(ticket) => Err(FetchError::Lost { ticket, address, message }),
             None => Err(FetchError::Refused { address, code, message }),
         }
     } else {
         Err(FetchError::Refused { address, code, message })
     }
+}
+
+/// The ticket that an answer names as missing, if it was asked for: else the request was damaged on its way.
+fn missing(named: Option<String>, tickets: &[Ticket]) -> Option<Ticket> {
+    let named: Ticket = named?.parse().ok()?;
+    tickets.contains(&named).then_some(named)
 }
 
 /// The messages of a DoPut, encoded as they are sent.
@@ -183,6 +210,7 @@ fn put_body(ticket: &Ticket, data: &PartitionData, max_body_bytes: usize, progre
     let state = PutState {
         encoder: Encoder::new(max_body_bytes),
         writer: FlightWriter::new(max_body_bytes),
+        ticket: ticket.clone(),
         data: data.clone(),
         next: None,
         descriptor,
@@ -197,6 +225,7 @@ fn put_body(ticket: &Ticket, data: &PartitionData, max_body_bytes: usize, progre
 struct PutState {
     encoder: Encoder,
     writer: FlightWriter,
+    ticket: Ticket,
     data: PartitionData,
     /// The next batch; `None` before the schema.
     next: Option<usize>,
@@ -211,7 +240,7 @@ impl PutState {
             }
             let Some(at) = self.next else {
                 let header = self.encoder.begin(&self.data.schema)?;
-                self.writer.schema(&header, &TicketHeader::of(0, &self.data).to_bytes(), &self.descriptor);
+                self.writer.schema(&self.ticket, &header, TicketHeader::of(0, &self.data), &self.descriptor);
                 self.next = Some(0);
                 continue;
             };

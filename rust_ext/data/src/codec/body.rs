@@ -2,6 +2,7 @@
 
 use arrow_buffer::{Buffer, MutableBuffer};
 use bytes::Bytes;
+use crc32fast::Hasher;
 use memmap2::MmapMut;
 
 use crate::{CodecError, sys};
@@ -15,6 +16,7 @@ pub(crate) struct BodyBuffer {
     memory: Memory,
     filled: usize,
     length: usize,
+    checksum: Hasher,
 }
 
 enum Memory {
@@ -32,7 +34,7 @@ impl BodyBuffer {
             } else {
                 Memory::Heap(MutableBuffer::with_capacity(length))
             };
-        Ok(Self { memory, filled: 0, length })
+        Ok(Self { memory, filled: 0, length, checksum: Hasher::new() })
     }
 
     pub(crate) fn missing(&self) -> usize {
@@ -42,6 +44,8 @@ impl BodyBuffer {
     /// Takes as much of `bytes` as is missing; the rest stays.
     pub(crate) fn fill(&mut self, bytes: &mut Bytes) {
         let taken = bytes.split_to(self.missing().min(bytes.len()));
+        // Here, as they have just come and lie in the processor's cache.
+        self.checksum.update(&taken);
         match &mut self.memory {
             Memory::Heap(buffer) => buffer.extend_from_slice(&taken),
             Memory::Mapped(mapping) => mapping[self.filled..self.filled + taken.len()].copy_from_slice(&taken),
@@ -49,11 +53,13 @@ impl BodyBuffer {
         self.filled += taken.len();
     }
 
-    pub(crate) fn finish(self) -> Buffer {
-        match self.memory {
+    /// The body and its CRC-32.
+    pub(crate) fn finish(self) -> (Buffer, u32) {
+        let buffer = match self.memory {
             Memory::Heap(buffer) => buffer.into(),
             Memory::Mapped(mapping) => Buffer::from(Bytes::from_owner(mapping)),
-        }
+        };
+        (buffer, self.checksum.finalize())
     }
 }
 
@@ -72,7 +78,8 @@ mod tests {
             body.fill(&mut first);
             body.fill(&mut bytes);
             assert_eq!((body.missing(), bytes.len()), (0, 3));
-            let buffer = body.finish();
+            let (buffer, checksum) = body.finish();
+            assert_eq!(checksum, crc32fast::hash(&expected[..length]));
             assert_eq!(buffer.as_slice(), &expected[..length]);
             assert_eq!(buffer.as_ptr() as usize % 64, 0);
         }

@@ -13,9 +13,9 @@ use arrow_ipc::{
 use arrow_schema::SchemaRef;
 use bytes::Bytes;
 
-use super::{TicketHeader, guarded, wire::FlightMessage};
+use super::{Seals, TicketHeader, guarded, wire::FlightMessage};
 use crate::{
-    CodecError, PartitionData,
+    CodecError, PartitionData, Ticket,
     trusted::{Origin, skip_validation},
 };
 
@@ -33,7 +33,7 @@ impl PartitionDecoder {
         Self { origin, schema, dictionaries: HashMap::new(), batches: Vec::new(), num_rows: 0 }
     }
 
-    /// Takes a message that is not a schema.
+    /// Takes a message that is not a schema, and that was found sound if its origin is sealed.
     pub(crate) fn add(&mut self, header: &[u8], body: &Buffer) -> Result<(), CodecError> {
         guarded(|| {
             let message = root_as_message(header).map_err(|error| CodecError::Malformed(error.to_string()))?;
@@ -63,6 +63,11 @@ impl PartitionDecoder {
         })
     }
 
+    /// The partition, whose size is known.
+    pub(crate) fn finish_with(self, size_bytes: u64) -> PartitionData {
+        PartitionData::from_parts(self.schema, self.batches, size_bytes)
+    }
+
     /// The partition, its size counted.
     pub(crate) fn finish(self) -> Result<PartitionData, CodecError> {
         PartitionData::try_new(self.schema, self.batches)
@@ -83,47 +88,104 @@ pub(crate) fn schema_of(header: &[u8]) -> Result<Option<SchemaRef>, CodecError> 
     })
 }
 
-/// Decodes an answer of our own server: for each ticket a schema message, then its batches.
-pub(crate) struct AnswerDecoder {
+/// Decodes the sealed messages of one partition, which are trusted if their seals fit.
+pub(crate) struct SealedDecoder {
+    seals: Seals,
+    decoder: PartitionDecoder,
+}
+
+impl SealedDecoder {
+    /// True for the metadata of a message that begins a sealed partition.
+    pub(crate) fn begins_with(app_metadata: &[u8]) -> bool {
+        app_metadata.len() == TicketHeader::BYTES + Seals::BYTES
+    }
+
+    /// Checks the message that begins the partition of this ticket.
+    pub(crate) fn check_schema(ticket: &Ticket, message: &FlightMessage) -> Result<Seals, CodecError> {
+        let (metadata, seal) = split_seal(&message.app_metadata)?;
+        let mut seals = Seals::of(ticket);
+        seals.check(&message.header, metadata, message.body_checksum, seal)?;
+        Ok(seals)
+    }
+
+    pub(crate) fn new(seals: Seals, schema: SchemaRef) -> Self {
+        Self { seals, decoder: PartitionDecoder::new(Origin::Sealed, schema) }
+    }
+
+    /// Takes a message that is not a schema.
+    pub(crate) fn add(&mut self, message: &FlightMessage) -> Result<(), CodecError> {
+        let (metadata, seal) = split_seal(&message.app_metadata)?;
+        self.seals.check(&message.header, metadata, message.body_checksum, seal)?;
+        self.decoder.add(&message.header, &message.body)
+    }
+
+    pub(crate) fn finish(self) -> Result<PartitionData, CodecError> {
+        self.decoder.finish()
+    }
+}
+
+/// The metadata of a sealed message, and its seal.
+fn split_seal(app_metadata: &[u8]) -> Result<(&[u8], &[u8]), CodecError> {
+    let at = app_metadata.len().checked_sub(Seals::BYTES).ok_or(CodecError::Damaged)?;
+    Ok(app_metadata.split_at(at))
+}
+
+/// Decodes an answer of our own server: for each ticket a schema message, then its batches, all of them sealed.
+pub(crate) struct AnswerDecoder<'a> {
+    tickets: &'a [Ticket],
     partitions: Vec<Option<PartitionData>>,
-    current: Option<(TicketHeader, PartitionDecoder)>,
+    current: Option<(TicketHeader, SealedDecoder)>,
+    /// Partitions that have begun; they come in the order of their tickets.
+    begun: usize,
     /// The last schema message: neighbours mostly have the same.
     last_schema: Option<(Bytes, SchemaRef)>,
 }
 
-impl AnswerDecoder {
-    pub(crate) fn new(tickets: usize) -> Self {
-        Self { partitions: vec![None; tickets], current: None, last_schema: None }
+impl<'a> AnswerDecoder<'a> {
+    pub(crate) fn new(tickets: &'a [Ticket]) -> Self {
+        Self { tickets, partitions: vec![None; tickets.len()], current: None, begun: 0, last_schema: None }
+    }
+
+    /// The ticket whose partition is being decoded: the last one that began, or the first.
+    pub(crate) fn current_ticket(&self) -> Option<&Ticket> {
+        self.tickets.get(self.begun.saturating_sub(1))
     }
 
     pub(crate) fn add(&mut self, message: FlightMessage) -> Result<(), CodecError> {
-        if let Some((header, schema)) = &self.last_schema
-            && *header == message.header
-        {
-            let schema = schema.clone();
-            return self.begin(&message.app_metadata, schema);
+        // Only the metadata of schema messages are that long; were they damaged, no seal would fit.
+        if SealedDecoder::begins_with(&message.app_metadata) {
+            return self.begin(message);
         }
-        // Only schema messages carry application metadata.
-        if message.app_metadata.is_empty() {
-            let (_, current) =
-                self.current.as_mut().ok_or_else(|| CodecError::Malformed("a batch came before any schema".into()))?;
-            return current.add(&message.header, &message.body);
-        }
-        let schema = schema_of(&message.header)?
-            .ok_or_else(|| CodecError::Malformed("a partition must begin with its schema".into()))?;
-        self.last_schema = Some((message.header, schema.clone()));
-        self.begin(&message.app_metadata, schema)
+        let (_, current) =
+            self.current.as_mut().ok_or_else(|| CodecError::Malformed("a batch came before any schema".into()))?;
+        current.add(&message)
     }
 
-    fn begin(&mut self, app_metadata: &[u8], schema: SchemaRef) -> Result<(), CodecError> {
+    fn begin(&mut self, message: FlightMessage) -> Result<(), CodecError> {
         self.end_current()?;
-        let header = TicketHeader::from_bytes(app_metadata)?;
-        self.current = Some((header, PartitionDecoder::new(Origin::OwnEncoder, schema)));
+        self.begun += 1;
+        let (metadata, _) = split_seal(&message.app_metadata)?;
+        let header = TicketHeader::from_bytes(metadata)?;
+        let ticket = usize::try_from(header.index).ok().and_then(|index| self.tickets.get(index));
+        let ticket = ticket.ok_or_else(|| {
+            CodecError::Malformed(format!("ticket {} of {} was answered", header.index, self.tickets.len()))
+        })?;
+        let seals = SealedDecoder::check_schema(ticket, &message)?;
+        let schema = match &self.last_schema {
+            Some((last, schema)) if *last == message.header => schema.clone(),
+            _ => {
+                let schema = schema_of(&message.header)?
+                    .ok_or_else(|| CodecError::Malformed("a partition must begin with its schema".into()))?;
+                self.last_schema = Some((message.header, schema.clone()));
+                schema
+            }
+        };
+        self.current = Some((header, SealedDecoder::new(seals, schema)));
         Ok(())
     }
 
     fn end_current(&mut self) -> Result<(), CodecError> {
-        let Some((header, decoder)) = self.current.take() else {
+        let Some((header, SealedDecoder { decoder, .. })) = self.current.take() else {
             return Ok(());
         };
         let index = header.index;
@@ -140,8 +202,7 @@ impl AnswerDecoder {
                 *place = Some(PartitionData::from_parts(decoder.schema, decoder.batches, header.size_bytes));
                 Ok(())
             }
-            Some(_) => Err(CodecError::Malformed(format!("ticket {index} was answered twice"))),
-            None => Err(CodecError::Malformed(format!("ticket {index} was not asked for"))),
+            _ => Err(CodecError::Malformed(format!("ticket {index} was answered twice"))),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use crate::{CodecError, PartitionData};
 
-/// Travels as the `app_metadata` of a partition's schema message: little-endian, without names.
+/// Travels in the `app_metadata` of a partition's schema message, before its seal: little-endian, without names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TicketHeader {
     /// Which of the tickets in the request.
@@ -12,7 +12,7 @@ pub(crate) struct TicketHeader {
 }
 
 impl TicketHeader {
-    const BYTES: usize = 20;
+    pub(crate) const BYTES: usize = 20;
 
     pub(crate) fn of(index: u32, data: &PartitionData) -> Self {
         Self { index, num_rows: data.num_rows as u64, size_bytes: data.size_bytes }

@@ -1,17 +1,19 @@
 //! From record batches to messages and back, without copying the values.
 //!
 //! [`encode`] and [`decode`] know Arrow IPC, [`wire`] knows how Flight frames IPC messages in gRPC,
-//! [`body`] is the memory that incoming values are read into.
+//! [`body`] is the memory that incoming values are read into, [`seal`] tells damaged messages from sound ones.
 
 pub(crate) mod body;
 pub(crate) mod decode;
 pub(crate) mod encode;
 mod header;
+mod seal;
 mod stream;
 pub(crate) mod wire;
 
 pub(crate) use header::TicketHeader;
-pub(crate) use stream::{StreamError, read_own_stream, write_stream};
+pub(crate) use seal::Seals;
+pub(crate) use stream::{StreamError, read_checked_stream, write_stream};
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 

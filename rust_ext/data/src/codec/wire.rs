@@ -1,5 +1,7 @@
 //! How Flight puts IPC messages into gRPC: one protobuf `FlightData` in each length-prefixed message.
 //!
+//! Our own messages are sealed: the seal stands in `app_metadata`, after the body, whose checksum is known only then.
+//!
 //! A body that is too large for one (a single huge row) goes into several: the first announces the whole
 //! length in a field of our own, those that follow carry nothing but the next part.
 
@@ -7,9 +9,10 @@ use std::collections::VecDeque;
 
 use arrow_buffer::Buffer;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
+use crc32fast::Hasher;
 
-use super::{body::BodyBuffer, encode::IpcMessage};
-use crate::CodecError;
+use super::{Seals, TicketHeader, body::BodyBuffer, encode::IpcMessage};
+use crate::{CodecError, Ticket};
 
 /// Flag and length before each gRPC message.
 pub(crate) const PREFIX_BYTES: usize = 5;
@@ -27,26 +30,53 @@ const LENGTH_DELIMITED: u32 = 2;
 const SHARE_BYTES: usize = 16 << 10;
 /// How much is copied together before it goes out.
 const GATHER_BYTES: usize = 64 << 10;
-/// Larger pieces go out in parts, so that sent memory is let go early.
-const PART_BYTES: usize = 8 << 20;
+/// Larger pieces go out in parts: sent memory is let go early, and a part that was just read for its checksum is still
+/// in the processor's cache when it is copied to the socket.
+const PART_BYTES: usize = 1 << 20;
 
-/// Turns messages into the chunks of an HTTP body.
+/// Turns messages into the chunks of an HTTP body, and seals them on their way.
 pub(crate) struct FlightWriter {
     max_body_bytes: usize,
+    items: VecDeque<Item>,
     gathered: BytesMut,
-    ready: VecDeque<Bytes>,
+    is_flushing: bool,
+    seals: Seals,
+    body_checksum: Hasher,
+}
+
+/// A step of writing messages.
+enum Item {
+    /// Bytes that no checksum covers, or one that is known.
+    Plain(Bytes),
+    /// A part of a body.
+    Body(Bytes),
+    /// A partition begins, whose first seal is known.
+    Begin(Seals),
+    /// The message with this header is complete but for its seal.
+    Seal(Bytes),
 }
 
 impl FlightWriter {
     /// Bodies over `max_body_bytes` are sent in several messages.
     pub(crate) fn new(max_body_bytes: usize) -> Self {
-        Self { max_body_bytes: max_body_bytes.max(1), gathered: BytesMut::new(), ready: VecDeque::new() }
+        Self {
+            max_body_bytes: max_body_bytes.max(1),
+            items: VecDeque::new(),
+            gathered: BytesMut::new(),
+            is_flushing: false,
+            seals: Seals::none(),
+            body_checksum: Hasher::new(),
+        }
     }
 
-    /// Appends a message without a body: a schema, with what belongs to it.
-    pub(crate) fn schema(&mut self, header: &[u8], app_metadata: &[u8], descriptor: &[u8]) {
-        self.fields(descriptor, header, app_metadata, Body::WHOLE_AND_EMPTY);
-        self.flush_if_full();
+    /// Appends the message that begins a partition: its schema, with what belongs to it.
+    pub(crate) fn schema(&mut self, ticket: &Ticket, header: &Buffer, ticket_header: TicketHeader, descriptor: &[u8]) {
+        let mut seals = Seals::of(ticket);
+        let mut metadata = ticket_header.to_bytes().to_vec();
+        let seal = seals.next(header, &metadata, crc32fast::hash(&[]));
+        metadata.extend_from_slice(&seal);
+        self.items.push_back(Item::Begin(seals));
+        self.fields(descriptor, header, &metadata, Body::NONE);
     }
 
     /// Appends a message with a body.
@@ -54,34 +84,21 @@ impl FlightWriter {
         let mut to_come = message.body_bytes;
         let mut room = to_come.min(self.max_body_bytes);
         let whole_bytes = (room < to_come).then_some(to_come);
-        self.fields(&[], &message.header, &[], Body { bytes: room, whole_bytes });
+        self.fields(&[], &message.header, &[], Body { bytes: room, whole_bytes, is_sealed: room == to_come });
         for piece in message.body {
             let mut piece = Bytes::from(piece);
             while !piece.is_empty() {
                 if room == 0 {
                     room = to_come.min(self.max_body_bytes);
-                    self.fields(&[], &[], &[], Body { bytes: room, whole_bytes: None });
+                    self.fields(&[], &[], &[], Body { bytes: room, whole_bytes: None, is_sealed: room == to_come });
                 }
                 let part = piece.split_to(piece.len().min(room));
                 room -= part.len();
                 to_come -= part.len();
-                self.share(part);
+                self.items.push_back(Item::Body(part));
             }
         }
-        self.flush_if_full();
-    }
-
-    fn share(&mut self, mut bytes: Bytes) {
-        if bytes.len() < SHARE_BYTES {
-            self.gathered.extend_from_slice(&bytes);
-            self.flush_if_full();
-        } else {
-            self.flush();
-            while bytes.len() > PART_BYTES {
-                self.ready.push_back(bytes.split_to(PART_BYTES));
-            }
-            self.ready.push_back(bytes);
-        }
+        self.items.push_back(Item::Seal(Bytes::from(message.header)));
     }
 
     fn fields(&mut self, descriptor: &[u8], header: &[u8], app_metadata: &[u8], body: Body) {
@@ -91,41 +108,67 @@ impl FlightWriter {
         if let Some(bytes) = body.whole_bytes {
             length += varint_bytes(u64::from(WHOLE_BODY_BYTES << 3)) + varint_bytes(bytes as u64);
         }
-        let out = &mut self.gathered;
+        let mut out = BytesMut::with_capacity(length - body.bytes + PREFIX_BYTES);
+        if body.is_sealed {
+            length += field_bytes(APP_METADATA, Seals::BYTES);
+        }
         out.put_u8(0);
         // Cannot be cut off: no message carries more than `max_body_bytes` of a body.
         out.put_u32(length as u32);
         for (number, value) in fields {
             if !value.is_empty() {
-                put_tag(out, number, value.len());
+                put_tag(&mut out, number, value.len());
                 out.put_slice(value);
             }
         }
         if let Some(bytes) = body.whole_bytes {
-            put_varint(out, u64::from(WHOLE_BODY_BYTES << 3 | VARINT));
-            put_varint(out, bytes as u64);
+            put_varint(&mut out, u64::from(WHOLE_BODY_BYTES << 3 | VARINT));
+            put_varint(&mut out, bytes as u64);
         }
         if body.bytes > 0 {
-            put_tag(out, DATA_BODY, body.bytes);
+            put_tag(&mut out, DATA_BODY, body.bytes);
         }
+        self.items.push_back(Item::Plain(out.freeze()));
     }
 
-    fn flush_if_full(&mut self) {
-        if self.gathered.len() >= GATHER_BYTES {
-            self.flush();
-        }
-    }
-
-    /// Makes everything ready.
+    /// Lets go of the last bytes, too: nothing comes after them.
     pub(crate) fn flush(&mut self) {
-        if !self.gathered.is_empty() {
-            self.ready.push_back(self.gathered.split().freeze());
-        }
+        self.is_flushing = true;
     }
 
-    /// The next chunk that is ready.
+    /// The next chunk. `None` once all but a few bytes were taken; after [`FlightWriter::flush`] these, too.
     pub(crate) fn next_chunk(&mut self) -> Option<Bytes> {
-        self.ready.pop_front()
+        while self.gathered.len() < GATHER_BYTES {
+            match self.items.pop_front() {
+                None if self.is_flushing && !self.gathered.is_empty() => break,
+                None => return None,
+                Some(Item::Plain(bytes)) => self.gathered.extend_from_slice(&bytes),
+                Some(Item::Body(bytes)) if bytes.len() < SHARE_BYTES => {
+                    self.body_checksum.update(&bytes);
+                    self.gathered.extend_from_slice(&bytes);
+                }
+                Some(Item::Body(mut bytes)) => {
+                    if !self.gathered.is_empty() {
+                        self.items.push_front(Item::Body(bytes));
+                        break;
+                    }
+                    let part = bytes.split_to(bytes.len().min(PART_BYTES));
+                    if !bytes.is_empty() {
+                        self.items.push_front(Item::Body(bytes));
+                    }
+                    self.body_checksum.update(&part);
+                    return Some(part);
+                }
+                Some(Item::Begin(seals)) => self.seals = seals,
+                Some(Item::Seal(header)) => {
+                    let checksum = std::mem::take(&mut self.body_checksum).finalize();
+                    let seal = self.seals.next(&header, &[], checksum);
+                    put_tag(&mut self.gathered, APP_METADATA, seal.len());
+                    self.gathered.put_slice(&seal);
+                }
+            }
+        }
+        Some(self.gathered.split().freeze())
     }
 }
 
@@ -134,10 +177,12 @@ struct Body {
     bytes: usize,
     /// The length of the body, if more of it follows.
     whole_bytes: Option<usize>,
+    /// A seal follows the bytes.
+    is_sealed: bool,
 }
 
 impl Body {
-    const WHOLE_AND_EMPTY: Self = Self { bytes: 0, whole_bytes: None };
+    const NONE: Self = Self { bytes: 0, whole_bytes: None, is_sealed: false };
 }
 
 fn field_bytes(number: u32, length: usize) -> usize {
@@ -177,6 +222,8 @@ pub(crate) struct FlightMessage {
     pub(crate) header: Bytes,
     pub(crate) app_metadata: Bytes,
     pub(crate) body: Buffer,
+    /// The CRC-32 of the body as it came.
+    pub(crate) body_checksum: u32,
 }
 
 /// Puts messages together from chunks that end anywhere; bodies are copied once, to where they stay.
@@ -295,7 +342,7 @@ impl FlightReader {
                         if body.missing() > 0 {
                             self.unfinished = Some(body);
                         } else {
-                            self.message.body = body.finish();
+                            (self.message.body, self.message.body_checksum) = body.finish();
                         }
                     }
                 }

@@ -232,7 +232,7 @@ impl Keeper {
             if self.stopping.load(Ordering::Acquire) {
                 break;
             }
-            let file = self.spill_dir.write(&victim.data).map_err(|error| {
+            let file = self.spill_dir.write(&victim.ticket, &victim.data).map_err(|error| {
                 let room = self.spill_dir.path().display();
                 format!("cannot spill partition {}, it stays in memory: {error}; give {room} more room", victim.ticket)
             })?;

@@ -84,6 +84,21 @@ impl Found {
             Self::Spilled(file) => file.map(),
         }
     }
+
+    /// As [`Found::load`]; a spilled partition is read on a thread for blocking work, as the runtime's own threads serve
+    /// the control connections, too.
+    pub(crate) async fn fetch(self) -> Result<PartitionData, StoreError> {
+        match self {
+            Self::Memory(data) => Ok(data),
+            Self::Spilled(file) => {
+                let reading = tokio::task::spawn_blocking({
+                    let file = file.clone();
+                    move || file.map()
+                });
+                reading.await.unwrap_or_else(|error| Err(file.error("read", io::Error::other(error))))
+            }
+        }
+    }
 }
 
 impl Store {
@@ -147,6 +162,12 @@ impl Store {
     /// The partition, mapped back from disk if it is there (without a copy).
     pub fn get(&self, ticket: &Ticket) -> Result<PartitionData, StoreError> {
         self.look_up(ticket)?.load()
+    }
+
+    /// As [`Store::get`], for a caller that must not block: a spilled partition is read on a thread for that. Must run
+    /// within a tokio runtime.
+    pub async fn fetch(&self, ticket: &Ticket) -> Result<PartitionData, StoreError> {
+        self.look_up(ticket)?.fetch().await
     }
 
     /// Whether the partition is here, in memory or not.

@@ -9,14 +9,20 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use arrow_buffer::{Buffer, MutableBuffer};
 use bytes::Bytes;
+use crc32fast::Hasher;
 
-use crate::{PartitionData, StoreError, codec, sys};
+use crate::{PartitionData, StoreError, Ticket, codec, sys};
 
 const LEAST_MAPPED_BYTES: usize = 128 << 10;
+/// A multiple of any page's size.
+const CHECKED_AT_ONCE_BYTES: usize = 1 << 20;
+/// Before each further try to read a file.
+const PAUSES: [Duration; 2] = [Duration::from_millis(20), Duration::from_millis(200)];
 
 /// The directory that holds the files. Goes when the last of them has gone.
 #[derive(Debug)]
@@ -31,16 +37,34 @@ impl SpillDir {
     }
 
     /// Writes a partition to a file of its own. Nothing is left behind on failure.
-    pub(super) fn write(self: &Arc<Self>, data: &PartitionData) -> Result<Arc<SpillFile>, StoreError> {
+    pub(super) fn write(self: &Arc<Self>, ticket: &Ticket, data: &PartitionData) -> Result<Arc<SpillFile>, StoreError> {
         let (file, path) = self.create()?;
         // Removes the file if any of the following fails.
-        let spilled = SpillFile { path, size_bytes: data.size_bytes, _dir: self.clone() };
+        let mut spilled = SpillFile {
+            ticket: ticket.clone(),
+            path,
+            size_bytes: data.size_bytes,
+            file_bytes: 0,
+            checksum: 0,
+            _dir: self.clone(),
+        };
+        let (mut checksum, mut file_bytes) = (Hasher::new(), 0);
         let mut writer = BufWriter::with_capacity(256 * 1024, file);
-        codec::write_stream(data, |bytes| writer.write_all(bytes)).map_err(|error| match error {
+        let written = codec::write_stream(data, |bytes| {
+            // In parts, so that they are still in the processor's cache when they are copied.
+            for part in bytes.chunks(CHECKED_AT_ONCE_BYTES) {
+                checksum.update(part);
+                file_bytes += part.len();
+                writer.write_all(part)?;
+            }
+            Ok(())
+        });
+        written.map_err(|error| match error {
             codec::StreamError::Codec(source) => StoreError::Codec { path: spilled.path.clone(), source },
             codec::StreamError::Io(source) => spilled.error("write", source),
         })?;
         writer.flush().map_err(|source| spilled.error("write", source))?;
+        (spilled.checksum, spilled.file_bytes) = (checksum.finalize(), file_bytes);
         Ok(Arc::new(spilled))
     }
 
@@ -82,8 +106,12 @@ impl Drop for SpillDir {
 /// A partition on disk. The file goes with the last reference; what is mapped stays readable.
 #[derive(Debug)]
 pub(crate) struct SpillFile {
+    ticket: Ticket,
     path: PathBuf,
     size_bytes: u64,
+    /// The file's length and CRC-32 are kept here, out of reach of whatever damages the file.
+    file_bytes: usize,
+    checksum: u32,
     /// Keeps the directory's clean-up behind that of its files.
     _dir: Arc<SpillDir>,
 }
@@ -94,27 +122,65 @@ impl SpillFile {
     }
 
     /// Maps the partition back: its arrays lie in the page cache, nothing is copied (but what is
-    /// too small to be worth a mapping).
+    /// too small to be worth a mapping). Reads the file once, to compare its checksum.
+    ///
+    /// Blocks. An error of the disk is tried again a few times, as it may pass.
     pub(super) fn map(&self) -> Result<PartitionData, StoreError> {
-        let bytes = File::open(&self.path).and_then(contents).map_err(|source| self.error("map", source))?;
-        codec::read_own_stream(bytes, self.size_bytes)
+        let mut pauses = PAUSES.iter();
+        let bytes = loop {
+            let problem = match self.checked_contents() {
+                Ok(contents) => break contents,
+                Err(problem) => problem,
+            };
+            match pauses.next() {
+                Some(pause) if !problem.is_final() => std::thread::sleep(*pause),
+                _ => return Err(problem),
+            }
+        };
+        codec::read_checked_stream(&bytes, self.size_bytes)
             .map_err(|source| StoreError::Codec { path: self.path.clone(), source })
     }
 
-    fn error(&self, operation: &'static str, source: io::Error) -> StoreError {
+    /// The file's bytes, if they are those that were written.
+    ///
+    /// Small files are read: a process may have some 65,000 mappings, and more partitions than that.
+    fn checked_contents(&self) -> Result<Buffer, StoreError> {
+        let failed = |source: io::Error| self.error("read", source);
+        let mut file = match File::open(&self.path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(self.lost("is gone".to_owned())),
+            opened => opened.map_err(failed)?,
+        };
+        let length = file.metadata().map_err(failed)?.len();
+        if length != self.file_bytes as u64 {
+            return Err(self.lost(format!("has {length} bytes, {} were written", self.file_bytes)));
+        }
+        let (contents, checksum) = if self.file_bytes >= LEAST_MAPPED_BYTES {
+            let mapping = sys::map_own_file(&file).map_err(failed)?;
+            let mut checksum = Hasher::new();
+            for (at, part) in mapping.chunks(CHECKED_AT_ONCE_BYTES).enumerate() {
+                sys::read_mapped(&mapping, at * CHECKED_AT_ONCE_BYTES, part.len()).map_err(failed)?;
+                checksum.update(part);
+            }
+            (Buffer::from(Bytes::from_owner(mapping)), checksum.finalize())
+        } else {
+            let mut buffer = MutableBuffer::from_len_zeroed(self.file_bytes);
+            file.read_exact(&mut buffer).map_err(failed)?;
+            let checksum = crc32fast::hash(&buffer);
+            (buffer.into(), checksum)
+        };
+        if checksum != self.checksum {
+            return Err(self.lost("was changed after it was written: its checksum does not fit".to_owned()));
+        }
+        Ok(contents)
+    }
+
+    pub(super) fn error(&self, operation: &'static str, source: io::Error) -> StoreError {
         StoreError::SpillFile { operation, path: self.path.clone(), source }
     }
-}
 
-/// Small files are read: a process may have some 65,000 mappings, and more partitions than that.
-fn contents(mut file: File) -> io::Result<Buffer> {
-    let length = usize::try_from(file.metadata()?.len()).map_err(io::Error::other)?;
-    if length >= LEAST_MAPPED_BYTES {
-        return Ok(Buffer::from(Bytes::from_owner(sys::map_own_file(&file)?)));
+    fn lost(&self, what: String) -> StoreError {
+        StoreError::Lost { ticket: self.ticket.clone(), path: self.path.clone(), what }
     }
-    let mut buffer = MutableBuffer::from_len_zeroed(length);
-    file.read_exact(&mut buffer)?;
-    Ok(buffer.into())
 }
 
 impl Drop for SpillFile {

@@ -287,7 +287,7 @@ fn every_shape_comes_back_from_disk_as_it_was_and_in_place() {
     let dir = tempfile::tempdir().unwrap();
     let spill_dir = spill::SpillDir::new(dir.path().join("spill"));
     for partition in partitions {
-        let file = spill_dir.write(&partition).unwrap();
+        let file = spill_dir.write(&Ticket::new("t", 0), &partition).unwrap();
         let back = file.map().unwrap();
         assert_same(&back, &partition);
         drop(file);
@@ -304,7 +304,7 @@ fn every_shape_comes_back_from_disk_as_it_was_and_in_place() {
 fn mapped_values_are_aligned_and_share_the_mapping() {
     let dir = tempfile::tempdir().unwrap();
     let spill_dir = spill::SpillDir::new(dir.path().to_owned());
-    let back = spill_dir.write(&numbers(MIB, 0)).unwrap().map().unwrap();
+    let back = spill_dir.write(&Ticket::new("t", 0), &numbers(MIB, 0)).unwrap().map().unwrap();
     let data = back.batches[0].column(0).to_data();
     let buffer = &data.buffers()[0];
     assert_eq!(buffer.as_ptr() as usize % 64, 0);
@@ -368,4 +368,86 @@ fn a_stale_file_of_a_killed_process_is_left_alone() {
     fixture.store.publish("t", vec![numbers(4 * MIB, 1)]);
     assert_same(&fixture.store.get(&Ticket::new("t", 0)).unwrap(), &numbers(4 * MIB, 1));
     assert_eq!(std::fs::read(fixture.spill_dir().join("0.arrows")).unwrap(), b"stale");
+}
+
+/// A store with one spilled partition of dictionaries, texts and nulls, under the ticket "t:0".
+fn with_spilled(rows: usize) -> (Fixture, Ticket, PartitionData, std::path::PathBuf) {
+    let fixture = fixture(1, 0);
+    let words: ArrayRef = Arc::new(DictionaryArray::<Int8Type>::from_iter(
+        (0..rows).map(|n| (n % 3 != 0).then_some(["a", "b", "c"][n % 3])),
+    ));
+    let texts: ArrayRef = Arc::new(StringArray::from_iter((0..rows).map(|n| (n % 7 != 0).then(|| format!("é{n}")))));
+    let batch = RecordBatch::try_from_iter([("word", words), ("text", texts)]).unwrap();
+    let data = partition(vec![batch.clone(), batch.slice(0, rows / 2)]);
+    fixture.store.publish("t", vec![data.clone()]);
+    let path = std::fs::read_dir(fixture.spill_dir()).unwrap().next().unwrap().unwrap().path();
+    (fixture, Ticket::new("t", 0), data, path)
+}
+
+fn assert_lost(found: Result<PartitionData, StoreError>, path: &Path, what: &str) {
+    let error = found.expect_err(what);
+    let text = error.to_string();
+    assert!(error.is_final(), "{what}: {text}");
+    assert!(text.contains("t:0") && text.contains(path.to_str().unwrap()), "{what}: {text}");
+}
+
+#[test]
+fn a_spill_file_with_any_byte_flipped_is_a_lost_partition() {
+    let (fixture, ticket, data, path) = with_spilled(40);
+    let sound = std::fs::read(&path).unwrap();
+    for at in 0..sound.len() {
+        let mut damaged = sound.clone();
+        damaged[at] ^= 1 << (at % 8);
+        std::fs::write(&path, &damaged).unwrap();
+        assert_lost(fixture.store.get(&ticket), &path, &format!("byte {at} of {}", sound.len()));
+    }
+    for length in [0, 1, 8, sound.len() / 2, sound.len() - 8, sound.len() - 1] {
+        std::fs::write(&path, &sound[..length]).unwrap();
+        assert_lost(fixture.store.get(&ticket), &path, &format!("cut at {length}"));
+    }
+    std::fs::write(&path, [&sound[..], &[0; 8]].concat()).unwrap();
+    assert_lost(fixture.store.get(&ticket), &path, "longer");
+    std::fs::write(&path, &sound).unwrap();
+    assert_same(&fixture.store.get(&ticket).unwrap(), &data);
+    std::fs::remove_file(&path).unwrap();
+    assert_lost(fixture.store.get(&ticket), &path, "deleted");
+}
+
+#[test]
+fn a_mapped_spill_file_with_a_flipped_byte_is_a_lost_partition() {
+    let (fixture, ticket, data, path) = with_spilled(300_000);
+    let sound = std::fs::read(&path).unwrap();
+    assert!(sound.len() > 3 << 20);
+    for at in [0, 4, 100, 5000, (1 << 20) - 1, 1 << 20, sound.len() / 2, sound.len() - 9, sound.len() - 1] {
+        let mut damaged = sound.clone();
+        damaged[at] ^= 0x10;
+        std::fs::write(&path, &damaged).unwrap();
+        assert_lost(fixture.store.get(&ticket), &path, &format!("byte {at} of {}", sound.len()));
+    }
+    std::fs::write(&path, &sound).unwrap();
+    assert_same(&fixture.store.get(&ticket).unwrap(), &data);
+}
+
+#[test]
+fn a_spill_file_that_cannot_be_read_for_a_moment_is_no_loss() {
+    let (fixture, ticket, data, path) = with_spilled(40);
+    let aside = path.with_extension("aside");
+    let break_file = || {
+        std::fs::rename(&path, &aside).unwrap();
+        std::os::unix::fs::symlink(&path, &path).unwrap();
+    };
+    let mend_file = || std::fs::rename(&aside, &path).unwrap();
+    break_file();
+    let error = fixture.store.get(&ticket).unwrap_err();
+    assert!(!error.is_final(), "{error}");
+    assert!(error.to_string().contains(path.to_str().unwrap()), "{error}");
+    mend_file();
+    assert_same(&fixture.store.get(&ticket).unwrap(), &data);
+    break_file();
+    std::thread::scope(|scope| {
+        let reader = scope.spawn(|| fixture.store.get(&ticket));
+        std::thread::sleep(Duration::from_millis(50));
+        mend_file();
+        assert_same(&reader.join().unwrap().unwrap(), &data);
+    });
 }

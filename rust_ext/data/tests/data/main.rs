@@ -1,6 +1,7 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 //! The data plane as its users see it: real servers and clients on the loopback.
 
+mod damage;
 mod encrypted;
 mod endurance;
 mod fixture;

@@ -1,11 +1,18 @@
 //! Not a test but a measurement: `cargo test --release -p daft_k8s_data -- --ignored --nocapture throughput`.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use daft_k8s_data::Ticket;
+use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray};
+use daft_k8s_data::{Limits, Ticket};
 use daft_k8s_tls::issue;
 
-use crate::{fixture::Server, samples::numbers};
+use crate::{
+    fixture::Server,
+    samples::{numbers, partition},
+};
 
 const ROUNDS: usize = 7;
 
@@ -76,5 +83,43 @@ async fn throughput_plain_and_over_tls() {
             server.client.fetch(&server.address, &ticket).await.unwrap();
         }
         println!("{name:>5}, with a new connection: {:.2} ms", begin.elapsed().as_secs_f64() * 5.0);
+    }
+}
+
+/// A quarter of a GiB of numbers and one of texts, each in four partitions, written to disk and mapped back from the
+/// page cache. The figures are for a GiB.
+#[test]
+#[ignore = "a measurement"]
+fn throughput_of_spilling() {
+    const ROWS: i64 = 8 << 20;
+    let texts = (0..ROWS / 2).map(|row| format!("{row:016}"));
+    let columns: [(&str, ArrayRef); 2] = [
+        ("numbers", Arc::new(Int64Array::from_iter_values(0..ROWS))),
+        ("texts", Arc::new(StringArray::from_iter_values(texts))),
+    ];
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    for (name, column) in columns {
+        let parts = vec![partition(vec![RecordBatch::try_from_iter([(name, column)]).unwrap()]); 4];
+        let gib = parts.iter().map(|part| part.size_bytes).sum::<u64>() as f64 / f64::from(1 << 30);
+        let server = runtime.block_on(Server::start_with(1, Limits::default()));
+        let (mut written, mut mapped) = (vec![], vec![]);
+        for round in 0..=ROUNDS {
+            let (begin, cpu_before) = (Instant::now(), cpu());
+            server.store.publish("t", parts.clone());
+            let spilled = (begin.elapsed(), cpu() - cpu_before);
+            let (begin, cpu_before) = (Instant::now(), cpu());
+            for slot in 0..4 {
+                server.store.get(&Ticket::new("t", slot)).unwrap();
+            }
+            if round > 0 {
+                written.push(spilled);
+                mapped.push((begin.elapsed(), cpu() - cpu_before));
+            }
+        }
+        for (what, measured) in [("written", written), ("mapped", mapped)] {
+            let wall = median(measured.iter().map(|(wall, _)| *wall).collect()).as_secs_f64() / gib;
+            let cpu = median(measured.iter().map(|(_, cpu)| *cpu).collect()).as_secs_f64() / gib;
+            println!("{name:>7} {what}: {wall:.3} s, {cpu:.3} s of CPU a GiB");
+        }
     }
 }

@@ -29,6 +29,11 @@ impl PartitionRef {
     }
 
     #[getter]
+    fn is_lost(&self) -> bool {
+        self.partition.is_lost()
+    }
+
+    #[getter]
     fn ticket(&self) -> &str {
         self.partition.ticket()
     }

@@ -1,6 +1,9 @@
 //! Submitting tasks, and their ends.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 use bytes::Bytes;
 use daft_k8s_core::{TaskId, WorkerId};
@@ -46,13 +49,15 @@ impl K8sWorker {
         let (ended, mailbox) = (ending.clone(), self.mailbox.clone());
         let on_end = Box::new(move |outcome| mailbox.post(move |py| ended.complete(py, outcome)));
         // Released: plans may be large, and the pool's lock is shared with threads that may be waiting for the GIL.
+        let sent = Arc::<AtomicBool>::default();
         let task = py.detach(|| {
             let plan_hash = TaskSpec::hash_plan(plan);
             let (plan, payload) = (Bytes::copy_from_slice(plan), Bytes::copy_from_slice(payload));
-            let spec = TaskSpec { query_id, task_id, name, plan, plan_hash, payload, inputs };
+            let sent = sent.clone();
+            let spec = TaskSpec { query_id, task_id, name, plan, plan_hash, payload, inputs, sent };
             self.driver.submit(self.id, spec, on_end)
         });
-        K8sTaskResultHandle { task, driver: self.driver.clone(), mailbox: self.mailbox.clone(), ending }
+        K8sTaskResultHandle { task, driver: self.driver.clone(), mailbox: self.mailbox.clone(), ending, sent }
     }
 }
 
@@ -91,6 +96,7 @@ pub(crate) struct K8sTaskResultHandle {
     driver: Driver,
     mailbox: Mailbox,
     ending: Arc<Ending>,
+    sent: Arc<AtomicBool>,
 }
 
 #[pymethods]
@@ -107,6 +113,11 @@ impl K8sTaskResultHandle {
             }
         };
         self.mailbox.post(move |py| callback.call1(py, (TaskOutcome::from(outcome),)).map(drop));
+    }
+
+    #[getter]
+    fn was_sent(&self) -> bool {
+        self.sent.load(Ordering::Acquire)
     }
 
     fn cancel(&self, py: Python<'_>) {

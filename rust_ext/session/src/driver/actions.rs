@@ -54,7 +54,7 @@ impl Inner {
             Action::FailTask { task, kind, message } => {
                 if let Some(running) = state.take_task(task) {
                     let message = explain(&running, kind, &message);
-                    (running.on_end)(Outcome::Lost { message });
+                    (running.on_end)(Outcome::Lost { kind, message });
                 }
             }
             Action::Cancelled { task } => {
@@ -115,7 +115,9 @@ impl Inner {
 fn explain(running: &Running, kind: FailKind, message: &str) -> String {
     let spec = &running.spec;
     match kind {
-        FailKind::Lost => format!("task {} ({}) of query {}: {message}", spec.task_id, spec.name, spec.query_id),
+        FailKind::InputsLost | FailKind::AttemptsLost(_) | FailKind::Refused => {
+            format!("task {} ({}) of query {}: {message}", spec.task_id, spec.name, spec.query_id)
+        }
         FailKind::NoWorkers | FailKind::Shutdown => message.to_owned(),
     }
 }

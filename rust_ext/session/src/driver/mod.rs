@@ -33,7 +33,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use daft_k8s_core::{Attempt, Event, LaunchId, Pool, PoolConfig, TaskId, TaskKey, TaskPhase, WorkerId};
+use daft_k8s_core::{Attempt, Event, FailKind, LaunchId, Pool, PoolConfig, TaskId, TaskKey, TaskPhase, WorkerId};
 use daft_k8s_data::{ClientConfig, DataClient, PartitionData};
 use daft_k8s_tls::ClientTls;
 use parking_lot::Mutex;
@@ -191,7 +191,8 @@ impl Driver {
         if state.by_key.contains_key(&key) {
             // Workers would take both for one, and one of them would never end.
             drop(state);
-            on_end(Outcome::Lost { message: format!("task {} of query {} was submitted twice", key.1, key.0) });
+            let message = format!("task {} of query {} was submitted twice", key.1, key.0);
+            on_end(Outcome::Lost { kind: FailKind::Refused, message });
             return task;
         }
         spec.plan = state.plans.share(&spec.plan_hash, &spec.plan);

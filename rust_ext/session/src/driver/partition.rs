@@ -77,6 +77,14 @@ impl Partition {
         }
     }
 
+    /// True if the data is gone: its holder was lost, and no copy is in the driver.
+    pub fn is_lost(&self) -> bool {
+        match &self.inner.place {
+            Place::Driver(_) => false,
+            Place::Worker(process) => self.inner.stream.is_empty() && process.is_lost(),
+        }
+    }
+
     /// The data, if it is in the driver: owned by it, or tiny and sent along with the news of it.
     pub(super) fn at_hand(&self) -> Option<PartitionData> {
         match &self.inner.place {

@@ -61,7 +61,7 @@ impl Driver {
         }
         let message = format!("fetching results from {} failed: {error}", process.worker);
         match error {
-            FetchError::NotFound(_) => FetchFailure::Gone(message),
+            FetchError::NotFound(_) | FetchError::Lost { .. } => FetchFailure::Gone(message),
             FetchError::TimedOut { .. } => FetchFailure::TimedOut(message),
             _ => FetchFailure::Connection(message),
         }

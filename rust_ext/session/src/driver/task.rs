@@ -1,10 +1,16 @@
 //! A task on its way: what it is, where its inputs are, how it ended.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use bytes::Bytes;
 use daft_k8s_control::proto::{InputPartition, Task, TaskInput};
-use daft_k8s_core::{Attempt, Event, LaunchId, TaskId, WorkerId};
+use daft_k8s_core::{Attempt, Event, FailKind, LaunchId, TaskId, WorkerId};
 use daft_k8s_data::PartitionData;
 use sha2::{Digest, Sha256};
 
@@ -27,6 +33,8 @@ pub struct TaskSpec {
     pub payload: Bytes,
     /// Input partitions by source id, in order.
     pub inputs: Vec<(u32, Vec<Partition>)>,
+    /// Set once the task is given to a worker, for its owner: from then on the task may have had an effect.
+    pub sent: Arc<AtomicBool>,
 }
 
 impl TaskSpec {
@@ -63,6 +71,8 @@ pub enum Outcome {
     },
     /// The infrastructure failed it.
     Lost {
+        /// The kind of failure, by which the owner decides what can be tried again.
+        kind: FailKind,
         /// What happened, to which worker, and what to do; for people.
         message: String,
     },
@@ -121,6 +131,7 @@ pub(super) fn send(
     match locate_inputs(state, &spec, &link.process) {
         Ok((places, uploads)) => {
             let key = spec.key(attempt);
+            spec.sent.store(true, Ordering::Release);
             link.submit(Submission { task, attempt, key, spec, places, uploads });
         }
         Err(reason) => {

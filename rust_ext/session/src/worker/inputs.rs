@@ -4,13 +4,20 @@ use std::collections::HashMap;
 
 use daft_k8s_control::proto::TaskInput;
 use daft_k8s_data::{DataClient, FetchError, PartitionData, Store, StoreError, Ticket};
-use futures::future::try_join_all;
+use futures::{
+    StreamExt, TryStreamExt,
+    future::{try_join, try_join_all},
+    stream,
+};
+
+/// Spilled partitions of one source that are read at once.
+const READS_AT_ONCE: usize = 4;
 
 /// Why a task's inputs did not come together.
 pub(super) struct InputsLost {
     pub tickets: Vec<String>,
     pub message: String,
-    /// Their holder says that it does not have them.
+    /// Their holder says that it does not have them, or not any more. Else another try may go better.
     pub gone: bool,
 }
 
@@ -38,33 +45,30 @@ impl Inputs {
 
     /// The partitions of one source in order: own ones by reference, the others with one request per peer.
     async fn resolve_source(&self, input: &TaskInput, addresses: &[String]) -> Result<Vec<PartitionData>, InputsLost> {
-        let mut found: Vec<Option<PartitionData>> = vec![None; input.partitions.len()];
+        let mut own: Vec<(usize, Ticket)> = Vec::new();
         let mut remote: HashMap<&str, Vec<(usize, Ticket)>> = HashMap::new();
         for (position, partition) in input.partitions.iter().enumerate() {
             let lost = |message: String| InputsLost { tickets: vec![partition.ticket.clone()], message, gone: true };
             let ticket: Ticket = partition.ticket.parse().map_err(|error| lost(format!("{error}")))?;
             match addresses.get(partition.address as usize).map(String::as_str) {
                 // The empty address stands for this worker itself.
-                Some("") => {
-                    let data = self.own(ticket).await.map_err(|error| lost(error.to_string()))?;
-                    if let Some(place) = found.get_mut(position) {
-                        *place = Some(data);
-                    }
-                }
+                Some("") => own.push((position, ticket)),
                 Some(address) => remote.entry(address).or_default().push((position, ticket)),
                 None => return Err(lost("the driver sent no address for this input".to_owned())),
             }
         }
+        let own = stream::iter(own).map(|(position, ticket)| self.own(position, ticket)).buffered(READS_AT_ONCE);
         let fetches = remote.into_iter().map(|(address, wanted)| async move {
             let tickets: Vec<Ticket> = wanted.iter().map(|(_, ticket)| ticket.clone()).collect();
             let fetched = self.client.fetch(address, &tickets).await;
             fetched.map(|fetched| (wanted, fetched)).map_err(|error| inputs_lost(&tickets, &error))
         });
-        for (wanted, fetched) in try_join_all(fetches).await? {
-            for ((position, _), data) in wanted.into_iter().zip(fetched) {
-                if let Some(place) = found.get_mut(position) {
-                    *place = Some(data);
-                }
+        let (own, fetched) = try_join(own.try_collect::<Vec<_>>(), try_join_all(fetches)).await?;
+        let mut found: Vec<Option<PartitionData>> = vec![None; input.partitions.len()];
+        let fetched = fetched.into_iter().flat_map(|(wanted, fetched)| wanted.into_iter().zip(fetched));
+        for (position, data) in fetched.map(|((position, _), data)| (position, data)).chain(own) {
+            if let Some(place) = found.get_mut(position) {
+                *place = Some(data);
             }
         }
         found.into_iter().collect::<Option<Vec<_>>>().ok_or_else(|| InputsLost {
@@ -74,15 +78,26 @@ impl Inputs {
         })
     }
 
-    async fn own(&self, ticket: Ticket) -> Result<PartitionData, StoreError> {
-        // In memory in nearly all cases; a spilled partition is mapped, which reads only its footer.
-        self.store.get(&ticket)
+    /// An own partition: in memory in nearly all cases.
+    async fn own(&self, position: usize, ticket: Ticket) -> Result<(usize, PartitionData), InputsLost> {
+        match self.store.fetch(&ticket).await {
+            Ok(data) => Ok((position, data)),
+            Err(error) => Err(InputsLost {
+                tickets: vec![ticket.to_string()],
+                gone: error.is_final(),
+                message: match error {
+                    named @ (StoreError::NotFound(_) | StoreError::Lost { .. }) => named.to_string(),
+                    unnamed => format!("partition {ticket}: {unnamed}"),
+                },
+            }),
+        }
     }
 }
 
 fn inputs_lost(tickets: &[Ticket], error: &FetchError) -> InputsLost {
     let (lost, gone) = match error {
-        FetchError::NotFound(ticket) => (vec![ticket.to_string()], true),
+        FetchError::NotFound(ticket) | FetchError::Lost { ticket, .. } => (vec![ticket.to_string()], true),
+        FetchError::Damaged { ticket, .. } => (vec![ticket.to_string()], false),
         _ => (tickets.iter().map(ToString::to_string).collect(), false),
     };
     InputsLost { tickets: lost, message: error.to_string(), gone }

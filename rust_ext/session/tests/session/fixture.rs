@@ -378,7 +378,7 @@ impl Ending {
 
     pub fn lost(&self) -> String {
         match self.outcome() {
-            Outcome::Lost { message } => message,
+            Outcome::Lost { message, .. } => message,
             other => panic!("{other:?}"),
         }
     }
@@ -404,6 +404,7 @@ pub fn spec(query: &str, task: u64, plan: &[u8], payload: &[u8], inputs: Vec<Par
         plan: Bytes::copy_from_slice(plan),
         payload: Bytes::copy_from_slice(payload),
         inputs: if inputs.is_empty() { vec![] } else { vec![(7, inputs)] },
+        sent: Arc::default(),
     }
 }
 

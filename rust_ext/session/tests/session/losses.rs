@@ -1,13 +1,14 @@
 //! Workers that die, restart, or lose what they held.
 
-use std::{thread, time::Duration};
+use std::{sync::atomic::Ordering, thread, time::Duration};
 
 use bytes::Bytes;
-use daft_k8s_core::{ExitCause, LaunchId, WorkerId};
+use daft_k8s_core::{ExitCause, FailKind, LaunchId, WorkerId};
 use daft_k8s_data::PartitionData;
+use daft_k8s_session::driver::Outcome;
 
 use crate::{
-    fixture::{LONG, Session, Settings, numbers, rows, until},
+    fixture::{LONG, Session, Settings, numbers, rows, spec, until},
     proxy::Proxy,
 };
 
@@ -33,10 +34,31 @@ fn a_lost_partition_fails_its_fetch_and_its_readers_with_the_reason() {
     let ending = session.submit_to(1, 1, vec![]);
     workers[1].finish(&workers[1].next_run().key, [large()]);
     let partitions = ending.partitions();
+    assert!(!partitions[0].is_lost());
     session.driver.worker_exited(WorkerId(1), LaunchId(1), "out of memory".into(), true, ExitCause::OutOfMemory);
     assert!(session.fetch(&partitions).unwrap_err().contains("out of memory"));
-    let reader = session.submit_to(0, 2, partitions);
-    assert!(reader.lost().contains("out of memory"));
+    assert!(partitions[0].is_lost());
+    let reader = spec("q", 2, b"plan", b"payload", partitions);
+    let sent = reader.sent.clone();
+    match session.submit_spec(0, reader).outcome() {
+        Outcome::Lost { kind: FailKind::InputsLost, message } => {
+            assert!(message.contains("out of memory"), "{message}")
+        }
+        other => panic!("{other:?}"),
+    }
+    assert!(!sent.load(Ordering::Acquire), "no worker was given it");
+}
+
+#[test]
+fn a_task_says_that_a_worker_was_given_it() {
+    let (session, workers) = Session::with_workers(Settings::default());
+    let task = spec("q", 1, b"plan", b"payload", vec![]);
+    let sent = task.sent.clone();
+    let ending = session.submit_spec(0, task);
+    let key = workers[0].next_run().key;
+    assert!(sent.load(Ordering::Acquire));
+    workers[0].finish(&key, [numbers(0..2)]);
+    assert_eq!(ending.partitions().len(), 1);
 }
 
 /// Too large to come along with the news of its task's end.

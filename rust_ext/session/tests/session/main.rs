@@ -19,6 +19,7 @@ mod pressure;
 mod proxy;
 mod requests;
 mod slow_links;
+mod spilled;
 mod submissions;
 mod tasks;
 mod uploads;

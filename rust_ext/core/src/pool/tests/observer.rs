@@ -244,7 +244,7 @@ impl Observer {
             }
             Action::FailTask { task, kind, .. } => {
                 let reason_holds = match kind {
-                    FailKind::Lost => true,
+                    FailKind::InputsLost | FailKind::AttemptsLost(_) | FailKind::Refused => true,
                     FailKind::NoWorkers => self.broken,
                     FailKind::Shutdown => self.closed,
                 };

@@ -93,7 +93,7 @@ fn a_task_that_was_lost_too_often_fails_with_every_reason() {
     stage.exit(w(0), "node gone");
     let actions = stage.exit(w(1), "evicted");
     let (task, kind, message) = failure(&actions);
-    assert_eq!((task, kind), (t(7), FailKind::Lost));
+    assert_eq!((task, kind), (t(7), FailKind::AttemptsLost(ExitCause::Crash)));
     for part in [
         "it was lost 3 times",
         "attempt 1 on worker-2 (launch 1): OOM killed;",
@@ -198,7 +198,7 @@ fn a_task_that_runs_out_of_memory_runs_again_alone_and_then_fails_with_the_optio
     assert_eq!(stage.succeed(3).last(), Some(&send(1, 2, 1, 1)), "once nothing else is there");
     assert_eq!(stage.submit(6, 1), [], "and nothing else comes");
     let (task, kind, message) = failure(&stage.exit_by(w(1), "OOMKilled", ExitCause::OutOfMemory));
-    assert_eq!((task, kind), (t(1), FailKind::Lost));
+    assert_eq!((task, kind), (t(1), FailKind::AttemptsLost(ExitCause::OutOfMemory)));
     for part in
         ["needs more memory", "worker_memory", "max_oom_attempts", "attempt 2 on worker-1 (launch 1): OOMKilled"]
     {
@@ -322,7 +322,7 @@ fn a_task_that_is_refused_for_too_long_fails_with_the_last_reason() {
     assert!(stage.now >= secs(120) && stage.now < secs(123), "{:?}", stage.now);
     assert!(refusals > 3, "refusals are not lost attempts");
     let (task, kind, message) = failure(&actions);
-    assert_eq!((task, kind), (t(1), FailKind::Lost));
+    assert_eq!((task, kind), (t(1), FailKind::Refused));
     assert!(message.contains("it was taken by no worker"), "{message}");
     assert!(message.contains("the last by worker-0: memory at 97 %"), "{message}");
 }
@@ -367,7 +367,7 @@ fn a_task_whose_inputs_are_lost_fails_wherever_it_is() {
         let reason = "q/0.1:2 was on worker-1".to_owned();
         let actions = stage.tell(Event::InputsLost { task: t(task), reason });
         let (id, kind, message) = failure(&actions);
-        assert_eq!((id, kind), (t(task), FailKind::Lost));
+        assert_eq!((id, kind), (t(task), FailKind::InputsLost));
         assert!(message.contains("an input of it was lost: q/0.1:2 was on worker-1"));
         assert_eq!(matches!(actions[0], Action::CancelOnWorker { .. }), task == 2);
     }
@@ -427,7 +427,7 @@ fn a_worker_that_cancels_a_task_unasked_has_lost_an_attempt() {
     assert_eq!(stage.worker_cancels(1), [send(1, 2, 0, 1)]);
     stage.worker_cancels(1);
     let (_, kind, message) = failure(&stage.worker_cancels(1));
-    assert_eq!(kind, FailKind::Lost);
+    assert_eq!(kind, FailKind::AttemptsLost(ExitCause::Crash));
     assert!(message.contains("attempt 3 on worker-0"), "{message}");
 }
 

@@ -150,14 +150,16 @@ fn parts_that_do_not_fit_are_an_error() {
 #[test]
 fn what_is_written_is_read_by_a_protobuf_library() {
     let mut writer = FlightWriter::new(usize::MAX);
-    writer.schema(b"schema", b"app", b"path");
+    let ticket_header = TicketHeader { index: 3, num_rows: 1, size_bytes: 2 };
+    writer.schema(&Ticket::new("t", 0), &Buffer::from(b"schema"), ticket_header, b"path");
     writer.flush();
     let chunk = writer.next_chunk().unwrap();
     let message: FlightData = prost::Message::decode(&chunk[PREFIX_BYTES..]).unwrap();
     assert_eq!(
-        (&*message.data_header, &*message.app_metadata, &*message.descriptor),
-        (&b"schema"[..], &b"app"[..], &b"path"[..])
+        (&*message.data_header, &message.app_metadata[..20], &*message.descriptor),
+        (&b"schema"[..], &ticket_header.to_bytes()[..], &b"path"[..])
     );
+    assert_eq!(message.app_metadata.len(), 24);
     assert!(writer.next_chunk().is_none());
 }
 

@@ -100,7 +100,9 @@ impl Peer {
         if let Some(reason) = self.inner.await_loss(&holders).await {
             self.inner.feed_inputs_lost(&self.process, (task, attempt), reason);
         } else if gone {
-            let reason = format!("{worker} could not read its inputs: {message}; run the query again");
+            let others = holders.iter().map(|process| process.worker).filter(|holder| *holder != worker);
+            let of = others.map(|holder| format!(" of {holder}")).collect::<Vec<_>>().join(",");
+            let reason = format!("{worker} could not read its inputs{of}: {message}; run the query again");
             self.inner.feed_inputs_lost(&self.process, (task, attempt), reason);
         } else {
             let reason = format!("it could not read inputs of the task: {message}");

@@ -1,0 +1,217 @@
+"""Running a query again as a whole, after a worker was lost with data that only another run can give back.
+
+A query is repeated only if its user cannot tell: none of its results has been handed out, no task that writes was ever
+given to a worker, and its inputs are still there.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable, Generator, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from daft.naming import generate_query_name
+
+from daft_k8s.errors import ConfigurationError, Loss, WorkerLostError
+
+if TYPE_CHECKING:
+    from daft_k8s._native import K8sTaskResultHandle, PartitionRef
+    from daft_k8s.driver.session import Session
+
+logger = logging.getLogger("daft_k8s")
+
+T = TypeVar("T")
+M = TypeVar("M")
+
+MAX_REPETITIONS = 2
+"""How often one query is run again: a third loss in one query is no accident."""
+
+REPEATABLE = frozenset({Loss.INPUTS, Loss.INFRASTRUCTURE})
+"""Losses that another run may be spared. A crash or a want of memory is probably the query's own doing."""
+
+HARMLESS = frozenset(
+    {
+        "AsofJoin",
+        "Concat",
+        "CrossJoin",
+        "Dedup",
+        "DistributedActorPoolProject",
+        "DistributedLimit",
+        "Explode",
+        "Filter",
+        "GatherWrite",  # of a shuffle, as RepartitionWrite
+        "GlobScan",
+        "HashAggregate",
+        "HashJoin",
+        "InMemoryScan",
+        "IntoBatches",
+        "IntoPartitions",
+        "Limit",
+        "MonotonicallyIncreasingId",
+        "PhysicalScan",
+        "Pivot",
+        "PlaceholderScan",
+        "Project",
+        "RepartitionWrite",
+        "Sample",
+        "ShuffleRead",
+        "Sort",
+        "SortMergeJoin",
+        "TopN",
+        "UDFProject",  # UDFs run again in any case: with a task that is sent again
+        "UnGroupedAggregate",
+        "Unpivot",
+        "VLLMProject",
+        "WindowOrderByOnly",
+        "WindowPartitionAndDynamicFrame",
+        "WindowPartitionAndOrderBy",
+        "WindowPartitionOnly",
+    }
+)
+"""Daft's operators that leave nothing behind. All others count as writes, so that a new one is never repeated."""
+
+_OPERATOR = re.compile(r"\w+")
+
+
+def leaves_something(task_name: str) -> bool:
+    """True if an operator of a task, as Daft names it ("PhysicalScan->Project"), may write something."""
+    return not HARMLESS.issuperset(_OPERATOR.findall(task_name))
+
+
+class QueryRun:
+    """One run of a query, and what keeps the query from being run again. Tasks are noted on any thread.
+
+    Args:
+        session: Whose workers run it.
+        query_id: Of this run alone: workers take no more tasks of a query that has ended.
+        repetitions: How many runs of the query came before.
+    """
+
+    def __init__(self, session: Session, query_id: str, repetitions: int = 0) -> None:
+        self.session = session
+        self.query_id = query_id
+        self._repetitions = repetitions
+        self._handed_out = False
+        self._writing: list[K8sTaskResultHandle] = []
+        self._lent: Callable[[], Iterable[PartitionRef]] = tuple
+        self._lent_tickets: frozenset[str] = frozenset()
+        self._read: set[str] = set()
+
+    def lend(self, references: Callable[[], Iterable[PartitionRef]]) -> None:
+        """Tells which partitions of collected DataFrames the query may read, now and whenever it is asked."""
+        self._lent = references
+        self._lent_tickets = frozenset(reference.ticket for reference in references())
+
+    def submitted(
+        self, name: str, inputs: Sequence[tuple[int, Sequence[PartitionRef]]], handle: K8sTaskResultHandle
+    ) -> None:
+        """Notes a task of the run."""
+        if leaves_something(name):
+            self._writing.append(handle)
+        if self._lent_tickets:
+            tickets = {reference.ticket for _, references in inputs for reference in references}
+            self._read |= tickets & self._lent_tickets
+
+    def hand_out(self, results: Generator[T, None, M]) -> Generator[T, None, M]:
+        """Yields the results to the user, after which the query cannot be run again unseen."""
+        try:
+            while True:
+                try:
+                    result = next(results)
+                except StopIteration as end:
+                    value: M = end.value
+                    return value
+                self._handed_out = True
+                yield result
+                # The user may drop the result before the next one is there, and with it the data.
+                del result
+        finally:
+            results.close()
+
+    def obstacle(self) -> str | None:
+        """What keeps the query from being run again, in words; None if nothing does."""
+        if self._handed_out:
+            return "results of it have been handed out"
+        if any(handle.was_sent for handle in self._writing):
+            return "a task of it that writes has begun"
+        if any(reference.is_lost for reference in self._lent() if reference.ticket in self._read):
+            return "a collected DataFrame that it reads has lost data, and must be collected anew"
+        if self._repetitions >= MAX_REPETITIONS:
+            return f"it has been run {self._repetitions + 1} times"
+        return None
+
+    def again(self, error: WorkerLostError) -> QueryRun:
+        """The next run of the query, after this one failed.
+
+        Raises:
+            WorkerLostError: The error itself, if there is none.
+        """
+        if error.loss not in REPEATABLE or self.session.closed:
+            raise error
+        obstacle = self.obstacle()
+        if obstacle is not None:
+            raise WorkerLostError(f"{error} (not run again by daft_k8s: {obstacle})", loss=error.loss) from error
+        successor = QueryRun(self.session, generate_query_name(), self._repetitions + 1)
+        logger.warning(
+            "query %s is run again as a whole, as %s (%d of at most %d times), since nothing of it was handed out or "
+            "written: %s",
+            self.query_id,
+            successor.query_id,
+            successor._repetitions,
+            MAX_REPETITIONS,
+            error,
+        )
+        return successor
+
+
+class QueryRuns:
+    """The runs of a session that have not ended, by their query ids."""
+
+    def __init__(self) -> None:
+        self._runs: dict[str, QueryRun] = {}
+
+    def begin(self, run: QueryRun) -> None:
+        self._runs[run.query_id] = run
+
+    def find(self, query_id: str) -> QueryRun | None:
+        """The run of this id; None if it has ended."""
+        return self._runs.get(query_id)
+
+    def end(self, run: QueryRun) -> None:
+        self._runs.pop(run.query_id, None)
+
+
+def query_runs(session: Session) -> QueryRuns:
+    """The session's runs."""
+    runs = session.attachments.get("runs")
+    if not isinstance(runs, QueryRuns):
+        raise ConfigurationError("the session was not started through daft_k8s.set_runner_k8s")
+    return runs
+
+
+def repeat(session: Session, attempt: Callable[[QueryRun], T]) -> T:
+    """Runs a query whose results stay here until its end.
+
+    Raises:
+        WorkerLostError: If it cannot be run again, or not any more.
+        Exception: What else failed the query.
+    """
+    run = QueryRun(session, generate_query_name())
+    while True:
+        try:
+            return attempt(run)
+        except WorkerLostError as error:
+            run = run.again(error)
+
+
+def repeat_until_handed_out(
+    session: Session, attempt: Callable[[QueryRun], Generator[T, None, Any]]
+) -> Generator[T, None, Any]:
+    """Runs a query whose results are handed out as they come; raises as `repeat`."""
+    run = QueryRun(session, generate_query_name())
+    while True:
+        try:
+            return (yield from run.hand_out(attempt(run)))
+        except WorkerLostError as error:
+            run = run.again(error)
