@@ -12,7 +12,7 @@ from daft.recordbatch.micropartition import MicroPartition
 
 from daft_k8s.arrow_partitions import to_arrow
 from daft_k8s.errors import TaskError, UnsupportedError
-from daft_k8s.raised import carrying, headline
+from daft_k8s.raised import carrying, headline, uncarried
 from daft_k8s.task_payload import FlightReference
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ class TaskOutputs:
                 f"column {culprit[0]!r} of the task's result holds Python objects that cannot be pickled "
                 f"({culprit[1]}), so it cannot leave the process that made it; "
                 "return plain values or picklable objects from the UDF"
-            ) from error
+            ) from uncarried(error)
 
 
 def _python_columns(piece: MicroPartition) -> list[int]:

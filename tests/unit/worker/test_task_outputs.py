@@ -77,5 +77,6 @@ def test_the_column_with_an_object_that_cannot_be_pickled_is_named_beside_column
         await outputs.add(PyMicroPartition.from_record_batches([batch]))
         await outputs.flush()
 
-    with pytest.raises(TaskError, match=r"column 'guard' .*RuntimeError: it stays where it is"):
+    with pytest.raises(TaskError, match=r"column 'guard' .*RuntimeError: it stays where it is") as told:
         asyncio.run(run())
+    assert type(told.value.__cause__) is ValueError
