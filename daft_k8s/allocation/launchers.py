@@ -20,7 +20,7 @@ class Launcher(Protocol):
 
     @property
     def cluster_problem(self) -> str:
-        """Why the cluster cannot be reached at all, and what to change; "": it can, or that is not known yet."""
+        """The reason why the cluster cannot be reached at all, with what to change; "": none is known."""
 
     def launch(self, worker_id: str, launch_id: int) -> None: ...
     def stop(self, worker_id: str, launch_id: int, reason: str) -> None: ...

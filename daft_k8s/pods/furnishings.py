@@ -27,7 +27,7 @@ _FRESH_SECONDS = 5.0
 
 
 class Furnishings:
-    """What a session needs in its home besides its workers. Used on one event loop.
+    """The objects that a session needs in its home besides its workers. Used on one event loop.
 
     Args:
         session_id: The session.
@@ -113,7 +113,11 @@ class Furnishings:
                 was_gone = await self._make_secret(api, self.home)
             except ApiError as error:
                 problem = f"the session's Secret {name} may be gone and could not be made again: {error}"
-                self._tell("secret", problem)
+                if error.over_quota or error.transient_once_accepted:
+                    # A quota refuses before the API looks for what is there, so this says nothing of the Secret.
+                    logger.debug("%s", problem)
+                else:
+                    self._tell("secret", problem)
                 return problem
         self._told.discard("secret")
         if was_gone:

@@ -167,7 +167,7 @@ def _restarts(pod: Pod) -> int:
 
 
 def _last_end(pod: Pod) -> Mapping[str, Any] | None:
-    """How the worker's container ended the last time that is known."""
+    """The last known end of the worker's container; None: there was none."""
     own = _own(pod)
     states = (own.get("lastState") or {}), (own.get("state") or {})
     return next((state["terminated"] for state in states if state.get("terminated")), None)

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 SILENCE_SECONDS = 3.0
-"""How long a cluster may take to take the session in before a line says that it is waited for."""
+"""The time after which a line says that the cluster has not taken the session in yet."""
 _TICK_SECONDS = 1.0
 _STOP_MARGIN_SECONDS = 3.0
 _GRACE_SHARE = 0.9
@@ -134,7 +134,7 @@ class PodLauncher:
 
     @property
     def cluster_problem(self) -> str:
-        """Why the cluster cannot be reached at all, and what to change; "": it can, or that is not known yet."""
+        """The reason why the cluster cannot be reached at all, with what to change; "": none is known."""
         return self._cluster_problem
 
     def launch(self, worker_id: str, launch_id: int) -> None:

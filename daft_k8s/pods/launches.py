@@ -89,7 +89,7 @@ class _Launch:
     problem: str = ""
     """What its creation meets with."""
     warning: str = ""
-    """What Kubernetes' events say of its Pod in the present stage."""
+    """The last warning among the Pod's events in the present stage; "": there is none."""
 
     @property
     def is_postponed(self) -> bool:

@@ -47,7 +47,7 @@ class Cluster:
     options: Mapping[str, Any] = field(default_factory=dict)
     """Of each of aiohttp's requests: the proxy, the server's name."""
     origin: str = "this Pod's own cluster"
-    """Where the URL is from, for people."""
+    """The source of the URL, for people."""
 
 
 def of_this_pod(account: Path) -> Cluster:
@@ -173,7 +173,7 @@ _NO_ROUTE = (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EADDRNOTAVAIL)
 
 
 def find_obstacle(error: BaseException) -> Obstacle | None:
-    """Why a request got no answer, where that says something of the address; None: it does not."""
+    """The obstacle that an error tells of, if it says something of the address; else None."""
     if isinstance(error, (aiohttp.ClientConnectorCertificateError, aiohttp.ServerFingerprintMismatch)):
         return Obstacle.CERTIFICATE
     if isinstance(error, aiohttp.ClientSSLError):

@@ -34,12 +34,12 @@ class Obstacle(enum.Enum):
 
     @property
     def fact(self) -> str:
-        """What is wrong."""
+        """The fact, for people."""
         return self.value[0]
 
     @property
     def fix(self) -> str:
-        """What to do about it."""
+        """A remedy, for people."""
         return self.value[1]
 
 

@@ -1,4 +1,4 @@
-"""How often and after which pauses calls to the Kubernetes API are tried again: one policy for each purpose.
+"""Policies for calls to the Kubernetes API that are tried again: one for each purpose, with its pauses and its end.
 
 Each function gives a policy for one use; what to do with the last error is its caller's choice, to whom it is raised.
 """

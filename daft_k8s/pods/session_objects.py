@@ -67,11 +67,11 @@ class SessionObjects:
         self.api: Api | None = None
         """None: nobody has asked the cluster yet."""
         self._told: set[str] = set()
-        """What was warned of."""
+        """Problems that were warned of."""
 
     @property
     def home(self) -> Home | None:
-        """Where the workers are; None: that is not known yet."""
+        """The place of the workers; None: it is not known yet."""
         return self._furnishings.home
 
     async def set_up(self, look: Callable[[Api, Home], Coroutine[Any, Any, None]]) -> tuple[Api, Home]:

@@ -17,7 +17,7 @@ _DOCKER_SECONDS = 20
 
 
 def why_not() -> str:
-    """Why no cluster can be made here; "": one can. Downloads nothing and changes nothing."""
+    """The reason why no cluster can be made here, or "". Downloads nothing and changes nothing."""
     if shutil.which("docker") is None:
         return "docker is not installed"
     try:

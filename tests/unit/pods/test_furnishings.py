@@ -31,6 +31,7 @@ OUTSIDE = Home("jobs", "image", forwarded=True)
 SECRET = LEASE = "daft-s1"
 POD = "daft-s1-worker-0-1"
 NO_ROOM = ApiError("create secrets", 403, "exceeded quota: small", reason="Forbidden")
+DENIED = ApiError("create secrets", 403, "denied by a webhook", reason="Forbidden")
 MISSING = f'MountVolume.SetUp failed for volume "daft-session" : secret "{SECRET}" not found'
 
 
@@ -71,15 +72,28 @@ def test_a_secret_that_cannot_be_made_again_is_named_once_and_asked_for_again(
 ) -> None:
     def lose() -> None:
         cluster.secrets.clear()
-        cluster.problems["create secrets"] = [NO_ROOM] * 3
+        cluster.problems["create secrets"] = [DENIED] * 3
 
     keep_for(4 * SECRET_SECONDS + 2, furnishings, cluster, INSIDE, lose)
     warned = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
     assert len(warned) == 2
     assert f"the session's Secret {SECRET} may be gone and could not be made again" in warned[0]
-    assert "exceeded quota: small" in warned[0]
+    assert "denied by a webhook" in warned[0]
     assert "It is made again" in warned[1]
     assert SECRET in cluster.secrets
+
+
+@pytest.mark.parametrize("problem", [NO_ROOM, ApiError("create secrets", 0, "TimeoutError")], ids=["quota", "away"])
+def test_a_refusal_that_says_nothing_of_the_secret_is_no_news_for_people(
+    furnishings: Furnishings, cluster: FakeCluster, caplog: pytest.LogCaptureFixture, problem: ApiError
+) -> None:
+    """A full quota refuses also what is there, and an API server that is away refuses all."""
+
+    def refuse() -> None:
+        cluster.problems["create secrets"] = [problem] * 3
+
+    keep_for(4 * SECRET_SECONDS + 2, furnishings, cluster, INSIDE, refuse)
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
 def test_a_secret_is_looked_at_when_a_pod_is_made_but_not_for_each_of_many(
