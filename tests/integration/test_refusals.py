@@ -32,6 +32,8 @@ PATCHES = {
     "out-of-memory": "hog = bytearray(2**30)\n",
 }
 SECRET = {"name": "X", "valueFrom": {"secretKeyRef": {"name": "there-is-none", "key": "k"}}}
+MISSING_VOLUME = {"volumes": [{"name": "v", "configMap": {"name": "there-is-none"}}],
+                  "containers": [{"name": "worker", "volumeMounts": [{"name": "v", "mountPath": "/v"}]}]}  # fmt: skip
 REFUSALS: dict[str, tuple[dict[str, object], list[str]]] = {
     "an image that does not exist": (
         {"image": "localhost/daft-k8s:never-built"}, ["localhost/daft-k8s:never-built", "pull"]),
@@ -45,6 +47,9 @@ REFUSALS: dict[str, tuple[dict[str, object], list[str]]] = {
     "a Secret that does not exist": (
         {"pod_template": {"spec": {"containers": [{"name": "worker", "env": [SECRET]}]}}},
         ['secret "there-is-none" not found']),
+    "a volume that does not exist": (
+        {"pod_template": {"spec": MISSING_VOLUME}, "start_timeout_seconds": 40},
+        ["Kubernetes warns: FailedMount", 'configmap "there-is-none" not found']),
     "what Pod Security forbids": (
         {"pod_template": {"spec": {"hostPID": True}}}, ["violates PodSecurity", "hostPID"]),
     "too little memory to start": (
