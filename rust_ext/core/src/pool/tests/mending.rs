@@ -34,7 +34,8 @@ fn a_query_that_kills_its_workers_fails_and_the_next_one_runs() {
                 (0..workers).for_each(|index| drop(stage.come_up(w(index))));
             }
         }
-        assert_eq!(failed.map(|(task, kind, _)| (task, kind)), Some((t(0), FailKind::Lost)));
+        let crashed = FailKind::AttemptsLost(ExitCause::Crash);
+        assert_eq!(failed.map(|(task, kind, _)| (task, kind)), Some((t(0), crashed)));
         assert!((0..workers).all(|index| stage.pool.worker(w(index)).unwrap().restarts == 0), "the task paid");
         stage.tell(Event::CancelTask(t(1)));
         stage.tell(Event::Wake);

@@ -160,7 +160,8 @@ fn a_task_whose_worker_is_taken_away_has_lost_no_attempt() {
     }
     assert_eq!(stage.pool.worker(w(0)).unwrap().restarts, 0, "the task's own end bounds them");
     let (task, kind, message) = failure(&stage.exit_by(w(0), "preempted", ExitCause::Infrastructure));
-    assert_eq!((task, kind), (t(1), FailKind::Lost), "it does not run without end");
+    let taken_away = FailKind::AttemptsLost(ExitCause::Infrastructure);
+    assert_eq!((task, kind), (t(1), taken_away), "it does not run without end");
     for part in ["it was lost 16 times", "does not count: the worker was taken away", "priority_class", "spot"] {
         assert!(message.contains(part), "{message}");
     }
@@ -179,7 +180,7 @@ fn a_task_that_crashes_its_workers_ends_though_some_were_taken_away_in_between()
         }
     }
     let (_, kind, message) = failure(&stage.exit(w(0), "gone"));
-    assert_eq!(kind, FailKind::Lost);
+    assert_eq!(kind, FailKind::AttemptsLost(ExitCause::Crash));
     assert!(message.contains("max_task_attempts"), "{message}");
 }
 
