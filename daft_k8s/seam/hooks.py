@@ -54,6 +54,7 @@ class WorkerHandle:
     def _submit(self, task: RaySwordfishTask) -> SubmittedTaskHandle:
         self._session.ensure_open()
         query_id = task.context()["query_id"]
+        inputs = [(source, [held(ref.object_ref) for ref in refs]) for source, refs in task.psets().items()]
         try:
             with collect_pickled_counters() as counters, collect_pickled_pools() as pools:
                 plan = encode_plan(task)
@@ -73,7 +74,6 @@ class WorkerHandle:
         limit_counters(self._session).bind(query_id, counters)
         release_actors = actor_pools(self._session).bind(query_id, pools)
         task_id, name = task.id(), task.name()
-        inputs = [(source, [held(ref.object_ref) for ref in refs]) for source, refs in task.psets().items()]
         try:
             handle = self._worker.submit(
                 query_id=query_id,

@@ -98,10 +98,15 @@ class QueryRun:
         self._lent_tickets: frozenset[str] = frozenset()
         self._read: set[str] = set()
 
-    def lend(self, references: Callable[[], Iterable[PartitionRef]]) -> None:
-        """Tells which partitions of collected DataFrames the query may read, now and whenever it is asked."""
+    def lend(self, tickets: Iterable[str], references: Callable[[], Iterable[PartitionRef]]) -> None:
+        """Tells which partitions of collected DataFrames the query may read.
+
+        Args:
+            tickets: Of the partitions that there are as the run begins.
+            references: Those that there still are. The run keeps none, or it would keep their data.
+        """
         self._lent = references
-        self._lent_tickets = frozenset(reference.ticket for reference in references())
+        self._lent_tickets = frozenset(tickets)
 
     def submitted(
         self, name: str, inputs: Sequence[tuple[int, Sequence[PartitionRef]]], handle: K8sTaskResultHandle

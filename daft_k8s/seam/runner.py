@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Generator, Iterator
-from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import daft
@@ -147,12 +146,6 @@ class K8sRunner(Runner[Any]):
             if isinstance(partition_set, K8sPartitionSet)
         }
 
-    def _held_references(self, session: Session) -> Iterator[PartitionRef]:
-        for references in self._cached_references(session).values():
-            for reference in references:
-                if not isinstance(reference.object_ref, GoneReference):
-                    yield reference.object_ref
-
     def _plan(self, builder: LogicalPlanBuilder, query_id: str) -> _Planned:
         session = self._session
         config = get_context().daft_execution_config
@@ -215,7 +208,10 @@ class K8sRunner(Runner[Any]):
             session.tally.query_began(query_id)
             session.wait_for_worker()
             actor_pools(session).begin_query(query_id)
-            run.lend(partial(self._held_references, session))
+            run.lend(
+                [reference.ticket for reference in _held_references(references)],
+                lambda: _held_references(self._cached_references(session)),
+            )
             query_runs(session).begin(run)
             # One plan runner for each query: Daft never frees the CPUs that it has booked in it for tasks
             # of a failed or abandoned query, until no task fits any more. It costs nothing, and the
@@ -261,6 +257,13 @@ class _Planned(NamedTuple):
     references: dict[str, list[RayPartitionRef]]
     physical_plan: str
     endless_wait: str | None
+
+
+def _held_references(cached: dict[str, list[RayPartitionRef]]) -> Iterator[PartitionRef]:
+    for references in cached.values():
+        for reference in references:
+            if not isinstance(reference.object_ref, GoneReference):
+                yield reference.object_ref
 
 
 def _end_query(session: Session, query_id: str) -> None:

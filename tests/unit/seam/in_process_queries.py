@@ -16,6 +16,9 @@ from typing import Any
 
 import daft
 from daft import col
+from daft.context import get_context
+from daft.subscribers import Subscriber
+from daft.subscribers.events import Event, QueryFinished, QueryStarted
 from fake_pool import FakeLauncher, FakeManager, FakeOutcome
 
 import daft_k8s
@@ -51,18 +54,17 @@ def same(values: daft.Series) -> Any:
 
 
 def losses(manager: FakeManager, df: daft.DataFrame) -> dict[str, Any]:
-    """Queries of which a task loses its inputs, so many times; with the number of runs that each took."""
+    """Queries whose tasks lose their inputs in so many runs; with the number of runs that each took."""
     gone = FakeOutcome("lost", message="its inputs are gone", loss="inputs")
 
     def lose(times: int, words: str, query: Callable[[], Any]) -> Any:
-        left, runs = [times], set()
+        runs: list[str] = []
 
         def outcome_of_task(task: dict[str, Any]) -> FakeOutcome | None:
-            runs.add(task["query_id"])
-            if left[0] and words in task["name"]:
-                left[0] -= 1
-                return gone
-            return None
+            if task["query_id"] not in runs:
+                runs.append(task["query_id"])
+            loses = runs.index(task["query_id"]) < times and words in task["name"]
+            return gone if loses else None
 
         manager.outcome_of = outcome_of_task
         answer = outcome_of(query)
@@ -70,7 +72,9 @@ def losses(manager: FakeManager, df: daft.DataFrame) -> dict[str, Any]:
 
     grouped = df.groupby("b").agg(col("a").sum()).sort("b")
     folder = tempfile.mkdtemp()
-    found = {
+    watcher = Watcher()
+    get_context().attach_subscriber("watcher", watcher)
+    found: dict[str, Any] = {
         "collect": lose(1, "HashAggregate", lambda: grouped.to_pydict()["a"][0]),
         "iterate": lose(1, "Filter", lambda: sum(row["a"] for row in df.where(col("a") >= 0).iter_rows())),
         "limit": lose(1, "Limit", lambda: df.where(col("a") >= 0).limit(10).count_rows()),
@@ -78,7 +82,27 @@ def losses(manager: FakeManager, df: daft.DataFrame) -> dict[str, Any]:
         "write": lose(1, "PhysicalWrite", lambda: df.repartition(2, "b").write_parquet(folder)),
     }
     shutil.rmtree(folder)
+    get_context().detach_subscriber("watcher")
+    found["seen"] = watcher.ends[:4]
+    found["seen_once"] = len(watcher.begun) == len(set(watcher.begun)) == len(watcher.ends)
+    found["ended"] = set(watcher.begun) <= set(manager.ended_queries)
     return found
+
+
+class Watcher(Subscriber):
+    """Notes how queries begin and end."""
+
+    def __init__(self) -> None:
+        self.begun: list[str] = []
+        self.ends: list[str] = []
+
+    def on_event(self, event: Event) -> None:
+        if isinstance(event, QueryStarted):
+            self.begun.append(event.query_id)
+        elif isinstance(event, QueryFinished):
+            self.ends.append(str(event.result.end_state))
+
+    def close(self) -> None: ...
 
 
 def run(manager: FakeManager, session: Any) -> dict[str, Any]:

@@ -104,7 +104,7 @@ def test_data_of_a_collected_dataframe_is_not_given_back_by_another_run() -> Non
     held: list[Any] = [FakeReference("a"), FakeReference("b", is_lost=True)]
     for ticket, final in (("a", False), ("b", True), ("c", False)):
         run = run_of()
-        run.lend(lambda: held)
+        run.lend(["a", "b"], lambda: held)
         submit(run, "InMemoryScan->Project", FakeHandle(True), FakeReference(ticket))
         assert (run.obstacle() is not None) == final
 

@@ -76,6 +76,13 @@ def test_a_query_that_lost_data_is_run_again_and_gives_the_same(found: dict[str,
     assert lost["collect"] == [f"returned {sum(range(0, 1000, 7))}", 2]
     assert lost["iterate"] == [f"returned {sum(range(1000))}", 2]
     assert lost["limit"] == ["returned 10", 2]
+    assert lost["ended"], "a run was not ended"
+
+
+def test_subscribers_see_each_run_of_a_query_that_lost_data_as_a_query_with_one_end(found: dict[str, Any]) -> None:
+    assert found["lost_again"]["seen_once"]
+    ends = found["lost_again"]["seen"]
+    assert ["Failed" in end for end in ends] == [True, False, True, False], ends
 
 
 def test_a_query_that_loses_data_again_and_again_or_has_begun_to_write_fails(found: dict[str, Any]) -> None:
