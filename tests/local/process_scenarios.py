@@ -27,8 +27,11 @@ OWN_VARIABLES = {"LOG_LEVEL", "LOG_FORMAT", "LOG_DATE_FORMAT", "PYTHONUNBUFFERED
 
 
 def _sleep(ready: Connection) -> None:
-    ready.send_bytes(b"!")
-    time.sleep(SLEEP_SECONDS)
+    try:
+        ready.send_bytes(b"!")
+        time.sleep(SLEEP_SECONDS)
+    except KeyboardInterrupt:
+        os._exit(1)
 
 
 def _of_multiprocessing(method: str, number: int) -> Any:
