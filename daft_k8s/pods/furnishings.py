@@ -22,8 +22,8 @@ logger = logging.getLogger(__name__)
 
 SECRET_SECONDS = 30.0
 """The time between two looks at the Secret: a Pod that waits for it is asked to start for longer."""
-_FRESH_SECONDS = 5.0
-"""A Secret that was there so lately is not looked at for another Pod."""
+_FRESH_SECONDS = 1.0
+"""A Secret that was there so lately is not looked at for another Pod: many are made at once."""
 
 
 class Furnishings:
