@@ -220,6 +220,7 @@ def test_an_input_that_cannot_be_read_is_named(worker: InProcess, ticket: str, a
 
 def test_outputs_are_published_all_at_once_and_those_of_a_failed_task_never(worker: InProcess) -> None:
     worker.submit("q/1.1", "q/2.1")
+    worker.keep_outputs()
     for key in (worker.next("task").key, worker.next("task").key):
         worker.server.put_output(key, [TABLE], 3, TABLE.nbytes)
     assert '"partitions":0' in worker.server.memory_status()
@@ -230,6 +231,19 @@ def test_outputs_are_published_all_at_once_and_those_of_a_failed_task_never(work
 
 
 # ---------------------------------------------------------------- CancelTask, DropPartitions, EndQuery
+
+
+def test_a_tiny_output_comes_inline_and_serves_as_input_from_there(worker: InProcess) -> None:
+    worker.submit("q/1.1")
+    worker.next("task")
+    worker.server.put_output("q/1.1", [TABLE], 3, TABLE.nbytes)
+    worker.server.finish_task("q/1.1", b"")
+    (output,) = worker.await_end("q/1.1").succeeded.outputs
+    assert '"partitions":0' in worker.server.memory_status()
+    partition = pb.InputPartition(ticket="q/1.1:0", address=7, stream=output.stream)
+    submit_with(worker, [pb.TaskInput(source_id=5, partitions=[partition])])
+    ((_, (stream,)),) = worker.next("task").inputs
+    assert pa.table(stream).equals(TABLE)
 
 
 def test_a_running_task_is_cancelled_by_its_host_and_a_waiting_one_at_once(tmp_path: Path) -> None:

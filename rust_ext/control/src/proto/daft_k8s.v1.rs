@@ -33,9 +33,12 @@ pub struct InputPartition {
     /// "<task key>:<slot>"
     #[prost(string, tag = "1")]
     pub ticket: ::prost::alloc::string::String,
-    /// Index into SubmitTaskRequest.addresses; the worker's own address means its own store.
+    /// Index into SubmitTaskRequest.addresses; the empty address means the worker's own store.
     #[prost(uint32, tag = "2")]
     pub address: u32,
+    /// The partition itself as an Arrow IPC stream, if the driver holds it inline; `address` then means nothing.
+    #[prost(bytes = "bytes", tag = "3")]
+    pub stream: ::prost::bytes::Bytes,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct TaskInput {
@@ -77,6 +80,9 @@ pub struct SubmitTaskRequest {
     /// Plans that this incarnation has not been given yet.
     #[prost(message, repeated, tag = "3")]
     pub plans: ::prost::alloc::vec::Vec<Plan>,
+    /// The workers at `addresses`, in the same order, e.g. "worker-3". Calls to an address name its worker.
+    #[prost(string, repeated, tag = "4")]
+    pub holders: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct SubmitTaskReply {
@@ -146,6 +152,9 @@ pub mod bounce {
 pub struct AwaitTaskRequest {
     #[prost(uint64, tag = "1")]
     pub after_version: u64,
+    /// The driver has no room for more outputs inline. Those of tasks with effects come inline all the same.
+    #[prost(bool, tag = "2")]
+    pub inline_full: bool,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct AwaitTaskReply {
@@ -162,8 +171,9 @@ pub struct OutputPartition {
     pub num_rows: u64,
     #[prost(uint64, tag = "2")]
     pub size_bytes: u64,
-    /// The partition itself as an Arrow IPC stream, if it is the task's only output and tiny: results of
-    /// aggregations, samples and paths of written files then need no fetch, and outlive the worker.
+    /// The partition itself as an Arrow IPC stream, if it is the task's only output and tiny, or if the task
+    /// has effects (it writes or commits) and its outputs are small. The worker does not keep it then: it
+    /// belongs to the driver, needs no fetch and outlives the worker.
     #[prost(bytes = "bytes", tag = "3")]
     pub stream: ::prost::bytes::Bytes,
 }
@@ -176,7 +186,7 @@ pub struct TaskEnd {
 }
 /// Nested message and enum types in `TaskEnd`.
 pub mod task_end {
-    /// Slot i is fetched with the ticket "<key>:<i>".
+    /// Slot i is fetched with the ticket "<key>:<i>", unless it came inline.
     #[derive(Clone, PartialEq, ::prost::Message)]
     pub struct Succeeded {
         #[prost(message, repeated, tag = "1")]

@@ -2,7 +2,10 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Weak},
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -14,6 +17,31 @@ use crate::{Level, caught};
 
 /// Drops are collected for this long, so that a query's thousands of partitions are a few calls.
 const GATHER: Duration = Duration::from_millis(20);
+
+/// The driver takes no more tiny outputs inline while it holds this much of them; workers keep them then.
+const INLINE_LIMIT_BYTES: usize = 256 << 20;
+
+/// Bytes of partitions that the driver holds inline.
+#[derive(Debug, Default)]
+pub(super) struct InlineBytes(AtomicUsize);
+
+impl InlineBytes {
+    pub(super) fn add(&self, bytes: usize) {
+        self.0.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub(super) fn remove(&self, bytes: usize) {
+        self.0.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    pub(super) fn get(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.get() >= INLINE_LIMIT_BYTES
+    }
+}
 
 /// A partition that is no longer referred to.
 #[derive(Debug)]
@@ -27,12 +55,17 @@ pub(super) struct Dropped {
 #[derive(Debug, Clone)]
 pub(super) struct Drops {
     sender: mpsc::UnboundedSender<Dropped>,
+    inline_bytes: Arc<InlineBytes>,
     process_id: u32,
 }
 
 impl Drops {
     pub(super) fn new(sender: mpsc::UnboundedSender<Dropped>) -> Self {
-        Self { sender, process_id: std::process::id() }
+        Self { sender, inline_bytes: Arc::default(), process_id: std::process::id() }
+    }
+
+    pub(super) fn inline_bytes(&self) -> &InlineBytes {
+        &self.inline_bytes
     }
 
     pub(super) fn tell(&self, dropped: Dropped) {

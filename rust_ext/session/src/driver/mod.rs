@@ -339,7 +339,7 @@ impl Inner {
             .filter(|partition| tickets.contains(partition.ticket()))
             .filter_map(|partition| match partition.place() {
                 Place::Worker(process) => Some(process.clone()),
-                Place::Driver(_) => None,
+                Place::Driver(_) | Place::Inline(_) => None,
             })
             .collect();
         holders.sort_by_key(Arc::as_ptr);

@@ -1,10 +1,13 @@
 //! A partition as the driver refers to it; dropping the last reference frees it where it lives.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 use bytes::Bytes;
 use daft_k8s_core::WorkerId;
-use daft_k8s_data::PartitionData;
+use daft_k8s_data::{CodecError, PartitionData};
 
 use super::{
     drops::{Dropped, Drops},
@@ -14,8 +17,10 @@ use super::{
 /// Where a partition lives.
 #[derive(Debug, Clone)]
 pub(super) enum Place {
-    /// In the driver itself.
+    /// In the driver itself; sent to each process once, ahead of the first task there that reads it.
     Driver(PartitionData),
+    /// In the driver itself, as an Arrow IPC stream that came with its task's end; sent along with each task that reads it.
+    Inline(Bytes),
     /// In the store of one process of a worker; another process of that worker does not have it.
     Worker(Arc<Process>),
 }
@@ -32,26 +37,18 @@ struct Inner {
     num_rows: u64,
     size_bytes: u64,
     place: Place,
-    /// A copy as an Arrow IPC stream, if the worker sent one along; empty otherwise.
-    stream: Bytes,
+    /// Whether processes were given copies, which they keep until they are told to drop them.
+    is_uploaded: AtomicBool,
     drops: Drops,
 }
 
 impl Partition {
     pub(super) fn new(ticket: String, num_rows: u64, size_bytes: u64, place: Place, drops: Drops) -> Self {
-        Self::with_stream(ticket, num_rows, size_bytes, place, Bytes::new(), drops)
-    }
-
-    /// As [`Self::new`], with the data itself as an Arrow IPC stream.
-    pub(super) fn with_stream(
-        ticket: String,
-        num_rows: u64,
-        size_bytes: u64,
-        place: Place,
-        stream: Bytes,
-        drops: Drops,
-    ) -> Self {
-        Self { inner: Arc::new(Inner { ticket, num_rows, size_bytes, place, stream, drops }) }
+        if let Place::Inline(stream) = &place {
+            drops.inline_bytes().add(stream.len());
+        }
+        let is_uploaded = AtomicBool::new(false);
+        Self { inner: Arc::new(Inner { ticket, num_rows, size_bytes, place, is_uploaded, drops }) }
     }
 
     /// `<task key>:<slot>`, unique in the session.
@@ -72,26 +69,31 @@ impl Partition {
     /// The worker that holds it; `None` if the driver does.
     pub fn worker(&self) -> Option<WorkerId> {
         match &self.inner.place {
-            Place::Driver(_) => None,
+            Place::Driver(_) | Place::Inline(_) => None,
             Place::Worker(process) => Some(process.worker),
         }
     }
 
-    /// True if the data is gone: its holder was lost, and no copy is in the driver.
+    /// True if the data is gone: its holder was lost, and the driver does not have it.
     pub fn is_lost(&self) -> bool {
         match &self.inner.place {
-            Place::Driver(_) => false,
-            Place::Worker(process) => self.inner.stream.is_empty() && process.is_lost(),
+            Place::Driver(_) | Place::Inline(_) => false,
+            Place::Worker(process) => process.is_lost(),
         }
     }
 
-    /// The data, if it is in the driver: owned by it, or tiny and sent along with the news of it.
-    pub(super) fn at_hand(&self) -> Option<PartitionData> {
+    /// The data, if it is in the driver. Fails if a worker sent what is no Arrow IPC stream.
+    pub(super) fn at_hand(&self) -> Result<Option<PartitionData>, CodecError> {
         match &self.inner.place {
-            Place::Driver(data) => Some(data.clone()),
-            Place::Worker(..) if self.inner.stream.is_empty() => None,
-            Place::Worker(..) => PartitionData::from_stream(&self.inner.stream, self.inner.size_bytes).ok(),
+            Place::Driver(data) => Ok(Some(data.clone())),
+            Place::Inline(stream) => PartitionData::from_stream(stream, self.inner.size_bytes).map(Some),
+            Place::Worker(_) => Ok(None),
         }
+    }
+
+    /// Notes that a process is given a copy, which the last reference drops there.
+    pub(super) fn note_upload(&self) {
+        self.inner.is_uploaded.store(true, Ordering::Relaxed);
     }
 
     pub(super) fn place(&self) -> &Place {
@@ -101,9 +103,13 @@ impl Partition {
 
 impl Drop for Inner {
     fn drop(&mut self) {
+        if let Place::Inline(stream) = &self.place {
+            self.drops.inline_bytes().remove(stream.len());
+        }
         let holder = match &self.place {
-            Place::Driver(_) => None,
             Place::Worker(process) => Some(process.clone()),
+            Place::Driver(_) | Place::Inline(_) if *self.is_uploaded.get_mut() => None,
+            Place::Driver(_) | Place::Inline(_) => return,
         };
         self.drops.tell(Dropped { ticket: std::mem::take(&mut self.ticket), holder });
     }

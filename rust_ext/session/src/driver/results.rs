@@ -78,7 +78,8 @@ fn by_holder(partitions: &[Partition]) -> Result<(Vec<Option<PartitionData>>, By
     let mut found: Vec<Option<PartitionData>> = vec![None; partitions.len()];
     let mut remote: HashMap<*const Process, (Arc<Process>, Vec<(usize, Ticket)>)> = HashMap::new();
     for (position, (place, partition)) in found.iter_mut().zip(partitions).enumerate() {
-        *place = partition.at_hand();
+        let at_hand = partition.at_hand();
+        *place = at_hand.map_err(|error| FetchFailure::Gone(format!("a result cannot be read: {error}")))?;
         if let (None, Place::Worker(process)) = (&place, partition.place()) {
             let ticket = partition.ticket().parse().map_err(|error| FetchFailure::Gone(format!("{error}")))?;
             let of_process = remote.entry(Arc::as_ptr(process)).or_insert_with(|| (process.clone(), Vec::new()));

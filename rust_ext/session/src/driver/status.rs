@@ -37,6 +37,7 @@ impl Driver {
             "alive_workers": state.pool.alive_count(),
             "ready_workers": state.ready.len(),
             "unfinished_tasks": state.tasks.len(),
+            "inline_bytes": self.inner.drops.inline_bytes().get(),
             "workers": workers,
         })
     }

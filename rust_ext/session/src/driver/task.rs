@@ -104,6 +104,20 @@ impl Report {
     }
 }
 
+/// A task carries inline inputs up to this size; those beyond are sent ahead, one by one.
+const INLINE_INPUT_BYTES: usize = 4 << 20;
+
+/// Where the worker finds an input.
+#[derive(Debug)]
+enum Source {
+    /// In its own store.
+    Itself,
+    /// At another process.
+    Peer(Arc<Process>),
+    /// In the message.
+    Inline(Bytes),
+}
+
 /// One attempt, ready to be put on the wire.
 #[derive(Debug)]
 pub(super) struct Submission {
@@ -111,8 +125,10 @@ pub(super) struct Submission {
     pub(super) attempt: Attempt,
     pub(super) key: String,
     pub(super) spec: Arc<TaskSpec>,
-    /// Where the worker is to fetch each input, parallel to `spec.inputs`; "" is the worker itself.
-    places: Vec<Vec<Arc<str>>>,
+    /// Parallel to `spec.inputs`.
+    sources: Vec<Vec<Source>>,
+    /// Of the inputs in the message.
+    inline_bytes: usize,
     /// Inputs that the driver owns and the worker must be given first.
     pub(super) uploads: Vec<(String, PartitionData)>,
 }
@@ -129,10 +145,10 @@ pub(super) fn send(
     let Some(spec) = state.tasks.get(&task).map(|running| running.spec.clone()) else { return };
     let Some(link) = state.links.get(&worker).filter(|link| link.process.launch == launch) else { return };
     match locate_inputs(state, &spec, &link.process) {
-        Ok((places, uploads)) => {
+        Ok(Located { sources, inline_bytes, uploads }) => {
             let key = spec.key(attempt);
             spec.sent.store(true, Ordering::Release);
-            link.submit(Submission { task, attempt, key, spec, places, uploads });
+            link.submit(Submission { task, attempt, key, spec, sources, inline_bytes, uploads });
         }
         Err(reason) => {
             // Told from outside the lock that is held here.
@@ -142,28 +158,42 @@ pub(super) fn send(
     }
 }
 
-type Located = (Vec<Vec<Arc<str>>>, Vec<(String, PartitionData)>);
+/// A task's inputs on their way to one process.
+#[derive(Default)]
+struct Located {
+    sources: Vec<Vec<Source>>,
+    inline_bytes: usize,
+    uploads: Vec<(String, PartitionData)>,
+}
+
+impl Located {
+    fn locate(&mut self, state: &State, partition: &Partition, reader: &Arc<Process>) -> Result<Source, String> {
+        match partition.place() {
+            Place::Inline(stream) if self.inline_bytes + stream.len() <= INLINE_INPUT_BYTES => {
+                self.inline_bytes += stream.len();
+                Ok(Source::Inline(stream.clone()))
+            }
+            Place::Driver(_) | Place::Inline(_) => {
+                let data = partition.at_hand().map_err(|error| format!("it cannot be read: {error}"))?;
+                partition.note_upload();
+                self.uploads.extend(data.map(|data| (partition.ticket().to_owned(), data)));
+                Ok(Source::Itself)
+            }
+            Place::Worker(holder) if Arc::ptr_eq(holder, reader) => Ok(Source::Itself),
+            Place::Worker(holder) if holder.is_lost() => Err(loss_of_input(state, holder)),
+            Place::Worker(holder) => Ok(Source::Peer(holder.clone())),
+        }
+    }
+}
 
 fn locate_inputs(state: &State, spec: &TaskSpec, reader: &Arc<Process>) -> Result<Located, String> {
-    let itself: Arc<str> = "".into();
-    let mut uploads = Vec::new();
-    let mut places = Vec::with_capacity(spec.inputs.len());
+    let mut located = Located::default();
     for (_, partitions) in &spec.inputs {
-        let mut of_source = Vec::with_capacity(partitions.len());
-        for partition in partitions {
-            of_source.push(match partition.place() {
-                Place::Driver(data) => {
-                    uploads.push((partition.ticket().to_owned(), data.clone()));
-                    itself.clone()
-                }
-                Place::Worker(holder) if Arc::ptr_eq(holder, reader) => itself.clone(),
-                Place::Worker(holder) if holder.is_lost() => return Err(loss_of_input(state, holder)),
-                Place::Worker(holder) => holder.addresses.peer.clone(),
-            });
-        }
-        places.push(of_source);
+        let sources = partitions.iter().map(|partition| located.locate(state, partition, reader));
+        let sources = sources.collect::<Result<Vec<Source>, String>>()?;
+        located.sources.push(sources);
     }
-    Ok((places, uploads))
+    Ok(located)
 }
 
 /// Why the partitions of a lost process are not there, for people.
@@ -184,25 +214,29 @@ impl Submission {
     pub(super) fn size_bytes(&self) -> usize {
         let inputs: usize = self.spec.inputs.iter().map(|(_, partitions)| partitions.len()).sum();
         let ticket_bytes = self.key.len() + 32;
-        self.spec.payload.len() + self.spec.name.len() + (inputs + 1) * ticket_bytes
+        self.spec.payload.len() + self.spec.name.len() + self.inline_bytes + (inputs + 1) * ticket_bytes
     }
 
-    /// The message for the wire; addresses are entered into the request's table once each.
-    pub(super) fn to_wire(&self, addresses: &mut Vec<String>, index: &mut HashMap<Arc<str>, u32>) -> Task {
-        let mut address_of = |address: &Arc<str>| {
-            *index.entry(address.clone()).or_insert_with(|| {
-                addresses.push(address.to_string());
-                u32::try_from(addresses.len() - 1).unwrap_or(u32::MAX)
-            })
-        };
-        let inputs = self.spec.inputs.iter().zip(&self.places).map(|((source_id, partitions), places)| TaskInput {
+    /// The message for the wire; the processes that it refers to are entered into the request's table once each.
+    pub(super) fn to_wire(&self, peers: &mut PeerTable) -> Task {
+        let inputs = self.spec.inputs.iter().zip(&self.sources).map(|((source_id, partitions), sources)| TaskInput {
             source_id: *source_id,
             partitions: partitions
                 .iter()
-                .zip(places)
-                .map(|(partition, place)| InputPartition {
-                    ticket: partition.ticket().to_owned(),
-                    address: address_of(place),
+                .zip(sources)
+                .map(|(partition, source)| {
+                    let ticket = partition.ticket().to_owned();
+                    match source {
+                        Source::Itself => {
+                            InputPartition { ticket, address: peers.itself(), ..InputPartition::default() }
+                        }
+                        Source::Peer(process) => {
+                            InputPartition { ticket, address: peers.index_of(process), ..InputPartition::default() }
+                        }
+                        Source::Inline(stream) => {
+                            InputPartition { ticket, stream: stream.clone(), ..InputPartition::default() }
+                        }
+                    }
                 })
                 .collect(),
         });
@@ -213,5 +247,33 @@ impl Submission {
             payload: self.spec.payload.clone(),
             inputs: inputs.collect(),
         }
+    }
+}
+
+/// The processes that the inputs of one request refer to, each once.
+#[derive(Default)]
+pub(super) struct PeerTable {
+    pub(super) addresses: Vec<String>,
+    pub(super) holders: Vec<String>,
+    /// By the address of the record; 0 for the worker that reads.
+    index: HashMap<usize, u32>,
+}
+
+impl PeerTable {
+    /// The empty address stands for the worker that reads.
+    fn itself(&mut self) -> u32 {
+        self.enter(0, String::new, String::new)
+    }
+
+    fn index_of(&mut self, process: &Arc<Process>) -> u32 {
+        self.enter(Arc::as_ptr(process).addr(), || process.addresses.peer.to_string(), || process.worker.to_string())
+    }
+
+    fn enter(&mut self, key: usize, address: impl Fn() -> String, holder: impl Fn() -> String) -> u32 {
+        *self.index.entry(key).or_insert_with(|| {
+            self.addresses.push(address());
+            self.holders.push(holder());
+            u32::try_from(self.addresses.len() - 1).unwrap_or(u32::MAX)
+        })
     }
 }

@@ -49,6 +49,13 @@ impl Inputs {
         let mut remote: HashMap<&str, Vec<(usize, Ticket)>> = HashMap::new();
         for (position, partition) in input.partitions.iter().enumerate() {
             let lost = |message: String| InputsLost { tickets: vec![partition.ticket.clone()], message, gone: true };
+            if !partition.stream.is_empty() {
+                let data = PartitionData::from_stream(&partition.stream, partition.stream.len() as u64);
+                if let Some(place) = found.get_mut(position) {
+                    *place = Some(data.map_err(|error| lost(error.to_string()))?);
+                }
+                continue;
+            }
             let ticket: Ticket = partition.ticket.parse().map_err(|error| lost(format!("{error}")))?;
             match addresses.get(partition.address as usize).map(String::as_str) {
                 // The empty address stands for this worker itself.

@@ -2,7 +2,10 @@
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use bytes::Bytes;
@@ -33,6 +36,11 @@ const ANSWER_BYTES: usize = 1 << 20;
 /// A task's only output travels to the driver along with the news of it if its stream is no longer than this.
 /// The driver keeps it as long as the reference, so it must be cheap even for a hundred thousand of them.
 const INLINE_BYTES: usize = 4 << 10;
+/// The outputs of a task with effects travel so up to this size: a task that has written must not be run again
+/// because the list of the files that it wrote was lost.
+const EFFECTS_INLINE_BYTES: usize = 1 << 20;
+/// Daft's operators that change something outside. In the name of a task they are joined by "->".
+const OPERATORS_WITH_EFFECTS: [&str; 5] = ["PhysicalWrite", "CommitWrite", "CatalogWrite", "LanceWrite", "DataSink"];
 
 /// The tasks of this worker. Cheap to clone.
 #[derive(Clone)]
@@ -48,6 +56,8 @@ struct Inner {
     tasks: Mutex<Tasks>,
     log: Mutex<TaskLog<task_end::Outcome>>,
     version: watch::Sender<u64>,
+    /// The driver has no room for more outputs inline.
+    inline_full: AtomicBool,
     /// One more task than there are slots may fetch its inputs, so that a freed slot is filled at once.
     fetch_slots: Arc<Semaphore>,
     run_slots: Arc<Semaphore>,
@@ -79,6 +89,7 @@ impl Tasks {
 struct Unfinished {
     cancel: watch::Sender<bool>,
     outputs: Vec<PartitionData>,
+    has_effects: bool,
     /// Set once the host runs the task; freeing it lets the next task in.
     slot: Option<OwnedSemaphorePermit>,
 }
@@ -93,6 +104,7 @@ impl Intake {
             tasks: Mutex::default(),
             log: Mutex::new(TaskLog::new()),
             version: watch::Sender::new(0),
+            inline_full: AtomicBool::new(false),
             fetch_slots: Arc::new(Semaphore::new(slots + 1)),
             run_slots: Arc::new(Semaphore::new(slots)),
         };
@@ -121,7 +133,8 @@ impl Intake {
             if !tasks.meet(&key.query, &task.key) {
                 return;
             }
-            let unfinished = Unfinished { cancel, outputs: Vec::new(), slot: None };
+            let has_effects = has_effects(&task.name);
+            let unfinished = Unfinished { cancel, outputs: Vec::new(), has_effects, slot: None };
             tasks.unfinished.insert(task.key.clone(), unfinished);
         }
         let intake = self.clone();
@@ -189,27 +202,33 @@ impl Intake {
     }
 
     pub(super) fn finish(&self, key: &str, stats: Bytes) {
-        let outputs = match self.inner.tasks.lock().unfinished.get_mut(key) {
-            Some(unfinished) => std::mem::take(&mut unfinished.outputs),
+        let (outputs, has_effects) = match self.inner.tasks.lock().unfinished.get_mut(key) {
+            Some(unfinished) => (std::mem::take(&mut unfinished.outputs), unfinished.has_effects),
             None => return,
         };
         let size_bytes: u64 = outputs.iter().map(|output| output.size_bytes).sum();
         if size_bytes <= PUBLISH_AT_ONCE_BYTES {
-            self.publish(key, outputs, stats);
+            self.publish(key, outputs, has_effects, stats);
         } else {
             let (intake, key) = (self.clone(), key.to_owned());
-            self.inner.runtime.spawn_blocking(move || intake.publish(&key, outputs, stats));
+            self.inner.runtime.spawn_blocking(move || intake.publish(&key, outputs, has_effects, stats));
         }
     }
 
     /// Publishes outputs without waiting. The task ends now or, if memory has run out, once some of it is freed.
-    fn publish(&self, key: &str, outputs: Vec<PartitionData>, stats: Bytes) {
+    fn publish(&self, key: &str, outputs: Vec<PartitionData>, has_effects: bool, stats: Bytes) {
         let published = self.or_fail(key, || {
-            let described = match outputs.as_slice() {
-                [only] => vec![describe(only, only.to_stream(INLINE_BYTES))],
-                outputs => outputs.iter().map(|output| describe(output, None)).collect(),
+            let (described, pressure) = match self.streams(&outputs, has_effects) {
+                // The driver holds them from now on.
+                Some(streams) => {
+                    let described = outputs.iter().zip(streams).map(|(output, stream)| describe(output, stream));
+                    (described.collect(), Pressure::None)
+                }
+                None => {
+                    let described = outputs.iter().map(|output| describe(output, Vec::new())).collect();
+                    (described, self.inner.store.insert(key, outputs))
+                }
             };
-            let pressure = self.inner.store.insert(key, outputs);
             (pressure, task_end::Outcome::Succeeded(task_end::Succeeded { outputs: described, stats }))
         });
         match published {
@@ -245,6 +264,27 @@ impl Intake {
             // It has ended in another way meanwhile, and nothing refers to these outputs.
             self.inner.store.drop_task(key);
         }
+    }
+
+    /// The outputs as streams, if all of them are to travel inline.
+    fn streams(&self, outputs: &[PartitionData], has_effects: bool) -> Option<Vec<Vec<u8>>> {
+        let mut limit_bytes = match outputs.len() {
+            _ if has_effects => EFFECTS_INLINE_BYTES,
+            1 if !self.inner.inline_full.load(Ordering::Relaxed) => INLINE_BYTES,
+            _ => return None,
+        };
+        let mut streams = Vec::with_capacity(outputs.len());
+        for output in outputs {
+            let stream = output.to_stream(limit_bytes)?;
+            limit_bytes -= stream.len();
+            streams.push(stream);
+        }
+        Some(streams)
+    }
+
+    /// Notes whether the driver has room for outputs inline.
+    pub(super) fn set_inline_full(&self, is_full: bool) {
+        self.inner.inline_full.store(is_full, Ordering::Relaxed);
     }
 
     pub(super) fn fail(&self, key: &str, error: Bytes, message: String) {
@@ -348,12 +388,14 @@ fn cancelled_end() -> task_end::Outcome {
     task_end::Outcome::Cancelled(task_end::Cancelled {})
 }
 
-fn describe(output: &PartitionData, stream: Option<Vec<u8>>) -> OutputPartition {
-    OutputPartition {
-        num_rows: output.num_rows as u64,
-        size_bytes: output.size_bytes,
-        stream: stream.map(Bytes::from).unwrap_or_default(),
-    }
+/// An empty stream says that the output is in the store.
+fn describe(output: &PartitionData, stream: Vec<u8>) -> OutputPartition {
+    OutputPartition { num_rows: output.num_rows as u64, size_bytes: output.size_bytes, stream: stream.into() }
+}
+
+/// True if the task changes something outside, such as files.
+fn has_effects(name: &str) -> bool {
+    name.split("->").any(|operator| OPERATORS_WITH_EFFECTS.contains(&operator.trim()))
 }
 
 fn query_of(key: &str) -> &str {

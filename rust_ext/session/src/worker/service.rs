@@ -100,7 +100,7 @@ impl WorkerCalls for Service {
 
     async fn submit_task(&self, request: Request<SubmitTaskRequest>) -> Answer<SubmitTaskReply> {
         let instance_id = self.heard();
-        let SubmitTaskRequest { tasks, addresses, plans } = request.into_inner();
+        let SubmitTaskRequest { tasks, addresses, plans, .. } = request.into_inner();
         // Checked before anything is taken: an end that cannot be told would keep its slot for ever.
         let keys: Result<Vec<TaskKey>, _> = tasks.iter().map(|task| task.key.parse()).collect();
         let keys = keys.map_err(|error| Status::invalid_argument(error.to_string()))?;
@@ -131,7 +131,8 @@ impl WorkerCalls for Service {
 
     async fn await_task(&self, request: Request<AwaitTaskRequest>) -> Answer<AwaitTaskReply> {
         let instance_id = self.heard();
-        let after = request.into_inner().after_version;
+        let AwaitTaskRequest { after_version: after, inline_full } = request.into_inner();
+        self.shared.intake.set_inline_full(inline_full);
         let longest = LONGEST_POLL.mul_f64(rand::rng().random_range(0.5..1.0));
         let ended = tokio::time::timeout(longest, self.shared.intake.ended_after(after)).await;
         let (version, ended) = ended.unwrap_or_else(|_| (after, Vec::new()));

@@ -47,7 +47,7 @@ fn what_was_dropped_while_the_connection_was_broken_is_dropped_later() {
     let proxy = Proxy::start(session.runtime.handle(), &worker.control());
     session.started(id, launch, proxy.address.clone(), worker.data());
     let ending = session.submit(1, vec![]);
-    worker.finish(&worker.next_run().key, [crate::fixture::numbers(0..3)]);
+    worker.finish(&worker.next_run().key, [crate::fixture::numbers(0..10_000)]);
     let partitions = ending.partitions();
     proxy.lead_to("127.0.0.1:9");
     drop(partitions);

@@ -37,7 +37,7 @@ fn a_result_that_comes_after_the_cancel_is_dropped_where_it_lies() {
     let ending = session.submit(1, vec![]);
     let delivery = workers[0].next_run();
     session.driver.cancel(ending.task);
-    workers[0].finish(&delivery.key, [numbers(0..9)]);
+    workers[0].finish(&delivery.key, [numbers(0..10_000)]);
     assert!(ending.is_cancelled());
     until(|| workers[0].partitions() == 0, "the output was not dropped");
 }

@@ -319,6 +319,11 @@ impl Session {
         of_worker.map_or(0, |view| view["holds"].as_u64().unwrap())
     }
 
+    /// What the driver holds of outputs that came inline.
+    pub fn inline_bytes(&self) -> u64 {
+        self.driver.status()["inline_bytes"].as_u64().unwrap()
+    }
+
     pub fn until_ready(&self, count: usize) {
         let readiness = self.driver.readiness();
         until(|| readiness.borrow().ready >= count, "the workers are not ready");

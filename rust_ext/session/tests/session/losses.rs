@@ -81,7 +81,7 @@ fn lost_inputs_are_reported_though_every_slot_is_busy() {
     session.until_ready(2);
     let [Some(first), Some(second)] = workers else { panic!() };
     let ending = session.submit_to(1, 1, vec![]);
-    second.finish(&second.next_run().key, [numbers(0..2)]);
+    second.finish(&second.next_run().key, [large()]);
     let partitions = ending.partitions();
     let _busy = session.submit_to(0, 2, vec![]);
     first.next_run();
@@ -143,7 +143,7 @@ fn news_of_lost_inputs_of_an_old_attempt_is_stale() {
     session.until_ready(2);
     let [Some(first), Some(second)] = workers else { panic!() };
     let ending = session.submit_to(1, 1, vec![]);
-    second.finish(&second.next_run().key, [numbers(0..2)]);
+    second.finish(&second.next_run().key, [large()]);
     let partitions = ending.partitions();
     let reader = session.submit_to(0, 2, partitions);
     until(|| first.worker.unfinished_tasks() == 0, "the inputs were found");

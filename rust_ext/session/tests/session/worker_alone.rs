@@ -36,7 +36,7 @@ impl Alone {
     fn submit(&self, key: &str) -> SubmitTaskReply {
         let task = Task { key: key.into(), plan_hash: Bytes::from_static(b"h"), ..Task::default() };
         let plans = vec![Plan { hash: Bytes::from_static(b"h"), body: Bytes::from_static(b"plan") }];
-        let request = SubmitTaskRequest { tasks: vec![task], addresses: vec![], plans };
+        let request = SubmitTaskRequest { tasks: vec![task], plans, ..SubmitTaskRequest::default() };
         self.wait(self.client.clone().submit_task(request))
     }
 
@@ -45,7 +45,8 @@ impl Alone {
     }
 
     fn ended(&self, after_version: u64) -> Vec<TaskEnd> {
-        self.wait(self.client.clone().await_task(AwaitTaskRequest { after_version })).ended
+        let request = AwaitTaskRequest { after_version, inline_full: false };
+        self.wait(self.client.clone().await_task(request)).ended
     }
 }
 
@@ -107,7 +108,7 @@ fn an_end_after_the_task_has_ended_changes_nothing() {
     alone.submit("q/1.1");
     let key = alone.worker.next_run().key;
     alone.worker.worker.cancelled(&key);
-    alone.worker.finish(&key, [crate::fixture::numbers(0..3)]);
+    alone.worker.finish(&key, [crate::fixture::numbers(0..10_000)]);
     alone.worker.worker.fail(&key, Bytes::new(), String::new());
     assert!(is_cancelled(&alone.ended(0)));
     assert_eq!(alone.worker.partitions(), 0);
@@ -125,13 +126,15 @@ fn ends_of_any_size_are_told_in_answers_of_bounded_size() {
     }
     let (mut version, mut told) = (0, Vec::new());
     while told.len() < sizes.len() {
-        let reply = alone.wait(alone.client.clone().await_task(AwaitTaskRequest { after_version: version }));
+        let reply = alone
+            .wait(alone.client.clone().await_task(AwaitTaskRequest { after_version: version, inline_full: false }));
         let bytes: usize = reply.ended.iter().map(failure_bytes).sum();
         assert!(!reply.ended.is_empty() && (reply.ended.len() == 1 || bytes <= 1 << 20), "{bytes} bytes at once");
         told.extend(reply.ended.iter().map(failure_bytes));
         assert_eq!(reply.version, told.len() as u64);
         // An answer that was lost is given again.
-        let again = alone.wait(alone.client.clone().await_task(AwaitTaskRequest { after_version: version }));
+        let again = alone
+            .wait(alone.client.clone().await_task(AwaitTaskRequest { after_version: version, inline_full: false }));
         assert_eq!(again.ended, reply.ended);
         version = reply.version;
     }
@@ -142,5 +145,21 @@ fn failure_bytes(end: &TaskEnd) -> usize {
     match &end.outcome {
         Some(task_end::Outcome::Failed(failed)) => failed.error.len(),
         other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_worker_keeps_its_outputs_while_the_driver_has_no_room_for_them() {
+    let alone = Alone::new();
+    for (version, (inline_full, kept)) in [(false, 0), (true, 1), (false, 1)].into_iter().enumerate() {
+        let key = format!("q/{version}.1");
+        alone.submit(&key);
+        let _ = alone.worker.next_run();
+        // A version that was never given out is answered at once.
+        let request = AwaitTaskRequest { after_version: version as u64 + 100, inline_full };
+        alone.wait(alone.client.clone().await_task(request));
+        alone.worker.finish(&key, [crate::fixture::numbers(0..3)]);
+        until(|| alone.worker.worker.unfinished_tasks() == 0, "it does not end");
+        assert_eq!(alone.worker.partitions(), kept, "{inline_full}");
     }
 }

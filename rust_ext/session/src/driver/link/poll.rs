@@ -14,7 +14,8 @@ impl Peer {
         // No longer than a worker may be silent, which is then noticed in time.
         let call_timeout = self.inner.config.unreachable_timeout.clamp(LEAST_PATIENCE, CALL_TIMEOUT);
         loop {
-            let call = self.client.await_task(AwaitTaskRequest { after_version });
+            let inline_full = self.inner.drops.inline_bytes().is_full();
+            let call = self.client.await_task(AwaitTaskRequest { after_version, inline_full });
             let problem = match self.last_answer.while_heard(call_timeout, call).await {
                 Some(Ok(reply)) => {
                     let reply = reply.into_inner();
@@ -50,7 +51,8 @@ impl Peer {
         let mut outputs = 0;
         let report = match end.outcome {
             Some(task_end::Outcome::Succeeded(succeeded)) => {
-                outputs = succeeded.outputs.len() as u64;
+                // What came inline is held by the driver alone.
+                outputs = succeeded.outputs.iter().filter(|output| output.stream.is_empty()).count() as u64;
                 Some((self.succeeded(&end.key, succeeded), true))
             }
             Some(task_end::Outcome::Failed(failed)) => {
@@ -82,12 +84,14 @@ impl Peer {
     }
 
     fn succeeded(&self, key: &str, succeeded: task_end::Succeeded) -> Report {
-        let place = Place::Worker(self.process.clone());
         let outputs = succeeded.outputs.into_iter().enumerate();
         let partitions = outputs.map(|(slot, output)| {
             let ticket = format!("{key}:{slot}");
-            let (rows, bytes, place) = (output.num_rows, output.size_bytes, place.clone());
-            Partition::with_stream(ticket, rows, bytes, place, output.stream, self.inner.drops.clone())
+            let place = match output.stream {
+                stream if stream.is_empty() => Place::Worker(self.process.clone()),
+                stream => Place::Inline(stream),
+            };
+            Partition::new(ticket, output.num_rows, output.size_bytes, place, self.inner.drops.clone())
         });
         Report::Succeeded { partitions: partitions.collect(), stats: succeeded.stats, worker: self.process.worker }
     }

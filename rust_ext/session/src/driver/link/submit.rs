@@ -20,7 +20,7 @@ use tonic::Code;
 use super::{CALL_TIMEOUT, Peer, RETRY, call_timeout};
 use crate::{
     Level,
-    driver::task::{Report, Submission},
+    driver::task::{PeerTable, Report, Submission},
 };
 
 /// Tasks in one call at most.
@@ -153,9 +153,11 @@ impl Peer {
     /// One SubmitTask, repeated until it is answered: a worker takes a key once, however often it hears it.
     async fn call(&mut self, batch: &[Submission], known_plans: &mut HashSet<Bytes>) -> Result<Vec<Bounce>, Refused> {
         let mut request = SubmitTaskRequest::default();
-        let (mut index, mut plans, mut size_bytes) = (HashMap::new(), HashSet::new(), 0);
+        let mut plans = HashSet::new();
+        let mut size_bytes = 0;
+        let mut peers = PeerTable::default();
         for submission in batch {
-            request.tasks.push(submission.to_wire(&mut request.addresses, &mut index));
+            request.tasks.push(submission.to_wire(&mut peers));
             let (hash, body) = (&submission.spec.plan_hash, &submission.spec.plan);
             if !known_plans.contains(hash) && plans.insert(hash.clone()) {
                 request.plans.push(Plan { hash: hash.clone(), body: body.clone() });
@@ -163,6 +165,7 @@ impl Peer {
             }
             size_bytes += submission.size_bytes();
         }
+        (request.addresses, request.holders) = (peers.addresses, peers.holders);
         let timeout = call_timeout(size_bytes);
         let end = Instant::now() + timeout + self.inner.config.unreachable_timeout;
         loop {
