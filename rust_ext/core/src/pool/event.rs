@@ -175,11 +175,11 @@ pub enum Event {
         /// Why, for people.
         reason: String,
     },
-    /// An input of the task is gone, whoever found out. Final: the task fails as lost.
+    /// Data is gone that the task, or a later task of its query, needs. Final: the task fails as lost.
     InputsLost {
-        /// The task whose input is gone.
+        /// The task that must fail.
         task: TaskId,
-        /// Which input and why, for people.
+        /// What is gone and why, for people.
         reason: String,
     },
     /// The driver no longer wants the task's result.

@@ -203,7 +203,7 @@ impl Pool {
             if let Some((worker, launch, attempt)) = place {
                 self.actions.push(Action::CancelOnWorker { task, attempt, worker, launch });
             }
-            let message = format!("an input of it was lost: {reason}").into();
+            let message = reason.into();
             self.actions.push(Action::FailTask { task, kind: FailKind::InputsLost, message });
         }
         self.tasks.remove(&task);

@@ -85,6 +85,7 @@ impl Inner {
                     && let Some(process) = state.ready.remove(&worker)
                 {
                     process.lose(reason);
+                    self.fail_what_needs(state, &process);
                 }
                 self.renew_link(state, worker, launch);
                 self.readiness.send_modify(|readiness| readiness.ready = state.ready.len());
@@ -113,11 +114,8 @@ impl Inner {
 }
 
 fn explain(running: &Running, kind: FailKind, message: &str) -> String {
-    let spec = &running.spec;
     match kind {
-        FailKind::InputsLost | FailKind::AttemptsLost(_) | FailKind::Refused => {
-            format!("task {} ({}) of query {}: {message}", spec.task_id, spec.name, spec.query_id)
-        }
+        FailKind::InputsLost | FailKind::AttemptsLost(_) | FailKind::Refused => running.spec.describe(message),
         FailKind::NoWorkers | FailKind::Shutdown => message.to_owned(),
     }
 }

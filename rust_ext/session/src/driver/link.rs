@@ -23,11 +23,7 @@ use tokio::{
 };
 
 use self::{requests::Request, submit::Uploads};
-use super::{
-    Inner,
-    process::Process,
-    task::{Submission, loss_of_input},
-};
+use super::{Inner, losses, process::Process, task::Submission};
 use crate::{Level, panic_text};
 
 /// Between two tries of a call that failed.
@@ -250,7 +246,7 @@ impl Inner {
             let is_silent = {
                 let state = self.state.lock();
                 if let Some(process) = processes.iter().find(|process| state.closed || process.is_lost()) {
-                    return Some(loss_of_input(&state, process));
+                    return Some(losses::of_process(&state, process));
                 }
                 let is_silent = |link: &Link| link.last_answer.silence() >= LEAST_PATIENCE;
                 processes.iter().any(|process| state.link_to(process).is_some_and(is_silent))

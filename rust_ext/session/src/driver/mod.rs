@@ -14,6 +14,7 @@ mod actors;
 mod drops;
 mod host;
 mod link;
+mod losses;
 mod news;
 mod partition;
 mod plans;
@@ -195,6 +196,13 @@ impl Driver {
             on_end(Outcome::Lost { kind: FailKind::Refused, message });
             return task;
         }
+        if let Some(holder) = losses::lost_holder(&spec).filter(|_| !state.closed) {
+            let message = losses::of_input(&state, holder);
+            drop(state);
+            on_end(Outcome::Lost { kind: FailKind::InputsLost, message: spec.describe(&message) });
+            return task;
+        }
+        spec.inputs.iter().flat_map(|(_, partitions)| partitions).for_each(Partition::mark_read);
         spec.plan = state.plans.share(&spec.plan_hash, &spec.plan);
         state.by_key.insert(key, task);
         state.tasks.insert(task, Running { spec: Arc::new(spec), on_end });

@@ -39,7 +39,23 @@ struct Inner {
     place: Place,
     /// Whether processes were given copies, which they keep until they are told to drop them.
     is_uploaded: AtomicBool,
+    /// Whether a task or a fetch has read it, or is about to. Until then its query is sure to need it.
+    is_read: AtomicBool,
     drops: Drops,
+}
+
+impl Inner {
+    fn query_id(&self) -> &str {
+        self.ticket.rsplit_once('/').map_or(&self.ticket, |(query_id, _)| query_id)
+    }
+
+    fn mark_read(&self) {
+        if !self.is_read.swap(true, Ordering::Relaxed)
+            && let Place::Worker(process) = &self.place
+        {
+            process.remove_unread(self.query_id());
+        }
+    }
 }
 
 impl Partition {
@@ -47,8 +63,16 @@ impl Partition {
         if let Place::Inline(stream) = &place {
             drops.inline_bytes().add(stream.len());
         }
-        let is_uploaded = AtomicBool::new(false);
-        Self { inner: Arc::new(Inner { ticket, num_rows, size_bytes, place, is_uploaded, drops }) }
+        let (is_uploaded, is_read) = (AtomicBool::new(false), AtomicBool::new(true));
+        let mut inner = Inner { ticket, num_rows, size_bytes, place, is_uploaded, is_read, drops };
+        // Daft drops outputs without rows unread.
+        if let Place::Worker(process) = &inner.place
+            && num_rows > 0
+        {
+            process.add_unread(inner.query_id());
+            *inner.is_read.get_mut() = false;
+        }
+        Self { inner: Arc::new(inner) }
     }
 
     /// `<task key>:<slot>`, unique in the session.
@@ -96,6 +120,11 @@ impl Partition {
         self.inner.is_uploaded.store(true, Ordering::Relaxed);
     }
 
+    /// Notes that a task or a fetch takes care of it from now on: if it is lost, that will say so.
+    pub(super) fn mark_read(&self) {
+        self.inner.mark_read();
+    }
+
     pub(super) fn place(&self) -> &Place {
         &self.inner.place
     }
@@ -103,6 +132,7 @@ impl Partition {
 
 impl Drop for Inner {
     fn drop(&mut self) {
+        self.mark_read();
         if let Place::Inline(stream) = &self.place {
             self.drops.inline_bytes().remove(stream.len());
         }

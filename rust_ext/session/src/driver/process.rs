@@ -1,8 +1,12 @@
 //! One process of a worker, as its link and the references to its partitions share it.
 
-use std::sync::{Arc, OnceLock};
+use std::{
+    collections::HashMap,
+    sync::{Arc, OnceLock},
+};
 
 use daft_k8s_core::{Addresses, LaunchId, WorkerId};
+use parking_lot::Mutex;
 
 /// One process of a worker. A worker that is started again, also in place, has another one.
 ///
@@ -13,11 +17,13 @@ pub(super) struct Process {
     pub(super) launch: LaunchId,
     pub(super) addresses: Addresses,
     lost: OnceLock<Arc<str>>,
+    /// How many partitions with rows are here, by query, that no task and no fetch has read yet.
+    unread: Mutex<HashMap<Box<str>, usize>>,
 }
 
 impl Process {
     pub(super) fn new(worker: WorkerId, launch: LaunchId, addresses: Addresses) -> Arc<Self> {
-        Arc::new(Self { worker, launch, addresses, lost: OnceLock::new() })
+        Arc::new(Self { worker, launch, addresses, lost: OnceLock::new(), unread: Mutex::default() })
     }
 
     /// Notes why the process was lost. The first reason stays: it is the closest to the cause.
@@ -28,6 +34,29 @@ impl Process {
     /// Why the process was lost; `None` while it counts as alive.
     pub(super) fn loss(&self) -> Option<&Arc<str>> {
         self.lost.get()
+    }
+
+    pub(super) fn add_unread(&self, query_id: &str) {
+        let mut unread = self.unread.lock();
+        match unread.get_mut(query_id) {
+            Some(count) => *count += 1,
+            None => drop(unread.insert(query_id.into(), 1)),
+        }
+    }
+
+    pub(super) fn remove_unread(&self, query_id: &str) {
+        let mut unread = self.unread.lock();
+        if let Some(count) = unread.get_mut(query_id) {
+            *count -= 1;
+            if *count == 0 {
+                unread.remove(query_id);
+            }
+        }
+    }
+
+    /// The queries of which this process holds data that nothing has read yet.
+    pub(super) fn unread_queries(&self) -> Vec<Box<str>> {
+        self.unread.lock().keys().cloned().collect()
     }
 
     pub(super) fn is_lost(&self) -> bool {

@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc};
 use daft_k8s_data::{FetchError, PartitionData, Ticket};
 use futures::future::try_join_all;
 
-use super::{Driver, Partition, Place, process::Process, task::loss_of_input};
+use super::{Driver, Partition, Place, losses, process::Process};
 
 /// Why partitions could not be fetched, for people.
 #[derive(Debug, Clone)]
@@ -21,6 +21,7 @@ pub enum FetchFailure {
 impl Driver {
     /// The partitions, in order; one request per worker that holds some that are not at hand.
     pub async fn fetch(&self, partitions: &[Partition]) -> Result<Vec<PartitionData>, FetchFailure> {
+        partitions.iter().for_each(Partition::mark_read);
         let (mut found, remote) = by_holder(partitions)?;
         let fetches = remote.into_iter().map(|(holder, wanted)| self.fetch_from(holder, wanted));
         for fetched in try_join_all(fetches).await? {
@@ -44,7 +45,7 @@ impl Driver {
         {
             let state = self.inner.state.lock();
             if state.link_to(&process).is_none() {
-                return Err(FetchFailure::Gone(loss_of_input(&state, &process)));
+                return Err(FetchFailure::Gone(losses::of_process(&state, &process)));
             }
         }
         let tickets: Vec<Ticket> = wanted.iter().map(|(_, ticket)| ticket.clone()).collect();

@@ -14,7 +14,7 @@ use daft_k8s_core::{Attempt, Event, FailKind, LaunchId, TaskId, WorkerId};
 use daft_k8s_data::PartitionData;
 use sha2::{Digest, Sha256};
 
-use super::{Inner, Partition, Place, State, process::Process};
+use super::{Inner, Partition, Place, State, losses, process::Process};
 
 /// What a task is. It holds references to its inputs, so these live until it has ended.
 #[derive(Debug)]
@@ -41,6 +41,11 @@ impl TaskSpec {
     /// The hash by which a plan travels.
     pub fn hash_plan(plan: &[u8]) -> Bytes {
         Bytes::copy_from_slice(&Sha256::digest(plan))
+    }
+
+    /// What happened to this task, for people.
+    pub(super) fn describe(&self, message: &str) -> String {
+        format!("task {} ({}) of query {}: {message}", self.task_id, self.name, self.query_id)
     }
 
     pub(super) fn key(&self, attempt: Attempt) -> String {
@@ -180,7 +185,7 @@ impl Located {
                 Ok(Source::Itself)
             }
             Place::Worker(holder) if Arc::ptr_eq(holder, reader) => Ok(Source::Itself),
-            Place::Worker(holder) if holder.is_lost() => Err(loss_of_input(state, holder)),
+            Place::Worker(holder) if holder.is_lost() => Err(losses::of_input(state, holder)),
             Place::Worker(holder) => Ok(Source::Peer(holder.clone())),
         }
     }
@@ -194,19 +199,6 @@ fn locate_inputs(state: &State, spec: &TaskSpec, reader: &Arc<Process>) -> Resul
         located.sources.push(sources);
     }
     Ok(located)
-}
-
-/// Why the partitions of a lost process are not there, for people.
-pub(super) fn loss_of_input(state: &State, holder: &Process) -> String {
-    if state.closed {
-        return "the session was shut down, and with it all partitions of its workers are gone".to_owned();
-    }
-    let reason = holder.loss().map_or("its process is gone", |reason| reason);
-    let worker = holder.worker;
-    format!(
-        "{worker} was lost and with it partitions that are still needed ({reason}); run the query \
-         again, and collect a DataFrame anew whose result was among them"
-    )
 }
 
 impl Submission {

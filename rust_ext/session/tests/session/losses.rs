@@ -5,10 +5,10 @@ use std::{sync::atomic::Ordering, thread, time::Duration};
 use bytes::Bytes;
 use daft_k8s_core::{ExitCause, FailKind, LaunchId, WorkerId};
 use daft_k8s_data::PartitionData;
-use daft_k8s_session::driver::Outcome;
+use daft_k8s_session::driver::{Outcome, Partition};
 
 use crate::{
-    fixture::{LONG, Session, Settings, numbers, rows, spec, until},
+    fixture::{LONG, Session, Settings, TestWorker, numbers, rows, spec, until},
     proxy::Proxy,
 };
 
@@ -59,6 +59,81 @@ fn a_task_says_that_a_worker_was_given_it() {
     assert!(sent.load(Ordering::Acquire));
     workers[0].finish(&key, [numbers(0..2)]);
     assert_eq!(ending.partitions().len(), 1);
+}
+
+/// Two workers with one slot each. The second has made this output, and is lost by [`lose_the_second`].
+fn two_workers() -> (Session, Vec<TestWorker>) {
+    Session::with_workers(Settings { workers: 2, slots: 1, queue_ahead: 0, ..Settings::default() })
+}
+
+fn made_by_the_second(
+    session: &Session,
+    workers: &[TestWorker],
+    query: &str,
+    outputs: Vec<PartitionData>,
+) -> Vec<Partition> {
+    let ending = session.submit_spec(1, spec(query, 1, b"plan", b"", vec![]));
+    workers[1].finish(&workers[1].next_run().key, outputs);
+    ending.partitions()
+}
+
+fn lose_the_second(session: &Session) {
+    session.driver.worker_exited(WorkerId(1), LaunchId(1), "out of memory".into(), true, ExitCause::OutOfMemory);
+}
+
+#[test]
+fn a_task_that_waits_fails_as_soon_as_its_input_is_lost_and_one_that_is_submitted_later_at_once() {
+    let (session, workers) = two_workers();
+    let made = made_by_the_second(&session, &workers, "p", vec![large()]);
+    let busy: Vec<_> = (1..3).map(|task| session.submit_to(task - 1, u64::from(task), vec![])).collect();
+    workers[0].next_run();
+    workers[1].next_run();
+    let waiting = session.submit(3, made.clone());
+    lose_the_second(&session);
+    assert!(waiting.lost().contains("an input of it was lost: worker-1 was lost"));
+    let late = session.submit(4, made);
+    assert!(late.lost().contains("out of memory"));
+    assert!(busy[0].ended.try_recv().is_err(), "what does not need it goes on");
+}
+
+#[test]
+fn a_query_fails_when_data_is_lost_that_none_of_its_tasks_has_read_yet() {
+    let (session, workers) = two_workers();
+    let _made = made_by_the_second(&session, &workers, "q", vec![large()]);
+    let other = session.submit_to(0, 2, vec![]);
+    workers[0].next_run();
+    let lost = session.submit_to(0, 3, vec![]);
+    workers[1].next_run();
+    let waiting = session.submit_to(0, 4, vec![]);
+    lose_the_second(&session);
+    assert!(lost.lost().contains("its query cannot end well: worker-1 was lost"));
+    assert!(other.ended.try_recv().is_err() && waiting.ended.try_recv().is_err(), "one failure is enough");
+}
+
+#[test]
+fn the_loss_of_data_that_a_query_does_not_need_any_more_fails_none_of_its_tasks() {
+    let (session, workers) = two_workers();
+    let read = made_by_the_second(&session, &workers, "q", vec![large()]);
+    let reader = session.submit_to(0, 2, read.clone());
+    workers[0].finish(&workers[0].next_run().key, []);
+    assert!(reader.partitions().is_empty());
+    let of_another_query = made_by_the_second(&session, &workers, "before", vec![large()]);
+    let without_rows = made_by_the_second(&session, &workers, "empty", vec![numbers(0..0), numbers(0..0)]);
+    let fetched = made_by_the_second(&session, &workers, "fetched", vec![large()]);
+    session.fetch(&fetched).unwrap();
+    drop(made_by_the_second(&session, &workers, "dropped", vec![large()]));
+    let queries = ["q", "empty", "fetched", "dropped"];
+    let others = queries.map(|query| session.submit_spec(0, spec(query, 9, b"plan", b"", vec![])));
+    let first = workers[0].next_run().key;
+    workers[1].next_run();
+    lose_the_second(&session);
+    // One after the other ends well on the worker that is left.
+    workers[0].finish(&first, []);
+    for _ in 1..queries.len() {
+        workers[0].finish(&workers[0].next_run().key, []);
+    }
+    assert!(others.iter().all(|other| other.partitions().is_empty()));
+    drop((read, of_another_query, without_rows, fetched));
 }
 
 /// Too large to come along with the news of its task's end.

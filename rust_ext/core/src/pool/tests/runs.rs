@@ -369,7 +369,7 @@ fn a_task_whose_inputs_are_lost_fails_wherever_it_is() {
         let actions = stage.tell(Event::InputsLost { task: t(task), reason });
         let (id, kind, message) = failure(&actions);
         assert_eq!((id, kind), (t(task), FailKind::InputsLost));
-        assert!(message.contains("an input of it was lost: q/0.1:2 was on worker-1"));
+        assert!(message.contains("q/0.1:2 was on worker-1"));
         assert_eq!(matches!(actions[0], Action::CancelOnWorker { .. }), task == 2);
     }
     assert_eq!((stage.pool.sent_count(), stage.pool.queued_count()), (0, 0));
