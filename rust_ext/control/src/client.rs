@@ -2,6 +2,7 @@
 
 use std::{io, time::Duration};
 
+use daft_k8s_data::Holder;
 use daft_k8s_tls::{ClientTls, TlsProblem, Transport};
 use http::Uri;
 use hyper_util::rt::TokioIo;
@@ -15,7 +16,7 @@ use tonic::{
 };
 
 use crate::{
-    auth::Attach,
+    auth::{Attach, is_of_another_worker},
     progress::{Observed, OnProgress},
     proto::{HandshakeReply, HandshakeRequest, worker_client::WorkerClient},
 };
@@ -46,24 +47,28 @@ pub enum ClientError {
     /// The worker runs other versions, or belongs to another session as its answer or its certificate says.
     #[error("{0}")]
     Refused(String),
+    /// Another worker of the session answers at this address.
+    #[error("another worker answers at its address: {0}")]
+    AnotherWorker(String),
     /// The call failed; trying again may help.
     #[error("{0}")]
     Call(String),
 }
 
-/// A client for `address` ("host:port") that connects at its first call, encrypted if there is `tls`.
-pub fn connect_lazily(
-    address: &str,
+/// A client for a worker that connects at its first call, encrypted if there is `tls`. Each call names the worker,
+/// if that is given, and another one at its address refuses the call.
+pub fn connect_lazily<'a>(
+    worker: impl Into<Holder<'a>>,
     token: &str,
     tls: Option<ClientTls>,
     connect_timeout: Duration,
 ) -> Result<Client, ClientError> {
-    connect_observed(address, token, tls, connect_timeout, None)
+    connect_observed(worker.into(), token, tls, connect_timeout, None)
 }
 
 /// As [`connect_lazily`]; `on_progress` is called whenever data of an answer arrives on the connection.
 pub fn connect_observed(
-    address: &str,
+    Holder { address, worker_id }: Holder<'_>,
     token: &str,
     tls: Option<ClientTls>,
     connect_timeout: Duration,
@@ -78,7 +83,7 @@ pub fn connect_observed(
         .initial_connection_window_size(64 << 20);
     let connector = tower::service_fn(move |uri: Uri| open(uri, tls.clone(), connect_timeout));
     let channel = Observed::new(endpoint.connect_with_connector_lazy(connector), on_progress);
-    let channel = InterceptedService::new(channel, Attach::new(token)?);
+    let channel = InterceptedService::new(channel, Attach::new(token, worker_id)?);
     Ok(WorkerClient::new(channel)
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
         .max_encoding_message_size(MAX_MESSAGE_BYTES))
@@ -102,6 +107,7 @@ pub async fn handshake(client: &mut Client, request: HandshakeRequest) -> Result
     // Counts from when the connection is up; coming up has a limit of its own.
     call.set_timeout(Duration::from_secs(5));
     client.handshake(call).await.map(tonic::Response::into_inner).map_err(|status| match status.code() {
+        _ if is_of_another_worker(&status) => ClientError::AnotherWorker(status.message().to_owned()),
         tonic::Code::FailedPrecondition | tonic::Code::Unauthenticated | tonic::Code::PermissionDenied => {
             ClientError::Refused(status.message().to_owned())
         }

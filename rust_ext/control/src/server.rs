@@ -35,6 +35,8 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 pub struct ServerOptions {
     /// The session's token.
     pub token: String,
+    /// The worker that serves; calls that are meant for another one are refused.
+    pub worker_id: String,
     /// Takes only members of the session, encrypted, and orders from its driver alone; `None`: whoever has the token.
     pub tls: Option<ServerTls>,
     /// A larger request is refused (OUT_OF_RANGE); the connection lives on.
@@ -73,7 +75,7 @@ pub async fn serve<W: Worker, F: Future<Output = ()> + Send + 'static>(
 ) -> (HealthSwitch, impl Future<Output = ()> + Send + use<W, F>) {
     let health = HealthSwitch { reporter: HealthReporter::new() };
     health.set_serving(false).await;
-    let worker_service = InterceptorLayer::new(Check::new(&options.token))
+    let worker_service = InterceptorLayer::new(Check::new(&options.token, &options.worker_id))
         .layer(WorkerServer::new(worker).max_decoding_message_size(options.max_message_bytes));
     let routes = health.routes().add_service(worker_service).prepare();
     let options = AcceptOptions { tls: options.tls, log: options.log, ..accept_options() };

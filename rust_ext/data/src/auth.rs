@@ -1,4 +1,4 @@
-//! What a caller must show: a certificate of the session, and its token.
+//! What a caller must show: a certificate of the session, its token, and, if it names one, the right worker.
 
 use std::sync::Arc;
 
@@ -6,17 +6,34 @@ use daft_k8s_tls::ServerTls;
 use http::{HeaderMap, HeaderValue, header::AUTHORIZATION};
 use subtle::ConstantTimeEq;
 
+/// The header in which a call names the worker for which it is meant, e.g. `worker-3`.
+pub const WORKER_HEADER: &str = "daft-k8s-worker";
+
 /// Checks that a caller belongs to the session.
 #[derive(Clone)]
 pub struct Auth {
     token: Arc<[u8]>,
+    worker_id: Option<Arc<str>>,
     tls: Option<ServerTls>,
 }
 
 impl Auth {
     /// Accepts exactly `token`; an empty token accepts nobody.
     pub fn new(token: &str) -> Self {
-        Self { token: token.as_bytes().into(), tls: None }
+        Self { token: token.as_bytes().into(), worker_id: None, tls: None }
+    }
+
+    /// Takes only calls that are meant for this worker, or that name none.
+    #[must_use]
+    pub fn of_worker(self, worker_id: &str) -> Self {
+        Self { worker_id: Some(worker_id.into()), ..self }
+    }
+
+    /// Why a call is not for this server, although its caller belongs to the session.
+    pub(crate) fn mistake(&self, headers: &HeaderMap) -> Option<String> {
+        let (own, named) = (self.worker_id.as_deref()?, headers.get(WORKER_HEADER)?);
+        let is_meant = named.as_bytes() == own.as_bytes();
+        (!is_meant).then(|| format!("this is {own}, not {}", String::from_utf8_lossy(named.as_bytes())))
     }
 
     /// Takes only connections that this lets in as well; `None`: any.

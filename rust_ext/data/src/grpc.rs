@@ -42,6 +42,7 @@ pub(crate) enum Code {
     DeadlineExceeded = 4,
     NotFound = 5,
     ResourceExhausted = 8,
+    FailedPrecondition = 9,
     Unimplemented = 12,
     Internal = 13,
     DataLoss = 15,

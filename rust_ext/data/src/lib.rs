@@ -23,8 +23,8 @@ mod sys;
 mod ticket;
 mod trusted;
 
-pub use auth::Auth;
-pub use client::{ClientConfig, DataClient};
+pub use auth::{Auth, WORKER_HEADER};
+pub use client::{ClientConfig, DataClient, Holder};
 pub use error::{CodecError, FetchError, StoreError};
 pub use log::{LogLevel, LogSink};
 pub use memory::{MemoryLevel, MemoryUsage};

@@ -87,6 +87,10 @@ impl FlightService {
         if !self.auth.accepts(request.headers()) {
             return Err(Status::new(Code::Unauthenticated, "the session token is missing or wrong"));
         }
+        // Its address was another worker's before: what is not in this store may well be in that one's.
+        if let Some(message) = self.auth.mistake(request.headers()) {
+            return Err(Status::new(Code::FailedPrecondition, message));
+        }
         let is_grpc =
             request.headers().get(CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"));
         if request.method() != Method::POST || !is_grpc {

@@ -123,6 +123,11 @@ impl Pool {
     }
 
     pub(super) fn connected(&mut self, id: WorkerId, launch: LaunchId, incarnation: Incarnation) {
+        let is_here = |other: &Worker| other.state.link().is_some_and(|link| link.incarnation == incarnation);
+        if self.workers.iter().any(|other| other.id != id && is_here(other)) {
+            // The shell has mistaken one process for another. Two names for one process would share its ends.
+            return self.unreachable(id, launch, "the process of another worker answers at its address");
+        }
         let Some(worker) = self.present(id, launch) else {
             return;
         };

@@ -19,11 +19,12 @@ use hyper::body::Incoming;
 use tokio::time::Sleep;
 
 use super::{
-    ClientConfig,
+    ClientConfig, Holder,
     pool::{Lease, Pool},
 };
 use crate::{
     FetchError,
+    auth::WORKER_HEADER,
     error::{BoxError, chain},
     grpc::{CONTENT_TYPE_GRPC, Status},
 };
@@ -77,15 +78,16 @@ pub(super) async fn start(
     pool: &Pool,
     config: &ClientConfig,
     token: &HeaderValue,
-    address: &str,
+    holder: Holder<'_>,
     path: &str,
     body: impl Fn(&Progress) -> ClientBody,
 ) -> Result<Answer, FetchError> {
+    let address = holder.address;
     let mut may_retry = true;
     loop {
         let mut lease = pool.lease(address).await?;
         let progress = Progress::default();
-        let request = request(token, address, path, body(&progress))?;
+        let request = request(token, holder, path, body(&progress))?;
         let started = Instant::now();
         let sent = progress.while_it_lasts(config.progress_timeout, lease.sender.send_request(request)).await;
         let error = match sent {
@@ -117,20 +119,22 @@ pub(super) async fn start(
 
 fn request(
     token: &HeaderValue,
-    address: &str,
+    Holder { address, worker_id }: Holder<'_>,
     path: &str,
     body: ClientBody,
 ) -> Result<Request<ClientBody>, FetchError> {
     let not_an_address = |error: http::Error| FetchError::Unreachable { address: address.into(), source: error.into() };
     let uri = Uri::builder().scheme("http").authority(address).path_and_query(path).build().map_err(not_an_address)?;
-    Request::builder()
+    let mut builder = Request::builder()
         .method(Method::POST)
         .uri(uri)
         .header(CONTENT_TYPE, CONTENT_TYPE_GRPC)
         .header(TE, "trailers")
-        .header(AUTHORIZATION, token)
-        .body(body)
-        .map_err(not_an_address)
+        .header(AUTHORIZATION, token);
+    if let Some(worker_id) = worker_id {
+        builder = builder.header(WORKER_HEADER, worker_id);
+    }
+    builder.body(body).map_err(not_an_address)
 }
 
 fn check_head(address: &str, status: StatusCode, headers: &HeaderMap) -> Result<(), FetchError> {

@@ -67,6 +67,21 @@ impl Default for ClientConfig {
     }
 }
 
+/// A data server: where it listens, and the worker that is expected there.
+#[derive(Clone, Copy, Debug)]
+pub struct Holder<'a> {
+    /// `host:port`.
+    pub address: &'a str,
+    /// Another worker at this address refuses the call; `None`: whichever worker answers.
+    pub worker_id: Option<&'a str>,
+}
+
+impl<'a, T: AsRef<str> + ?Sized> From<&'a T> for Holder<'a> {
+    fn from(address: &'a T) -> Self {
+        Self { address: address.as_ref(), worker_id: None }
+    }
+}
+
 /// Fetches and puts partitions. A clone shares the connections.
 #[derive(Clone)]
 pub struct DataClient {
@@ -95,20 +110,26 @@ impl DataClient {
         Self { inner: Arc::new(Inner { token: header_value(token), pool: Pool::new(config.clone()), config }) }
     }
 
-    /// Fetches the partitions of these tickets, in their order, from the store at `address`
-    /// (`host:port`). All of them or none. Must run within a tokio runtime.
-    pub async fn fetch(&self, address: &str, tickets: &[Ticket]) -> Result<Vec<PartitionData>, FetchError> {
+    /// Fetches the partitions of these tickets, in their order, from the store of `holder`. All of them or none.
+    /// Must run within a tokio runtime.
+    pub async fn fetch<'a>(
+        &self,
+        holder: impl Into<Holder<'a>>,
+        tickets: &[Ticket],
+    ) -> Result<Vec<PartitionData>, FetchError> {
+        let holder = holder.into();
         let mut partitions = Vec::with_capacity(tickets.len());
         for part in tickets.chunks(self.inner.config.tickets_per_request.max(1)) {
-            partitions.extend(self.fetch_part(address, part).await?);
+            partitions.extend(self.fetch_part(holder, part).await?);
         }
         Ok(partitions)
     }
 
-    async fn fetch_part(&self, address: &str, tickets: &[Ticket]) -> Result<Vec<PartitionData>, FetchError> {
+    async fn fetch_part(&self, holder: Holder<'_>, tickets: &[Ticket]) -> Result<Vec<PartitionData>, FetchError> {
+        let address = holder.address;
         let request = framed(&TicketMessage { ticket: Ticket::join(tickets).into() }.encode_to_vec());
         let body = |_: &Progress| Full::new(request.clone()).map_err(|never: Infallible| match never {}).boxed_unsync();
-        let mut answer = self.call(address, grpc::DO_GET, body).await?;
+        let mut answer = self.call(holder, grpc::DO_GET, body).await?;
         let mut reader = FlightReader::new(MAX_MESSAGE_BYTES);
         let mut decoder = AnswerDecoder::new(tickets);
         while let Some(chunk) = answer.next_chunk().await? {
@@ -122,13 +143,19 @@ impl DataClient {
         reader.finish().and_then(|()| decoder.finish()).map_err(|error| unreadable(address, ticket.as_ref(), error))
     }
 
-    /// Puts a partition into the store at `address` (`host:port`), under this ticket.
-    pub async fn put(&self, address: &str, ticket: &Ticket, data: &PartitionData) -> Result<(), FetchError> {
+    /// Puts a partition into the store of `holder`, under this ticket.
+    pub async fn put<'a>(
+        &self,
+        holder: impl Into<Holder<'a>>,
+        ticket: &Ticket,
+        data: &PartitionData,
+    ) -> Result<(), FetchError> {
+        let holder = holder.into();
         let body =
             |progress: &Progress| put_body(ticket, data, self.inner.config.max_put_message_bytes, progress.clone());
-        let mut answer = self.call(address, grpc::DO_PUT, body).await?;
+        let mut answer = self.call(holder, grpc::DO_PUT, body).await?;
         while answer.next_chunk().await?.is_some() {}
-        check(address, answer.status()?, std::slice::from_ref(ticket))
+        check(holder.address, answer.status()?, std::slice::from_ref(ticket))
     }
 
     /// Closes the connections to a peer that is known to be gone; calls under way fail.
@@ -143,14 +170,14 @@ impl DataClient {
 
     async fn call(
         &self,
-        address: &str,
+        holder: Holder<'_>,
         path: &str,
         body: impl Fn(&Progress) -> ClientBody,
     ) -> Result<Answer, FetchError> {
         let Some(token) = &self.inner.token else {
-            return Err(FetchError::Unauthenticated { address: address.into() });
+            return Err(FetchError::Unauthenticated { address: holder.address.into() });
         };
-        call::start(&self.inner.pool, &self.inner.config, token, address, path, body).await
+        call::start(&self.inner.pool, &self.inner.config, token, holder, path, body).await
     }
 }
 

@@ -15,6 +15,7 @@ use std::{
 use bytes::Bytes;
 use daft_k8s_control::{Client, ClientError, OnProgress, PROTOCOL_VERSION, proto::HandshakeRequest};
 use daft_k8s_core::{Event, Incarnation};
+use daft_k8s_data::Holder;
 use futures::FutureExt;
 use parking_lot::Mutex;
 use tokio::{
@@ -102,7 +103,7 @@ impl Link {
         let _entered = inner.runtime.enter();
         let config = &inner.config;
         let timeout = config.connect_timeout();
-        let address = &process.addresses.control;
+        let address = Holder { address: &process.addresses.control, worker_id: Some(&process.worker_id) };
         let heard = last_answer.clone();
         let on_progress: OnProgress = Arc::new(move || heard.is_now());
         let client =
@@ -198,19 +199,31 @@ impl Peer {
         while tasks.join_next().await.is_some() {}
     }
 
-    /// Tries until the process answers; the pool's start time-out ends this by closing the link.
-    async fn shake_hands(&mut self) -> Option<Incarnation> {
+    /// Asks the process who it is, and whether it fits.
+    async fn ask_for_incarnation(&mut self) -> Result<Incarnation, ClientError> {
         let config = &self.inner.config;
         let request = HandshakeRequest {
             protocol_version: PROTOCOL_VERSION,
             session_id: config.session_id.clone(),
-            worker_id: self.process.worker.to_string(),
+            worker_id: self.process.worker_id.to_string(),
             daft_version: config.daft_version.clone(),
             python_version: config.python_version.clone(),
         };
+        let reply = daft_k8s_control::handshake(&mut self.client, request).await?;
+        Ok(Incarnation::from(reply.instance_id))
+    }
+
+    /// Tries until the process answers; the pool's start time-out ends this by closing the link.
+    async fn shake_hands(&mut self) -> Option<Incarnation> {
         loop {
-            match daft_k8s_control::handshake(&mut self.client, request.clone()).await {
-                Ok(reply) => return Some(Incarnation::from(reply.instance_id)),
+            match self.ask_for_incarnation().await {
+                Ok(incarnation) => return Some(incarnation),
+                // The address was dealt anew before its process was met. Another start may go better.
+                Err(refused @ ClientError::AnotherWorker(_)) => {
+                    let (worker, launch, reason) = (self.process.worker, self.process.launch, refused.to_string());
+                    self.inner.feed(Event::Unreachable { worker, launch, reason });
+                    return None;
+                }
                 Err(ClientError::Call(reason)) => {
                     self.log(Level::Debug, &format!("handshake failed: {reason}"));
                     tokio::time::sleep(RETRY).await;

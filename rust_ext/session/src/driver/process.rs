@@ -6,6 +6,7 @@ use std::{
 };
 
 use daft_k8s_core::{Addresses, LaunchId, WorkerId};
+use daft_k8s_data::Holder;
 use parking_lot::Mutex;
 
 /// One process of a worker. A worker that is started again, also in place, has another one.
@@ -16,6 +17,8 @@ pub(super) struct Process {
     pub(super) worker: WorkerId,
     pub(super) launch: LaunchId,
     pub(super) addresses: Addresses,
+    /// As calls name the worker.
+    pub(super) worker_id: Arc<str>,
     lost: OnceLock<Arc<str>>,
     /// How many partitions with rows are here, by query, that no task and no fetch has read yet.
     unread: Mutex<HashMap<Box<str>, usize>>,
@@ -23,7 +26,13 @@ pub(super) struct Process {
 
 impl Process {
     pub(super) fn new(worker: WorkerId, launch: LaunchId, addresses: Addresses) -> Arc<Self> {
-        Arc::new(Self { worker, launch, addresses, lost: OnceLock::new(), unread: Mutex::default() })
+        let worker_id = worker.to_string().into();
+        Arc::new(Self { worker, launch, addresses, worker_id, lost: OnceLock::new(), unread: Mutex::default() })
+    }
+
+    /// The data server of the process, as the driver reaches it.
+    pub(super) fn data_server(&self) -> Holder<'_> {
+        Holder { address: &self.addresses.data, worker_id: Some(&self.worker_id) }
     }
 
     /// Notes why the process was lost. The first reason stays: it is the closest to the cause.

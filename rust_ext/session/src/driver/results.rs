@@ -49,7 +49,7 @@ impl Driver {
             }
         }
         let tickets: Vec<Ticket> = wanted.iter().map(|(_, ticket)| ticket.clone()).collect();
-        match self.inner.data.fetch(&process.addresses.data, &tickets).await {
+        match self.inner.data.fetch(process.data_server(), &tickets).await {
             Ok(data) => Ok(wanted.into_iter().map(|(position, _)| position).zip(data).collect()),
             Err(error) => Err(self.explain_fetch(&process, error).await),
         }

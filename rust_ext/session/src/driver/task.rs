@@ -258,7 +258,7 @@ impl PeerTable {
     }
 
     fn index_of(&mut self, process: &Arc<Process>) -> u32 {
-        self.enter(Arc::as_ptr(process).addr(), || process.addresses.peer.to_string(), || process.worker.to_string())
+        self.enter(Arc::as_ptr(process).addr(), || process.addresses.peer.to_string(), || process.worker_id.to_string())
     }
 
     fn enter(&mut self, key: usize, address: impl Fn() -> String, holder: impl Fn() -> String) -> u32 {

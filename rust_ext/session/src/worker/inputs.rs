@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use daft_k8s_control::proto::TaskInput;
-use daft_k8s_data::{DataClient, FetchError, PartitionData, Store, StoreError, Ticket};
+use daft_k8s_data::{DataClient, FetchError, Holder, PartitionData, Store, StoreError, Ticket};
 use futures::{
     StreamExt, TryStreamExt,
     future::{try_join, try_join_all},
@@ -12,6 +12,21 @@ use futures::{
 
 /// Spilled partitions of one source that are read at once.
 const READS_AT_ONCE: usize = 4;
+
+/// Where the inputs of one request are.
+pub(super) struct PeerAddresses {
+    pub addresses: Vec<String>,
+    /// The workers at these addresses; may be shorter, for a driver that does not say.
+    pub holders: Vec<String>,
+}
+
+impl PeerAddresses {
+    fn get(&self, index: u32) -> Option<Holder<'_>> {
+        let index = index as usize;
+        let worker_id = self.holders.get(index).map(String::as_str).filter(|worker_id| !worker_id.is_empty());
+        self.addresses.get(index).map(|address| Holder { address, worker_id })
+    }
+}
 
 /// Why a task's inputs did not come together.
 pub(super) struct InputsLost {
@@ -36,44 +51,45 @@ impl Inputs {
     pub(super) async fn resolve(
         &self,
         inputs: &[TaskInput],
-        addresses: &[String],
+        peers: &PeerAddresses,
     ) -> Result<Vec<(u32, Vec<PartitionData>)>, InputsLost> {
-        let sources = inputs.iter().map(|input| self.resolve_source(input, addresses));
+        let sources = inputs.iter().map(|input| self.resolve_source(input, peers));
         let resolved = try_join_all(sources).await?;
         Ok(inputs.iter().map(|input| input.source_id).zip(resolved).collect())
     }
 
     /// The partitions of one source in order: own ones by reference, the others with one request per peer.
-    async fn resolve_source(&self, input: &TaskInput, addresses: &[String]) -> Result<Vec<PartitionData>, InputsLost> {
+    async fn resolve_source(&self, input: &TaskInput, peers: &PeerAddresses) -> Result<Vec<PartitionData>, InputsLost> {
+        let mut inline: Vec<(usize, PartitionData)> = Vec::new();
         let mut own: Vec<(usize, Ticket)> = Vec::new();
-        let mut remote: HashMap<&str, Vec<(usize, Ticket)>> = HashMap::new();
+        let mut remote: HashMap<u32, (Holder<'_>, Vec<(usize, Ticket)>)> = HashMap::new();
         for (position, partition) in input.partitions.iter().enumerate() {
             let lost = |message: String| InputsLost { tickets: vec![partition.ticket.clone()], message, gone: true };
             if !partition.stream.is_empty() {
                 let data = PartitionData::from_stream(&partition.stream, partition.stream.len() as u64);
-                if let Some(place) = found.get_mut(position) {
-                    *place = Some(data.map_err(|error| lost(error.to_string()))?);
-                }
+                inline.push((position, data.map_err(|error| lost(error.to_string()))?));
                 continue;
             }
             let ticket: Ticket = partition.ticket.parse().map_err(|error| lost(format!("{error}")))?;
-            match addresses.get(partition.address as usize).map(String::as_str) {
+            match peers.get(partition.address) {
                 // The empty address stands for this worker itself.
-                Some("") => own.push((position, ticket)),
-                Some(address) => remote.entry(address).or_default().push((position, ticket)),
+                Some(Holder { address: "", .. }) => own.push((position, ticket)),
+                Some(holder) => {
+                    remote.entry(partition.address).or_insert((holder, Vec::new())).1.push((position, ticket));
+                }
                 None => return Err(lost("the driver sent no address for this input".to_owned())),
             }
         }
         let own = stream::iter(own).map(|(position, ticket)| self.own(position, ticket)).buffered(READS_AT_ONCE);
-        let fetches = remote.into_iter().map(|(address, wanted)| async move {
+        let fetches = remote.into_values().map(|(holder, wanted)| async move {
             let tickets: Vec<Ticket> = wanted.iter().map(|(_, ticket)| ticket.clone()).collect();
-            let fetched = self.client.fetch(address, &tickets).await;
+            let fetched = self.client.fetch(holder, &tickets).await;
             fetched.map(|fetched| (wanted, fetched)).map_err(|error| inputs_lost(&tickets, &error))
         });
         let (own, fetched) = try_join(own.try_collect::<Vec<_>>(), try_join_all(fetches)).await?;
         let mut found: Vec<Option<PartitionData>> = vec![None; input.partitions.len()];
         let fetched = fetched.into_iter().flat_map(|(wanted, fetched)| wanted.into_iter().zip(fetched));
-        for (position, data) in fetched.map(|((position, _), data)| (position, data)).chain(own) {
+        for (position, data) in fetched.map(|((position, _), data)| (position, data)).chain(own).chain(inline) {
             if let Some(place) = found.get_mut(position) {
                 *place = Some(data);
             }

@@ -20,7 +20,7 @@ use tokio::{
 
 use super::{
     Delivery, Host,
-    inputs::{Inputs, InputsLost},
+    inputs::{Inputs, InputsLost, PeerAddresses},
 };
 use crate::{Level, caught};
 
@@ -122,7 +122,7 @@ impl Intake {
     }
 
     /// Queues a task whose plan is known. A key that was taken before is ignored.
-    pub(super) fn take(&self, key: TaskKey, task: Task, plan: Bytes, addresses: Arc<[String]>) {
+    pub(super) fn take(&self, key: TaskKey, task: Task, plan: Bytes, peers: Arc<PeerAddresses>) {
         let (cancel, cancelled) = watch::channel(false);
         {
             let mut tasks = self.inner.tasks.lock();
@@ -140,18 +140,18 @@ impl Intake {
         let intake = self.clone();
         self.inner.runtime.spawn(async move {
             let mut preparation = Preparation { intake: &intake, key: task.key.clone(), is_over: false };
-            intake.bring_to_host(task, plan, &addresses, cancelled).await;
+            intake.bring_to_host(task, plan, &peers, cancelled).await;
             preparation.is_over = true;
         });
     }
 
     /// Hands the task over to the host, or ends it.
-    async fn bring_to_host(&self, task: Task, plan: Bytes, addresses: &[String], cancelled: watch::Receiver<bool>) {
+    async fn bring_to_host(&self, task: Task, plan: Bytes, peers: &PeerAddresses, cancelled: watch::Receiver<bool>) {
         let prepare = async {
             // Neither semaphore is ever closed.
             let fetching = self.inner.fetch_slots.acquire().await.ok();
             // What is lost is told at once, not when a slot is free.
-            let inputs = self.inner.inputs.resolve(&task.inputs, addresses).await?;
+            let inputs = self.inner.inputs.resolve(&task.inputs, peers).await?;
             let slot = self.inner.run_slots.clone().acquire_owned().await.ok();
             drop(fetching);
             Ok((inputs, slot))

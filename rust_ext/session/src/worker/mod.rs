@@ -205,6 +205,7 @@ impl Worker {
             service::Service::new(shared.clone()),
             daft_k8s_control::ServerOptions {
                 token: shared.config.token.clone(),
+                worker_id: shared.config.worker_id.clone(),
                 tls: tls.as_ref().map(|tls| tls.server.clone()),
                 max_message_bytes: shared.config.max_message_bytes,
                 log,
@@ -219,7 +220,7 @@ impl Worker {
         runtime.spawn(daft_k8s_data::serve(
             data,
             store,
-            Auth::new(&shared.config.token).with_tls(tls.map(|tls| tls.server)),
+            Auth::new(&shared.config.token).of_worker(&shared.config.worker_id).with_tls(tls.map(|tls| tls.server)),
             daft_k8s_data::Limits::default(),
             stopped(stopping.clone()),
         ));

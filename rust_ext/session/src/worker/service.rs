@@ -24,7 +24,7 @@ use tokio::sync::oneshot;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{ActorRequest, Shared, actors, plans::Plans};
+use super::{ActorRequest, Shared, actors, inputs::PeerAddresses, plans::Plans};
 use crate::Level;
 
 /// A long poll answers after this at the latest; randomised so that many workers do not answer in step.
@@ -100,11 +100,11 @@ impl WorkerCalls for Service {
 
     async fn submit_task(&self, request: Request<SubmitTaskRequest>) -> Answer<SubmitTaskReply> {
         let instance_id = self.heard();
-        let SubmitTaskRequest { tasks, addresses, plans, .. } = request.into_inner();
+        let SubmitTaskRequest { tasks, addresses, plans, holders } = request.into_inner();
         // Checked before anything is taken: an end that cannot be told would keep its slot for ever.
         let keys: Result<Vec<TaskKey>, _> = tasks.iter().map(|task| task.key.parse()).collect();
         let keys = keys.map_err(|error| Status::invalid_argument(error.to_string()))?;
-        let addresses: Arc<[String]> = addresses.into();
+        let peers = Arc::new(PeerAddresses { addresses, holders });
         let mut bounced = Vec::new();
         for plan in plans {
             self.plans.lock().insert(plan.hash, plan.body);
@@ -122,7 +122,7 @@ impl WorkerCalls for Service {
             }
             let plan = self.plans.lock().get(&task.plan_hash);
             match plan {
-                Some(plan) => self.shared.intake.take(key, task, plan, addresses.clone()),
+                Some(plan) => self.shared.intake.take(key, task, plan, peers.clone()),
                 None => bounced.push(bounce(Reason::UnknownPlan, "the plan is not known here".to_owned())),
             }
         }

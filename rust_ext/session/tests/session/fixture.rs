@@ -145,6 +145,14 @@ impl TestWorker {
         }
     }
 
+    /// The next task, if it has come by now.
+    pub fn posted_task(&self) -> Option<Delivery> {
+        match self.posted.try_recv() {
+            Ok(Posted::Run(delivery)) => Some(delivery),
+            _ => None,
+        }
+    }
+
     pub fn next_cancel(&self) -> String {
         match self.posted.recv_timeout(LONG).expect("no cancel came") {
             Posted::Cancel(key) => key,

@@ -206,7 +206,7 @@ fn who_needs_what_a_silent_worker_holds_waits_until_it_is_lost_and_does_not_try_
 fn news_of_lost_inputs_of_an_old_attempt_is_stale() {
     let session = Session::new(Settings { workers: 2, ..Settings::default() });
     let mut workers = [None, None];
-    let stranger = session.worker(WorkerId(2));
+    let stranger = session.worker(WorkerId(1));
     for _ in 0..2 {
         let (id, launch) = session.next_launch();
         let worker = session.worker(id);

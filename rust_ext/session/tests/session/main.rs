@@ -13,6 +13,7 @@ mod cancels;
 mod encrypted;
 mod fixture;
 mod holds;
+mod identity;
 mod inline;
 mod losses;
 mod panics;

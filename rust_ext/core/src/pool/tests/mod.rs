@@ -3,6 +3,7 @@
 //! `runs`: tasks, `scaling`: how many workers there are, some of it in a `world` where starts and tasks take time), and
 //! its invariants under random events (`properties`, checked by an `observer`). What is not: anything that does I/O.
 
+mod addresses;
 mod lives;
 mod mending;
 mod observer;

@@ -1,14 +1,27 @@
 //! The long poll: what became of the tasks at this worker.
 
-use daft_k8s_control::proto::{AwaitTaskRequest, TaskEnd, task_end};
+use daft_k8s_control::{
+    ClientError,
+    auth::is_of_another_worker,
+    proto::{AwaitTaskRequest, TaskEnd, task_end},
+};
 use daft_k8s_core::{Event, Incarnation, TaskId, TaskKey};
+use tonic::{Code, Status};
 
 use super::{CALL_TIMEOUT, LEAST_PATIENCE, Peer, RETRY};
 use crate::driver::{Partition, Place, task::Report};
 
+/// True if whoever answered is no process of this worker: another worker, or a worker of another session.
+fn is_of_another_process(status: &Status) -> bool {
+    is_of_another_worker(status) || status.code() == Code::Unauthenticated
+}
+
+fn another_process(answer: &str) -> String {
+    format!("its process is gone, another one answers at its address ({answer})")
+}
+
 impl Peer {
     pub(super) async fn poll(mut self, incarnation: Incarnation) {
-        let (worker, launch) = (self.process.worker, self.process.launch);
         let mut after_version = 0;
         self.last_answer.is_now();
         // No longer than a worker may be silent, which is then noticed in time.
@@ -21,16 +34,17 @@ impl Peer {
                     let reply = reply.into_inner();
                     self.last_answer.is_now();
                     if reply.instance_id != incarnation.as_str() {
-                        let incarnation = Incarnation::from(reply.instance_id);
-                        self.inner.feed(Event::Connected { worker, launch, incarnation });
-                        // Another link is open to the new process now, or none.
-                        return;
+                        return self.meet_another_process().await;
                     }
                     after_version = reply.version;
                     for end in reply.ended {
                         self.ended(end);
                     }
                     continue;
+                }
+                // The process that was here is gone: its address is another one's now.
+                Some(Err(status)) if is_of_another_process(&status) => {
+                    return self.inner.unreachable(&self.process, another_process(status.message()));
                 }
                 Some(Err(status)) => daft_k8s_control::describe(&status),
                 None => "no answer".to_owned(),
@@ -41,6 +55,28 @@ impl Peer {
                 return self.inner.unreachable(&self.process, reason);
             }
             tokio::time::sleep(RETRY).await;
+        }
+    }
+
+    /// Another process answers at the address. It is believed to be this worker, restarted in place, only after a
+    /// handshake: addresses of Pods are dealt anew.
+    async fn meet_another_process(mut self) {
+        let (worker, launch) = (self.process.worker, self.process.launch);
+        loop {
+            match self.ask_for_incarnation().await {
+                Ok(incarnation) => {
+                    // Another link is open to the new process afterwards, or none.
+                    return self.inner.feed_from(&self.process, Event::Connected { worker, launch, incarnation }, None);
+                }
+                Err(ClientError::Call(reason)) => {
+                    let silence = self.last_answer.silence();
+                    if silence >= self.inner.config.unreachable_timeout {
+                        return self.inner.unreachable(&self.process, another_process(&reason));
+                    }
+                    tokio::time::sleep(RETRY).await;
+                }
+                Err(refused) => return self.inner.unreachable(&self.process, another_process(&refused.to_string())),
+            }
         }
     }
 

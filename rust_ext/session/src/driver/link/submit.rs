@@ -96,7 +96,7 @@ impl Peer {
 
     async fn upload(&self, ticket: &str, data: &PartitionData) -> Result<(), String> {
         let ticket: Ticket = ticket.parse().map_err(|error| format!("{error}"))?;
-        self.inner.data.put(&self.process.addresses.data, &ticket, data).await.map_err(|error| error.to_string())
+        self.inner.data.put(self.process.data_server(), &ticket, data).await.map_err(|error| error.to_string())
     }
 
     async fn submit(&mut self, submissions: Vec<Submission>, known_plans: &mut HashSet<Bytes>) {
