@@ -202,6 +202,22 @@ fn locate_inputs(state: &State, spec: &TaskSpec, reader: &Arc<Process>) -> Resul
 }
 
 impl Submission {
+    /// Has the inputs sent ahead that the message was to carry; false if there are none.
+    pub(super) fn send_ahead(&mut self) -> bool {
+        let partitions = self.spec.inputs.iter().flat_map(|(_, partitions)| partitions);
+        for (partition, source) in partitions.zip(self.sources.iter_mut().flatten()) {
+            if matches!(source, Source::Inline(_))
+                && let Ok(Some(data)) = partition.at_hand()
+            {
+                partition.note_upload();
+                self.uploads.push((partition.ticket().to_owned(), data));
+                *source = Source::Itself;
+            }
+        }
+        self.inline_bytes = 0;
+        !self.uploads.is_empty()
+    }
+
     /// About the size of the message, without the plan.
     pub(super) fn size_bytes(&self) -> usize {
         let inputs: usize = self.spec.inputs.iter().map(|(_, partitions)| partitions.len()).sum();

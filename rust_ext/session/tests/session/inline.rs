@@ -57,14 +57,21 @@ fn outputs_of_a_task_with_effects_come_inline_up_to_a_mebibyte_in_all() {
 
 #[test]
 fn inline_inputs_that_a_message_cannot_carry_are_sent_ahead_and_dropped_with_their_references() {
-    let (session, workers) = Session::with_workers(Settings::default());
+    for (max_message_bytes, sent_ahead) in [(64 << 20, 1), (1 << 20, 6)] {
+        let settings = Settings { max_message_bytes, ..Settings::default() };
+        send_more_than_a_message_carries(settings, sent_ahead);
+    }
+}
+
+fn send_more_than_a_message_carries(settings: Settings, sent_ahead: usize) {
+    let (session, workers) = Session::with_workers(settings);
     let paths: Vec<_> =
         (1..7).flat_map(|task| made_by(&session, &workers[0], write(task), vec![numbers(0..100_000)])).collect();
     assert!(session.inline_bytes() > 4 << 20, "the driver holds them");
     let commit = session.submit(7, paths.clone());
     let delivery = workers[0].next_run();
     assert_eq!(rows(&delivery.inputs[0].1), [100_000; 6]);
-    assert_eq!(workers[0].partitions(), 1, "the last of them");
+    assert_eq!(workers[0].partitions(), sent_ahead);
     workers[0].finish(&delivery.key, []);
     assert!(commit.partitions().is_empty());
     drop(paths);

@@ -54,7 +54,7 @@ impl Uploads {
 
 impl Peer {
     pub(super) async fn submit_all(
-        mut self,
+        self,
         mut submissions: mpsc::UnboundedReceiver<Submission>,
         resubmit: mpsc::WeakUnboundedSender<Submission>,
         uploads: Arc<Uploads>,
@@ -67,11 +67,13 @@ impl Peer {
             let (ready, waiting): (Vec<_>, Vec<_>) =
                 batch.drain(..).partition(|submission| submission.uploads.is_empty());
             while uploading.try_join_next().is_some() {}
-            for submission in waiting {
+            let send_ahead = |submission: Submission| {
                 let sending = self.clone().upload_then_submit(submission, uploads.clone(), resubmit.clone());
-                uploading.spawn(self.clone().guard("sent a partition", sending));
-            }
-            self.submit(ready, &mut known_plans).await;
+                self.clone().guard("sent a partition", sending)
+            };
+            waiting.into_iter().for_each(|submission| drop(uploading.spawn(send_ahead(submission))));
+            let ahead = self.clone().submit(ready, &mut known_plans).await;
+            ahead.into_iter().for_each(|submission| drop(uploading.spawn(send_ahead(submission))));
         }
     }
 
@@ -99,7 +101,9 @@ impl Peer {
         self.inner.data.put(self.process.data_server(), &ticket, data).await.map_err(|error| error.to_string())
     }
 
-    async fn submit(&mut self, submissions: Vec<Submission>, known_plans: &mut HashSet<Bytes>) {
+    /// Returns the tasks whose inputs are to be sent ahead, as the worker takes no message that carries them.
+    async fn submit(&mut self, submissions: Vec<Submission>, known_plans: &mut HashSet<Bytes>) -> Vec<Submission> {
+        let mut ahead = Vec::new();
         let mut batches = batches_of(submissions, known_plans);
         while let Some(mut batch) = batches.pop() {
             match self.call(&batch, known_plans).await {
@@ -114,10 +118,19 @@ impl Peer {
                     batches.push(batch.split_off(batch.len() / 2));
                     batches.push(batch);
                 }
-                Err(Refused::Content(reason)) => batch.iter().for_each(|submission| self.failed(submission, &reason)),
+                Err(Refused::Content(reason)) => {
+                    for mut submission in batch {
+                        if submission.send_ahead() {
+                            ahead.push(submission);
+                        } else {
+                            self.failed(&submission, &reason);
+                        }
+                    }
+                }
                 Err(Refused::Patience(reason)) => self.give_up(&batch, &reason).await,
             }
         }
+        ahead
     }
 
     /// Tells of what the worker did not take, and returns what is to be sent again with its plan.
