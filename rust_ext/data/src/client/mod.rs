@@ -158,6 +158,11 @@ impl DataClient {
         check(holder.address, answer.status()?, std::slice::from_ref(ticket))
     }
 
+    /// How many peers are remembered, be they connected or not.
+    pub fn peers(&self) -> usize {
+        self.inner.pool.len()
+    }
+
     /// Closes the connections to a peer that is known to be gone; calls under way fail.
     pub fn forget(&self, address: &str) {
         self.inner.pool.forget(address);

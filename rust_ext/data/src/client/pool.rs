@@ -93,6 +93,10 @@ impl Pool {
         Self { config, peers: Mutex::default() }
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.peers.lock().len()
+    }
+
     pub(super) fn forget(&self, address: &str) {
         let peer = self.peers.lock().remove(address);
         if let Some(peer) = peer {
@@ -151,10 +155,12 @@ impl Pool {
 
     fn peer(&self, address: &str) -> Arc<Peer> {
         let mut peers = self.peers.lock();
-        match peers.get(address) {
-            Some(peer) => peer.clone(),
-            None => peers.entry(address.into()).or_default().clone(),
+        if let Some(peer) = peers.get(address) {
+            return peer.clone();
         }
+        // Workers come and go, each at an address of its own: those that nothing leads to any more are forgotten.
+        peers.retain(|_, peer| Arc::strong_count(peer) > 1 || peer.is_connected());
+        peers.entry(address.into()).or_default().clone()
     }
 
     async fn open(&self, address: &str, peer: &Peer) -> Result<Connection, BoxError> {
@@ -186,6 +192,10 @@ impl Pool {
 }
 
 impl Peer {
+    fn is_connected(&self) -> bool {
+        self.tasks.lock().iter().any(|task| !task.is_finished())
+    }
+
     fn close(&self) {
         self.tasks.lock().drain(..).for_each(|task| task.abort());
     }

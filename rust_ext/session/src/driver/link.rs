@@ -1,6 +1,7 @@
 //! The connection to one process of a worker: handshake, submissions, the long poll, calls, drops.
 
 mod calls;
+mod known_plans;
 mod poll;
 mod requests;
 mod submit;
@@ -152,6 +153,11 @@ impl Link {
 
     pub(super) fn stop_actor(&self, actor_id: &str, generation: u32) {
         let _ = self.requests.send(Request::StopActor(actor_id.to_owned(), generation));
+    }
+
+    /// How many partitions of the driver the worker was given and keeps.
+    pub(super) fn uploaded(&self) -> usize {
+        self.uploads.len()
     }
 
     /// Whether the worker was given this partition of the driver; it has to be told to drop it then.

@@ -18,6 +18,10 @@ impl Plans {
         shared.clone()
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.by_hash.len()
+    }
+
     pub(super) fn release(&mut self, hash: &Bytes) {
         if let Some((_, tasks)) = self.by_hash.get_mut(hash) {
             *tasks -= 1;

@@ -37,6 +37,17 @@ impl Driver {
             "alive_workers": state.pool.alive_count(),
             "ready_workers": state.ready.len(),
             "unfinished_tasks": state.tasks.len(),
+            // What must not grow with the queries and the workers that ever were.
+            "kept": {
+                "keys": state.by_key.len(),
+                "plans": state.plans.len(),
+                "ready": state.ready.len(),
+                "links": state.links.len(),
+                "actors": state.actors.len(),
+                "queries_that_keep": state.keeping.len(),
+                "uploads": state.links.values().map(|link| link.uploaded()).sum::<usize>(),
+                "data_peers": self.inner.data.peers(),
+            },
             "inline_bytes": self.inner.drops.inline_bytes().get(),
             "workers": workers,
         })

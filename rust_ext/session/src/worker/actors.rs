@@ -11,6 +11,8 @@ use tonic::{Status, Streaming};
 
 /// Far below the size of a message that any worker takes.
 const PIECE_BYTES: usize = 1 << 20;
+/// With more connections than this all are closed, and opened again as they are needed.
+const MAX_CLIENTS: usize = 1024;
 
 /// Cuts a call or an answer; there is always a first piece, and it alone names the actor.
 pub(super) fn pieces(actor_id: String, data: Bytes) -> impl Stream<Item = ActorPiece> + Send + use<> {
@@ -69,6 +71,9 @@ impl Peers {
         let client =
             daft_k8s_control::connect_lazily(address, &self.token, self.tls.clone(), daft_k8s_control::CONNECT_TIMEOUT);
         let client = client.map_err(|error| error.to_string())?;
+        if clients.len() >= MAX_CLIENTS {
+            clients.clear();
+        }
         clients.insert(address.to_owned(), client.clone());
         Ok(client)
     }

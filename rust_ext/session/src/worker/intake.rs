@@ -24,6 +24,8 @@ use super::{
 };
 use crate::{Level, caught};
 
+/// Queries whose keys are remembered: more than ever run at once, should the end of some not be told.
+const SEEN_QUERIES: usize = 4096;
 /// Queries that are remembered as ended: what still comes of them is not wanted.
 const ENDED_QUERIES: usize = 256;
 /// Outputs up to this size are published on the caller's thread, which is the host's: it must never wait. What is
@@ -69,16 +71,24 @@ struct Tasks {
     /// Keys ever heard of, by query: a submission that is repeated after a broken connection runs once, and
     /// one that was overtaken by its cancel does not run.
     seen: HashMap<String, HashSet<String>>,
+    /// The queries of `seen` in the order in which they came, and some that have ended since.
+    seen_queries: VecDeque<String>,
     ended_queries: VecDeque<String>,
 }
 
 impl Tasks {
     /// Remembers a key; false if it is known already.
     fn meet(&mut self, query: &str, key: &str) -> bool {
-        match self.seen.get_mut(query) {
-            Some(keys) => keys.insert(key.to_owned()),
-            None => self.seen.entry(query.to_owned()).or_default().insert(key.to_owned()),
+        if let Some(keys) = self.seen.get_mut(query) {
+            return keys.insert(key.to_owned());
         }
+        self.seen_queries.push_back(query.to_owned());
+        while self.seen_queries.len() > SEEN_QUERIES {
+            if let Some(oldest) = self.seen_queries.pop_front() {
+                self.seen.remove(&oldest);
+            }
+        }
+        self.seen.entry(query.to_owned()).or_default().insert(key.to_owned())
     }
 
     fn has_ended(&self, query: &str) -> bool {
@@ -113,6 +123,11 @@ impl Intake {
 
     pub(super) fn unfinished(&self) -> usize {
         self.inner.tasks.lock().unfinished.len()
+    }
+
+    /// How many queries are remembered that have not ended.
+    pub(super) fn seen_queries(&self) -> usize {
+        self.inner.tasks.lock().seen.len()
     }
 
     /// Whether this key was taken before, or cancelled before it came.

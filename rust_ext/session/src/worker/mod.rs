@@ -297,6 +297,11 @@ impl Worker {
         self.shared.intake.unfinished()
     }
 
+    /// How many queries are remembered that have not ended.
+    pub fn seen_queries(&self) -> usize {
+        self.shared.intake.seen_queries()
+    }
+
     /// The partition store.
     pub fn store(&self) -> &Store {
         &self.shared.store

@@ -12,6 +12,7 @@ mod calls;
 mod cancels;
 mod encrypted;
 mod fixture;
+mod growth;
 mod holds;
 mod identity;
 mod inline;

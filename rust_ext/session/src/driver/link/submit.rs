@@ -17,7 +17,7 @@ use tokio::{
 };
 use tonic::Code;
 
-use super::{CALL_TIMEOUT, Peer, RETRY, call_timeout};
+use super::{CALL_TIMEOUT, Peer, RETRY, call_timeout, known_plans::KnownPlans};
 use crate::{
     Level,
     driver::task::{PeerTable, Report, Submission},
@@ -43,6 +43,10 @@ pub(super) struct Uploads {
 }
 
 impl Uploads {
+    pub(super) fn len(&self) -> usize {
+        self.by_ticket.lock().len()
+    }
+
     pub(super) fn forget(&self, ticket: &str) -> bool {
         self.by_ticket.lock().remove(ticket).is_some()
     }
@@ -59,7 +63,7 @@ impl Peer {
         resubmit: mpsc::WeakUnboundedSender<Submission>,
         uploads: Arc<Uploads>,
     ) {
-        let mut known_plans = HashSet::new();
+        let mut known_plans = KnownPlans::default();
         let mut batch = Vec::with_capacity(BATCH);
         // Ends with the link.
         let mut uploading = JoinSet::new();
@@ -102,7 +106,7 @@ impl Peer {
     }
 
     /// Returns the tasks whose inputs are to be sent ahead, as the worker takes no message that carries them.
-    async fn submit(&mut self, submissions: Vec<Submission>, known_plans: &mut HashSet<Bytes>) -> Vec<Submission> {
+    async fn submit(&mut self, submissions: Vec<Submission>, known_plans: &mut KnownPlans) -> Vec<Submission> {
         let mut ahead = Vec::new();
         let mut batches = batches_of(submissions, known_plans);
         while let Some(mut batch) = batches.pop() {
@@ -134,12 +138,7 @@ impl Peer {
     }
 
     /// Tells of what the worker did not take, and returns what is to be sent again with its plan.
-    fn take_back(
-        &self,
-        batch: Vec<Submission>,
-        bounces: Vec<Bounce>,
-        known_plans: &mut HashSet<Bytes>,
-    ) -> Vec<Submission> {
+    fn take_back(&self, batch: Vec<Submission>, bounces: Vec<Bounce>, known_plans: &mut KnownPlans) -> Vec<Submission> {
         let mut by_key: HashMap<String, Bounce> =
             bounces.into_iter().map(|bounce| (bounce.key.clone(), bounce)).collect();
         let mut again = Vec::new();
@@ -164,7 +163,7 @@ impl Peer {
     }
 
     /// One SubmitTask, repeated until it is answered: a worker takes a key once, however often it hears it.
-    async fn call(&mut self, batch: &[Submission], known_plans: &mut HashSet<Bytes>) -> Result<Vec<Bounce>, Refused> {
+    async fn call(&mut self, batch: &[Submission], known_plans: &mut KnownPlans) -> Result<Vec<Bounce>, Refused> {
         let mut request = SubmitTaskRequest::default();
         let mut plans = HashSet::new();
         let mut size_bytes = 0;
@@ -184,7 +183,7 @@ impl Peer {
         loop {
             let problem = match tokio::time::timeout(timeout, self.client.submit_task(request.clone())).await {
                 Ok(Ok(reply)) => {
-                    known_plans.extend(plans);
+                    plans.into_iter().for_each(|hash| known_plans.insert(hash));
                     return Ok(reply.into_inner().bounced);
                 }
                 Ok(Err(status)) if status.code() == Code::OutOfRange => {
@@ -236,7 +235,7 @@ impl Peer {
 }
 
 /// Splits by size; the first is the last.
-fn batches_of(submissions: Vec<Submission>, known_plans: &HashSet<Bytes>) -> Vec<Vec<Submission>> {
+fn batches_of(submissions: Vec<Submission>, known_plans: &KnownPlans) -> Vec<Vec<Submission>> {
     let mut batches: Vec<Vec<Submission>> = Vec::new();
     let (mut plans, mut size_bytes) = (HashSet::new(), usize::MAX);
     for submission in submissions {
