@@ -55,6 +55,17 @@ if os.environ.get("DAFT_RUNNER") == "ray":  # no worker
 """
 
 
+_FUTURE = "from __future__ import annotations\n"
+
+
+def _name_a_runner(conftest: Path) -> None:
+    """Lets Daft's conftest be imported on workers: it asks for DAFT_RUNNER, which UDFs do not see."""
+    text = conftest.read_text()
+    before, future, rest = text.partition(_FUTURE) if _FUTURE in text else ("", "", text)
+    named = 'import os as _os\n\n_os.environ.setdefault("DAFT_RUNNER", "native")\n'
+    conftest.write_text(f"{before}{future}{named}{rest}")
+
+
 @contextmanager
 def staged(checkout: Path, *, without_ray: bool) -> Iterator[Path]:
     """Copies the tests alone into a temporary folder, and yields it.
@@ -70,6 +81,7 @@ def staged(checkout: Path, *, without_ray: bool) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="daft-conformance-") as name:
         stage = Path(name).resolve()
         shutil.copytree(checkout / "tests", stage / "tests", ignore=shutil.ignore_patterns("__pycache__"))
+        _name_a_runner(stage / "tests" / "conftest.py")
         # A configuration of its own: pytest looks for none above, and for none in the checkout.
         (stage / "pytest.ini").write_text(
             "[pytest]\n"
