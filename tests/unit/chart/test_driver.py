@@ -103,6 +103,7 @@ def test_every_setting_of_workers_arrives_where_it_was_meant(helm: Helm) -> None
         "log_level": "DEBUG",
         "log_format": "json",
         "working_dir": "local:///opt/app",
+        "shared_paths": ["/mnt/shared"],
         "code_size_limit": "10Mi",
         "pip": ["emoji==2.14.0"],
         "env": {"GREETING": 'a,b=c "quoted" $(HOME)'},
