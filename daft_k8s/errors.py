@@ -30,7 +30,7 @@ class WorkerStartError(DaftK8sError):
 
 
 class Loss(enum.Enum):
-    """What was lost with workers. Decides whether the query as a whole is run again."""
+    """The kind of a loss. Decides if the query as a whole is run again."""
 
     UNKNOWN = ""
     INPUTS = "inputs"
@@ -55,7 +55,7 @@ class WorkerLostError(DaftK8sError):
     def __init__(self, message: str = "", *, loss: Loss = Loss.UNKNOWN) -> None:
         super().__init__(message)
         self.loss = loss
-        """What was lost."""
+        """The kind of the loss."""
 
 
 class ClusterError(DaftK8sError):

@@ -154,7 +154,7 @@ CALLS: dict[str, int] = {
     "daft.runners.progress_bar.get_tqdm": 1,
     "daft.runners.query_id.emit_query_id": 1,
 }
-"""How many arguments, `self` included, the seam or a worker passes by position, where that has changed or may."""
+"""The number of arguments, `self` included, that the seam or a worker passes by position."""
 
 
 def check_version(version: str) -> None:

@@ -135,7 +135,7 @@ class QueryRun:
             results.close()
 
     def obstacle(self) -> str | None:
-        """What keeps the query from being run again, in words; None if nothing does."""
+        """The obstacle to another run of the query, in words; None if there is none."""
         if self._handed_out:
             return "results of it have been handed out"
         if any(handle.was_sent for handle in self._writing):

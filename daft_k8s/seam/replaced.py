@@ -68,7 +68,7 @@ KNOWN_NAMES: dict[str, frozenset[str]] = {
 
 
 class Kind(enum.Enum):
-    """How a hook of Daft differs from ours."""
+    """The way in which a hook of Daft differs from ours."""
 
     NEW = "is new"
     MORE_ARGUMENTS = "takes more arguments"

@@ -195,7 +195,7 @@ def _pickle_projection(name: str, projection: PyExpr) -> bytes:
 
 
 def demand_of(name: str, cpus: float, gpus: float, memory_bytes: float, ray_options: dict[str, Any] | None) -> Any:
-    """What an actor needs; Ray's options of the same meaning go first, the others are refused.
+    """The needs of an actor; Ray's options of the same meaning go first, the others are refused.
 
     Raises:
         UnsupportedError: Naming the option and what to use instead.
