@@ -134,6 +134,7 @@ class LauncherProtocol(Protocol):
 
     def launch(self, worker_id: str, launch_id: int) -> None: ...
     def stop(self, worker_id: str, launch_id: int, reason: str) -> None: ...
+    def kill(self, worker_id: str, launch_id: int, reason: str) -> None: ...
 
 @final
 class K8sWorkerManager:
@@ -349,6 +350,9 @@ class WorkerServer:
         self, address: str, actor_id: str, payload: bytes, callback: Callable[[bytes | None, str | None], None]
     ) -> None:
         """Calls an actor of the worker at this control address; `callback` as for `call_driver`."""
+
+    def set_stuck(self, slots: int, calls: str) -> None:
+        """Tells the driver how many slots are held by calls of cancelled tasks; `calls` is for people."""
 
     def begin_drain(self) -> None:
         """Refuses new tasks from now on; Health turns NOT_SERVING."""

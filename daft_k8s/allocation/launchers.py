@@ -24,6 +24,9 @@ class Launcher(Protocol):
 
     def launch(self, worker_id: str, launch_id: int) -> None: ...
     def stop(self, worker_id: str, launch_id: int, reason: str) -> None: ...
+    def kill(self, worker_id: str, launch_id: int, reason: str) -> None:
+        """Ends a process that would not stop by itself; `worker_exited` of the pool follows."""
+
     def worker_ready(self, worker_id: str) -> None:
         """The pool has reached the process that it was told of last, and gives it work."""
 

@@ -145,6 +145,10 @@ class PodLauncher:
         """Deletes a Pod; its worker may drain, and is killed if that takes too long."""
         self._call(self._begin_stop, (worker_id, launch_id), reason)
 
+    def kill(self, worker_id: str, launch_id: int, reason: str) -> None:
+        """Deletes a Pod whose worker would not drain; it is killed after a moment."""
+        self._call(self._begin_kill, (worker_id, launch_id), reason)
+
     def worker_ready(self, worker_id: str) -> None:
         """The pool uses a worker: it serves, although the API may not have told so, and may be away."""
         self._call(self._launches.serves, worker_id)
@@ -263,6 +267,16 @@ class PodLauncher:
         pod = self._launches.pod_of(key)
         if pod is not None:
             self._spawn(self._supply.stop(key, pod))
+
+    def _begin_kill(self, key: Key, reason: str) -> None:
+        pod = self._launches.pod_of(key)
+        self._launches.told_to_stop(key, reason, time.monotonic())
+        if pod is not None:
+            self._spawn(self._kill(key, pod))
+
+    async def _kill(self, key: Key, pod: str) -> None:
+        await self._supply.stop(key, pod)
+        await self._supply.remove(key)  # again, with a grace period that is shorter
 
     async def _cluster(self) -> tuple[Api, Home]:
         """What the set-up gives; begins it anew if the last try has failed."""

@@ -157,6 +157,7 @@ class WorkerProcess:
             import daft
 
             from daft_k8s.arrow_partitions import guard_pickling
+            from daft_k8s.worker.abandoned_calls import AbandonedCalls
             from daft_k8s.worker.code import WorkerCode
             from daft_k8s.worker.executor import DaftExecutor, offer_actors, refuse_nested_queries
             from daft_k8s.worker.task_runner import TaskRunner
@@ -205,7 +206,7 @@ class WorkerProcess:
             chosen = (settings.control_port, settings.data_port, settings.health_port)
             ports = ", ".join(str(port) for port in chosen if port >= 0)
             raise WorkerStartError(f"cannot listen on {settings.bind_host}, ports {ports}: {error}") from error
-        runner.bind(server)
+        runner.bind(server, AbandonedCalls(server.set_stuck))
         actors.bind(settings.advertised(server.control_address))
         set_current_worker(server)
         set_current_host(actors, server)

@@ -12,6 +12,7 @@ from daft_k8s.code.advice import missing_module, ways_to_ship
 from daft_k8s.errors import CodeError
 from daft_k8s.raised import headline, printable, traceback_of, uncarried
 from daft_k8s.task_payload import decode_needs, decode_payload, encode_error, join_result
+from daft_k8s.worker.abandoned_calls import AbandonedCalls
 from daft_k8s.worker.code import WorkerCode
 from daft_k8s.worker.current_folder import CurrentFolder
 from daft_k8s.worker.disk_advice import missing_file_advice
@@ -56,10 +57,12 @@ class TaskRunner:
         self._running: dict[str, asyncio.Task[None]] = {}
         self._cancelling: set[str] = set()
         self._server: TaskServer | None = None
+        self._abandoned: AbandonedCalls | None = None
 
-    def bind(self, server: TaskServer) -> None:
-        """Names the server that hands over the tasks; it is made after the runner."""
+    def bind(self, server: TaskServer, abandoned: AbandonedCalls | None = None) -> None:
+        """Names the server that hands over the tasks, and what watches the calls of cancelled ones."""
         self._server = server
+        self._abandoned = abandoned
 
     @property
     def running(self) -> int:
@@ -77,6 +80,9 @@ class TaskRunner:
         task = self._running.get(key)
         if task is not None:
             self._cancelling.add(key)
+            if self._abandoned is not None:
+                others = [other for name, other in self._running.items() if name not in self._cancelling]
+                self._abandoned.task_is_cancelled(key, others)
             task.cancel()
 
     def cancel_all(self) -> None:

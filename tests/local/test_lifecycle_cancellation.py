@@ -7,6 +7,7 @@ such as a scan; the same pipelines run both.
 from __future__ import annotations
 
 import json
+import re
 import signal
 from pathlib import Path
 
@@ -77,3 +78,34 @@ one.concat(beating.select("id", "key", "c")).collect()
 """)
         assert driver.reply().error == "ValueError"
         assert_stops(driver, heartbeat)
+
+
+HANG = """
+@daft.func.batch(return_dtype=daft.DataType.int64(), use_process=False)
+def hang(values):
+    Heartbeat({path!r}).beat_for(0.1)
+    time.sleep(600)
+    return values
+
+hanging = daft.range(2, partitions=1).with_column("c", hang(col("id")))
+"""
+
+
+def test_a_udf_that_does_not_return_after_ctrl_c_keeps_no_later_query_waiting(tmp_path: Path) -> None:
+    heartbeat = Heartbeat(tmp_path / "beat")
+    with RemoteDriver(tmp_path, num_workers=1) as driver:
+        [before] = driver.wait_for_workers(1)
+        driver.run(HANG.format(path=heartbeat.path))
+        driver.send("hanging.collect()")
+        heartbeat.wait_for_beat()
+        driver.process.send_signal(signal.SIGINT)
+        assert driver.reply(STOP_SECONDS).error == "KeyboardInterrupt"
+        # Ten seconds after the cancel the process is replaced, which takes a few more.
+        assert driver.run("answer = df.where(col('key') == 1).count_rows()", seconds=30) == 1429
+        [after] = driver.wait_for_workers(1)
+        assert after.pid != before.pid
+        lines = [line for line in driver.log().splitlines() if "is replaced" in line]
+        assert len(lines) == 1, driver.log()
+        assert re.search(r"worker-0 is replaced.*has not returned for 1\d s: task .* in hang \(", lines[0])
+        workers = json.loads(driver.run("answer = session.status()"))["workers"]
+        assert [worker["restarts"] for worker in workers] == [0], "the worker pays nothing"

@@ -63,6 +63,9 @@ class Launcher:
     def stop(self, worker_id: str, launch_id: int, reason: str) -> None:
         """Nothing runs."""
 
+    def kill(self, worker_id: str, launch_id: int, reason: str) -> None:
+        """Nothing runs."""
+
 
 @contextmanager
 def manager_of(loop: Loop, launcher: Launcher) -> Iterator[K8sWorkerManager]:

@@ -321,6 +321,10 @@ impl WorkerServer {
         self.worker.call_peer(address, actor_id, Bytes::copy_from_slice(payload), self.reply_to(callback));
     }
 
+    fn set_stuck(&self, slots: u32, calls: String) {
+        self.worker.set_stuck(slots, calls);
+    }
+
     fn begin_drain(&self) {
         self.worker.begin_drain();
     }

@@ -131,11 +131,20 @@ def test_a_worker_that_ignores_the_request_is_killed_after_the_grace(
     assert "was killed by signal 9" in str(pool.wait_for("exited")[0][3])
 
 
+def test_a_worker_that_is_killed_gets_no_time_to_drain(pool: Pool, launch: Launch) -> None:
+    launcher = launch("signal.signal(signal.SIGTERM, signal.SIG_IGN); ready(); wait()", drain_timeout_seconds=60)
+    pool.wait_for("started")
+    launcher.kill("worker-1", 3, "it does not end")
+    assert "was killed by signal 9" in str(pool.wait_for("exited")[0][3])
+    assert pool.causes == ["stopped"]
+
+
 def test_stopping_what_is_not_there_does_nothing(pool: Pool, launch: Launch) -> None:
     launcher = launch("sys.exit(0)")
     pool.wait_for("exited")
     launcher.stop("worker-1", 3, "too late")
     launcher.stop("worker-9", 1, "never was")
+    launcher.kill("worker-9", 1, "never was")
 
 
 def test_shutdown_leaves_no_process_and_no_file(pool: Pool, tmp_path: Path) -> None:

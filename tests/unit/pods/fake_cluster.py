@@ -25,6 +25,8 @@ class FakeCluster:
 
     def __init__(self) -> None:
         self.pods: dict[str, dict[str, Any]] = {}
+        self.grace_periods: list[int] = []
+        """Of the deletions of single Pods, in order."""
         self.secrets: dict[str, dict[str, Any]] = {}
         self.leases: dict[str, dict[str, Any]] = {}
         self.time = datetime.datetime(2026, 1, 1, tzinfo=datetime.timezone.utc)
@@ -100,6 +102,7 @@ class FakeCluster:
         return copy.deepcopy(self.pods[name])
 
     async def delete_pod(self, namespace: str, name: str, grace_seconds: int) -> None:
+        self.grace_periods.append(grace_seconds)
         self._called("delete pods")
         self._delete(name)
 

@@ -18,6 +18,7 @@ from daft_k8s.errors import ConfigurationError, UnsupportedError
 from daft_k8s.pods.access import Access
 from daft_k8s.pods.launcher import PodLauncher
 from daft_k8s.pods.problems import ApiError
+from daft_k8s.pods.session_objects import END_GRACE_SECONDS
 from tests.unit.allocation.fakes import Pool
 from tests.unit.pods.fake_cluster import FakeCluster, launch_held, make_launcher
 
@@ -362,6 +363,16 @@ def test_a_stopped_workers_pod_is_deleted(launcher: PodLauncher, cluster: FakeCl
     launcher.stop("worker-0", 1, "no longer wanted")
     cluster.wait_until(lambda: not cluster.pods)
     assert "no longer wanted" in str(pool.wait_for("exited")[0][3])
+
+
+def test_a_killed_workers_pod_is_deleted_with_hardly_any_grace(
+    launcher: PodLauncher, cluster: FakeCluster, pool: Pool
+) -> None:
+    begin(launcher, cluster)
+    launcher.kill("worker-0", 1, "it does not end")
+    assert "it does not end" in str(pool.wait_for("exited")[0][3])
+    cluster.wait_until(lambda: len(cluster.grace_periods) == 2)
+    assert cluster.grace_periods == [30, END_GRACE_SECONDS], "the second shortens what the first has begun"
 
 
 def test_the_next_pod_of_a_worker_that_did_not_answer_prefers_another_node(

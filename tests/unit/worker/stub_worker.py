@@ -21,6 +21,8 @@ class WorkerServer:
         if sys.argv[1] == "drains":
             self._arguments["loop"].call_soon_threadsafe(self._arguments["on_stop"], "the driver asked")
 
+    def set_stuck(self, slots: int, calls: str) -> None: ...
+
     def begin_drain(self) -> None:
         print("draining", flush=True)
 

@@ -164,6 +164,11 @@ pub struct AwaitTaskReply {
     pub version: u64,
     #[prost(message, repeated, tag = "3")]
     pub ended: ::prost::alloc::vec::Vec<TaskEnd>,
+    /// Slots that calls of cancelled tasks still hold, because Python cannot stop a call; and these calls, for people.
+    #[prost(uint32, tag = "4")]
+    pub stuck_slots: u32,
+    #[prost(string, tag = "5")]
+    pub stuck_calls: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct OutputPartition {

@@ -1,12 +1,13 @@
-//! What the pool asks of the shell around it.
+//! The actions that the pool asks of the shell around it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::cause::ExitCause;
 use super::worker::Addresses;
 use crate::ids::{Attempt, Incarnation, LaunchId, TaskId, WorkerId};
 
-/// One thing to carry out. Actions are carried out in the order in which they were given.
+/// One action to carry out. Actions are carried out in the order in which they were given.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
     /// The allocator starts a process; it answers with `Started` or `Exited`.
@@ -20,25 +21,27 @@ pub enum Action {
     Stop {
         /// The logical worker.
         worker: WorkerId,
-        /// Which process of it.
+        /// The process of that worker.
         launch: LaunchId,
-        /// Why, for people.
+        /// True if the process gets no time to drain, because it would not end by itself.
+        force: bool,
+        /// The reason, for people.
         reason: Arc<str>,
     },
     /// Connect, shake hands and keep polling; answered by `Connected`, `Refused` or `Unreachable`.
     Connect {
         /// The logical worker.
         worker: WorkerId,
-        /// Which process of it.
+        /// The process of that worker.
         launch: LaunchId,
-        /// Where it listens.
+        /// Its addresses.
         addresses: Addresses,
     },
     /// Close the connection and end its poll loop.
     Disconnect {
         /// The logical worker.
         worker: WorkerId,
-        /// Which process of it.
+        /// The process of that worker.
         launch: LaunchId,
     },
     /// Submit the task to the worker under this attempt number.
@@ -47,20 +50,20 @@ pub enum Action {
         task: TaskId,
         /// The number of this send; grows with each send of the task.
         attempt: Attempt,
-        /// Where to.
+        /// The worker that gets it.
         worker: WorkerId,
-        /// Which process of it.
+        /// The process of that worker.
         launch: LaunchId,
     },
     /// Tell the worker to cancel the attempt; best effort, harmless if it has already ended.
     CancelOnWorker {
         /// The task.
         task: TaskId,
-        /// Which send of the task.
+        /// The number of the attempt.
         attempt: Attempt,
-        /// Where it runs.
+        /// The worker that has it.
         worker: WorkerId,
-        /// Which process of it.
+        /// The process of that worker.
         launch: LaunchId,
     },
     /// Hand the task's owner what this attempt reported (`Succeeded` or `TaskFailed`). The task is over.
@@ -71,18 +74,18 @@ pub enum Action {
         task: TaskId,
         /// The attempt that counts.
         attempt: Attempt,
-        /// Who ran it.
+        /// The worker that ran it.
         worker: WorkerId,
-        /// Which process of it.
+        /// The process of that worker.
         launch: LaunchId,
     },
     /// Tell the task's owner that the infrastructure failed it. The task is over.
     FailTask {
         /// The task.
         task: TaskId,
-        /// What the owner can do about it.
+        /// The kind of failure, which decides on the owner's next step.
         kind: FailKind,
-        /// What happened, where, why, and what to change; for people.
+        /// The event, its place, its reason, and the option to change; for people.
         message: Arc<str>,
     },
     /// Tell the task's owner that it was cancelled. The task is over.
@@ -94,7 +97,7 @@ pub enum Action {
     WorkerReady {
         /// The logical worker.
         worker: WorkerId,
-        /// Which process of it.
+        /// The process of that worker.
         launch: LaunchId,
         /// The process that shook hands.
         incarnation: Incarnation,
@@ -104,14 +107,29 @@ pub enum Action {
     WorkerLost {
         /// The logical worker.
         worker: WorkerId,
-        /// Which process of it.
+        /// The process of that worker.
         launch: LaunchId,
         /// The incarnation that is gone.
         incarnation: Incarnation,
-        /// Why, for people.
+        /// The reason, for people.
         reason: Arc<str>,
-        /// Whether the pool itself let it go: nothing was lost by it.
+        /// True if the pool itself ended the process, and it held nothing.
         orderly: bool,
+    },
+    /// The pool replaces a process whose slots are held by cancelled tasks that do not end; `Stop` follows. For the log.
+    Replaced {
+        /// The logical worker.
+        worker: WorkerId,
+        /// The process that is replaced.
+        launch: LaunchId,
+        /// The cancelled tasks and their calls, as the worker told them; empty if it does not answer to cancels.
+        calls: Arc<str>,
+        /// The cancelled tasks that have not ended, as far as the pool knows.
+        tasks: Vec<TaskId>,
+        /// The time for which its slots have been held.
+        held_for: Duration,
+        /// The number of partitions and actors that are lost with the process.
+        holds: u64,
     },
     /// An elastic pool grows; the launches follow. For the log.
     Grown {
@@ -124,7 +142,7 @@ pub enum Action {
     },
     /// The pool was told what cannot be; it went on without that. For the log, at the level of an error.
     Defect {
-        /// What does not fit.
+        /// The mismatch.
         message: Arc<str>,
     },
     /// No wanted worker is ready and none can come up any more. Once, until more workers are wanted.

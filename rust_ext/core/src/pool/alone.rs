@@ -37,13 +37,15 @@ impl Pool {
         let record = self.tasks.get(&task)?;
         let refused_by = record.refused_by();
         if let Some(worker) = record.seat {
-            if matches!(self.workers[worker.index()].state, State::Ready(_)) {
+            let seat = &self.workers[worker.index()];
+            if matches!(seat.state, State::Ready(_)) && seat.stuck.is_none() {
                 return Some(worker);
             }
             self.give_up_seat(worker, task);
         }
-        let free =
-            |worker: &&super::worker::Worker| matches!(worker.state, State::Ready(_)) && worker.kept_for.is_none();
+        let free = |worker: &&super::worker::Worker| {
+            matches!(worker.state, State::Ready(_)) && worker.kept_for.is_none() && worker.stuck.is_none()
+        };
         // One that is not the one that refused it, does not cool down, and has least to end before.
         let worker = self
             .workers

@@ -40,8 +40,14 @@ pub struct PoolConfig {
     /// The wait after a worker refused a task: the task waits that long before it is tried again, and
     /// the worker before it is offered any task.
     pub bounce_backoff: Backoff,
-    /// How long a task may be kept back by refusals (waits for room do not count) before it fails.
+    /// The longest that refusals may keep a task back before it fails. Neither waits for room count, nor refusals by a
+    /// worker that has other tasks, nor any time before the latest end of a task in the pool.
     pub bounce_limit: Duration,
+    /// The longest that a cancelled task may go on before its worker counts as stuck, and is replaced where a task waits
+    /// for its slot.
+    pub cancel_patience: Duration,
+    /// The same for a worker whose process holds partitions or actors, which are lost with it.
+    pub cancel_patience_with_holds: Duration,
 }
 
 impl Default for PoolConfig {
@@ -63,6 +69,8 @@ impl Default for PoolConfig {
             restart_backoff: Backoff::new(Duration::from_millis(500), Duration::from_secs(30)),
             bounce_backoff: Backoff::new(Duration::from_millis(50), Duration::from_secs(2)),
             bounce_limit: Duration::from_secs(120),
+            cancel_patience: Duration::from_secs(10),
+            cancel_patience_with_holds: Duration::from_secs(60),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What the pool is told: by the driver, by the allocator, by the connections, by the clock.
+//! The events that the pool is told by the driver, the allocator, the connections and the clock.
 
 use super::cause::ExitCause;
 use super::worker::Addresses;
@@ -23,24 +23,24 @@ pub enum Event {
     Wake,
     /// The driver: so many workers are needed for what are no tasks, such as actors that wait for a worker with room.
     Need(u32),
-    /// The driver: nobody may be let go for now, or that is over. For what a worker holds and no count tells of.
+    /// The driver pauses or resumes the release of idle workers, while they hold data that is not counted.
     KeepAll(bool),
     /// The driver: something more at this process must not be lost: partitions that are referred to, an actor.
     Hold {
         /// The logical worker.
         worker: WorkerId,
-        /// Which process of it.
+        /// The process of that worker.
         launch: LaunchId,
-        /// How many.
+        /// The number of them.
         count: u64,
     },
     /// The driver: that many are not needed any more.
     Release {
         /// The logical worker.
         worker: WorkerId,
-        /// Which process of it.
+        /// The process of that worker.
         launch: LaunchId,
-        /// How many.
+        /// The number of them.
         count: u64,
     },
     /// The process was told by others to stop (its node is drained, it is preempted): it ends what it runs, and
@@ -48,7 +48,7 @@ pub enum Event {
     Leaving {
         /// The logical worker.
         worker: WorkerId,
-        /// Which process of it.
+        /// The process of that worker.
         launch: LaunchId,
     },
     /// The allocator: it has no room for the process yet (a quota is used up). The launch is still under way: the
@@ -56,25 +56,25 @@ pub enum Event {
     Postponed {
         /// The logical worker.
         worker: WorkerId,
-        /// Which process of it.
+        /// The process of that worker.
         launch: LaunchId,
-        /// What it waits for, for people.
+        /// The thing that it waits for, for people.
         reason: String,
     },
     /// The allocator: there was room for a launch that was postponed. Its start begins now.
     Admitted {
         /// The logical worker.
         worker: WorkerId,
-        /// Which process of it.
+        /// The process of that worker.
         launch: LaunchId,
     },
     /// The allocator: the launched process listens.
     Started {
         /// The logical worker.
         worker: WorkerId,
-        /// Which process of it.
+        /// The process of that worker.
         launch: LaunchId,
-        /// Where.
+        /// Its addresses.
         addresses: Addresses,
     },
     /// The connection: the handshake went well, first or after a reconnect. A changed incarnation
@@ -82,7 +82,7 @@ pub enum Event {
     Connected {
         /// The logical worker.
         worker: WorkerId,
-        /// Which process of it.
+        /// The process of that worker.
         launch: LaunchId,
         /// The UUID that the process made at its start.
         incarnation: Incarnation,
@@ -92,31 +92,31 @@ pub enum Event {
     Refused {
         /// The logical worker.
         worker: WorkerId,
-        /// Which process of it.
+        /// The process of that worker.
         launch: LaunchId,
-        /// Why, for people.
+        /// The reason, for people.
         reason: String,
     },
     /// The allocator: the process is gone, or never came.
     Exited {
         /// The logical worker.
         worker: WorkerId,
-        /// Which process of it.
+        /// The process of that worker.
         launch: LaunchId,
-        /// Why, for people.
+        /// The reason, for people.
         reason: String,
-        /// Whether another launch may go better (an OOM kill may, a bad image name may not).
+        /// True if another launch may go better, as after an OOM kill and not with a bad image name.
         restartable: bool,
-        /// What ended it, which decides how often its tasks may be tried again.
+        /// The cause of the end, which decides how often its tasks may be tried again.
         cause: ExitCause,
     },
     /// The connection: the worker has not answered for longer than is tolerated.
     Unreachable {
         /// The logical worker.
         worker: WorkerId,
-        /// Which process of it.
+        /// The process of that worker.
         launch: LaunchId,
-        /// Why, for people.
+        /// The reason, for people.
         reason: String,
     },
     /// The driver: run this task, on `prefer` if that has room. A task that is already here is not
@@ -131,11 +131,11 @@ pub enum Event {
     Succeeded {
         /// The task.
         task: TaskId,
-        /// Who says so.
+        /// The worker that reports it.
         worker: WorkerId,
-        /// Which process of it.
+        /// The process of that worker.
         launch: LaunchId,
-        /// Which send of the task.
+        /// The number of the attempt.
         attempt: Attempt,
         /// How many outputs are referred to from now on, stale or not: each is held until `Release`.
         outputs: u64,
@@ -144,42 +144,67 @@ pub enum Event {
     TaskFailed {
         /// The task.
         task: TaskId,
-        /// Who says so.
+        /// The worker that reports it.
         worker: WorkerId,
-        /// Which process of it.
+        /// The process of that worker.
         launch: LaunchId,
-        /// Which send of the task.
+        /// The number of the attempt.
         attempt: Attempt,
     },
-    /// A worker: the attempt was cancelled. If nobody asked for that, it counts as a lost attempt.
+    /// A worker: the attempt was cancelled. If the driver did not ask for that, it counts as a lost attempt.
     TaskCancelled {
         /// The task.
         task: TaskId,
-        /// Who says so.
+        /// The worker that reports it.
         worker: WorkerId,
-        /// Which process of it.
+        /// The process of that worker.
         launch: LaunchId,
-        /// Which send of the task.
+        /// The number of the attempt.
         attempt: Attempt,
     },
     /// A worker did not take the attempt (memory nearly full, draining). It never ran.
     Bounced {
         /// The task.
         task: TaskId,
-        /// Who says so.
+        /// The worker that refused it.
         worker: WorkerId,
-        /// Which process of it.
+        /// The process of that worker.
         launch: LaunchId,
-        /// Which send of the task.
+        /// The number of the attempt.
         attempt: Attempt,
-        /// Why, for people.
+        /// The reason, for people.
         reason: String,
+    },
+    /// A worker could not read an input of the attempt, because the input's holder, which lives, did not serve it. The
+    /// attempt never ran, and the reading worker is not to blame.
+    InputsUnavailable {
+        /// The task.
+        task: TaskId,
+        /// The worker that could not read.
+        worker: WorkerId,
+        /// The process of that worker.
+        launch: LaunchId,
+        /// The number of the attempt.
+        attempt: Attempt,
+        /// The reason, for people.
+        reason: String,
+    },
+    /// A worker: calls of cancelled tasks have not returned, and hold so many of its slots.
+    Stuck {
+        /// The worker.
+        worker: WorkerId,
+        /// The process of that worker.
+        launch: LaunchId,
+        /// The number of slots; 0: none any more.
+        slots: u32,
+        /// The tasks and calls, for people.
+        calls: String,
     },
     /// Data is gone that the task, or a later task of its query, needs. Final: the task fails as lost.
     InputsLost {
         /// The task that must fail.
         task: TaskId,
-        /// What is gone and why, for people.
+        /// The data and the reason, for people.
         reason: String,
     },
     /// The driver no longer wants the task's result.

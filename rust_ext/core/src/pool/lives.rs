@@ -9,7 +9,7 @@ use crate::ids::{Incarnation, LaunchId, TaskId, WorkerId};
 
 /// The step after the end of a process.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Next {
+pub(super) enum Next {
     /// Another launch, if the worker is wanted and the budget lasts.
     Restart,
     /// Another launch, as long as a start may take: something refuses workers that it has admitted before.
@@ -18,11 +18,15 @@ enum Next {
     GiveUp,
 }
 
-/// Whether the allocator still has the process.
+/// The part of the allocator in the end of a process.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Process {
+pub(super) enum Process {
+    /// None: the process is gone.
     Gone,
+    /// The allocator stops the process, which may drain.
     ToStop,
+    /// The allocator kills the process.
+    ToKill,
 }
 
 impl Pool {
@@ -244,7 +248,14 @@ impl Pool {
     }
 
     /// The process is over for the pool: nothing that it says from now on counts.
-    fn end_process(&mut self, id: WorkerId, reason: Arc<str>, process: Process, next: Next, cause: ExitCause) {
+    pub(super) fn end_process(
+        &mut self,
+        id: WorkerId,
+        reason: Arc<str>,
+        process: Process,
+        next: Next,
+        cause: ExitCause,
+    ) {
         let worker = &mut self.workers[id.index()];
         let launch = worker.launch;
         if let Some(due) = worker.state.due() {
@@ -252,14 +263,15 @@ impl Pool {
         }
         let connected = worker.state.has_connection();
         let was_ready = worker.state.link().is_some();
-        if process == Process::ToStop {
-            self.actions.push(Action::Stop { worker: id, launch, reason: reason.clone() });
+        if process != Process::Gone {
+            let force = process == Process::ToKill;
+            self.actions.push(Action::Stop { worker: id, launch, force, reason: reason.clone() });
         }
         if connected {
             self.actions.push(Action::Disconnect { worker: id, launch });
         }
         // A task that ran there bounds how often that happens, by its own caps: it is not counted twice.
-        let counts = !self.runs_a_task(id);
+        let counts = cause != ExitCause::Stopped && !self.runs_a_task(id);
         self.bury(id, &reason, cause);
         if !self.workers[id.index()].wanted {
             return;
@@ -316,6 +328,7 @@ impl Pool {
 
     /// Leaves the worker absent, its incarnation mourned and its tasks waiting (or failed at their cap).
     fn bury(&mut self, id: WorkerId, reason: &Arc<str>, cause: ExitCause) {
+        self.forget_stuck(id);
         let worker = &mut self.workers[id.index()];
         let launch = worker.launch;
         if let Some(load) = worker.listed {
@@ -329,6 +342,7 @@ impl Pool {
         }
         worker.reason = Some(reason.clone());
         // What it held is gone with it, also if it was restarted in place.
+        let orderly = cause == ExitCause::Stopped && worker.holds == 0;
         worker.holds = 0;
         let kept_for = worker.kept_for;
         let orphans = worker.forget_tasks();
@@ -336,7 +350,7 @@ impl Pool {
             record.seat = None;
         }
         if let State::Ready(link) | State::Draining(link) | State::Leaving(link) = self.enter(id, State::Absent) {
-            let (incarnation, reason, orderly) = (link.incarnation, reason.clone(), cause == ExitCause::Stopped);
+            let (incarnation, reason) = (link.incarnation, reason.clone());
             self.actions.push(Action::WorkerLost { worker: id, launch, incarnation, reason, orderly });
         }
         // Tasks run in the order in which they came; those beyond the slots only waited, and are not to blame.

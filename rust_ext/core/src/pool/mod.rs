@@ -35,15 +35,15 @@
 //! # Size
 //!
 //! The driver is told of all workers up to the upper bound from the start; which of them have a process is decided in
-//! [`scaling`]. A worker that runs a task, or that holds what somebody refers to, is never let go.
+//! [`scaling`]. A worker that runs a task, or that holds partitions in use or actors, is never let go while idle.
 //!
 //! # Tasks
 //!
 //! | state | entered by | left by |
 //! |---|---|---|
-//! | waiting | `Submit`; a lost attempt below the cap; back-off over | room on a ready worker: `Send` → sent |
-//! | backing off | `Bounced` | back-off over → waiting |
-//! | sent | `Send` | its report: `Deliver`; `Bounced` → backing off; its worker lost → waiting, or `FailTask` at the cap |
+//! | waiting | `Submit`; a lost attempt below the cap; no room; back-off over | room on a ready worker: `Send` → sent |
+//! | backing off | `Bounced` by a worker without other tasks, `InputsUnavailable` | back-off over → waiting |
+//! | sent | `Send` | its report: `Deliver`; `Bounced` by a worker with other tasks → waiting, else → backing off, or `FailTask` at the limit; its worker lost → waiting, or `FailTask` at the cap; its worker stuck → waiting |
 //! | cancelling | `CancelTask` while sent: `CancelOnWorker` | any news of the attempt, or its worker lost: `Cancelled` |
 //!
 //! A task that is not sent ends at once when cancelled, when its inputs are lost and when the pool
@@ -53,8 +53,8 @@
 //!
 //! # Room
 //!
-//! A worker has room while it is ready, holds fewer tasks than `slots_per_worker + queue_ahead` and
-//! did not just refuse one. A task goes to the worker it prefers, else to the least loaded, else
+//! A worker has room while it is ready, has fewer tasks than `slots_per_worker + queue_ahead`, did not just refuse one,
+//! and is not [`stuck`]. It is offered tasks again as soon as one of its tasks ends. A task goes to the worker it prefers, else to the least loaded, else
 //! (if that is all there is) to the one that refused it last. A task that was lost to memory gets a worker to itself
 //! ([`alone`]).
 
@@ -68,6 +68,7 @@ mod lives;
 mod postponed;
 mod runs;
 mod scaling;
+mod stuck;
 mod task;
 mod view;
 mod worker;
@@ -80,6 +81,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::ids::{TaskId, WorkerId};
+use runs::Refusal;
 use scaling::Growth;
 use task::Task;
 use worker::{State, Worker};
@@ -92,7 +94,7 @@ pub use task::TaskPhase;
 pub use view::{TaskView, WorkerView};
 pub use worker::{Addresses, WorkerPhase};
 
-/// What is due at a point in time. Each is checked against the state when it fires.
+/// The things that may be due at a point in time. Each is checked against the state when it fires.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Timer {
     /// A start takes too long, or a restart is due.
@@ -101,6 +103,10 @@ enum Timer {
     Cooling(WorkerId),
     /// A task that was refused is tried again.
     Task(TaskId),
+    /// A cancelled task should have ended by now.
+    Cancel(TaskId),
+    /// The patience with a stuck worker ends.
+    Stuck(WorkerId),
     /// An elastic pool may grow.
     Growth,
     /// A worker of an elastic pool has been idle for long enough.
@@ -121,6 +127,8 @@ pub struct Pool {
     alive: usize,
     /// For how many the allocator has no room.
     postponed: usize,
+    /// The number of workers whose slots are held by cancelled tasks.
+    stuck: usize,
     /// By worker index; grows with what is wanted, never shrinks, so that launch numbers go on.
     workers: Vec<Worker>,
     tasks: HashMap<TaskId, Task>,
@@ -142,9 +150,11 @@ pub struct Pool {
     timers: BTreeSet<(Duration, Timer)>,
     submitted: u64,
     sends: u64,
+    /// The number of tasks that ran to their end: as it grows, what a task waits for may come.
+    ended: u64,
     broken: Option<Arc<str>>,
     closed: bool,
-    /// What the event at hand has led to so far.
+    /// The actions that the event at hand has led to so far.
     actions: Vec<Action>,
 }
 
@@ -159,6 +169,7 @@ impl Pool {
             max: 0,
             alive: 0,
             postponed: 0,
+            stuck: 0,
             workers: Vec::new(),
             tasks: HashMap::new(),
             waiting: BTreeMap::new(),
@@ -173,6 +184,7 @@ impl Pool {
             timers: BTreeSet::new(),
             submitted: 0,
             sends: 0,
+            ended: 0,
             broken: None,
             closed: false,
             actions: Vec::new(),
@@ -231,8 +243,12 @@ impl Pool {
                 self.cancelled_by_worker(task, worker, launch, attempt);
             }
             Event::Bounced { task, worker, launch, attempt, reason } => {
-                self.bounced(task, worker, launch, attempt, reason);
+                self.bounced(task, worker, launch, attempt, Refusal::ByWorker(reason));
             }
+            Event::InputsUnavailable { task, worker, launch, attempt, reason } => {
+                self.bounced(task, worker, launch, attempt, Refusal::ByHolder(reason));
+            }
+            Event::Stuck { worker, launch, slots, calls } => self.slots_are_stuck(worker, launch, slots, &calls),
             Event::InputsLost { task, reason } => self.inputs_lost(task, &reason),
             Event::CancelTask(task) => self.cancel(task),
             Event::Tick => {}
@@ -256,6 +272,8 @@ impl Pool {
                 Timer::Worker(worker) => self.worker_due(worker, at),
                 Timer::Cooling(worker) => self.cooled_down(worker, at),
                 Timer::Task(task) => self.backed_off(task, at),
+                Timer::Cancel(task) => self.cancel_is_overdue(task),
+                Timer::Stuck(worker) => self.stuck_is_due(worker, at),
                 Timer::Growth => self.growth_due(at),
                 Timer::Idleness => self.idleness_is_due(at),
             }
@@ -272,6 +290,7 @@ impl Pool {
             self.scale();
             // A worker that was about to go may have been kept.
             self.serve_queue();
+            self.replace_stuck();
         }
         if self.postponed > 0 {
             self.judge();
@@ -318,7 +337,7 @@ impl Pool {
             worker.idle_since = None;
             let (worker, launch) = (worker.id, worker.launch);
             if state.has_process() {
-                self.actions.push(Action::Stop { worker, launch, reason: reason.clone() });
+                self.actions.push(Action::Stop { worker, launch, force: false, reason: reason.clone() });
             }
             if state.has_connection() {
                 self.actions.push(Action::Disconnect { worker, launch });
@@ -326,7 +345,7 @@ impl Pool {
         }
     }
 
-    /// After the end nothing happens, but whoever still submits a task must hear of its end.
+    /// After the end nothing happens, but the owner of a task that is still submitted must hear of its end.
     fn after_shutdown(&mut self, event: &Event) {
         if let Event::Submit { task, .. } = event {
             let message = "the session was shut down; start a new process to run more".into();

@@ -4,7 +4,7 @@
 //! again and says when there was room. It is no capacity meanwhile. An elastic pool starts no others, which would only
 //! wait behind it, and takes it back when there is no work for it any more.
 //!
-//! Nobody waits without end: once a launch has been postponed for as long as a start may take, it counts as one that
+//! No task waits without end: once a launch has been postponed for as long as a start may take, it counts as one that
 //! does not come. If that is true of all, the pool is broken until there is room; a query that begins has the same
 //! patience again.
 

@@ -8,6 +8,14 @@ use super::worker::State;
 use super::{Action, ExitCause, FailKind, Pool, Timer};
 use crate::ids::{Attempt, LaunchId, TaskId, WorkerId};
 
+/// The side that kept an attempt from running, with its reason for people.
+pub(super) enum Refusal {
+    /// The worker that the attempt was sent to.
+    ByWorker(String),
+    /// The worker that holds an input.
+    ByHolder(String),
+}
+
 impl Pool {
     pub(super) fn submit(&mut self, task: TaskId, prefer: WorkerId) {
         if self.tasks.contains_key(&task) {
@@ -89,15 +97,18 @@ impl Pool {
         for (worker, launch) in crashed {
             self.workers[worker.index()].blame(launch);
         }
-        self.tasks.remove(&task);
+        self.forget(task);
+        self.ended += 1;
         self.workers[worker.index()].proved_fit();
+        self.offer_again(worker);
         self.leave(worker, task);
     }
 
     pub(super) fn cancelled_by_worker(&mut self, task: TaskId, worker: WorkerId, launch: LaunchId, attempt: Attempt) {
         if self.tasks.get(&task).is_some_and(|record| record.is_at(worker, launch, attempt)) {
-            let reason = "the worker cancelled it, though nobody asked for that".into();
+            let reason = "the worker cancelled it, though the driver did not ask for that".into();
             self.lose_attempt(task, &reason, ExitCause::Crash, true);
+            self.offer_again(worker);
             self.leave(worker, task);
         }
     }
@@ -117,41 +128,67 @@ impl Pool {
             let kind = FailKind::AttemptsLost(record.fatal_cause(&self.config));
             self.actions.push(Action::FailTask { task, kind, message });
         }
-        self.tasks.remove(&task);
+        self.forget(task);
     }
 
+    /// A worker did not take an attempt, or could not read its inputs.
     pub(super) fn bounced(
         &mut self,
         task: TaskId,
         worker: WorkerId,
         launch: LaunchId,
         attempt: Attempt,
-        reason: String,
+        refusal: Refusal,
     ) {
+        let has_others = self.has_other_tasks(worker, task);
         let Some(record) = self.tasks.get_mut(&task).filter(|record| record.is_at(worker, launch, attempt)) else {
             return;
         };
-        if !record.is_cancelling() && !matches!(self.workers[worker.index()].state, State::Ready(_)) {
-            // It takes no tasks any more, which is nobody's fault and needs no back-off.
+        if record.is_cancelling() {
+            self.actions.push(Action::Cancelled { task });
+            self.forget(task);
+            self.leave(worker, task);
+            return;
+        }
+        if !matches!(self.workers[worker.index()].state, State::Ready(_)) {
+            // It takes no tasks any more, which is no fault of the task and needs no back-off.
             record.phase = TaskPhase::Waiting;
             self.queue(task);
             self.leave(worker, task);
             return;
         }
-        let over = if record.is_cancelling() {
-            Some(Action::Cancelled { task })
-        } else if let Some(until) = record.refuse(worker, reason, self.now, &self.config) {
-            self.timers.insert((until, Timer::Task(task)));
-            None
-        } else {
-            Some(Action::FailTask { task, kind: FailKind::Refused, message: record.refused_message() })
-        };
-        if let Some(action) = over {
-            self.actions.push(action);
-            self.tasks.remove(&task);
+        match refusal {
+            // Whatever memory it lacks is that of the others, and comes back when they end.
+            Refusal::ByWorker(reason) if has_others => {
+                record.turn_away(worker, reason, self.ended);
+                self.queue(task);
+                self.cool_down(worker);
+            }
+            Refusal::ByWorker(reason) => {
+                self.refused_task(task, worker, reason);
+                self.cool_down(worker);
+            }
+            Refusal::ByHolder(reason) => self.refused_task(task, worker, reason),
         }
-        self.cool_down(worker);
         self.leave(worker, task);
+    }
+
+    /// Has a refused task back off, or fails it if it has done so for long enough.
+    fn refused_task(&mut self, task: TaskId, worker: WorkerId, reason: String) {
+        let Some(record) = self.tasks.get_mut(&task) else {
+            return;
+        };
+        if let Some(until) = record.refuse(worker, reason, self.now, self.ended, &self.config) {
+            self.timers.insert((until, Timer::Task(task)));
+        } else {
+            let message = record.refused_message();
+            self.actions.push(Action::FailTask { task, kind: FailKind::Refused, message });
+            self.forget(task);
+        }
+    }
+
+    fn has_other_tasks(&self, worker: WorkerId, task: TaskId) -> bool {
+        self.workers.get(worker.index()).is_some_and(|worker| worker.tasks.iter().any(|other| *other != task))
     }
 
     /// Offers a worker that refused a task nothing for a while. The refusals of one burst count as one.
@@ -162,6 +199,13 @@ impl Pool {
             worker.refusals = worker.refusals.saturating_add(1);
             worker.cooling = Some(until);
             self.timers.insert((until, Timer::Cooling(id)));
+        }
+    }
+
+    /// Offers tasks again to a worker that refused one, because another task there has ended and left its memory.
+    fn offer_again(&mut self, id: WorkerId) {
+        if let Some(until) = self.workers[id.index()].cooling.take() {
+            self.timers.remove(&(until, Timer::Cooling(id)));
         }
     }
 
@@ -184,7 +228,7 @@ impl Pool {
     }
 
     /// Enters a task among those that wait: for room, or for a worker to itself.
-    fn queue(&mut self, task: TaskId) {
+    pub(super) fn queue(&mut self, task: TaskId) {
         if let Some(record) = self.tasks.get(&task) {
             let queue = if record.needs_a_worker_to_itself() { &mut self.alone } else { &mut self.waiting };
             queue.insert(record.order, task);
@@ -206,7 +250,7 @@ impl Pool {
             let message = reason.into();
             self.actions.push(Action::FailTask { task, kind: FailKind::InputsLost, message });
         }
-        self.tasks.remove(&task);
+        self.forget(task);
         if let Some((worker, ..)) = place {
             self.leave(worker, task);
         }
@@ -219,6 +263,9 @@ impl Pool {
         if let TaskPhase::Sent { worker, launch, attempt, cancelling } = &mut record.phase {
             if !std::mem::replace(cancelling, true) {
                 let (worker, launch, attempt) = (*worker, *launch, *attempt);
+                record.cancelled_at = Some(self.now);
+                let due = self.now.saturating_add(self.config.cancel_patience);
+                self.timers.insert((due, Timer::Cancel(task)));
                 self.actions.push(Action::CancelOnWorker { task, attempt, worker, launch });
             }
             return;
@@ -249,9 +296,19 @@ impl Pool {
         }
     }
 
+    /// Forgets a task that is over, and the end of the patience with its cancel.
+    pub(super) fn forget(&mut self, task: TaskId) {
+        if let Some(cancelled_at) = self.tasks.remove(&task).and_then(|record| record.cancelled_at) {
+            for patience in [self.config.cancel_patience, self.config.cancel_patience_with_holds] {
+                self.timers.remove(&(cancelled_at.saturating_add(patience), Timer::Cancel(task)));
+            }
+        }
+    }
+
     /// The task no longer is at the worker. Comes after the task's own end, because this may end the worker.
     fn leave(&mut self, worker: WorkerId, task: TaskId) {
         self.workers[worker.index()].tasks.remove(&task);
+        self.release_if_unstuck(worker);
         self.give_up_seat(worker, task);
         self.retire_if_free(worker, &super::scaling::not_wanted());
     }

@@ -146,7 +146,7 @@ impl Pool {
         }
     }
 
-    /// Whether one more worker is needed than are up or coming up. A pool of a fixed size always wants them all.
+    /// True if one more worker is needed than are up or coming up. A pool of a fixed size always wants them all.
     pub(super) fn needs_more(&self) -> bool {
         !self.is_elastic() || self.is_short()
     }
@@ -161,9 +161,9 @@ impl Pool {
     }
 
     fn is_short(&self) -> bool {
-        let slots = self.alive.saturating_mul(self.config.slots_per_worker.max(1) as usize);
+        let slots = self.useful().saturating_mul(self.config.slots_per_worker.max(1) as usize);
         let enough = slots.saturating_mul(self.config.growth_threshold_percent as usize);
-        self.alive < self.fewest() || self.tasks.len().saturating_mul(100) > enough
+        self.useful() < self.fewest() || self.tasks.len().saturating_mul(100) > enough
     }
 
     /// Grows or shrinks as far as that is due, and sets the timers for what is not due yet.
@@ -178,7 +178,7 @@ impl Pool {
             return;
         }
         if self.growth.due.is_none() {
-            if self.alive == 0 && !self.growth.is_failing() {
+            if self.useful() == 0 && !self.growth.is_failing() {
                 self.grow();
             }
             self.plan_growth();
@@ -222,7 +222,8 @@ impl Pool {
         let needed = self.tasks.len().div_ceil(slots).clamp(self.fewest(), self.max as usize);
         let pending = self.workers.iter().filter(|worker| worker.wanted && worker.state.is_pending()).count();
         let room = (self.config.max_pending_starts as usize).saturating_sub(pending);
-        let mut count = needed.saturating_sub(self.alive).min(self.config.growth_step as usize).min(room);
+        let possible = (self.max as usize).saturating_sub(self.alive).min(self.config.growth_step as usize).min(room);
+        let mut count = needed.saturating_sub(self.useful()).min(possible);
         if self.growth.is_failing() {
             let is_any_ready = self.workers.iter().any(|worker| matches!(worker.state, State::Ready(_)));
             count = count.min(usize::from(is_any_ready || pending == 0));

@@ -8,7 +8,7 @@ use super::cause::ExitCause;
 use super::config::PoolConfig;
 use crate::ids::{Attempt, LaunchId, WorkerId};
 
-/// Where a task stands; the transitions are in the [module](super)'s table.
+/// The place of a task in its life; the transitions are in the [module](super)'s table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TaskPhase {
     /// Waits for a worker with room.
@@ -20,13 +20,13 @@ pub enum TaskPhase {
     },
     /// Is at a worker.
     Sent {
-        /// Which worker.
+        /// The worker.
         worker: WorkerId,
-        /// Which process of it.
+        /// The process of that worker.
         launch: LaunchId,
-        /// Which send.
+        /// The number of the attempt.
         attempt: Attempt,
-        /// Whether the worker was told to cancel it.
+        /// True if the worker was told to cancel it.
         cancelling: bool,
     },
 }
@@ -43,15 +43,18 @@ struct Loss {
     launch: LaunchId,
     reason: Arc<str>,
     cause: ExitCause,
-    /// Whether the task may have run by then, so that the attempt is used up.
+    /// True if the task may have run by then, so that the attempt is used up.
     charged: bool,
 }
 
-/// Refusals since the task was last taken by a worker.
+/// Refusals since a worker last took the task.
 #[derive(Debug)]
 struct Refusals {
     count: u32,
+    /// The sum of its back-offs.
     waited: Duration,
+    /// The number of tasks of the pool that had ended by then. Once more have, the count and the wait begin anew.
+    ended: u64,
     worker: WorkerId,
     reason: String,
 }
@@ -67,6 +70,8 @@ pub(super) struct Task {
     pub sent: u64,
     /// The worker that is kept free for it, while it waits for one to itself.
     pub seat: Option<WorkerId>,
+    /// The time at which its worker was told to cancel it.
+    pub cancelled_at: Option<Duration>,
     last_attempt: Option<Attempt>,
     losses: Vec<Loss>,
     refusals: Option<Refusals>,
@@ -80,6 +85,7 @@ impl Task {
             phase: TaskPhase::Waiting,
             sent: 0,
             seat: None,
+            cancelled_at: None,
             last_attempt: None,
             losses: Vec::new(),
             refusals: None,
@@ -90,7 +96,7 @@ impl Task {
         matches!(self.phase, TaskPhase::Sent { cancelling: true, .. })
     }
 
-    /// Whether news of this attempt is news of where the task is now.
+    /// True if news of this attempt is of the task's present one.
     pub fn is_at(&self, worker: WorkerId, launch: LaunchId, attempt: Attempt) -> bool {
         match self.phase {
             TaskPhase::Sent { worker: w, launch: l, attempt: a, .. } => (w, l, a) == (worker, launch, attempt),
@@ -98,12 +104,12 @@ impl Task {
         }
     }
 
-    /// How often it was sent.
+    /// The number of times that it was sent.
     pub fn attempts(&self) -> u32 {
         self.last_attempt.map_or(0, |attempt| attempt.0)
     }
 
-    /// Whether it gets a worker to itself: the memory of one that it shared was not enough.
+    /// True if it gets a worker to itself: the memory of one that it shared was not enough.
     pub fn needs_a_worker_to_itself(&self) -> bool {
         self.losses_to_memory() > 0
     }
@@ -122,7 +128,7 @@ impl Task {
         self.losses.iter().filter(|loss| loss.charged).map(|loss| (loss.worker, loss.launch))
     }
 
-    /// Counts one more send and says its number.
+    /// Counts one more send and returns its number.
     pub fn begin(&mut self, worker: WorkerId, launch: LaunchId) -> Attempt {
         let attempt = self.last_attempt.map_or(Attempt::FIRST, Attempt::next);
         self.last_attempt = Some(attempt);
@@ -144,15 +150,34 @@ impl Task {
             && self.losses.len() - charged < MAX_INNOCENT_LOSSES
     }
 
-    /// A worker refused the attempt at hand. Returns until when to wait, or `None` if it has waited enough.
-    pub fn refuse(&mut self, worker: WorkerId, reason: String, now: Duration, config: &PoolConfig) -> Option<Duration> {
-        let (count, waited) = self.refusals.as_ref().map_or((0, Duration::ZERO), |past| (past.count, past.waited));
+    /// A worker refused the attempt at hand. Returns the end of the back-off, or `None` if the task has waited enough.
+    ///
+    /// `ended` is the number of tasks of the pool that have ended: as long as some do, a refusal may pass.
+    pub fn refuse(
+        &mut self,
+        worker: WorkerId,
+        reason: String,
+        now: Duration,
+        ended: u64,
+        config: &PoolConfig,
+    ) -> Option<Duration> {
+        let past = self.refusals.as_ref().filter(|past| past.ended == ended);
+        let (count, waited) = past.map_or((0, Duration::ZERO), |past| (past.count, past.waited));
         let delay = config.bounce_backoff.delay(count);
         let until = now.saturating_add(delay);
-        self.refusals =
-            Some(Refusals { count: count.saturating_add(1), waited: waited.saturating_add(delay), worker, reason });
+        let (count, so_far) = (count.saturating_add(1), waited.saturating_add(delay));
+        self.refusals = Some(Refusals { count, waited: so_far, ended, worker, reason });
         self.phase = TaskPhase::BackingOff { until };
         (waited < config.bounce_limit).then_some(until)
+    }
+
+    /// A worker had no room for the attempt at hand, which costs nothing: the task waits for room again.
+    pub fn turn_away(&mut self, worker: WorkerId, reason: String, ended: u64) {
+        match &mut self.refusals {
+            Some(past) => (past.worker, past.reason) = (worker, reason),
+            none => *none = Some(Refusals { count: 0, waited: Duration::ZERO, ended, worker, reason }),
+        }
+        self.phase = TaskPhase::Waiting;
     }
 
     /// The error of a task that was lost for good, attempt by attempt; for people.
@@ -203,10 +228,10 @@ impl Task {
         }
     }
 
-    /// Tells people that no worker takes the task.
+    /// The error of a task that no worker takes; for people.
     pub fn refused_message(&self) -> Arc<str> {
         let mut text = String::from("it was taken by no worker");
-        if let Some(Refusals { count, waited, worker, reason }) = &self.refusals {
+        if let Some(Refusals { count, waited, worker, reason, .. }) = &self.refusals {
             let _ = write!(text, ": {count} refusals, {waited:?} of back-off, the last by {worker}: {reason}");
         }
         for Loss { attempt, worker, launch, reason, .. } in &self.losses {

@@ -11,29 +11,29 @@ pub struct WorkerView<'a> {
     pub worker: WorkerId,
     /// Its latest process; `LaunchId(0)` before the first.
     pub launch: LaunchId,
-    /// Where it stands.
+    /// Its phase.
     pub phase: WorkerPhase,
     /// The process that shook hands, if there is one.
     pub incarnation: Option<&'a Incarnation>,
-    /// Where its control server listens, once that is known.
+    /// The address of its control server, once that is known.
     pub control: Option<&'a str>,
-    /// Where its data server listens, once that is known.
+    /// The address of its data server, once that is known.
     pub data: Option<&'a str>,
-    /// Where other workers find its data server, once that is known.
+    /// The address of its data server for other workers, once that is known.
     pub peer: Option<&'a str>,
-    /// Whether it should be up.
+    /// True if it should be up.
     pub wanted: bool,
-    /// What must not be lost with it, tasks aside.
+    /// The number of partitions and actors that must not be lost with it.
     pub holds: u64,
     /// Tasks that are at it.
     pub tasks: usize,
-    /// Whether it is offered no task for a moment because it refused one.
+    /// True if it is offered no task for a moment, because it refused one.
     pub cooling: bool,
     /// Restarts that count against its budget.
     pub restarts: usize,
-    /// Why the latest process that it lost was lost.
+    /// The reason for the loss of its latest lost process.
     pub reason: Option<&'a str>,
-    /// What its launch waits for, if it is postponed.
+    /// The thing that its launch waits for, if it is postponed.
     pub waits_for: Option<&'a str>,
 }
 
@@ -44,9 +44,9 @@ pub struct TaskView {
     pub task: TaskId,
     /// The worker that it prefers.
     pub prefer: WorkerId,
-    /// Where it stands.
+    /// Its phase.
     pub phase: TaskPhase,
-    /// How often it was sent so far, refused sends included.
+    /// The number of times that it was sent so far, refused sends included.
     pub attempts: u32,
 }
 
@@ -132,7 +132,7 @@ impl Pool {
         self.broken.as_deref()
     }
 
-    /// Whether the session has ended.
+    /// True once the session has ended.
     #[must_use]
     pub const fn is_shut_down(&self) -> bool {
         self.closed

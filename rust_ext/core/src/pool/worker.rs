@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::ids::{Incarnation, LaunchId, TaskId, WorkerId};
 
-/// Where a logical worker stands, for status; the transitions are in the [module](super)'s table.
+/// The phase of a logical worker, for status; the transitions are in the [module](super)'s table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum WorkerPhase {
     /// Not wanted; no process.
@@ -22,7 +22,7 @@ pub enum WorkerPhase {
     Ready,
     /// No longer wanted; finishes the tasks that it has, and keeps what is still held.
     Draining,
-    /// Told by others to stop; finishes the tasks that it has.
+    /// Told to stop, not by the pool; finishes the tasks that it has.
     Leaving,
     /// Lost; waits to be launched again.
     Restarting,
@@ -46,7 +46,7 @@ impl fmt::Display for WorkerPhase {
     }
 }
 
-/// Where a process listens, as `host:port`.
+/// The addresses of a process, as `host:port`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Addresses {
     /// Its control server, as the driver reaches it.
@@ -108,12 +108,12 @@ impl State {
         }
     }
 
-    /// Whether the allocator was asked for a process that it was not told to stop.
+    /// True if the allocator was asked for a process that it was not told to stop.
     pub const fn has_process(&self) -> bool {
         matches!(self, Self::Starting { .. } | Self::Postponed { .. }) || self.has_connection()
     }
 
-    /// Whether `Connect` was asked for.
+    /// True if `Connect` was asked for.
     pub const fn has_connection(&self) -> bool {
         matches!(self, Self::Connecting { .. } | Self::Ready(_) | Self::Draining(_) | Self::Leaving(_))
     }
@@ -129,7 +129,7 @@ impl State {
         }
     }
 
-    /// Whether it is capacity that is there, or that soon will be.
+    /// True if it is capacity that is there, or that soon will be.
     ///
     /// A worker that failed to start and waits for its next start is not: it must not keep others from being started.
     /// Nor is one for which there is no room: idle ones are not let go on its account.
@@ -140,7 +140,7 @@ impl State {
         )
     }
 
-    /// Whether it is on its way up.
+    /// True if it is on its way up.
     pub const fn is_pending(&self) -> bool {
         matches!(
             self,
@@ -152,7 +152,7 @@ impl State {
         matches!(self, Self::Postponed { .. })
     }
 
-    /// Whether nothing is to be expected of it for now.
+    /// True if it is not expected to come up for now.
     pub const fn is_out_of_sight(&self) -> bool {
         matches!(self, Self::GivenUp { .. } | Self::Postponed { patience: None, .. })
     }
@@ -182,11 +182,11 @@ pub(super) struct Worker {
     pub launch: LaunchId,
     pub state: State,
     pub launched_at: Duration,
-    /// Whether it should be up.
+    /// True if it should be up.
     pub wanted: bool,
-    /// What at its present process must not be lost, tasks aside: partitions that are referred to, actors.
+    /// The number of partitions in use and of actors at its present process.
     pub holds: u64,
-    /// Since when it has had nothing to do and nothing to keep.
+    /// The time since which it has had nothing to do and nothing to keep.
     pub idle_since: Option<Duration>,
     /// The end of the window after which a worker that was given up is tried again; `None` if that would not help.
     pub retry_at: Option<Duration>,
@@ -194,18 +194,32 @@ pub(super) struct Worker {
     pub refused_since: Option<Duration>,
     /// Sent and not yet over.
     pub tasks: BTreeSet<TaskId>,
-    /// Until when it is offered no task because it refused one.
+    /// The time until which it is offered no task, because it refused one.
     pub cooling: Option<Duration>,
     /// Refusals in a row, a burst counted once.
     pub refusals: u32,
+    /// True if calls of cancelled tasks hold all of its slots, as it told.
+    pub has_no_slot: bool,
+    /// These calls, for people.
+    pub stuck_calls: Arc<str>,
+    /// Set while no slot of it works.
+    pub stuck: Option<Stuck>,
     /// The load under which it stands among the workers with room.
     pub listed: Option<usize>,
-    /// The task that has this worker to itself, or will once the others here have ended.
+    /// The task that has this worker to itself, or will once the other tasks here have ended.
     pub kept_for: Option<TaskId>,
-    /// Why the latest process that was lost was lost.
+    /// The reason for the loss of its latest lost process.
     pub reason: Option<Arc<str>>,
     /// Its restarts within the window and since it last ran a task to its end.
     restarts: VecDeque<Restart>,
+}
+
+/// The state of a worker whose slots are held by cancelled tasks.
+#[derive(Debug)]
+pub(super) struct Stuck {
+    pub since: Duration,
+    /// The time of its timer; `None` once all is due.
+    pub due: Option<Duration>,
 }
 
 /// One replacement of a process that ended.
@@ -233,6 +247,9 @@ impl Worker {
             tasks: BTreeSet::new(),
             cooling: None,
             refusals: 0,
+            has_no_slot: false,
+            stuck_calls: "".into(),
+            stuck: None,
             listed: None,
             kept_for: None,
             reason: None,
@@ -240,21 +257,22 @@ impl Worker {
         }
     }
 
-    /// Whether nothing would be lost with its process.
+    /// True if nothing would be lost with its process.
     pub fn is_free(&self) -> bool {
         self.tasks.is_empty() && self.holds == 0
     }
 
-    /// Whether it takes tasks, and has had none to do and nothing to keep.
+    /// True if it takes tasks, and has had none to do and nothing to keep.
     pub fn is_idle(&self) -> bool {
         matches!(self.state, State::Ready(_)) && self.is_free() && self.kept_for.is_none()
     }
 
-    /// Whether this worker is offered tasks now.
+    /// True if this worker is offered tasks now.
     pub fn has_room(&self, capacity: usize) -> bool {
         matches!(self.state, State::Ready(_))
             && self.cooling.is_none()
             && self.kept_for.is_none()
+            && self.stuck.is_none()
             && self.tasks.len() < capacity
     }
 
@@ -302,6 +320,7 @@ impl Worker {
     pub fn forget_tasks(&mut self) -> BTreeSet<TaskId> {
         self.cooling = None;
         self.refusals = 0;
+        (self.has_no_slot, self.stuck_calls) = (false, "".into());
         self.listed = None;
         self.kept_for = None;
         std::mem::take(&mut self.tasks)

@@ -88,6 +88,13 @@ impl DriverHost for SharedHost {
         });
     }
 
+    fn kill(&self, worker: WorkerId, launch: LaunchId, reason: &str) {
+        let reason = reason.to_owned();
+        self.0.post(move |py, host| {
+            host.launcher.call_method1(py, "kill", (worker.to_string(), launch.0, reason)).map(drop)
+        });
+    }
+
     fn worker_call(&self, call: Call) {
         self.0.post(move |py, host| {
             let call = WorkerCall {

@@ -1,6 +1,6 @@
 //! Carrying out what the pool decides.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use daft_k8s_core::{Action, ExitCause, FailKind, LaunchId, WorkerId};
 
@@ -25,9 +25,18 @@ impl Inner {
                 });
                 self.host.launch(worker, launch, failed);
             }
-            Action::Stop { worker, launch, reason } => {
+            Action::Stop { worker, launch, force, reason } => {
                 self.host.log(Level::Debug, format!("{worker}: stop launch {launch}: {reason}"));
-                self.host.stop(worker, launch, &reason);
+                if force {
+                    self.host.kill(worker, launch, &reason);
+                } else {
+                    self.host.stop(worker, launch, &reason);
+                }
+            }
+            Action::Replaced { worker, calls, tasks, held_for, holds, .. } => {
+                let names = tasks.iter().filter_map(|task| state.tasks.get(task)).map(|running| running.spec.words());
+                let names: Vec<String> = names.collect();
+                self.host.log(Level::Warning, replaced(worker, &calls, &names, held_for, holds));
             }
             Action::Connect { worker, launch, addresses } => {
                 state.links.insert(worker, Link::open(self, Process::new(worker, launch, addresses), None));
@@ -111,6 +120,21 @@ impl Inner {
             *link = Link::open(self, Process::new(worker, launch, link.process.addresses.clone()), incarnation);
         }
     }
+}
+
+/// The one line about a worker whose slots were held by cancelled tasks.
+fn replaced(worker: WorkerId, calls: &str, tasks: &[String], held_for: Duration, holds: u64) -> String {
+    let seconds = held_for.as_secs_f64();
+    let what = if calls.is_empty() {
+        format!("it has not ended {} for {seconds:.0} s after the cancel", tasks.join(", "))
+    } else {
+        format!("code of a cancelled task has not returned for {seconds:.0} s: {calls}")
+    };
+    let lost = match holds {
+        0 => String::new(),
+        _ => format!("; what it held, {holds} partitions and actors, is lost"),
+    };
+    format!("{worker} is replaced, because tasks wait and {what}{lost}. Give UDFs that wait for something a time-out")
 }
 
 fn explain(running: &Running, kind: FailKind, message: &str) -> String {

@@ -30,6 +30,8 @@ pub trait DriverHost: Send + Sync + 'static {
     fn launch(&self, worker: WorkerId, launch: LaunchId, failed: LaunchFailed);
     /// Stop that process.
     fn stop(&self, worker: WorkerId, launch: LaunchId, reason: &str);
+    /// End that process at once, whatever it does: it would not stop by itself.
+    fn kill(&self, worker: WorkerId, launch: LaunchId, reason: &str);
     /// A worker calls.
     fn worker_call(&self, call: Call);
     /// A process of this worker takes tasks, and actors, from now on.

@@ -43,9 +43,14 @@ impl TaskSpec {
         Bytes::copy_from_slice(&Sha256::digest(plan))
     }
 
-    /// What happened to this task, for people.
+    /// The task's name for people.
+    pub(super) fn words(&self) -> String {
+        format!("task {} ({}) of query {}", self.task_id, self.name, self.query_id)
+    }
+
+    /// The message with the task's name, for people.
     pub(super) fn describe(&self, message: &str) -> String {
-        format!("task {} ({}) of query {}: {message}", self.task_id, self.name, self.query_id)
+        format!("{}: {message}", self.words())
     }
 
     pub(super) fn key(&self, attempt: Attempt) -> String {

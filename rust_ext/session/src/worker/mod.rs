@@ -159,6 +159,8 @@ struct Shared {
     peers: Peers,
     host: Arc<dyn Host>,
     draining: AtomicBool,
+    /// The slots that calls of cancelled tasks hold, and these calls.
+    stuck: Mutex<(u32, String)>,
     last_call: Mutex<Instant>,
 }
 
@@ -196,6 +198,7 @@ impl Worker {
             peers: Peers::new(&config.token, tls.as_ref().map(|tls| tls.client.clone())),
             host,
             draining: AtomicBool::new(false),
+            stuck: Mutex::default(),
             last_call: Mutex::new(Instant::now()),
             config,
         });
@@ -290,6 +293,11 @@ impl Worker {
         self.shared.draining.store(true, Ordering::Relaxed);
         let health = self.health.clone();
         self.runtime.spawn(async move { health.set_serving(false).await });
+    }
+
+    /// Notes how many slots are held by calls of cancelled tasks; the driver learns of it with the next poll.
+    pub fn set_stuck(&self, slots: u32, calls: String) {
+        *self.shared.stuck.lock() = (slots, calls);
     }
 
     /// How many tasks have not ended yet.

@@ -136,7 +136,8 @@ impl WorkerCalls for Service {
         let longest = LONGEST_POLL.mul_f64(rand::rng().random_range(0.5..1.0));
         let ended = tokio::time::timeout(longest, self.shared.intake.ended_after(after)).await;
         let (version, ended) = ended.unwrap_or_else(|_| (after, Vec::new()));
-        Ok(Response::new(AwaitTaskReply { instance_id, version, ended }))
+        let (stuck_slots, stuck_calls) = self.shared.stuck.lock().clone();
+        Ok(Response::new(AwaitTaskReply { instance_id, version, ended, stuck_slots, stuck_calls }))
     }
 
     async fn cancel_task(&self, request: Request<CancelTaskRequest>) -> Answer<CancelTaskReply> {

@@ -49,6 +49,10 @@ impl DriverHost for TestDriverHost {
         let _ = self.stops.send((worker, launch, reason.to_owned()));
     }
 
+    fn kill(&self, worker: WorkerId, launch: LaunchId, reason: &str) {
+        let _ = self.stops.send((worker, launch, format!("by force: {reason}")));
+    }
+
     fn worker_call(&self, call: Call) {
         assert_ne!(call.target, POISONED_TARGET);
         let _ = self.calls.send(call);

@@ -1,7 +1,7 @@
-//! What is covered: every rule of the pool's tables by a sentence (`lives`: workers, `mending`: those that are
-//! given up and tried again, `postponed`: those without room,
-//! `runs`: tasks, `scaling`: how many workers there are, some of it in a `world` where starts and tasks take time), and
-//! its invariants under random events (`properties`, checked by an `observer`). What is not: anything that does I/O.
+//! What is covered: every rule of the pool's tables by a sentence, and its invariants under random events. Workers:
+//! `lives`, `mending` (given up and tried again), `stuck` (their slots are held), `postponed` (without room), `scaling`
+//! (how many there are; some of it in a `world` where starts and tasks take time). Tasks: `runs`, `refusals`. Random
+//! events: `properties`, checked by an `observer`. What is not covered: anything that does I/O.
 
 mod addresses;
 mod lives;
@@ -9,8 +9,10 @@ mod mending;
 mod observer;
 mod postponed;
 mod properties;
+mod refusals;
 mod runs;
 mod scaling;
+mod stuck;
 mod world;
 
 use std::time::Duration;
@@ -170,7 +172,7 @@ fn launch(worker: u32, launch: u64) -> Action {
 }
 
 fn stop(worker: u32, launch: u64, reason: &str) -> Action {
-    Action::Stop { worker: w(worker), launch: LaunchId(launch), reason: reason.into() }
+    Action::Stop { worker: w(worker), launch: LaunchId(launch), force: false, reason: reason.into() }
 }
 
 fn disconnect(worker: u32, launch: u64) -> Action {

@@ -49,7 +49,14 @@ pub(super) struct Observer {
 }
 
 fn config() -> PoolConfig {
-    PoolConfig { slots_per_worker: SLOTS as u32, queue_ahead: 1, bounce_limit: secs(5), ..small() }
+    PoolConfig {
+        slots_per_worker: SLOTS as u32,
+        queue_ahead: 1,
+        bounce_limit: secs(5),
+        cancel_patience: ms(600),
+        cancel_patience_with_holds: secs(3),
+        ..small()
+    }
 }
 
 impl Observer {
@@ -123,7 +130,8 @@ impl Observer {
                     seen.process = false;
                 }
             }
-            Event::Bounced { task, worker, launch, attempt, .. } => {
+            Event::Bounced { task, worker, launch, attempt, .. }
+            | Event::InputsUnavailable { task, worker, launch, attempt, .. } => {
                 self.leave(*task, (*worker, *launch, *attempt));
             }
             Event::TaskCancelled { task, worker, launch, attempt } => {
@@ -197,7 +205,8 @@ impl Observer {
             }
             Action::WorkerLost { worker, launch, incarnation, orderly, .. } => {
                 if *orderly {
-                    assert_eq!(self.load(*worker), 0, "{worker} was let go with tasks");
+                    let live = |known: &&Known| known.at.is_some_and(|(at, ..)| at == *worker) && !known.cancelling;
+                    assert_eq!(self.tasks.values().filter(live).count(), 0, "{worker} was let go with tasks");
                     let held = self.holds.get(&(*worker, *launch)).copied().unwrap_or(0);
                     assert_eq!(held, 0, "{worker} was let go with what somebody refers to");
                 }
@@ -236,6 +245,10 @@ impl Observer {
             }
             Action::CancelOnWorker { task, attempt, worker, launch } => {
                 assert_eq!(self.tasks[task].at, Some((*worker, *launch, *attempt)));
+                let known = self.tasks.get_mut(task).expect("as above");
+                if !known.cancelling {
+                    known.at = None; // its input is lost, or it is taken back from a stuck worker
+                }
             }
             Action::Deliver { task, attempt, worker, launch } => {
                 assert_eq!(self.tasks[task].at, Some((*worker, *launch, *attempt)));
@@ -256,6 +269,13 @@ impl Observer {
                 self.end(*task);
             }
             Action::Grown { .. } => {}
+            Action::Replaced { worker, launch, tasks, held_for, holds, .. } => {
+                assert!(*held_for >= self.pool.config().cancel_patience && self.present(*worker, *launch).process);
+                assert!(tasks.iter().all(|task| self.tasks[task].cancelling), "only cancelled tasks are cut off");
+                let patient = *held_for >= self.pool.config().cancel_patience_with_holds;
+                assert!(patient || *holds == 0, "what it holds is lost too soon");
+                self.cause = ExitCause::Stopped;
+            }
             Action::Defect { message } => panic!("{message}"),
             Action::PoolBroken { .. } => {
                 assert!(!std::mem::replace(&mut self.broken, true), "broken twice");
@@ -286,7 +306,8 @@ impl Observer {
             let load = self.load(view.worker);
             assert_eq!(load, view.tasks);
             let kept = self.pool.workers[view.worker.index()].kept_for.is_some();
-            let open = view.phase == WorkerPhase::Ready && !view.cooling && !kept && load < capacity;
+            let stuck = self.pool.workers[view.worker.index()].stuck.is_some();
+            let open = view.phase == WorkerPhase::Ready && !view.cooling && !kept && !stuck && load < capacity;
             assert!(!(waits && open), "{} has room while tasks wait", view.worker);
             let held = self.holds.get(&(view.worker, view.launch)).copied().unwrap_or(0);
             assert_eq!(held, view.holds);
@@ -299,7 +320,9 @@ impl Observer {
         assert_eq!(gone, [], "workers are kept for tasks that are over");
         if let Some(first) = self.pool.waiting_alone().next() {
             let kept = |view: &WorkerView<'_>| self.pool.workers[view.worker.index()].kept_for.is_some();
-            let unkept = self.pool.workers().any(|view| view.phase == WorkerPhase::Ready && !kept(&view));
+            let stuck = |view: &WorkerView<'_>| self.pool.workers[view.worker.index()].stuck.is_some();
+            let is_free = |view: &WorkerView<'_>| view.phase == WorkerPhase::Ready && !kept(view) && !stuck(view);
+            let unkept = self.pool.workers().any(|view| is_free(&view));
             assert!(!unkept || self.pool.tasks[&first].seat.is_some(), "{first} could have a worker to itself");
         }
         let waits = waits || self.pool.waiting_alone().next().is_some();
@@ -314,10 +337,18 @@ impl Observer {
                 Postponed | GivenUp => is_patient(),
                 _ => false,
             }) + usize::from(view.cooling)
+                + usize::from(self.pool.workers[view.worker.index()].stuck.as_ref().is_some_and(|it| it.due.is_some()))
         };
+        let of_cancel = |timer: &Timer| match timer {
+            Timer::Cancel(task) => usize::from(self.pool.tasks[task].is_cancelling()),
+            _ => 0,
+        };
+        let cancelled = self.pool.timers.iter().map(|(_, timer)| of_cancel(timer)).sum::<usize>();
+        let stuck = self.pool.workers.iter().filter(|worker| worker.stuck.is_some()).count();
+        assert_eq!(self.pool.stuck, stuck);
         let of_workers = self.pool.workers().map(|view| timed(&view)).sum::<usize>();
         let of_scaling = usize::from(self.pool.growth.due.is_some()) + usize::from(self.pool.idleness_due.is_some());
-        let timers = backing_off + of_workers + of_scaling;
+        let timers = backing_off + of_workers + of_scaling + cancelled;
         let postponed = self.pool.workers().filter(|view| view.phase == WorkerPhase::Postponed).count();
         assert_eq!(self.pool.postponed, postponed);
         let growing = self.pool.growth.due.is_some();

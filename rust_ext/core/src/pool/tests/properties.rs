@@ -53,10 +53,14 @@ impl Observer {
         let known = self.tasks.get(&task).and_then(|known| known.at);
         let (worker, launch, attempt) = known.unwrap_or((w(0), LaunchId(1), Attempt(1)));
         let attempt = Attempt(attempt.0.saturating_sub(back));
-        self.tell(match kind % 5 {
+        self.tell(match kind % 6 {
             0 => Event::Succeeded { task, worker, launch, attempt, outputs: task.0 % 3 },
             1 => Event::TaskFailed { task, worker, launch, attempt },
             2 => Event::TaskCancelled { task, worker, launch, attempt },
+            3 => {
+                let reason = "its holder is busy".to_owned();
+                Event::InputsUnavailable { task, worker, launch, attempt, reason }
+            }
             _ => Event::Bounced { task, worker, launch, attempt, reason: "full".to_owned() },
         });
     }
@@ -122,7 +126,11 @@ impl Observer {
             26 if b > 250 => self.tell(Event::Shutdown),
             26 if b > 200 => self.tell(Event::Wake),
             26 if b > 175 => self.tell(Event::Admitted { worker, launch: LaunchId(u64::from(b % 4)) }),
-            26 if b > 150 => self.tell(Event::Need(u32::from(b % 7))),
+            26 if b > 110 => {
+                let launch = self.pool.worker(worker).map_or(LaunchId(1), |view| view.launch);
+                self.tell(Event::Stuck { worker, launch, slots: u32::from(b % 4), calls: "udf".to_owned() });
+            }
+            26 if b > 100 => self.tell(Event::Need(u32::from(b % 7))),
             27 => self.let_go_of_one(b),
             _ => {
                 self.now = self.pool.next_deadline().unwrap_or(self.now).max(self.now);

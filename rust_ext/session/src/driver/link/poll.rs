@@ -22,7 +22,8 @@ fn another_process(answer: &str) -> String {
 
 impl Peer {
     pub(super) async fn poll(mut self, incarnation: Incarnation) {
-        let mut after_version = 0;
+        let (worker, launch) = (self.process.worker, self.process.launch);
+        let (mut after_version, mut stuck) = (0, 0);
         self.last_answer.is_now();
         // No longer than a worker may be silent, which is then noticed in time.
         let call_timeout = self.inner.config.unreachable_timeout.clamp(LEAST_PATIENCE, CALL_TIMEOUT);
@@ -39,6 +40,11 @@ impl Peer {
                     after_version = reply.version;
                     for end in reply.ended {
                         self.ended(end);
+                    }
+                    if reply.stuck_slots != stuck {
+                        stuck = reply.stuck_slots;
+                        let event = Event::Stuck { worker, launch, slots: stuck, calls: reply.stuck_calls };
+                        self.inner.feed_from(&self.process, event, None);
                     }
                     continue;
                 }
@@ -146,7 +152,9 @@ impl Peer {
             self.inner.feed_inputs_lost(&self.process, (task, attempt), reason);
         } else {
             let reason = format!("it could not read inputs of the task: {message}");
-            self.inner.feed_from(&self.process, Event::Bounced { task, worker, launch, attempt, reason }, None);
+            // This worker is not to blame: it is offered tasks as before.
+            let event = Event::InputsUnavailable { task, worker, launch, attempt, reason };
+            self.inner.feed_from(&self.process, event, None);
         }
     }
 }
