@@ -47,12 +47,10 @@ def worker_environment(
         lifeline_fd: The pipe whose end tells it that the driver is gone.
         driver: The driver's surroundings at the start of the session.
     """
-    environment = {
-        # Which runner a Daft query takes is not for the programs of UDFs: each would begin a session of its own.
-        name: value
-        for name, value in driver.variables.items()
-        if name != _RUNNER and not name.startswith(_OWN_PREFIX)
-    }
+    environment = {name: value for name, value in driver.variables.items() if not name.startswith(_OWN_PREFIX)}
+    if _RUNNER in environment:
+        # A Daft query in a program that a UDF starts must not begin a session of its own.
+        environment[_RUNNER] = "native"
     environment.update(configuration.env)
     environment.update(_start.variables(driver.search_path))
     gpus = visible_gpus(configuration.worker_gpu, worker_id, environment.get("CUDA_VISIBLE_DEVICES"))

@@ -38,8 +38,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_RUNNER = "DAFT_RUNNER"
-"""Names the driver's runner; a Daft query in a program that a UDF starts must not begin a session of its own."""
 _DRAIN_POLL_SECONDS = 0.02
 _EXIT_SECONDS = 5.0
 """How long threads of UDFs may delay the exit of a worker that has stopped."""
@@ -89,7 +87,7 @@ async def _serve(settings: WorkerSettings) -> None:
 
 def forget_settings(environment: MutableMapping[str, str]) -> None:
     """Removes what is the worker's alone, and was read: UDFs, and programs that they start, find no token."""
-    for name in (_RUNNER, TOKEN_FILE, *(variable(item.name) for item in dataclasses.fields(WorkerSettings))):
+    for name in (TOKEN_FILE, *(variable(item.name) for item in dataclasses.fields(WorkerSettings))):
         environment.pop(name, None)
 
 

@@ -25,7 +25,7 @@ PLACES = ("task", "process", "actor")
 def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     folder = tmp_path_factory.mktemp("processes")
     script = f"from tests.local.process_scenarios import main; main({str(folder)!r})"
-    ended = driver_process.run(script, RAY_ADDRESS="auto", DAFT_MEMORY_LIMIT="1000000")
+    ended = driver_process.run(script, RAY_ADDRESS="auto", DAFT_RUNNER="ray", DAFT_MEMORY_LIMIT="1000000")
     assert ended.returncode == 0, ended.stderr[-4000:]
     loaded: dict[str, Any] = json.loads(ended.stdout.splitlines()[-1])
     return loaded

@@ -61,11 +61,20 @@ def _has(written: dict[str, str], field: str) -> bool:
 
 
 def test_the_drivers_runner_is_not_inherited_and_the_rest_is() -> None:
-    written = environment(DAFT_RUNNER="ray", DAFT_K8S_NUM_WORKERS="9", AWS_REGION="eu-1", PYTHONPATH="/own", USERS="2")
-    assert "DAFT_RUNNER" not in written
+    written = environment(DAFT_RUNNER="k8s", DAFT_K8S_NUM_WORKERS="9", AWS_REGION="eu-1", PYTHONPATH="/own", USERS="2")
     assert "DAFT_K8S_NUM_WORKERS" not in written
     users = {name: value for name, value in written.items() if not name.startswith("DAFT_K8S_")}
-    assert users == {"AWS_REGION": "eu-1", "PYTHONPATH": "/own", "USERS": "2", "USERS_OWN": "1"}
+    assert users == {
+        "DAFT_RUNNER": "native",
+        "AWS_REGION": "eu-1",
+        "PYTHONPATH": "/own",
+        "USERS": "2",
+        "USERS_OWN": "1",
+    }
+
+
+def test_no_runner_is_named_where_the_driver_names_none() -> None:
+    assert "DAFT_RUNNER" not in environment(PATH="/bin")
 
 
 def test_the_worker_imports_from_where_the_driver_does_whatever_its_folders_are_called() -> None:
