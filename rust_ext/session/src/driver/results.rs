@@ -69,15 +69,15 @@ impl Driver {
     }
 }
 
-/// What is wanted of each process that holds some of it.
-type ByHolder = Vec<(Arc<Process>, Vec<(usize, Ticket)>)>;
+/// A process, and the tickets that are wanted of it with their positions in the answer.
+type OfHolder = (Arc<Process>, Vec<(usize, Ticket)>);
 
 /// Partitions that are at hand, in their places, and the others by the process that holds them.
 ///
 /// Not part of the `async` function: the map's keys are pointers, which a future that moves between threads may not hold.
-fn by_holder(partitions: &[Partition]) -> Result<(Vec<Option<PartitionData>>, ByHolder), FetchFailure> {
+fn by_holder(partitions: &[Partition]) -> Result<(Vec<Option<PartitionData>>, Vec<OfHolder>), FetchFailure> {
     let mut found: Vec<Option<PartitionData>> = vec![None; partitions.len()];
-    let mut remote: HashMap<*const Process, (Arc<Process>, Vec<(usize, Ticket)>)> = HashMap::new();
+    let mut remote: HashMap<*const Process, OfHolder> = HashMap::new();
     for (position, (place, partition)) in found.iter_mut().zip(partitions).enumerate() {
         let at_hand = partition.at_hand();
         *place = at_hand.map_err(|error| FetchFailure::Gone(format!("a result cannot be read: {error}")))?;
