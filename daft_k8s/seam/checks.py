@@ -78,6 +78,7 @@ HOOKS: dict[str, tuple[str, ...]] = {
     "daft.datatype": ("DataType.python",),
     "daft.dependencies": ("np", "pa"),
     "daft.errors": ("UDFException",),
+    "daft.exceptions": ("DaftCoreException",),
     "daft.event_loop": ("get_or_init_event_loop", "set_event_loop"),
     "daft.execution.key_filtering_join.actors": (
         "ASYNC_AWAIT_TIMEOUT_SECONDS",

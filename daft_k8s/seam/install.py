@@ -178,6 +178,7 @@ def open_session(configuration: Configuration, **session_arguments: Any) -> Sess
     from daft_k8s.driver.actor_pools import ActorPools
     from daft_k8s.driver.session import Session, set_current_session
     from daft_k8s.seam.code_shipment import prepare_code
+    from daft_k8s.seam.flight_losses import FlightLosses
     from daft_k8s.seam.flight_shuffle import FlightFolders
     from daft_k8s.seam.limit import TARGET_PREFIX, LimitCounters
     from daft_k8s.seam.llm import TARGET_PREFIX as LLM_PREFIX
@@ -214,6 +215,9 @@ def open_session(configuration: Configuration, **session_arguments: Any) -> Sess
     session.add_call_handler(LLM_PREFIX, engines.answer)
     folders = FlightFolders(session.session_id)
     session.attachments["flight"] = folders
+    losses = FlightLosses()
+    session.attachments["flight_losses"] = losses
+    session.add_worker_listener(losses)
     session.add_closer(folders.remove)
     session.start()
     if configuration.allocation != "local":

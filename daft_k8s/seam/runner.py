@@ -25,6 +25,7 @@ from daft_k8s.errors import SessionClosedError, WorkerLostError
 from daft_k8s.raised import text_of
 from daft_k8s.seam.actors import actor_pools
 from daft_k8s.seam.execution_config import FLIGHT_SHUFFLE, fit_to_cluster
+from daft_k8s.seam.flight_losses import flight_losses
 from daft_k8s.seam.hooks import flight_folders, limit_counters, query_folders
 from daft_k8s.seam.notifications import QueryNotifications
 from daft_k8s.seam.partitions import GoneReference, K8sMaterializedResult, K8sPartitionSet, K8sRunnerIO, held
@@ -157,14 +158,15 @@ class K8sRunner(Runner[Any]):
             shuffle_partitions=session.configuration.shuffle_partitions,
             flight_folders=flight_folders(session).private,
         )
-        if session.configuration.elastic and fitted.shuffle_algorithm == FLIGHT_SHUFFLE:
+        uses_flight = fitted.shuffle_algorithm == FLIGHT_SHUFFLE
+        if session.configuration.elastic and uses_flight:
             # Its files are not partitions of ours, so the pool does not know who holds some.
             session.manager.keep_all_workers(query_id)
         plan = DistributedPhysicalPlan.from_logical_plan_builder(optimized._builder, query_id, fitted)
         references = self._cached_references(session)
         # With the partition sets, else Daft numbers nodes in another way than when it runs the plan.
         physical_plan = plan.repr_json(references)
-        return _Planned(optimized, plan, references, physical_plan, find_endless_wait(physical_plan))
+        return _Planned(optimized, plan, references, physical_plan, find_endless_wait(physical_plan), uses_flight)
 
     def _run(
         self,
@@ -186,6 +188,8 @@ class K8sRunner(Runner[Any]):
         query_folders(session).begin(query_id)
         stream: ResultStream | None = None
         stats: PyExecutionStats | None = None
+        uses_flight = False
+        losses_before = flight_losses(session).count
 
         def make_result(reference: RayPartitionRef) -> K8sMaterializedResult:
             result = K8sMaterializedResult(session, held(reference.object_ref))
@@ -197,7 +201,7 @@ class K8sRunner(Runner[Any]):
             planned = self._plan(builder, query_id)
             if planned.endless_wait is not None and cut is not None and (unlimited := cut.drop_limit()) is not None:
                 planned = self._plan(unlimited, query_id)
-            optimized, plan, references, physical_plan, endless_wait = planned
+            optimized, plan, references, physical_plan, endless_wait, uses_flight = planned
             plan_text = plan.repr_ascii(False)
             refuse_impossible_requests(plan_text, session.configuration)
             seen = pod_paths(session.configuration)
@@ -237,6 +241,9 @@ class K8sRunner(Runner[Any]):
             raise
         except BaseException as error:
             notifications.failed(f"General Exception raised: {text_of(error)}")
+            lost = flight_losses(session).explain(error, since=losses_before) if uses_flight else None
+            if lost is not None:
+                raise lost from error
             if isinstance(error, WorkerLostError) and session.closed:
                 raise SessionClosedError("the session was shut down while the query ran") from error
             raise
@@ -257,6 +264,7 @@ class _Planned(NamedTuple):
     references: dict[str, list[RayPartitionRef]]
     physical_plan: str
     endless_wait: str | None
+    uses_flight: bool
 
 
 def _held_references(cached: dict[str, list[RayPartitionRef]]) -> Iterator[PartitionRef]:

@@ -78,7 +78,7 @@ class ChaosRun:
         self.slowest_seconds = max(self.slowest_seconds, self._engine.last_seconds)
         if isinstance(outcome, tuple) and outcome[0] == "hangs":
             self._note(HUNG, outcome[1], pipeline)
-        elif isinstance(outcome, tuple) and _is_loss(outcome, pipeline):
+        elif isinstance(outcome, tuple) and outcome[0] in LOSSES:
             self.counts[LOST] += 1
             self.reasons[_NAMES.sub("_", outcome[1].splitlines()[0])[:160]] += 1
         elif verdict.difference is not None:
@@ -95,13 +95,6 @@ class ChaosRun:
         problem = f"{kind}, batch {self._number}, run {self._engine.asked}, faults: {faults}\n{what}\n{pipeline!r}"
         self.problems.append(problem)
         print(problem, "\n", self._engine.last_words(), flush=True)
-
-
-def _is_loss(error: tuple[str, str], pipeline: Pipeline) -> bool:
-    """True if a query may end in this error because of a fault."""
-    # Daft's own shuffle fetches by itself, and tells of a lost worker in its own words.
-    in_dafts_words = pipeline.algorithm == "flight_shuffle" and "Failed to connect to endpoint" in error[1]
-    return error[0] in LOSSES or in_dafts_words
 
 
 def main() -> int:

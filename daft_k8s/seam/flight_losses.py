@@ -1,0 +1,76 @@
+"""Tells a read of Daft's own shuffle that broke with a lost worker from an error of the query's own."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+from daft.exceptions import DaftCoreException
+
+from daft_k8s.errors import ConfigurationError, Loss, WorkerLostError
+
+if TYPE_CHECKING:
+    from daft_k8s.driver.session import Session
+
+VERDICT_SECONDS = 2.0
+"""A socket breaks this long before the driver hears of its worker's death, at most."""
+
+_TRANSPORT = ("tonic::", "Failed to connect to endpoint", "transport error", "h2 protocol error")
+"""Daft gives the errors of its shuffle's gRPC client no type of their own; these are the words of that client."""
+
+
+class FlightLosses:
+    """Counts a session's lost workers. Told on the event loop, asked on any thread.
+
+    Daft's shuffle keeps its files in each worker's own server, so tasks fetch them by themselves. A worker's death
+    reaches such a task as an error of Daft's transport, as if the task's own code had failed.
+    """
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._count = 0
+        self._last = ""
+
+    def worker_ready(self, worker_id: str) -> None:
+        """Needs no account."""
+
+    def worker_lost(self, worker_id: str, reason: str) -> None:
+        """Notes a loss."""
+        with self._changed:
+            self._count += 1
+            self._last = f"{worker_id}: {reason}"
+            self._changed.notify_all()
+
+    @property
+    def count(self) -> int:
+        """Workers lost since the session began."""
+        return self._count
+
+    def explain(self, error: BaseException, *, since: int) -> WorkerLostError | None:
+        """The loss behind an error of a query that uses Daft's shuffle; None if the error is the query's own.
+
+        Waits for `VERDICT_SECONDS` at most, and only after an error of Daft's transport.
+
+        Args:
+            error: What ended the query.
+            since: `count` when the query began.
+        """
+        if not isinstance(error, DaftCoreException) or not any(words in str(error) for words in _TRANSPORT):
+            return None
+        with self._changed:
+            if not self._changed.wait_for(lambda: self._count > since, VERDICT_SECONDS):
+                return None
+            last = self._last
+        return WorkerLostError(
+            f"a worker was lost with files of Daft's own shuffle (flight_shuffle) that were still needed ({last}); "
+            f"run the query again, or leave shuffle_algorithm unset. Daft's words: {error}",
+            loss=Loss.INPUTS,
+        )
+
+
+def flight_losses(session: Session) -> FlightLosses:
+    """The session's account of lost workers."""
+    losses = session.attachments.get("flight_losses")
+    if not isinstance(losses, FlightLosses):
+        raise ConfigurationError("the session was not started through daft_k8s.set_runner_k8s")
+    return losses
