@@ -53,10 +53,10 @@ def _exit(number: int) -> None:
 
 @contextmanager
 def signals_postponed(*, exits: bool) -> Iterator[None]:
-    """Lets a clean-up end before a signal ends the driver.
+    """Lets a clean-up end before a signal ends the driver. Ctrl-C is raised afterwards, unless the user handles it.
 
-    Signals come in pairs: a shell that ends and its terminal each send SIGHUP, systemd sends SIGTERM and SIGHUP. The
-    second one must not break off the clean-up that the first one began.
+    Signals come in pairs: a shell that ends and its terminal each send SIGHUP, systemd sends SIGTERM and SIGHUP, and
+    people press Ctrl-C twice. The second one must not break off the clean-up that the first one began.
 
     Args:
         exits: True if the process ends after the block in any case; a signal then changes nothing.
@@ -67,9 +67,17 @@ def signals_postponed(*, exits: bool) -> Iterator[None]:
         return
     _postponing = True
     _postponed.clear()
+    takes_ctrl_c = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if takes_ctrl_c:
+        signal.signal(signal.SIGINT, lambda number, _frame: _postponed.append(number))
     try:
         yield
     finally:
+        if takes_ctrl_c:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         _postponing = False
-    if _postponed and not exits:
-        _exit(_postponed[0])
+    if not _postponed or exits:
+        return
+    if _postponed[0] == signal.SIGINT:
+        raise KeyboardInterrupt
+    _exit(_postponed[0])

@@ -273,6 +273,13 @@ def test_a_second_signal_does_not_break_off_the_clean_up_that_the_first_one_bega
     assert process.stderr == ""
 
 
+def test_ctrl_c_during_a_clean_up_is_raised_after_it() -> None:
+    interrupts = POSTPONED.replace("signal.SIGTERM", "signal.SIGINT")
+    script = "try:\n    clean(False)\nexcept KeyboardInterrupt:\n    print('interrupted')\n"
+    process = run(TERMINATION + "signal.signal(signal.SIGINT, signal.default_int_handler)\n" + interrupts + script)
+    assert (process.stdout, process.returncode) == ("clean-up ends\ninterrupted\ncleaned up\n", 0), process.stderr
+
+
 def test_a_signal_during_a_clean_up_in_mid_script_ends_the_script_after_it() -> None:
     process = run(TERMINATION + POSTPONED + "clean(False)\nprint('goes on')")
     assert (process.stdout, process.returncode) == ("clean-up ends\ncleaned up\n", 128 + signal.SIGTERM)
