@@ -74,21 +74,20 @@ class WorkerHandle:
         limit_counters(self._session).bind(query_id, counters)
         release_actors = actor_pools(self._session).bind(query_id, pools)
         task_id, name = task.id(), task.name()
+        send = partial(
+            self._worker.submit,
+            query_id=query_id,
+            task_id=task_id,
+            name=name,
+            plan=plan,
+            payload=payload,
+            inputs=inputs,
+        )
         try:
-            handle = self._worker.submit(
-                query_id=query_id,
-                task_id=task_id,
-                name=name,
-                plan=plan,
-                payload=payload,
-                inputs=inputs,
-            )
+            handle = query_runs(self._session).find(query_id).submit(name, inputs, send)
         except BaseException:
             release_actors()
             raise
-        run = query_runs(self._session).find(query_id)
-        if run is not None:
-            run.submitted(name, inputs, handle)
         tally = self._session.tally
         tally.task_submitted(query_id)
         return SubmittedTaskHandle(

@@ -122,7 +122,12 @@ class _Rules:
     """What holds for paths that are named now."""
 
     def __init__(self, configuration: Configuration) -> None:
-        self.pods = pod_paths(configuration)
+        self._configuration = configuration
+
+    @functools.cached_property
+    def pods(self) -> PodPaths | None:
+        """As `pod_paths`; made only for a call that names a path."""
+        return pod_paths(self._configuration)
 
     def require(self, text: Any, *, writing: bool, what: str, io_config: Any = None) -> None:
         """Refuses a path that workers do not see; anything but text or a path is left to Daft."""
@@ -148,7 +153,9 @@ def _before(owner: Any, name: str, look: Look) -> None:
 
     @functools.wraps(original)
     def looked_at(*arguments: Any, **options: Any) -> Any:
-        rules = _rules()
+        # Expressions are made by the thousand, and asking for the configuration may read files.
+        names_no_path = look is _on_function and not _is_upload(arguments)
+        rules = None if names_no_path else _rules()
         if rules is not None:
             try:
                 arguments, options = look(rules, arguments, options) or (arguments, options)
@@ -177,10 +184,12 @@ def _on_glob(rules: _Rules, arguments: tuple[Any, ...], options: dict[str, Any])
     return (*arguments[:1], told, *arguments[2:]), options
 
 
+def _is_upload(arguments: tuple[Any, ...]) -> bool:
+    return len(arguments) > _LOCATION and arguments[1] == "url_upload"
+
+
 def _on_function(rules: _Rules, arguments: tuple[Any, ...], options: dict[str, Any]) -> Arguments | None:
     """A call of a function by its name; the places of an upload are the third argument, behind class and column."""
-    if len(arguments) <= _LOCATION or arguments[1] != "url_upload":
-        return None
     expression_class, location = arguments[0], arguments[_LOCATION]
     if not isinstance(location, expression_class):
         rules.require(location, writing=True, what="an upload", io_config=options.get("io_config"))

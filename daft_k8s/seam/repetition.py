@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import logging
 import re
+import threading
 from collections.abc import Callable, Generator, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from daft.naming import generate_query_name
 
-from daft_k8s.errors import ConfigurationError, Loss, WorkerLostError
+from daft_k8s.errors import ConfigurationError, Loss, SessionClosedError, WorkerLostError
 
 if TYPE_CHECKING:
     from daft_k8s._native import K8sTaskResultHandle, PartitionRef
@@ -80,7 +81,7 @@ def leaves_something(task_name: str) -> bool:
 
 
 class QueryRun:
-    """One run of a query, and what keeps the query from being run again. Tasks are noted on any thread.
+    """One run of a query, and what keeps the query from being run again. Thread-safe.
 
     Args:
         session: Whose workers run it.
@@ -92,6 +93,9 @@ class QueryRun:
         self.session = session
         self.query_id = query_id
         self._repetitions = repetitions
+        self._lock = threading.Lock()
+        self._ended = False
+        self._uploads = False
         self._handed_out = False
         self._writing: list[K8sTaskResultHandle] = []
         self._lent: Callable[[], Iterable[PartitionRef]] = tuple
@@ -108,15 +112,42 @@ class QueryRun:
         self._lent = references
         self._lent_tickets = frozenset(tickets)
 
-    def submitted(
-        self, name: str, inputs: Sequence[tuple[int, Sequence[PartitionRef]]], handle: K8sTaskResultHandle
-    ) -> None:
-        """Notes a task of the run."""
-        if leaves_something(name):
-            self._writing.append(handle)
-        if self._lent_tickets:
-            tickets = {reference.ticket for _, references in inputs for reference in references}
-            self._read |= tickets & self._lent_tickets
+    def expect_uploads(self) -> None:
+        """Tells that the plan uploads. An upload hides in any projection, so each task counts as one that writes."""
+        self._uploads = True
+
+    def submit(
+        self,
+        name: str,
+        inputs: Sequence[tuple[int, Sequence[PartitionRef]]],
+        send: Callable[[], K8sTaskResultHandle],
+    ) -> K8sTaskResultHandle:
+        """Submits a task of the run and notes what it reads and writes.
+
+        Raises:
+            SessionClosedError: If the run has ended. A task that Daft's scheduler hands out late would write beside
+                the next run.
+        """
+        with self._lock:
+            if self._ended:
+                raise SessionClosedError(f"query {self.query_id} has ended")
+            handle = send()
+            if self._uploads or leaves_something(name):
+                self._writing.append(handle)
+            if self._lent_tickets:
+                tickets = {reference.ticket for _, references in inputs for reference in references}
+                self._read |= tickets & self._lent_tickets
+        return handle
+
+    def end(self) -> None:
+        """Takes no more tasks."""
+        with self._lock:
+            self._ended = True
+
+    @property
+    def has_written(self) -> bool:
+        """True if a worker was given a task that writes."""
+        return any(handle.was_sent for handle in self._writing)
 
     def hand_out(self, results: Generator[T, None, M]) -> Generator[T, None, M]:
         """Yields the results to the user, after which the query cannot be run again unseen."""
@@ -138,9 +169,9 @@ class QueryRun:
         """The obstacle to another run of the query, in words; None if there is none."""
         if self._handed_out:
             return "results of it have been handed out"
-        if any(handle.was_sent for handle in self._writing):
+        if self.has_written:
             return "a task of it that writes has begun"
-        if any(reference.is_lost for reference in self._lent() if reference.ticket in self._read):
+        if self._read and any(reference.is_lost for reference in self._lent() if reference.ticket in self._read):
             return "a collected DataFrame that it reads has lost data, and must be collected anew"
         if self._repetitions >= MAX_REPETITIONS:
             return f"it has been run {self._repetitions + 1} times"
@@ -179,11 +210,19 @@ class QueryRuns:
     def begin(self, run: QueryRun) -> None:
         self._runs[run.query_id] = run
 
-    def find(self, query_id: str) -> QueryRun | None:
-        """The run of this id; None if it has ended."""
-        return self._runs.get(query_id)
+    def find(self, query_id: str) -> QueryRun:
+        """The run of this id.
+
+        Raises:
+            SessionClosedError: If it has ended.
+        """
+        run = self._runs.get(query_id)
+        if run is None:
+            raise SessionClosedError(f"query {query_id} has ended")
+        return run
 
     def end(self, run: QueryRun) -> None:
+        run.end()
         self._runs.pop(run.query_id, None)
 
 

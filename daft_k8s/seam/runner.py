@@ -120,8 +120,9 @@ class K8sRunner(Runner[Any]):
             collected = K8sPartitionSet()
 
             def check() -> None:
-                # A worker that died late has perhaps taken results with it that were here as references.
-                if run.obstacle() is None:
+                # A worker that died late has perhaps taken results with it that were here as references. What was
+                # written stays written, though, and only the list of its files is lost.
+                if not run.has_written:
                     collected.ensure_held()
 
             results = self._run(builder, run, ahead=REFERENCES_AHEAD, fetch=False, before_end=check)
@@ -216,6 +217,8 @@ class K8sRunner(Runner[Any]):
                 [reference.ticket for reference in _held_references(references)],
                 lambda: _held_references(self._cached_references(session)),
             )
+            if "url_upload(" in plan_text.replace("\0", ""):
+                run.expect_uploads()
             query_runs(session).begin(run)
             # One plan runner for each query: Daft never frees the CPUs that it has booked in it for tasks
             # of a failed or abandoned query, until no task fits any more. It costs nothing, and the
@@ -248,11 +251,13 @@ class K8sRunner(Runner[Any]):
                 raise SessionClosedError("the session was shut down while the query ran") from error
             raise
         finally:
-            if stream is not None:
-                stream.close()
-            query_runs(session).end(run)
-            _end_query(session, query_id)
-            notifications.stop()
+            try:
+                if stream is not None:
+                    stream.close()
+            finally:  # also if Ctrl-C breaks off the wait for the stream
+                query_runs(session).end(run)
+                _end_query(session, query_id)
+                notifications.stop()
         if stats is None:
             raise RuntimeError(f"Daft returned no statistics for query {query_id}")
         return ExecutionMetadata._from_runner_output(stats, query_id, physical_plan)

@@ -64,8 +64,12 @@ class CurrentFolder:
             if waiting.turn.cancelled():
                 continue
             if not self._users:
-                # Even if it is the same as before: code of the user may have changed it.
-                enter_folder(waiting.folder)
+                try:
+                    # Even if it is the same as before: code of the user may have changed it.
+                    enter_folder(waiting.folder)
+                except OSError as error:  # no folder can be made in place of one that is gone: a full disk
+                    waiting.turn.set_exception(error)
+                    continue
                 self._folder = waiting.folder
             self._users += 1
             waiting.turn.set_result(None)

@@ -35,15 +35,12 @@ def start_from_here() -> None:
     from daft.execution import udf
 
     def start(command: list[str], *, env: Mapping[str, str], **options: Any) -> subprocess.Popen[bytes]:
-        _python, _m, _module, *arguments = command
-        environment = {**env, **_start.variables(sys.path)}
-        process: subprocess.Popen[bytes] = subprocess.Popen(
-            _start.command(__name__, *arguments), env=environment, **options
-        )
+        if command[1:3] == ["-m", DAFTS_PROGRAM]:
+            command, env = _start.command(__name__, *command[3:]), {**env, **_start.variables(sys.path)}
+        process: subprocess.Popen[bytes] = subprocess.Popen(command, env=env, **options)
         return process
 
-    # All that Daft's module takes from `subprocess`.
-    vars(udf)["subprocess"] = SimpleNamespace(Popen=start, PIPE=subprocess.PIPE, STDOUT=subprocess.STDOUT)
+    vars(udf)["subprocess"] = SimpleNamespace(**{**vars(subprocess), "Popen": start})
 
 
 def main() -> None:

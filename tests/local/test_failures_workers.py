@@ -107,12 +107,13 @@ def test_a_query_that_loses_what_a_shuffle_has_written_is_run_again_as_a_whole(t
 
 ITERATES = """
 @daft.func.batch(return_dtype=daft.DataType.int64())
-def hold_the_last(values):
+def hold_one(values):
     if 9_999 in values.to_pylist():
         Checkpoint(folder, holds=1).pass_by()
     return values
 
-parts = df.sort('id').with_column('held', hold_the_last(col('id'))).iter_partitions()
+# By a key that each task of the first stage has rows of: whichever worker is lost, some of the held task's inputs are.
+parts = df.sort('key').with_column('held', hold_one(col('id'))).iter_partitions()
 answer = len(next(parts))
 """
 WRITES = "df.repartition(6, 'key').with_column('held', hold(col('id'))).write_parquet(folder)"

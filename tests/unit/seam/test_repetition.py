@@ -13,10 +13,11 @@ from typing import Any
 
 import pytest
 
-from daft_k8s.errors import Loss, WorkerLostError
+from daft_k8s.errors import Loss, SessionClosedError, WorkerLostError
 from daft_k8s.seam.repetition import (
     MAX_REPETITIONS,
     QueryRun,
+    QueryRuns,
     leaves_something,
     repeat,
     repeat_until_handed_out,
@@ -49,7 +50,30 @@ def run_of(session: Any = None) -> QueryRun:
 def submit(run: QueryRun, name: str, handle: FakeHandle, *inputs: FakeReference) -> None:
     native: Any = handle
     references: Any = inputs
-    run.submitted(name, [(0, references)], native)
+    run.submit(name, [(0, references)], lambda: native)
+
+
+def test_a_task_that_comes_after_the_end_of_its_run_is_never_sent() -> None:
+    run = run_of()
+    runs = QueryRuns()
+    runs.begin(run)
+    runs.end(run)
+
+    def send() -> Any:
+        raise AssertionError("a task of a run that has ended was sent")
+
+    with pytest.raises(SessionClosedError, match="query-1 has ended"):
+        run.submit("PhysicalWrite", [], send)
+    with pytest.raises(SessionClosedError, match="query-1 has ended"):
+        runs.find("query-1")
+
+
+def test_a_query_that_uploads_is_not_run_again_once_a_task_was_sent() -> None:
+    run = run_of()
+    run.expect_uploads()
+    submit(run, "PhysicalScan->Project", FakeHandle(was_sent=True))
+    with pytest.raises(WorkerLostError, match="writes has begun"):
+        run.again(GONE)
 
 
 @pytest.mark.parametrize("loss", list(Loss))

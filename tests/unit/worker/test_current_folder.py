@@ -107,3 +107,34 @@ def test_in_a_folder_that_is_gone_no_relative_path_leads_anywhere(folder: str, t
     for path in ("here", "new"):
         with pytest.raises(FileNotFoundError):
             open(path, "w" if path == "new" else "r").close()
+
+
+def test_a_folder_that_cannot_be_entered_fails_the_task_that_wants_it_and_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, broken, last = folders(tmp_path, 3)
+
+    def enter(folder: str) -> None:
+        if folder == broken:
+            raise OSError("no space left on device")
+        enter_folder(folder)
+
+    monkeypatch.setattr("daft_k8s.worker.current_folder.enter_folder", enter)
+
+    async def scenario() -> list[str | None]:
+        current = CurrentFolder()
+        leave = asyncio.Event()
+
+        async def task(folder: str) -> str:
+            async with current.held(folder):
+                if folder == first:
+                    await leave.wait()
+                return Path.cwd().name
+
+        tasks = [asyncio.ensure_future(task(folder)) for folder in (first, broken, last)]
+        await until_idle()
+        leave.set()
+        ends = await asyncio.gather(*tasks, return_exceptions=True)
+        return [end if isinstance(end, str) else type(end).__name__ for end in ends]
+
+    assert asyncio.run(scenario()) == ["0", "OSError", "2"]
