@@ -33,7 +33,11 @@ impl Pool {
     pub(super) fn want(&mut self, id: WorkerId) {
         self.workers[id.index()].wanted = true;
         match self.enter(id, State::Absent) {
-            State::Absent => self.launch(id),
+            State::Absent => {
+                // What was refused long ago says nothing of now.
+                self.workers[id.index()].refused_since = None;
+                self.launch(id);
+            }
             State::Draining(link) => self.ready(id, link),
             other => drop(self.enter(id, other)),
         }
@@ -278,6 +282,9 @@ impl Pool {
         }
         if !was_ready {
             self.growth.failed(self.now);
+        }
+        if next != Next::AskAgain {
+            self.workers[id.index()].refused_since = None;
         }
         if next != Next::GiveUp && !self.needs_more() {
             self.workers[id.index()].wanted = false;

@@ -172,3 +172,22 @@ fn a_process_that_came_up_and_says_that_it_cannot_work_is_replaced_within_its_bu
     stage.refuse_start(w(0), "exit code 70");
     assert_eq!(stage.phase(w(0)), WorkerPhase::GivenUp);
 }
+
+#[test]
+fn a_refusal_of_long_ago_does_not_shorten_the_patience_of_a_later_query() {
+    let mut stage = Stage::new(small());
+    stage.tell(Event::SetRange { min: 0, start: 1, max: 1 });
+    stage.come_up(w(0));
+    stage.submit(1, 0);
+    stage.exit(w(0), "its node is lost");
+    stage.tick();
+    stage.refuse_start(w(0), REFUSAL);
+    stage.tell(Event::CancelTask(t(1)));
+    stage.tick();
+    assert_eq!(stage.phase(w(0)), WorkerPhase::Absent, "no work, no worker");
+    stage.now += secs(3600);
+    assert_eq!(launched(&stage.tell(Event::Wake)), [0]);
+    stage.submit(2, 0);
+    stage.refuse_start(w(0), REFUSAL);
+    assert_eq!(stage.phase(w(0)), WorkerPhase::Restarting, "it is asked again for as long as a start may take");
+}
