@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use daft_k8s_core::{Action, ExitCause, FailKind, LaunchId, WorkerId};
 
 use super::{
-    Inner, Outcome, State,
+    Inner, Outcome, Partition, State,
     link::Link,
     process::Process,
     task::{self, Report, Running},
@@ -57,6 +57,7 @@ impl Inner {
             }
             Action::Deliver { task, .. } => {
                 if let (Some(running), Some(report)) = (state.take_task(task), report.take()) {
+                    report.partitions().iter().for_each(Partition::expect_reader);
                     (running.on_end)(report.into_outcome());
                 }
             }

@@ -64,15 +64,18 @@ impl Partition {
             drops.inline_bytes().add(stream.len());
         }
         let (is_uploaded, is_read) = (AtomicBool::new(false), AtomicBool::new(true));
-        let mut inner = Inner { ticket, num_rows, size_bytes, place, is_uploaded, is_read, drops };
-        // Daft drops outputs without rows unread.
-        if let Place::Worker(process) = &inner.place
-            && num_rows > 0
+        Self { inner: Arc::new(Inner { ticket, num_rows, size_bytes, place, is_uploaded, is_read, drops }) }
+    }
+
+    /// Notes that its query has been told of it, and is sure to need it until it is read. Daft drops outputs without
+    /// rows unread.
+    pub(super) fn expect_reader(&self) {
+        if let Place::Worker(process) = &self.inner.place
+            && self.inner.num_rows > 0
+            && self.inner.is_read.swap(false, Ordering::Relaxed)
         {
-            process.add_unread(inner.query_id());
-            *inner.is_read.get_mut() = false;
+            process.add_unread(self.inner.query_id());
         }
-        Self { inner: Arc::new(inner) }
     }
 
     /// `<task key>:<slot>`, unique in the session.

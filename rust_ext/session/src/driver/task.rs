@@ -106,6 +106,14 @@ pub(super) enum Report {
 }
 
 impl Report {
+    /// The outputs of an attempt that succeeded.
+    pub(super) fn partitions(&self) -> &[Partition] {
+        match self {
+            Self::Succeeded { partitions, .. } => partitions,
+            Self::Failed { .. } => &[],
+        }
+    }
+
     pub(super) fn into_outcome(self) -> Outcome {
         match self {
             Self::Succeeded { partitions, stats, worker } => Outcome::Success { partitions, stats, worker },

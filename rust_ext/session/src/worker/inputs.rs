@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use daft_k8s_control::proto::TaskInput;
-use daft_k8s_data::{DataClient, FetchError, Holder, PartitionData, Store, StoreError, Ticket};
+use daft_k8s_data::{CodecError, DataClient, FetchError, Holder, PartitionData, Store, StoreError, Ticket};
 use futures::{
     StreamExt, TryStreamExt,
     future::{try_join, try_join_all},
@@ -67,7 +67,12 @@ impl Inputs {
             let lost = |message: String| InputsLost { tickets: vec![partition.ticket.clone()], message, gone: true };
             if !partition.stream.is_empty() {
                 let data = PartitionData::from_stream(&partition.stream, partition.stream.len() as u64);
-                inline.push((position, data.map_err(|error| lost(error.to_string()))?));
+                // What was changed on its way is sent again; what cannot be read will not be read next time.
+                let unread = |error: CodecError| InputsLost {
+                    gone: !matches!(error, CodecError::Damaged),
+                    ..lost(error.to_string())
+                };
+                inline.push((position, data.map_err(unread)?));
                 continue;
             }
             let ticket: Ticket = partition.ticket.parse().map_err(|error| lost(format!("{error}")))?;

@@ -100,6 +100,8 @@ struct Unfinished {
     cancel: watch::Sender<bool>,
     outputs: Vec<PartitionData>,
     has_effects: bool,
+    /// The host is done with it; its outputs may have to wait until memory is free.
+    is_publishing: bool,
     /// Set once the host runs the task; freeing it lets the next task in.
     slot: Option<OwnedSemaphorePermit>,
 }
@@ -149,7 +151,7 @@ impl Intake {
                 return;
             }
             let has_effects = has_effects(&task.name);
-            let unfinished = Unfinished { cancel, outputs: Vec::new(), has_effects, slot: None };
+            let unfinished = Unfinished { cancel, outputs: Vec::new(), has_effects, is_publishing: false, slot: None };
             tasks.unfinished.insert(task.key.clone(), unfinished);
         }
         let intake = self.clone();
@@ -218,7 +220,10 @@ impl Intake {
 
     pub(super) fn finish(&self, key: &str, stats: Bytes) {
         let (outputs, has_effects) = match self.inner.tasks.lock().unfinished.get_mut(key) {
-            Some(unfinished) => (std::mem::take(&mut unfinished.outputs), unfinished.has_effects),
+            Some(unfinished) => {
+                unfinished.is_publishing = true;
+                (std::mem::take(&mut unfinished.outputs), unfinished.has_effects)
+            }
             None => return,
         };
         let size_bytes: u64 = outputs.iter().map(|output| output.size_bytes).sum();
@@ -349,9 +354,12 @@ impl Intake {
             let mut tasks = self.inner.tasks.lock();
             if let Some(unfinished) = tasks.unfinished.get(text) {
                 unfinished.cancel.send_replace(true);
-                let is_running = unfinished.slot.is_some();
+                let (is_running, is_publishing) = (unfinished.slot.is_some(), unfinished.is_publishing);
                 drop(tasks);
-                if is_running {
+                if is_publishing {
+                    // The host knows it no more, and the wait for memory may last: its outputs are dropped after it.
+                    self.end(text, cancelled_end());
+                } else if is_running {
                     self.inner.host.cancel(text);
                 }
             } else if !tasks.has_ended(&key.query) && tasks.meet(&key.query, text) {

@@ -6,6 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use daft_k8s_control::{
     PROTOCOL_VERSION,
     proto::{
@@ -107,7 +108,8 @@ impl WorkerCalls for Service {
         let peers = Arc::new(PeerAddresses { addresses, holders });
         let mut bounced = Vec::new();
         for plan in plans {
-            self.plans.lock().insert(plan.hash, plan.body);
+            // Copies: a slice would keep the whole message for as long as the plan.
+            self.plans.lock().insert(Bytes::copy_from_slice(&plan.hash), Bytes::copy_from_slice(&plan.body));
         }
         for (key, task) in keys.into_iter().zip(tasks) {
             let bounce =

@@ -7,27 +7,30 @@ use std::{
 
 use parking_lot::Mutex;
 
-use crate::fixture::{LONG, LogHook, Session, Settings, numbers};
+use crate::fixture::{LONG, LogHook, Session, Settings, TestWorker, numbers, until};
 
-#[test]
-fn the_host_never_waits_for_a_spill_when_a_task_ends() {
-    // The host's log is held back while the store reports on its spilling, so the store cannot go on.
+/// A session with a worker whose store does not go on before `gate` is free; tells when it has come so far.
+fn with_a_store_that_stands_still(gate: Arc<Mutex<()>>) -> (Session, Vec<TestWorker>, mpsc::Receiver<()>) {
+    // The host's log is held back while the store reports on its spilling.
     let (entered, has_entered) = mpsc::channel();
-    let gate = Arc::new(Mutex::new(()));
-    let hold = gate.lock();
-    let hook: LogHook = {
-        let gate = gate.clone();
-        let entered = Mutex::new(entered);
-        Arc::new(move |line| {
-            if line.contains("cannot spill") {
-                let _ = entered.lock().send(());
-                drop(gate.lock());
-            }
-        })
-    };
+    let entered = Mutex::new(entered);
+    let hook: LogHook = Arc::new(move |line| {
+        if line.contains("cannot spill") {
+            let _ = entered.lock().send(());
+            drop(gate.lock());
+        }
+    });
     let settings = Settings { store_memory_bytes: 1 << 20, slots: 2, on_worker_log: hook, ..Settings::default() };
     let (session, workers) = Session::with_workers(settings);
     std::fs::write(workers[0].spill.path().join("spill"), "a file stands where the folder should be").unwrap();
+    (session, workers, has_entered)
+}
+
+#[test]
+fn the_host_never_waits_for_a_spill_when_a_task_ends() {
+    let gate = Arc::new(Mutex::new(()));
+    let hold = gate.lock();
+    let (session, workers, has_entered) = with_a_store_that_stands_still(gate.clone());
     let (large, small) = (session.submit(1, vec![]), session.submit(2, vec![]));
     let keys = [workers[0].next_run().key, workers[0].next_run().key];
     workers[0].finish(&keys[0], [numbers(0..1_000_000)]);
@@ -44,4 +47,19 @@ fn the_host_never_waits_for_a_spill_when_a_task_ends() {
     waited.expect("the host waited for the store");
     caller.join().unwrap();
     assert_eq!((large.partitions().len(), small.partitions().len()), (1, 1));
+}
+
+#[test]
+fn a_task_that_is_cancelled_while_its_outputs_wait_for_memory_ends_at_once() {
+    let gate = Arc::new(Mutex::new(()));
+    let hold = gate.lock();
+    let (session, workers, has_entered) = with_a_store_that_stands_still(gate.clone());
+    let ending = session.submit(1, vec![]);
+    let key = workers[0].next_run().key;
+    workers[0].finish(&key, [numbers(0..1_000_000)]);
+    has_entered.recv_timeout(LONG).expect("nothing was spilled");
+    session.driver.cancel(ending.task);
+    assert!(ending.is_cancelled());
+    drop(hold);
+    until(|| workers[0].partitions() == 0, "the output was not dropped");
 }

@@ -1,5 +1,6 @@
 //! The long poll: what became of the tasks at this worker.
 
+use bytes::Bytes;
 use daft_k8s_control::{
     ClientError,
     auth::is_of_another_worker,
@@ -35,7 +36,10 @@ impl Peer {
                     let reply = reply.into_inner();
                     self.last_answer.is_now();
                     if reply.instance_id != incarnation.as_str() {
-                        return self.meet_another_process().await;
+                        if self.is_still_there(&incarnation).await {
+                            continue;
+                        }
+                        return;
                     }
                     after_version = reply.version;
                     for end in reply.ended {
@@ -65,23 +69,30 @@ impl Peer {
     }
 
     /// Another process answers at the address. It is believed to be this worker, restarted in place, only after a
-    /// handshake: addresses of Pods are dealt anew.
-    async fn meet_another_process(mut self) {
+    /// handshake: addresses of Pods are dealt anew. Returns true if the known process answers after all, as behind a
+    /// proxy that switches back.
+    async fn is_still_there(&mut self, known: &Incarnation) -> bool {
         let (worker, launch) = (self.process.worker, self.process.launch);
         loop {
             match self.ask_for_incarnation().await {
+                Ok(incarnation) if incarnation == *known => return true,
                 Ok(incarnation) => {
                     // Another link is open to the new process afterwards, or none.
-                    return self.inner.feed_from(&self.process, Event::Connected { worker, launch, incarnation }, None);
+                    self.inner.feed_from(&self.process, Event::Connected { worker, launch, incarnation }, None);
+                    return false;
                 }
                 Err(ClientError::Call(reason)) => {
                     let silence = self.last_answer.silence();
                     if silence >= self.inner.config.unreachable_timeout {
-                        return self.inner.unreachable(&self.process, another_process(&reason));
+                        self.inner.unreachable(&self.process, another_process(&reason));
+                        return false;
                     }
                     tokio::time::sleep(RETRY).await;
                 }
-                Err(refused) => return self.inner.unreachable(&self.process, another_process(&refused.to_string())),
+                Err(refused) => {
+                    self.inner.unreachable(&self.process, another_process(&refused.to_string()));
+                    return false;
+                }
             }
         }
     }
@@ -131,7 +142,8 @@ impl Peer {
             let ticket = format!("{key}:{slot}");
             let place = match output.stream {
                 stream if stream.is_empty() => Place::Worker(self.process.clone()),
-                stream => Place::Inline(stream),
+                // A copy: a slice would keep the whole answer for as long as the output.
+                stream => Place::Inline(Bytes::copy_from_slice(&stream)),
             };
             Partition::new(ticket, output.num_rows, output.size_bytes, place, self.inner.drops.clone())
         });
