@@ -42,7 +42,8 @@ def dying(x: int) -> int:
     return x
 
 all_are_ready()
-kept = daft.range(18, partitions=18).select(slowly(col("id"))).collect()
+# Too much for the driver to keep a copy, as it does of small results.
+kept = daft.range(18, partitions=18).select(slowly(col("id")), daft.lit("x" * 10_000).alias("pad")).collect()
 say(session=session.session_id, kept=len(kept))
 end = time.monotonic() + 120
 while not os.path.exists("{go}"):

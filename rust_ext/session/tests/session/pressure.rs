@@ -5,6 +5,7 @@ use std::{
     thread,
 };
 
+use daft_k8s_session::driver::Outcome;
 use parking_lot::Mutex;
 
 use crate::fixture::{LONG, LogHook, Session, Settings, TestWorker, numbers, until};
@@ -59,7 +60,8 @@ fn a_task_that_is_cancelled_while_its_outputs_wait_for_memory_ends_at_once() {
     workers[0].finish(&key, [numbers(0..1_000_000)]);
     has_entered.recv_timeout(LONG).expect("nothing was spilled");
     session.driver.cancel(ending.task);
-    assert!(ending.is_cancelled());
-    drop(hold);
+    let ended = ending.ended.recv_timeout(LONG / 5);
+    drop(hold); // or a failure would leave the store's thread waiting
+    assert!(matches!(ended, Ok(Outcome::Cancelled)), "{ended:?}");
     until(|| workers[0].partitions() == 0, "the output was not dropped");
 }
