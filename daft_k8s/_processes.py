@@ -17,7 +17,7 @@ from typing import NamedTuple
 _ZOMBIE = "Z"
 _POLL_SECONDS = 0.01
 _KILL_SECONDS = 2.0
-"""How long the end of killed processes may take: the kernel frees their memory first."""
+"""Longest that the end of killed processes may take: the kernel frees their memory first."""
 
 
 class Entry(NamedTuple):

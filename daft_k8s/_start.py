@@ -29,7 +29,7 @@ def command(module: str, *arguments: str) -> list[str]:
 
 
 def variables(search_path: Sequence[str]) -> dict[str, str]:
-    """What the environment of `command` must hold for a process that imports from these folders."""
+    """Returns the variables that `command` needs for a process that imports from these folders."""
     return {_VARIABLE: json.dumps(list(search_path))}
 
 

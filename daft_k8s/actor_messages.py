@@ -47,7 +47,7 @@ class ActorSpec(NamedTuple):
     code: CodeReference | None = None
     """The driver's code, which must be importable before `arguments` are unpickled; None: nothing is shipped."""
     folder: str | None = None
-    """Where its relative paths start: see `TaskNeeds.folder`."""
+    """The folder in which its relative paths start: see `TaskNeeds.folder`."""
     search_path: tuple[str, ...] = ()
     """The driver's `sys.path`, as a task's payload has it."""
 

@@ -1,4 +1,4 @@
-"""Which files a text names, as Daft reads it, and which folders workers see as their driver does. Pure.
+"""The files that a text names, as Daft reads it, and the folders that workers see as their driver does. Pure.
 
 Only names are looked at: nothing here knows whether a file exists, or where a link leads.
 """
@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]*):")
 _IGNORED = re.compile(r"^[\x00-\x20]+|[\x00-\x20]+$|[\t\r\n]")
-"""What the URL standard leaves out before it looks for a scheme."""
+"""Characters that the URL standard leaves out before it looks for a scheme."""
 _DATABASE = re.compile(r"(?:sqlite|duckdb)(?:\+\w+)?://(?:/(?P<path>[^?#]*))?", re.IGNORECASE)
 _NO_ALIASES: Mapping[str, str] = MappingProxyType({})
 

@@ -43,8 +43,10 @@ class TaskNeeds(NamedTuple):
     extensions: list[str]
     """Paths of Daft's native extensions that the driver has loaded."""
     folder: str | None = None
-    """Where relative paths start, for a worker that sees the driver's disk: the driver's current folder when the query
-    began, "" if that was gone. None: the worker has a disk of its own."""
+    """The folder in which relative paths start, for a worker that sees the driver's disk.
+
+    The driver's current folder when the query began, "" if that was gone. None: the worker has a disk of its own.
+    """
     search_path: Sequence[str] = ()
     """The driver's `sys.path`; empty: as when the session began, or the workers do not share the driver's disk."""
 

@@ -100,7 +100,7 @@ class Configuration:
     between two queries of a notebook. Never while it holds data that is still referenced."""
 
     max_task_attempts: int = option(options.ATTEMPTS, 4, topic=WAITS)
-    """How often a task is tried in all when workers crash under it. 4, as in Spark: a task that took
+    """Most tries of a task when workers crash under it. 4, as in Spark: a task that took
     four workers with it is the likely cause. Workers that are taken away (preempted, evicted, told to stop) cost
     no try. Errors of the user's own code are never retried."""
 

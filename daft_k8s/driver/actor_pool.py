@@ -49,9 +49,9 @@ class PoolRequest:
     code: CodeReference | None = None
     """The driver's code that workers need first."""
     folder: str | None = None
-    """Where relative paths of the actors start: see `TaskNeeds.folder`."""
+    """The folder in which relative paths of the actors start: see `TaskNeeds.folder`."""
     search_path: tuple[str, ...] = ()
-    """What is new on the driver's search path, as a task's payload has it."""
+    """News of the driver's search path, as a task's payload has them."""
     stateless: bool = True
     """A call may be made to any actor, and a new one is as good as the one that was lost."""
     shares_cpus: bool = True

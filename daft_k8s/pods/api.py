@@ -123,7 +123,7 @@ class KubernetesApi:
 
     @property
     def origin(self) -> str:
-        """Where the URL is from, for people."""
+        """Origin of the URL, for people."""
         return self._link.cluster.origin
 
     @property

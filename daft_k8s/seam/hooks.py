@@ -217,7 +217,7 @@ def code_shipment(session: Session) -> CodeShipment:
 
 
 def query_folders(session: Session) -> QueryFolders:
-    """Where relative paths of the session's queries start."""
+    """The folders in which relative paths of the session's queries start."""
     folders = session.attachments.get("folders")
     if not isinstance(folders, QueryFolders):
         raise ConfigurationError("the session was not started through daft_k8s.set_runner_k8s")

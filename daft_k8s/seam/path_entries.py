@@ -119,7 +119,7 @@ Look = Callable[["_Rules", tuple[Any, ...], dict[str, Any]], "Arguments | None"]
 
 
 class _Rules:
-    """What holds for paths that are named now."""
+    """The rules for paths that are named now."""
 
     def __init__(self, configuration: Configuration) -> None:
         self._configuration = configuration

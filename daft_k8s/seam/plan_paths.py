@@ -26,7 +26,7 @@ class PlannedPath(NamedTuple):
     """A path that tasks of a plan will use."""
 
     forms: tuple[str, ...]
-    """How it reads: more than one where a line was broken in it."""
+    """Its readings: more than one where a line was broken in it."""
     writing: bool
     unknown: bool = False
     """A column of the data says it, and nothing checks it."""

@@ -1,4 +1,4 @@
-"""Which paths worker Pods see as the driver does, and the error for all others."""
+"""The paths that worker Pods see as the driver does, and the error for all others."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ T = TypeVar("T")
 M = TypeVar("M")
 
 MAX_REPETITIONS = 2
-"""How often one query is run again: a third loss in one query is no accident."""
+"""Most repetitions of one query: a third loss in one query is no accident."""
 
 REPEATABLE = frozenset({Loss.INPUTS, Loss.INFRASTRUCTURE})
 """Losses that another run may be spared. A crash or a want of memory is probably the query's own doing."""

@@ -1,4 +1,4 @@
-"""What is new on the driver's search path since its session began, for tasks of workers on the same machine."""
+"""News of the driver's search path since its session began, for tasks of workers on the same machine."""
 
 from __future__ import annotations
 

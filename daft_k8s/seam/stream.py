@@ -24,7 +24,7 @@ CLOSE_TIMEOUT_SECONDS = 5.0
 
 
 class _Failure:
-    """What the plan raised, on its way to the consumer's thread, where it is unwrapped."""
+    """An error of the plan on its way to the consumer's thread, where it is unwrapped."""
 
     def __init__(self, error: BaseException) -> None:
         self.error = ordinary(error)

@@ -29,7 +29,7 @@ _PR_SET_PDEATHSIG = 1
 _PARENT_INTERVAL_SECONDS = 1.0
 _FOLDER_ARGUMENT = 3
 _CHILD_SECONDS = 0.5
-"""How long processes that the UDF started may take to end by SIGTERM, before they are killed."""
+"""Grace for processes that the UDF started to end by SIGTERM, before they are killed."""
 
 
 def main() -> int:

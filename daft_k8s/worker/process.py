@@ -42,7 +42,7 @@ _DRAIN_POLL_SECONDS = 0.02
 _EXIT_SECONDS = 5.0
 """How long threads of UDFs may delay the exit of a worker that has stopped."""
 _CHILD_SECONDS = 0.5
-"""How long processes that UDFs started may take to end by SIGTERM, before they are killed."""
+"""Grace for processes that UDFs started to end by SIGTERM, before they are killed."""
 
 
 def main() -> int:

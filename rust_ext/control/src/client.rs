@@ -38,7 +38,7 @@ pub enum ClientError {
     Address {
         /// What was given.
         address: String,
-        /// What is wrong with it.
+        /// The defect.
         source: tonic::transport::Error,
     },
     /// The token cannot be sent as a header.

@@ -1,4 +1,4 @@
-//! What a caller must show: a certificate of the session, its token, and, if it names one, the right worker.
+//! Proofs that a caller must show: a certificate of the session, its token, and, if it names one, the right worker.
 
 use std::sync::Arc;
 

@@ -32,7 +32,7 @@ pub enum StoreError {
         ticket: Ticket,
         /// The file.
         path: PathBuf,
-        /// How it differs from what was written.
+        /// The difference from what was written.
         what: String,
     },
     /// A partition could not be encoded or decoded.
@@ -40,7 +40,7 @@ pub enum StoreError {
     Codec {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The defect.
         source: CodecError,
     },
 }
@@ -117,14 +117,14 @@ pub enum FetchError {
         /// The peer's words.
         message: String,
     },
-    /// What the peer sent was changed on its way. Asking again may help.
+    /// Bytes from the peer were changed on their way. Asking again may help.
     #[error("partition {ticket} was damaged on its way from {address}: {source}")]
     Damaged {
         /// The partition.
         ticket: Ticket,
         /// The peer, `host:port`.
         address: String,
-        /// What is wrong with it.
+        /// The defect.
         source: CodecError,
     },
     /// What the peer sent makes no sense, or ended early.

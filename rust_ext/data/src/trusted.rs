@@ -15,7 +15,7 @@ pub(crate) enum Origin {
     Anybody,
 }
 
-/// Whether arrays from there may skip validation (offsets, UTF-8).
+/// True if arrays from there may skip validation (offsets, UTF-8).
 pub(crate) fn skip_validation(origin: Origin) -> UnsafeFlag {
     let mut flag = UnsafeFlag::new();
     if origin == Origin::Sealed {

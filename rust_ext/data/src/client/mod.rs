@@ -158,7 +158,7 @@ impl DataClient {
         check(holder.address, answer.status()?, std::slice::from_ref(ticket))
     }
 
-    /// How many peers are remembered, be they connected or not.
+    /// Number of peers that are remembered, connected or not.
     pub fn peers(&self) -> usize {
         self.inner.pool.len()
     }

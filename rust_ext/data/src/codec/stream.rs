@@ -57,7 +57,7 @@ pub(crate) fn read_checked_stream(bytes: &Buffer, size_bytes: u64) -> Result<Par
     })
 }
 
-/// What is left of a stream.
+/// The rest of a stream.
 struct Rest<'a> {
     bytes: &'a Buffer,
     at: usize,

@@ -28,7 +28,7 @@ pub struct StoreConfig {
     pub spill_dir: PathBuf,
 }
 
-/// How short of memory a store is after something was stored.
+/// Shortness of memory in a store after something was stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use = "a store that is out of memory is to be relieved"]
 pub enum Pressure {

@@ -127,11 +127,11 @@ fn drop_all(inner: &Arc<Inner>, batch: &mut Vec<Dropped>) {
     }
 }
 
-/// What is to be dropped at one process.
+/// Partitions to be dropped at one process.
 struct AtProcess {
     process: Arc<Process>,
     tickets: Vec<String>,
-    /// How many of the tickets were held for a reference.
+    /// Number of tickets that were held for a reference.
     released: u64,
 }
 

@@ -155,7 +155,7 @@ impl Link {
         let _ = self.requests.send(Request::StopActor(actor_id.to_owned(), generation));
     }
 
-    /// How many partitions of the driver the worker was given and keeps.
+    /// Number of partitions of the driver that the worker was given and keeps.
     pub(super) fn uploaded(&self) -> usize {
         self.uploads.len()
     }

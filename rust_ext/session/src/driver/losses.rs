@@ -1,4 +1,4 @@
-//! What a lost process means for tasks: those that need what it held fail when the loss is known, not when they run.
+//! Consequences of a lost process for tasks: those that need its data fail when the loss is known, not when they run.
 
 use std::{collections::HashSet, sync::Arc};
 

@@ -37,9 +37,9 @@ struct Inner {
     num_rows: u64,
     size_bytes: u64,
     place: Place,
-    /// Whether processes were given copies, which they keep until they are told to drop them.
+    /// True if processes were given copies, which they keep until they are told to drop them.
     is_uploaded: AtomicBool,
-    /// Whether a task or a fetch has read it, or is about to. Until then its query is sure to need it.
+    /// True if a task or a fetch has read it, or is about to. Until then its query is sure to need it.
     is_read: AtomicBool,
     drops: Drops,
 }

@@ -20,7 +20,7 @@ pub(super) struct Process {
     /// As calls name the worker.
     pub(super) worker_id: Arc<str>,
     lost: OnceLock<Arc<str>>,
-    /// How many partitions with rows are here, by query, that no task and no fetch has read yet.
+    /// Number of partitions with rows, by query, that no task and no fetch has read yet.
     unread: Mutex<HashMap<Box<str>, usize>>,
 }
 

@@ -125,7 +125,7 @@ impl Report {
 /// A task carries inline inputs up to this size; those beyond are sent ahead, one by one.
 const INLINE_INPUT_BYTES: usize = 4 << 20;
 
-/// Where the worker finds an input.
+/// The place where the worker finds an input.
 #[derive(Debug)]
 enum Source {
     /// In its own store.

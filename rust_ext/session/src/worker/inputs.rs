@@ -13,7 +13,7 @@ use futures::{
 /// Spilled partitions of one source that are read at once.
 const READS_AT_ONCE: usize = 4;
 
-/// Where the inputs of one request are.
+/// The places of one request's inputs.
 pub(super) struct PeerAddresses {
     pub addresses: Vec<String>,
     /// The workers at these addresses; may be shorter, for a driver that does not say.

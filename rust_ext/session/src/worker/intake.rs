@@ -127,7 +127,7 @@ impl Intake {
         self.inner.tasks.lock().unfinished.len()
     }
 
-    /// How many queries are remembered that have not ended.
+    /// Number of remembered queries that have not ended.
     pub(super) fn seen_queries(&self) -> usize {
         self.inner.tasks.lock().seen.len()
     }
@@ -332,7 +332,7 @@ impl Intake {
         self.inner.version.send_replace(version);
     }
 
-    /// What ended after `version`, at once if there is anything, else when something ends. The oldest ends come
+    /// The ends after `version`, at once if there is anything, else when something ends. The oldest ends come
     /// first, as many as one answer should carry, with the version up to which they reach.
     /// At once, too, if this process has never given out that version: it is another one's.
     pub(super) async fn ended_after(&self, version: u64) -> (u64, Vec<TaskEnd>) {

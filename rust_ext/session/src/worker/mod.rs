@@ -305,7 +305,7 @@ impl Worker {
         self.shared.intake.unfinished()
     }
 
-    /// How many queries are remembered that have not ended.
+    /// Number of remembered queries that have not ended.
     pub fn seen_queries(&self) -> usize {
         self.shared.intake.seen_queries()
     }

@@ -323,7 +323,7 @@ impl Session {
         TestWorker { worker: Arc::new(worker), posted, spill }
     }
 
-    /// What the pool counts as held at a worker.
+    /// The number that the pool counts as held at a worker.
     pub fn holds(&self, worker: WorkerId) -> u64 {
         let status = self.driver.status();
         let workers = status["workers"].as_array().unwrap();
@@ -331,7 +331,7 @@ impl Session {
         of_worker.map_or(0, |view| view["holds"].as_u64().unwrap())
     }
 
-    /// What the driver holds of outputs that came inline.
+    /// Bytes that the driver holds of outputs that came inline.
     pub fn inline_bytes(&self) -> u64 {
         self.driver.status()["inline_bytes"].as_u64().unwrap()
     }

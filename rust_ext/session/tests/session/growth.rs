@@ -1,4 +1,4 @@
-//! What a long session keeps: nothing that grows with the queries, or with the workers that ever were.
+//! State that a long session keeps: nothing that grows with the queries, or with the workers that ever were.
 
 use daft_k8s_core::{ExitCause, LaunchId, WorkerId};
 

@@ -1,4 +1,4 @@
-//! What keeps a worker of an elastic pool, and what does not. A release without a hold fails the test ([`Session`]'s end).
+//! Reasons to keep a worker of an elastic pool, and those that are none. A release without a hold fails the test ([`Session`]'s end).
 
 use std::{thread, time::Duration};
 

@@ -61,7 +61,7 @@ impl Proxy {
         Self { address, target, connections, open, delay, bytes_per_second }
     }
 
-    /// What comes from the target is passed on at this rate.
+    /// Rate at which bytes from the target are passed on.
     pub fn slow_down(&self, bytes_per_second: u32) {
         *self.bytes_per_second.lock() = Some(bytes_per_second);
     }

@@ -31,7 +31,7 @@ impl Dice {
     }
 }
 
-/// What listens at an address.
+/// The process that listens at an address.
 struct Process {
     worker: WorkerId,
     launch: LaunchId,
