@@ -31,7 +31,9 @@ def slowly(x: int) -> int:
     return x
 
 threading.Thread(target=look, daemon=True).start()
-kept = daft.range(90, partitions=90).with_column("x", slowly(col("id"))).collect()
+# Too much for the driver to keep a copy, as it does of small results, which hold no worker.
+pad = daft.lit("x" * 10_000)
+kept = daft.range(90, partitions=90).with_column("x", slowly(col("id"))).with_column("pad", pad).collect()
 say(collected_seconds=time.monotonic() - begin)
 time.sleep(15)  # three times the idle time-out
 say(held=sum(kept.to_pydict()["x"]), holders=session.manager.ready_count())
