@@ -113,7 +113,7 @@ def hold_one(values):
     return values
 
 # By a key that each task of the first stage has rows of: whichever worker is lost, some of the held task's inputs are.
-parts = df.sort('key').with_column('held', hold_one(col('id'))).iter_partitions()
+parts = df.sort(['key', 'id']).with_column('held', hold_one(col('id'))).iter_partitions()
 answer = len(next(parts))
 """
 WRITES = "df.repartition(6, 'key').with_column('held', hold(col('id'))).write_parquet(folder)"
