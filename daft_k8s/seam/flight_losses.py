@@ -46,6 +46,22 @@ class FlightLosses:
         """Workers lost since the session began."""
         return self._count
 
+    def ensure_none(self, *, since: int) -> None:
+        """Refuses the answer of a query during which a worker was lost.
+
+        Daft's shuffle server leaves out files that it does not have, so the answer may lack rows.
+
+        Raises:
+            WorkerLostError: If a worker was lost after the query began.
+        """
+        with self._changed:
+            if self._count > since:
+                raise WorkerLostError(
+                    f"a worker was lost while Daft's own shuffle (flight_shuffle) was in use ({self._last}), and the "
+                    "answer may lack rows; run the query again, or leave shuffle_algorithm unset",
+                    loss=Loss.INPUTS,
+                )
+
     def explain(self, error: BaseException, *, since: int) -> WorkerLostError | None:
         """The loss behind an error of a query that uses Daft's shuffle; None if the error is the query's own.
 

@@ -227,6 +227,8 @@ class K8sRunner(Runner[Any]):
             stream = ResultStream(session.loop, partitions, make_result, ahead=ahead)
             del partitions, references, planned
             yield from stream
+            if uses_flight:
+                flight_losses(session).ensure_none(since=losses_before)
             if before_end is not None:
                 before_end()
             stats = stream.close()

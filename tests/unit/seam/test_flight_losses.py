@@ -27,6 +27,17 @@ def test_a_broken_read_after_a_loss_is_a_loss_of_inputs_that_names_worker_and_re
     assert "ConnectionRefused" in str(lost)
 
 
+def test_an_answer_that_came_while_a_worker_was_lost_is_refused() -> None:
+    losses = FlightLosses()
+    losses.worker_lost("worker-0", "in an earlier query")
+    before = losses.count
+    losses.ensure_none(since=before)
+    losses.worker_lost("worker-1", "killed by signal 9")
+    with pytest.raises(WorkerLostError, match=r"worker-1: killed by signal 9.*may lack rows") as caught:
+        losses.ensure_none(since=before)
+    assert caught.value.loss is Loss.INPUTS
+
+
 def test_news_of_a_death_that_comes_after_the_broken_read_is_waited_for() -> None:
     losses = FlightLosses()
     news = threading.Timer(0.05, losses.worker_lost, ["worker-0", "gone"])
