@@ -41,7 +41,7 @@ def find_paths(plan_text: str) -> Iterator[PlannedPath]:
     Args:
         plan_text: The plan as Daft prints it in `repr_ascii`.
     """
-    lines = [found[1] for found in map(_CONTENT.fullmatch, plan_text.splitlines()) if found]
+    lines = _content(plan_text)
     yield from (_path(pattern, writing=False) for pattern in _patterns(lines))
     checked = CHECKED_LOCATION in plan_text
     for line in _unwrapped(lines):
@@ -50,6 +50,16 @@ def find_paths(plan_text: str) -> Iterator[PlannedPath]:
         if folder is not None:
             yield _path(folder[1] or folder[2], writing=True)
         yield from _in_functions(line, checked=checked)
+
+
+def has_uploads(plan_text: str) -> bool:
+    """True if a distributed plan, as Daft prints it, uploads."""
+    calls = (call for line in _unwrapped(_content(plan_text)) for call in _FUNCTION.finditer(line))
+    return any(call[1] == "url_upload" for call in calls)
+
+
+def _content(plan_text: str) -> list[str]:
+    return [found[1] for found in map(_CONTENT.fullmatch, plan_text.splitlines()) if found]
 
 
 def _path(text: str, *, writing: bool) -> PlannedPath:

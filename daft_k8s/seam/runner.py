@@ -31,7 +31,7 @@ from daft_k8s.seam.notifications import QueryNotifications
 from daft_k8s.seam.partitions import GoneReference, K8sMaterializedResult, K8sPartitionSet, K8sRunnerIO, held
 from daft_k8s.seam.path_entries import pod_paths
 from daft_k8s.seam.plan_check import find_endless_wait, refuse_endless_wait, refuse_impossible_requests
-from daft_k8s.seam.plan_paths import find_paths
+from daft_k8s.seam.plan_paths import find_paths, has_uploads
 from daft_k8s.seam.repetition import QueryRun, query_runs, repeat, repeat_until_handed_out
 from daft_k8s.seam.stream import ResultStream
 from daft_k8s.seam.unlimited import Cut
@@ -217,7 +217,7 @@ class K8sRunner(Runner[Any]):
                 [reference.ticket for reference in _held_references(references)],
                 lambda: _held_references(self._cached_references(session)),
             )
-            if "url_upload(" in plan_text.replace("\0", ""):
+            if has_uploads(plan_text):
                 run.expect_uploads()
             query_runs(session).begin(run)
             # One plan runner for each query: Daft never frees the CPUs that it has booked in it for tasks

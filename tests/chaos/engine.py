@@ -58,7 +58,7 @@ class ChaosEngine(Engine):
         return self.last_outcome
 
     def leftovers(self) -> str:
-        """What a query has left in the session, for people; "": nothing. Waits for drops that are on their way."""
+        """Leftovers of a query in the session, for people; "": nothing. Waits for drops that are on their way."""
         if self.pid is None:
             return ""
         end = time.monotonic() + SETTLE_SECONDS

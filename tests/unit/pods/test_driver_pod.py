@@ -1,4 +1,4 @@
-"""What a driver in a Pod finds out about itself. Real Pods: tests/integration."""
+"""Facts that a driver in a Pod finds out about itself. Real Pods: tests/integration."""
 
 from __future__ import annotations
 

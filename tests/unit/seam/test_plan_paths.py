@@ -21,7 +21,7 @@ from daft.context import get_context
 from daft.daft import DistributedPhysicalPlan
 
 from daft_k8s.path_rules import disk_path, is_below
-from daft_k8s.seam.plan_paths import PlannedPath, find_paths
+from daft_k8s.seam.plan_paths import PlannedPath, find_paths, has_uploads
 
 
 def text_of(df: daft.DataFrame) -> str:
@@ -119,3 +119,14 @@ def test_a_line_that_a_narrow_terminal_breaks_is_put_together(columns: int, tabl
     for path in find_paths(text):
         assert any(is_below(disk_path(form) or "", folder) for form in path.forms), text
     assert len(list(find_paths(text))) == 6
+
+
+def test_an_upload_is_found_in_a_plan_wherever_its_line_is_broken(tmp_path: Path) -> None:
+    data = daft.from_pydict({"data": [b"x"]})
+    text = text_of(data.select(daft.col("data").upload(str(tmp_path))))
+    assert has_uploads(text)
+    assert not has_uploads(text_of(data.where(daft.col("data") == b"url_upload")))
+    (line,) = [line for line in text.splitlines() if "url_upload(" in line]
+    before, after = line.split("url_upload(", 1)
+    start = line[: len(line) - len(line.lstrip("|* "))]
+    assert has_uploads(text.replace(line, f"{before}url_upload\n{start}  ({after}"))
