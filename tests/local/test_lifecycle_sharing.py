@@ -25,9 +25,9 @@ def stores(query=daft.range(16, partitions=8)):
         seen[worker] = min(seen.get(worker, [10**9, 0]), [partitions, spilled])
     return sorted(seen.values())
 
-def wait_for_empty_stores():
+def wait_for_stores(holds):
     end = time.monotonic() + 10
-    while (found := stores()) != [[0, 0], [0, 0]] and time.monotonic() < end:
+    while not holds(found := stores()) and time.monotonic() < end:
         time.sleep(0.1)
     return found
 """
@@ -83,7 +83,7 @@ def test_when_all_references_are_dropped_workers_hold_no_partition_and_no_file(t
     with RemoteDriver(tmp_path, worker_memory="256Mi", store_memory_share=0.05) as driver:
         driver.run(STORES)
         driver.run("kept = daft.range(4_000_000, partitions=4).repartition(4, 'id').collect()")
-        held = driver.run("answer = stores()")
+        held = driver.run("answer = wait_for_stores(lambda found: any(spilled > 0 for _, spilled in found))")
         assert all(partitions > 0 for partitions, _ in held), held
         assert any(spilled > 0 for _, spilled in held), held
         assert [name for name in files_below(driver.spill_dir) if name.endswith(".arrows")]
@@ -93,5 +93,5 @@ rows = df.repartition(5, "key").iter_rows()
 next(rows)
 del rows, kept
 """)
-        assert driver.run("answer = wait_for_empty_stores()") == [[0, 0], [0, 0]]
+        assert driver.run("answer = wait_for_stores(lambda found: found == [[0, 0], [0, 0]])") == [[0, 0], [0, 0]]
         assert not [name for name in files_below(driver.spill_dir) if name.endswith(".arrows")]
