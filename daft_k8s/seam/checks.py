@@ -25,6 +25,8 @@ HOOKS: dict[str, tuple[str, ...]] = {
         "DistributedPhysicalPlanRunner.run_plan",
         "FileInfos",
         "FlightPartitionRef",
+        "JoinStrategy.Hash",
+        "JoinStrategy.SortMerge",
         "LocalPhysicalPlan.from_logical_plan_builder",
         "LocalPhysicalPlan.has_partitioned_output",
         "LogicalPlanBuilder.in_memory_scan",
@@ -94,7 +96,7 @@ HOOKS: dict[str, tuple[str, ...]] = {
     "daft.expressions": ("Expression._initialize_udfs", "ExpressionsProjection.to_column_expressions"),
     "daft.filesystem": ("glob_path_with_stats",),
     "daft.functions.struct": ("to_struct",),
-    "daft.logical.builder": ("LogicalPlanBuilder.limit",),
+    "daft.logical.builder": ("LogicalPlanBuilder.join", "LogicalPlanBuilder.limit"),
     "daft.naming": ("generate_query_name",),
     "daft.pickle": ("dumps", "loads"),
     "daft.recordbatch": (

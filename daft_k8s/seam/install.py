@@ -43,7 +43,7 @@ def install() -> None:
         checks.check_version(daft.__version__)  # before what imports names that another version may lack
         checks.check_hooks(daft.__version__)
         from daft_k8s.arrow_partitions import guard_pickling
-        from daft_k8s.seam import llm, path_entries, progress, unlimited
+        from daft_k8s.seam import llm, path_entries, progress, sort_merge, unlimited
 
         replacements, handles = _replacements(), _handles()
         differences = checks.check_replacements(daft.__version__, replacements, handles)
@@ -59,6 +59,7 @@ def install() -> None:
         progress.install()
         guard_pickling()
         unlimited.install()
+        sort_merge.install()
         path_entries.install(_known_configuration)
         _installed = True
 

@@ -27,11 +27,11 @@ _END_WITH_THEIR_TASKS = {
 """Nodes that offer no end of their tasks before these have run, by the first word of the name that Daft shows, and what
 is refused where an into_partitions() waits for that end."""
 
-_RUN_THEIR_INPUT_FIRST = frozenset(
-    ("AsofJoin", "Gather", "IntoBatches", "RandomShuffle", "Repartition", "Sort", "SortMergeJoin")
-)
+_RUN_THEIR_INPUT_FIRST = frozenset(("AsofJoin", "Gather", "IntoBatches", "RandomShuffle", "Repartition", "Sort"))
 """Nodes that run the tasks of their inputs, so that these come to an end. All others are taken to hand tasks on as they
 are: a node that is missing here has at worst a query refused that would run, and one too many has a query hang."""
+
+_SORT_MERGE_JOIN = "SortMergeJoin"
 
 
 def _nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -89,6 +89,24 @@ def _ends_with(node_type: str, of_inputs: list[str | None]) -> str | None:
     if node_type == "HashJoin" and not all(of_inputs):
         return None  # it pairs tasks until one side ends
     return next(filter(None, of_inputs), None)
+
+
+def refuse_sort_merge_join(physical_plan_json: str) -> None:
+    """Raises UnsupportedError if a plan has a sort-merge join, whose kernel in Daft drops rows of repeated keys.
+
+    `sort_merge.install` has what `DataFrame.join` asks for planned as a hash join, so one that is left here comes from
+    Daft's planner, or from a DataFrame that was made before daft_k8s was installed.
+
+    Args:
+        physical_plan_json: The plan as Daft prints it in `repr_json`.
+    """
+    if _SORT_MERGE_JOIN not in physical_plan_json:
+        return
+    if any(_type_of(node) == _SORT_MERGE_JOIN for node in _nodes(json.loads(physical_plan_json))):
+        unsupported.refuse(
+            "a sort-merge join, in which Daft drops rows of keys that occur more than once,",
+            'make the join after set_runner_k8s() and write join(..., strategy="hash")',
+        )
 
 
 def largest_requests(plan_text: str) -> tuple[float, float]:

@@ -30,7 +30,12 @@ from daft_k8s.seam.hooks import flight_folders, limit_counters, query_folders
 from daft_k8s.seam.notifications import QueryNotifications
 from daft_k8s.seam.partitions import GoneReference, K8sMaterializedResult, K8sPartitionSet, K8sRunnerIO, held
 from daft_k8s.seam.path_entries import pod_paths
-from daft_k8s.seam.plan_check import find_endless_wait, refuse_endless_wait, refuse_impossible_requests
+from daft_k8s.seam.plan_check import (
+    find_endless_wait,
+    refuse_endless_wait,
+    refuse_impossible_requests,
+    refuse_sort_merge_join,
+)
 from daft_k8s.seam.plan_paths import find_paths, has_uploads
 from daft_k8s.seam.repetition import QueryRun, query_runs, repeat, repeat_until_handed_out
 from daft_k8s.seam.stream import ResultStream
@@ -205,6 +210,7 @@ class K8sRunner(Runner[Any]):
             optimized, plan, references, physical_plan, endless_wait, uses_flight = planned
             plan_text = plan.repr_ascii(False)
             refuse_impossible_requests(plan_text, session.configuration)
+            refuse_sort_merge_join(physical_plan)
             seen = pod_paths(session.configuration)
             if seen is not None:
                 seen.require_all(find_paths(plan_text))

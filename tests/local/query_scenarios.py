@@ -115,9 +115,8 @@ def self_join(folder: Path) -> Any:
 
 
 def sort_merge_join(folder: Path) -> Any:
-    other = facts(folder).select((col("id") + 1).alias("id"), col("key").alias("before"))
-    df = facts(folder).select("id", "key").join(other, on="id", strategy="sort_merge")
-    return rows_of(df.agg(col("id").sum(), col("before").sum()))
+    joined = names(folder).join(facts(folder), on="key", strategy="sort_merge")
+    return rows_of(joined.groupby("name").agg(col("id").count().alias("n"), col("id").sum()))
 
 
 def sort(folder: Path) -> Any:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import gc
+import inspect
 import json
 import os
 import shutil
@@ -13,10 +14,12 @@ import tempfile
 import threading
 from collections.abc import Callable
 from typing import Any
+from unittest import mock
 
 import daft
 from daft import col
 from daft.context import get_context
+from daft.logical.builder import LogicalPlanBuilder
 from daft.subscribers import Subscriber
 from daft.subscribers.events import Event, QueryFinished, QueryStarted
 from fake_pool import FakeLauncher, FakeManager, FakeOutcome
@@ -110,6 +113,11 @@ def run(manager: FakeManager, session: Any) -> dict[str, Any]:
     df = frame()
     found["filter_sort"] = df.where(col("a") > 996).sort("a", desc=True).to_pydict()
     found["group"] = df.groupby("b").agg(col("a").sum()).sort("b").to_pydict()
+    keys = daft.from_pydict({"b": [1, 2], "d": [1, 2]})
+    found["sort_merge_join"] = keys.join(df, on="b", strategy="sort_merge").count_rows()
+    with mock.patch.object(LogicalPlanBuilder, "join", inspect.unwrap(LogicalPlanBuilder.join)):
+        before_install = keys.join(df, on="b", strategy="sort_merge")
+    found["sort_merge_join_of_before"] = outcome_of(before_install.count_rows)
     found["join"] = df.join(df.select((col("a") * 2).alias("a"), col("b").alias("c")), on="a").count_rows()
     found["limits"] = [
         df.where(col("a") >= 0).limit(10).count_rows(),

@@ -6,6 +6,7 @@ Not covered: that Daft runs what is let through. tests/local runs a few of these
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import json
 from collections.abc import Callable
 from typing import Any
@@ -18,6 +19,7 @@ from daft import DataFrame, col
 from daft.context import get_context
 from daft.daft import DistributedPhysicalPlan
 from daft.functions import monotonically_increasing_id, prompt
+from daft.logical.builder import LogicalPlanBuilder
 
 from daft_k8s.config import load
 from daft_k8s.errors import ConfigurationError, UnsupportedError
@@ -26,6 +28,7 @@ from daft_k8s.seam.plan_check import (
     largest_requests,
     refuse_endless_wait,
     refuse_impossible_requests,
+    refuse_sort_merge_join,
 )
 
 PLAN_TEXT = """\
@@ -68,12 +71,17 @@ def answer(provider: str) -> daft.Expression:
     return prompt(col("id").cast(daft.DataType.string()), provider=provider, model="small")
 
 
-def into_partitions(df: DataFrame) -> str:
-    """The plan, as the runner has Daft print it, of two partitions of the DataFrame."""
+def plan_of(builder: LogicalPlanBuilder) -> str:
+    """The plan as the runner has Daft print it."""
     config = get_context().daft_execution_config
-    builder = df._builder.into_partitions(2).optimize(config)._builder
-    plan: str = DistributedPhysicalPlan.from_logical_plan_builder(builder, "query", config).repr_json({})
-    return plan
+    plan = DistributedPhysicalPlan.from_logical_plan_builder(builder.optimize(config)._builder, "query", config)
+    text: str = plan.repr_json({})
+    return text
+
+
+def into_partitions(df: DataFrame) -> str:
+    """The plan of two partitions of the DataFrame."""
+    return plan_of(df._builder.into_partitions(2))
 
 
 def types_of(plan: str) -> set[str]:
@@ -101,6 +109,14 @@ def test_a_task_that_no_worker_could_ever_run_is_refused() -> None:
     with pytest.raises(ConfigurationError, match=r"asks for 0\.5 GPUs, but each worker has 0"):
         refuse_impossible_requests(PLAN_TEXT, load({**sizes, "worker_cpu": 2}, environ={}))
     refuse_impossible_requests("* Filter", load({**sizes, "worker_cpu": 1}, environ={}))
+
+
+def test_a_plan_with_a_sort_merge_join_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(LogicalPlanBuilder, "join", inspect.unwrap(LogicalPlanBuilder.join))
+    with pytest.raises(UnsupportedError, match=r'drops rows .* strategy="hash"'):
+        refuse_sort_merge_join(plan_of(numbers().join(others(), on="id", strategy="sort_merge")._builder))
+    named_so = numbers().with_column("SortMergeJoin", col("id"))
+    refuse_sort_merge_join(plan_of(named_so.join(others(), on="id", strategy="hash")._builder))
 
 
 HAND_TASKS_ON: dict[str, Callable[[DataFrame], DataFrame]] = {
@@ -146,7 +162,6 @@ RUN_TASKS_FIRST: dict[str, Callable[[DataFrame], DataFrame]] = {
     "Sort": lambda df: df.sort("id"),
     "RandomShuffle": lambda df: df.shuffle(),
     "IntoBatches": lambda df: df.into_batches(10),
-    "SortMergeJoin": lambda df: df.join(others(), on="id", strategy="sort_merge"),
     "AsofJoin": lambda df: df.join_asof(others(), on="id"),
     "BroadcastJoin": lambda df: df.join(others(), on="id", how="right", strategy="broadcast"),
 }

@@ -41,6 +41,17 @@ def test_filter_sort_group_and_join_give_right_answers(found: dict[str, Any]) ->
     assert found["join"] == 500
 
 
+def test_a_sort_merge_join_keeps_the_rows_of_repeated_keys(found: dict[str, Any]) -> None:
+    assert found["sort_merge_join"] == sum(1 for number in range(1000) if number % 7 in (1, 2))
+
+
+def test_a_sort_merge_join_that_was_planned_before_the_start_is_refused(found: dict[str, Any]) -> None:
+    assert found["sort_merge_join_of_before"].startswith(
+        "UnsupportedError: a sort-merge join, in which Daft drops rows"
+    )
+    assert 'strategy="hash"' in found["sort_merge_join_of_before"]
+
+
 def test_dafts_own_shuffle_gives_the_same_and_leaves_no_files(found: dict[str, Any]) -> None:
     assert found["flight_folders"], "the shuffle used no files, so nothing is shown"
     assert found["flight"] == found["group"]
