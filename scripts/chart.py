@@ -33,8 +33,8 @@ from daft_k8s.config.fields import FIELDS, Field  # noqa: E402
 from daft_k8s.config.frozen import thaw  # noqa: E402
 from daft_k8s.config.quantities import format_memory  # noqa: E402
 from daft_k8s.config.schema import schema  # noqa: E402
-from daft_k8s.pods.manifest import CONTROL_PORT, DATA_PORT  # noqa: E402
-from daft_k8s.pods.rights import role_rules  # noqa: E402
+from daft_k8s.kube.objects.manifest import CONTROL_PORT, DATA_PORT  # noqa: E402
+from daft_k8s.kube.objects.rights import role_rules  # noqa: E402
 
 SHORT_NAMES = {
     "allocation": "allocationMode",
@@ -141,8 +141,8 @@ def generated_templates() -> str:
             yaml.safe_dump(variables, sort_keys=False).strip(),
             "The value under `workers`, and its environment variable.",
         )
-        + _define("daft.roleRules", rules, "daft_k8s.pods.rights: what the driver does with the API.")
-        + _define("daft.workerPorts", _yaml(ports), "daft_k8s.pods.manifest: control and data.")
+        + _define("daft.roleRules", rules, "daft_k8s.kube.objects.rights: what the driver does with the API.")
+        + _define("daft.workerPorts", _yaml(ports), "daft_k8s.kube.objects.manifest: control and data.")
     ).rstrip() + "\n"
 
 

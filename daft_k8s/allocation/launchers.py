@@ -60,7 +60,7 @@ def make_launcher(
         ConfigurationError: The configuration cannot become a Pod.
     """
     if configuration.allocation in ("pod", "statefulset"):
-        from daft_k8s.pods.launcher import PodLauncher
+        from daft_k8s.kube.launch.launcher import PodLauncher
 
         return PodLauncher(
             configuration,

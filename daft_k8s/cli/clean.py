@@ -13,11 +13,11 @@ from daft_k8s.cli.driver_job import RUN_LABEL
 from daft_k8s.cli.drivers import is_driven_by
 from daft_k8s.cli.output import fail, output_option, print_json, reports_errors
 from daft_k8s.errors import ClusterError
-from daft_k8s.pods import names
-from daft_k8s.pods.console import Console
-from daft_k8s.pods.problems import ApiError
-from daft_k8s.pods.state import read_state
-from daft_k8s.pods.sweep import find_dead_sessions, remove_each
+from daft_k8s.kube.client.console import Console
+from daft_k8s.kube.client.errors import ApiError
+from daft_k8s.kube.objects import names
+from daft_k8s.kube.pods.state import read_state
+from daft_k8s.kube.session.sweep import find_dead_sessions, remove_each
 
 
 @click.command(name="clean")

@@ -20,10 +20,10 @@ from daft_k8s.cli.probe_pods import CONTAINER, probe_pod
 from daft_k8s.cli.worker_check import check_worker_pod
 from daft_k8s.config.quantities import parse_cpu, parse_memory
 from daft_k8s.errors import ClusterError, VersionMismatchError
-from daft_k8s.pods.console import Console, NotFoundError
-from daft_k8s.pods.manifest import CONTROL_PORT, DATA_PORT
-from daft_k8s.pods.rights import questions, role_rules_text
-from daft_k8s.pods.state import PodState, Stage, read_state
+from daft_k8s.kube.client.console import Console, NotFoundError
+from daft_k8s.kube.objects.manifest import CONTROL_PORT, DATA_PORT
+from daft_k8s.kube.objects.rights import questions, role_rules_text
+from daft_k8s.kube.pods.state import PodState, Stage, read_state
 from daft_k8s.seam import checks
 
 if TYPE_CHECKING:

@@ -17,8 +17,8 @@ from daft_k8s.cli.output import note
 from daft_k8s.code.bundle import CodeBundle, make_bundle
 from daft_k8s.code.selection import select_files, shown_bytes
 from daft_k8s.errors import ClusterError, ConfigurationError
-from daft_k8s.pods.console import Console, NotFoundError
-from daft_k8s.pods.state import PodState, Stage, read_state
+from daft_k8s.kube.client.console import Console, NotFoundError
+from daft_k8s.kube.pods.state import PodState, Stage, read_state
 
 if TYPE_CHECKING:
     from daft_k8s.config import Configuration

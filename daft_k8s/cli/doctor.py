@@ -58,7 +58,7 @@ def command(*, local: bool, context: str | None, service_account: str, output: s
 
 async def _on_cluster(configuration: Configuration, context: str | None, service_account: str) -> list[Finding]:
     from daft_k8s.cli.cluster_checks import Doctor
-    from daft_k8s.pods.console import Console
+    from daft_k8s.kube.client.console import Console
 
     try:
         async with Console(context=context, namespace=configuration.namespace) as console:

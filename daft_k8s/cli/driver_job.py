@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from daft_k8s.code.entry import ARCHIVE_PART, DIGEST_FILE, MANIFEST_PART
 from daft_k8s.errors import CodeError
-from daft_k8s.pods import names
-from daft_k8s.pods.pod_parts import container_security, placement, pod_security
+from daft_k8s.kube.objects import names
+from daft_k8s.kube.objects.pod_parts import container_security, placement, pod_security
 
 if TYPE_CHECKING:
     from daft_k8s.code.bundle import CodeBundle

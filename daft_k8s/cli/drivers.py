@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from daft_k8s.pods import names
+from daft_k8s.kube.objects import names
 
 OUTSIDE = "outside"
 """The driver of a session that no Pod drives."""

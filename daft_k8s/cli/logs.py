@@ -17,9 +17,9 @@ from daft_k8s.cli.driver_job import RUN_LABEL
 from daft_k8s.cli.drivers import OUTSIDE, driver_of, is_driven_by
 from daft_k8s.cli.output import fail, note, output_option, reports_errors
 from daft_k8s.errors import ClusterError
-from daft_k8s.pods import names
-from daft_k8s.pods.console import Console, ForbiddenError, NotFoundError
-from daft_k8s.pods.state import Stage, read_state
+from daft_k8s.kube.client.console import Console, ForbiddenError, NotFoundError
+from daft_k8s.kube.objects import names
+from daft_k8s.kube.pods.state import Stage, read_state
 
 _LOOK_SECONDS = 1.0
 _BEGINS_RECORD = re.compile(r"\d{4}-\d\d-\d\d|[{\[(]")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from daft_k8s.pods import names
-from daft_k8s.pods.pod_parts import container_security, placement, pod_security
+from daft_k8s.kube.objects import names
+from daft_k8s.kube.objects.pod_parts import container_security, placement, pod_security
 
 if TYPE_CHECKING:
     from daft_k8s.config import Configuration

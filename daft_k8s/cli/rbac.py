@@ -9,7 +9,7 @@ import click
 from daft_k8s.cli.options import load_configuration
 from daft_k8s.cli.output import output_option, print_json, reports_errors
 from daft_k8s.cli.yaml import to_yaml
-from daft_k8s.pods.rights import role_rules
+from daft_k8s.kube.objects.rights import role_rules
 
 ACCOUNT = "daft-driver"
 

@@ -9,10 +9,10 @@ from typing import Any
 
 from daft_k8s.cli.drivers import OUTSIDE, driver_of
 from daft_k8s.errors import ClusterError
-from daft_k8s.pods import names
-from daft_k8s.pods.console import Console, ForbiddenError
-from daft_k8s.pods.lease import read_time
-from daft_k8s.pods.state import Stage, read_state
+from daft_k8s.kube.client.console import Console, ForbiddenError
+from daft_k8s.kube.objects import names
+from daft_k8s.kube.objects.lease import read_time
+from daft_k8s.kube.pods.state import Stage, read_state
 from daft_k8s.session_summary import SessionSummary, WorkerSummary, decode
 
 

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from daft_k8s.cli.findings import Finding, failed, ok, skipped
 from daft_k8s.errors import ClusterError, ConfigurationError
-from daft_k8s.pods.console import Console, NotFoundError
-from daft_k8s.pods.home import Home
-from daft_k8s.pods.manifest import worker_pod
+from daft_k8s.kube.client.console import Console, NotFoundError
+from daft_k8s.kube.objects.home import Home
+from daft_k8s.kube.objects.manifest import worker_pod
 
 if TYPE_CHECKING:
     from daft_k8s.config import Configuration

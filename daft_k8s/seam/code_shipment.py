@@ -14,7 +14,7 @@ from daft_k8s.code.roots import script_folder
 from daft_k8s.code.selection import select_files
 from daft_k8s.code.unpack import unpack_archive
 from daft_k8s.errors import CodeError
-from daft_k8s.pods.driver_pod import is_in_cluster
+from daft_k8s.kube.client.in_cluster import is_in_cluster
 
 if TYPE_CHECKING:
     from daft_k8s.config import Configuration

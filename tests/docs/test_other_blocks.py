@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from daft_k8s.config import Configuration, load
-from daft_k8s.pods.rights import role_rules
+from daft_k8s.kube.objects.rights import role_rules
 from tests.docs.blocks import Block, all_blocks, blocks
 
 INSTRUCTIONS = {"ARG", "COPY", "ENV", "FROM", "RUN", "USER", "WORKDIR"}

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from daft_k8s.config import Configuration
-from daft_k8s.pods.rights import role_rules
+from daft_k8s.kube.objects.rights import role_rules
 from tests.integration import kind
 from tests.integration.cluster import Namespace, kubectl
 from tests.integration.faults import Nodes

@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Callable
 
-from daft_k8s.pods.rights import role_rules
+from daft_k8s.kube.objects.rights import role_rules
 from tests.integration import first_queries
 from tests.integration.cluster import Namespace, wait_until
 from tests.integration.outside import OutsideDriver, Relay

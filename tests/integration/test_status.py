@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from daft_k8s.pods.rights import role_rules
+from daft_k8s.kube.objects.rights import role_rules
 from tests.integration.cluster import Namespace, wait_until
 from tests.integration.outside import OutsideDriver, write_kubeconfig
 

@@ -13,7 +13,7 @@ import pytest
 
 from benchmarks.tpch.answers import Reference, ordering_of
 from benchmarks.tpch.data import MANIFEST, generate
-from daft_k8s.pods.rights import role_rules
+from daft_k8s.kube.objects.rights import role_rules
 from tests.integration.cluster import Namespace, wait_until
 from tests.integration.outside import ROOT, OutsideDriver, write_kubeconfig
 

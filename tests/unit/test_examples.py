@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from daft_k8s.config import load
-from daft_k8s.pods.rights import role_rules
+from daft_k8s.kube.objects.rights import role_rules
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 KUBECTL = [*yaml.safe_load_all((EXAMPLES / "workflows" / "kubectl.yaml").read_text())]

@@ -38,7 +38,7 @@ def test_every_locked_package_has_hashes() -> None:
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_an_image_runs_as_the_user_of_the_runners_pods_behind_an_entry_point_for_signals(name: str) -> None:
-    from daft_k8s.pods.pod_parts import USER_ID
+    from daft_k8s.kube.objects.pod_parts import USER_ID
 
     last = recipe(name).rpartition("\nFROM ")[2]
     assert f"USER {USER_ID}:{USER_ID}" in last

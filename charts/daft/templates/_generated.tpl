@@ -47,7 +47,7 @@ podTemplate: DAFT_K8S_POD_TEMPLATE
 sharedPaths: DAFT_K8S_SHARED_PATHS
 {{- end -}}
 
-{{/* daft_k8s.pods.rights: what the driver does with the API. */}}
+{{/* daft_k8s.kube.objects.rights: what the driver does with the API. */}}
 {{- define "daft.roleRules" -}}
 - apiGroups: ['']
   resources: [pods]
@@ -74,7 +74,7 @@ sharedPaths: DAFT_K8S_SHARED_PATHS
 {{- end }}
 {{- end -}}
 
-{{/* daft_k8s.pods.manifest: control and data. */}}
+{{/* daft_k8s.kube.objects.manifest: control and data. */}}
 {{- define "daft.workerPorts" -}}
 - {protocol: TCP, port: 7777}
 - {protocol: TCP, port: 7778}

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from daft_k8s.config.configuration import Configuration
-from daft_k8s.pods.manifest import CONTROL_PORT, DATA_PORT
-from daft_k8s.pods.rights import role_rules
+from daft_k8s.kube.objects.manifest import CONTROL_PORT, DATA_PORT
+from daft_k8s.kube.objects.rights import role_rules
 from tests.unit.chart.charts import Helm, driver_pod, only
 
 

@@ -1,4 +1,4 @@
-"""What `daft-k8s clean` removes, of a cluster in memory. Which sessions are dead: tests/unit/pods/test_sweep.py."""
+"""What `daft-k8s clean` removes, of a cluster in memory. Which sessions are dead: test_sweep.py."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import pytest
 
 from daft_k8s.cli import clean
 from daft_k8s.errors import ClusterError
-from daft_k8s.pods import lease, names
-from daft_k8s.pods.home import Home
-from daft_k8s.pods.problems import ApiError
-from tests.unit.pods.fake_cluster import FakeCluster
+from daft_k8s.kube.client.errors import ApiError
+from daft_k8s.kube.objects import lease, names
+from daft_k8s.kube.objects.home import Home
+from tests.unit.kube.fake_cluster import FakeCluster
 
 
 class FakeConsole:

@@ -11,7 +11,7 @@ from daft_k8s.cli.cluster_run import _Run
 from daft_k8s.cli.driver_job import DriverJob
 from daft_k8s.config import load
 from daft_k8s.errors import ClusterError
-from daft_k8s.pods.console import Console, NotFoundError
+from daft_k8s.kube.client.console import Console, NotFoundError
 
 NAMESPACE = "/api/v1/namespaces/jobs"
 ACCOUNT = "/api/v1/{ns}/serviceaccounts/daft-driver"

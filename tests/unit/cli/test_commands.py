@@ -20,7 +20,7 @@ from daft_k8s.cli.main import COMMANDS, cli
 from daft_k8s.cli.options import as_environment, load_configuration
 from daft_k8s.cli.yaml import to_yaml
 from daft_k8s.config import FIELDS, load
-from daft_k8s.pods.rights import role_rules
+from daft_k8s.kube.objects.rights import role_rules
 
 
 @pytest.fixture(autouse=True)

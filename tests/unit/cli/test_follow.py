@@ -10,7 +10,7 @@ import pytest
 
 from daft_k8s.cli import logs
 from daft_k8s.cli.logs import Source
-from daft_k8s.pods.console import NotFoundError
+from daft_k8s.kube.client.console import NotFoundError
 
 DRIVER = Source("driver", "job-1", "driver")
 WORKER = Source("worker-0", "daft-1", "worker")

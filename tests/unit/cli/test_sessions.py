@@ -17,9 +17,9 @@ from daft_k8s.cli.logs import find_sources
 from daft_k8s.cli.sessions import age_of, find_sessions, memory_words, sessions_of
 from daft_k8s.cli.status import show
 from daft_k8s.errors import ClusterError
-from daft_k8s.pods.console import ForbiddenError, NotFoundError
+from daft_k8s.kube.client.console import ForbiddenError, NotFoundError
 from daft_k8s.session_summary import QuerySummary, SessionSummary, WorkerSummary, encode
-from tests.unit.pods.fake_cluster import FakeCluster
+from tests.unit.kube.fake_cluster import FakeCluster
 
 NOW = datetime.datetime(2026, 11, 22, 12, tzinfo=datetime.timezone.utc)
 

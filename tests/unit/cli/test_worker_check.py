@@ -11,7 +11,7 @@ from daft_k8s.cli.findings import Finding
 from daft_k8s.cli.worker_check import check_worker_pod
 from daft_k8s.config import load
 from daft_k8s.errors import ClusterError
-from daft_k8s.pods.console import NotFoundError
+from daft_k8s.kube.client.console import NotFoundError
 
 
 class Console:

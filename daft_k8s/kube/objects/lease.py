@@ -1,0 +1,102 @@
+"""A session's Lease: the sign that its driver lives, and outside the cluster the owner of all that it has made. Pure.
+
+Its times are those of the API server, whoever writes or reads them: clocks of laptops differ by minutes.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from daft_k8s.kube.objects import names
+from daft_k8s.kube.objects.home import Owner
+
+if TYPE_CHECKING:
+    from daft_k8s.kube.objects.home import Home
+
+API_VERSION = "coordination.k8s.io/v1"
+RENEW_SECONDS = 15.0
+PUBLISH_SECONDS = 5.0
+"""How often a summary that has changed goes to the Lease: often enough to watch, and no weight for the API server."""
+DURATION_SECONDS = 30
+"""What a Lease promises: the next renewal, and one that is missed."""
+DEAD_AFTER_DURATIONS = 5
+"""How many times that a Lease may stay as it is before its session counts as dead: 150 s, more than
+`orphan_timeout_seconds`, so by then its workers have gone by themselves, if their driver has."""
+
+
+def session_lease(session_id: str, home: Home, *, holder: str, orphan_timeout_seconds: float,
+                  now: datetime.datetime) -> dict[str, Any]:  # fmt: skip
+    """A session's Lease, new.
+
+    Args:
+        session_id: The session.
+        home: Where it is; who owns it, if that is known.
+        holder: The driver, for people.
+        orphan_timeout_seconds: How long the session's workers live on without it; a Lease lasts longer.
+        now: The API server's time.
+    """
+    return {
+        "apiVersion": API_VERSION,
+        "kind": "Lease",
+        "metadata": {
+            "name": names.lease_name(session_id),
+            "namespace": home.namespace,
+            "labels": {
+                **home.labels,
+                names.SESSION_LABEL: names.label_value(session_id),
+                names.MANAGED_BY_LABEL: names.MANAGED_BY,
+            },
+            "annotations": dict(home.annotations),
+            **({} if home.owner is None else {"ownerReferences": [home.owner.reference()]}),
+        },
+        "spec": {
+            "holderIdentity": holder,
+            "leaseDurationSeconds": max(DURATION_SECONDS, -int(-orphan_timeout_seconds // DEAD_AFTER_DURATIONS)),
+            "acquireTime": _text(now),
+            **renewal(now)["spec"],
+        },
+    }
+
+
+def renewal(now: datetime.datetime, summary: str = "") -> dict[str, Any]:
+    """The change that renews a Lease and tells what its session does; "": that is not known, and told no more."""
+    told = {names.SUMMARY_ANNOTATION: summary or None}  # None removes it: what was told before would seem to go on
+    return {"metadata": {"annotations": told}, "spec": {"renewTime": _text(now)}}
+
+
+def owner(lease: Mapping[str, Any]) -> Owner:
+    """The Lease as the owner of other objects."""
+    metadata = lease["metadata"]
+    return Owner(str(metadata["name"]), str(metadata["uid"]), "Lease", API_VERSION)
+
+
+def is_dead(lease: Mapping[str, Any], now: datetime.datetime) -> bool:
+    """Whether its session seems to be: nobody has renewed it for a long time. What cannot be read is not dead."""
+    renewed = read_time((lease.get("spec") or {}).get("renewTime"))
+    return renewed is not None and now - renewed > life(lease)
+
+
+def life(lease: Mapping[str, Any]) -> datetime.timedelta:
+    """How long it may stay as it is; for ever if it does not say. No worker lives for that long without its driver."""
+    seconds = (lease.get("spec") or {}).get("leaseDurationSeconds")
+    if not isinstance(seconds, int):
+        return datetime.timedelta.max
+    return datetime.timedelta(seconds=DEAD_AFTER_DURATIONS * max(DURATION_SECONDS, seconds))
+
+
+def _text(time: datetime.datetime) -> str:
+    return time.astimezone(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def read_time(text: object) -> datetime.datetime | None:
+    """A time as the API writes it; None: it is none."""
+    if not isinstance(text, str):
+        return None
+    for form in ("%Y-%m-%dT%H:%M:%S.%fZ", "%Y-%m-%dT%H:%M:%SZ"):
+        try:
+            return datetime.datetime.strptime(text, form).replace(tzinfo=datetime.timezone.utc)
+        except ValueError:
+            continue
+    return None

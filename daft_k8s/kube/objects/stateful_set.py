@@ -1,0 +1,109 @@
+"""A StatefulSet of workers and the Service that names them, as Kubernetes wants them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from daft_k8s.kube.objects import names
+from daft_k8s.kube.objects.manifest import CONTROL_PORT, DATA_PORT, owned_by, worker_pod
+
+if TYPE_CHECKING:
+    from daft_k8s.config import Configuration
+    from daft_k8s.kube.objects.home import Home
+
+_INDEX = "DAFT_K8S_POD_INDEX"
+_NAME = "DAFT_K8S_POD_NAME"
+_INDEX_LABEL = "apps.kubernetes.io/pod-index"
+"""Set by the controller since Kubernetes 1.28."""
+_PER_POD_LABELS = (names.WORKER_LABEL, names.LAUNCH_LABEL)
+
+
+def set_name(session_id: str) -> str:
+    """The StatefulSet's name; its Pods' names are this and a number."""
+    return names.object_name(session_id, "worker")
+
+
+def pod_of_worker(session_id: str, worker_id: str) -> str:
+    """The name of a worker's Pod, which outlives all Pods that bear it."""
+    return f"{set_name(session_id)}-{ordinal(worker_id)}"
+
+
+def ordinal(worker_id: str) -> int:
+    """A worker's number, which is its Pod's too."""
+    return int(worker_id.rpartition("-")[2])
+
+
+def peer_name(session_id: str, worker_id: str, namespace: str) -> str:
+    """The name under which a worker's Pod can be reached in the cluster, whichever Pod it is."""
+    return f"{pod_of_worker(session_id, worker_id)}.{names.secret_name(session_id)}.{namespace}.svc"
+
+
+def headless_service(session_id: str, home: Home) -> dict[str, Any]:
+    """The Service that gives each Pod a name in the DNS."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": _metadata(session_id, home, names.secret_name(session_id)),
+        "spec": {
+            "clusterIP": "None",
+            # A Pod's name must be there before the Pod is: its readiness takes seconds to get around.
+            "publishNotReadyAddresses": True,
+            "selector": _selector(session_id),
+            "ports": [{"name": "control", "port": CONTROL_PORT}, {"name": "data", "port": DATA_PORT}],
+        },
+    }
+
+
+def stateful_set(configuration: Configuration, home: Home, *, session_id: str, replicas: int) -> dict[str, Any]:
+    """The StatefulSet of a session's workers.
+
+    Args:
+        configuration: What the user wants of a Pod.
+        home: Where it goes.
+        session_id: The session.
+        replicas: How many workers.
+    """
+    pod = worker_pod(configuration, home, session_id=session_id, worker_id="worker-0", launch_id=0)
+    metadata, spec = pod["metadata"], pod["spec"]
+    labels = {key: value for key, value in metadata["labels"].items() if key not in _PER_POD_LABELS}
+    spec["restartPolicy"] = "Always"  # the only one that a StatefulSet may have
+    container = next(item for item in spec["containers"] if item["name"] == names.CONTAINER)
+    container["env"] = _environment(container["env"], names.pod_name(session_id, "worker-0", 0))
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "StatefulSet",
+        "metadata": _metadata(session_id, home, set_name(session_id)),
+        "spec": {
+            "replicas": replicas,
+            "serviceName": names.secret_name(session_id),
+            "podManagementPolicy": "Parallel",
+            "updateStrategy": {"type": "OnDelete"},
+            "revisionHistoryLimit": 0,
+            "selector": {"matchLabels": _selector(session_id)},
+            "template": {"metadata": {"labels": labels, "annotations": metadata["annotations"]}, "spec": spec},
+        },
+    }
+
+
+def _selector(session_id: str) -> dict[str, str]:
+    return {names.SESSION_LABEL: names.label_value(session_id), names.ROLE_LABEL: names.WORKER_ROLE}
+
+
+def _metadata(session_id: str, home: Home, name: str) -> dict[str, Any]:
+    labels = {names.SESSION_LABEL: names.label_value(session_id), names.MANAGED_BY_LABEL: names.MANAGED_BY}
+    return {"name": name, "namespace": home.namespace, "labels": labels, **owned_by(home)}
+
+
+def _environment(entries: list[dict[str, Any]], pod_name: str) -> list[dict[str, Any]]:
+    """What differs from worker to worker is taken from the Pod that it is in: Kubernetes puts $(NAME) in."""
+    own: list[dict[str, Any]] = [
+        {"name": _INDEX, "valueFrom": {"fieldRef": {"fieldPath": f"metadata.labels['{_INDEX_LABEL}']"}}},
+        {"name": _NAME, "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
+    ]
+    for entry in entries:
+        if entry["name"] == "DAFT_K8S_WORKER_WORKER_ID":
+            entry = {**entry, "value": f"worker-$({_INDEX})"}
+        elif entry["name"] == "DAFT_K8S_WORKER_SPILL_DIR":
+            entry = {**entry, "value": str(entry["value"]).replace(pod_name, f"$({_NAME})")}
+        own.append(entry)
+    return own

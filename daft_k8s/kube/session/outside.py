@@ -1,0 +1,57 @@
+"""What a driver outside the cluster knows of its surroundings: a laptop, a notebook server, CI."""
+
+from __future__ import annotations
+
+import getpass
+import socket
+import sys
+from typing import TYPE_CHECKING
+
+from daft_k8s.errors import ConfigurationError
+from daft_k8s.kube.objects import names
+from daft_k8s.kube.objects.home import Home
+
+if TYPE_CHECKING:
+    from daft_k8s.config import Configuration
+    from daft_k8s.kube.client.api import Api
+
+_LAST_NAMESPACE = "default"
+"""Where kubectl goes if neither it nor its context is told."""
+
+
+def check(configuration: Configuration) -> None:
+    """Raises if something is not set that only a driver Pod could tell.
+
+    Raises:
+        ConfigurationError: The image is not set.
+    """
+    if configuration.image is None:
+        raise ConfigurationError(
+            "image is not set, and this driver runs outside the cluster, so there is no driver's Pod whose image "
+            "workers could use; set image (or DAFT_K8S_IMAGE) to one with this process' versions of daft and daft_k8s "
+            f"and with Python {sys.version_info.major}.{sys.version_info.minor}: images/Dockerfile makes one"
+        )
+
+
+async def find_home(api: Api, configuration: Configuration) -> Home:
+    """Where workers go: the configuration's namespace, else that of the kubeconfig's context, else `default`.
+
+    Raises:
+        ConfigurationError: The image is not set.
+    """
+    check(configuration)
+    return Home(
+        configuration.namespace or api.default_namespace or _LAST_NAMESPACE,
+        configuration.image or "",
+        labels={names.OWNER_LABEL: names.label_value(who())},
+        forwarded=True,
+    )
+
+
+def who() -> str:
+    """The user and the machine, for people who wonder whose Pods these are: `user.host`."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a user id without a name, as in many containers
+        user = "unknown"
+    return f"{user}.{socket.gethostname()}"

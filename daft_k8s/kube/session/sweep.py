@@ -1,0 +1,267 @@
+"""What dead sessions left in a namespace, and how it goes.
+
+A session of a driver in a Pod dies with that Pod, and the cluster removes what the Pod owns. What is left to be swept
+belongs to drivers outside the cluster that were killed, and to drivers whose Pod outlived them.
+
+A Lease that nobody renews does not prove a death: the API server may have been away, or away from that driver alone.
+But workers do prove life. They end when their driver has not called for a while; where one still serves, it is called.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import enum
+import logging
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from daft_k8s.kube.client.errors import ApiError
+from daft_k8s.kube.client.together import together
+from daft_k8s.kube.objects import lease, names
+from daft_k8s.kube.objects.stateful_set import set_name
+from daft_k8s.kube.pods.state import read_state
+from daft_k8s.kube.session import driver_process
+
+if TYPE_CHECKING:
+    from daft_k8s.kube.client.api import Api
+    from daft_k8s.kube.objects.home import Home
+
+logger = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
+
+_OTHERS_NOT_READY = ("ContainersNotReady", "ReadinessGatesNotReady")
+"""A kubelet's reasons for a Pod that is not ready, though its worker may be; a lost node's Pods have neither."""
+_ROUNDS = 3
+_GRACE_SECONDS = 1
+"""For workers whose driver is gone: nobody waits for anything that they do."""
+CONFIRM_SECONDS = 60.0
+"""How long a driver that lives has for renewing its Lease, once the API server can be asked again: a few tries."""
+
+
+class _Signs(enum.Enum):
+    """What the Pods of a session whose Lease has run out say."""
+
+    DEATH = enum.auto()
+    LIFE = enum.auto()
+    NONE = enum.auto()
+
+
+async def sweep_dead_sessions(api: Api, namespace: str, *, confirm_seconds: float = CONFIRM_SECONDS) -> list[str]:
+    """Removes the sessions of the namespace that `find_dead_sessions` finds, whoever's they were; returns their ids.
+
+    Raises:
+        ApiError: Leases or Pods cannot be listed; or some sessions, which it names, could not be removed. The others
+            were.
+    """
+
+    async def dead() -> AsyncGenerator[str, None]:
+        async for found in find_dead_sessions(api, namespace, confirm_seconds=confirm_seconds):
+            session = _label(found, names.SESSION_LABEL)
+            whose = _label(found, names.OWNER_LABEL) or found["spec"].get("holderIdentity") or "a driver"
+            logger.info("removing the session %s of %s, which has not renewed its Lease since %s",
+                        session, whose, found["spec"]["renewTime"])  # fmt: skip
+            yield session
+
+    return _all_or_raise(*await remove_each(api, namespace, dead()))
+
+
+async def find_dead_sessions(
+    api: Api, namespace: str, *, confirm_seconds: float = CONFIRM_SECONDS
+) -> AsyncGenerator[dict[str, Any], None]:
+    """The Leases of sessions that nobody uses any more.
+
+    At once those whose workers have all ended, and not all before the Lease was last renewed; those whose workers say
+    nothing if their Lease stays as it is for a while longer.
+
+    Args:
+        api: The cluster.
+        namespace: Which one.
+        confirm_seconds: How long that is.
+
+    Raises:
+        ApiError: Leases or Pods cannot be listed.
+    """
+    unclear: dict[str, object] = {}
+    for found in await _run_out(api, namespace):
+        signs = await _read_signs(api, namespace, found)
+        if signs is _Signs.NONE:
+            unclear[_label(found, names.SESSION_LABEL)] = found["spec"]["renewTime"]
+        elif signs is _Signs.DEATH:
+            yield found
+    if not unclear:
+        return
+    await asyncio.sleep(confirm_seconds)
+    for found in await _run_out(api, namespace):
+        # Compared with itself, not with a clock: whoever wrote it lives, however wrong his is.
+        still = unclear.get(_label(found, names.SESSION_LABEL)) == found["spec"]["renewTime"]
+        if still and await _read_signs(api, namespace, found) is not _Signs.LIFE:
+            yield found
+
+
+async def sweep_predecessors(api: Api, home: Home, session_id: str) -> list[str]:
+    """Removes the sessions of this Pod's former drivers: its container was restarted, or the process was.
+
+    Args:
+        api: The cluster.
+        home: Says which Pod this is.
+        session_id: The session that is not meant.
+
+    Raises:
+        ApiError: Pods or Leases cannot be listed; or some sessions, which it names, could not be removed. The others
+            were.
+    """
+    pod = home.labels.get(names.DRIVER_POD_LABEL)
+    if pod is None:
+        return []
+    selector = f"{names.DRIVER_POD_LABEL}={pod},{names.MANAGED_BY_LABEL}={names.MANAGED_BY}"
+    (left, _), leases = await together(
+        api.list_pods(home.namespace, selector), _if_allowed(api.list_leases(home.namespace, selector))
+    )
+    left = [*left, *(leases or ())]
+    drivers = {
+        _label(item, names.SESSION_LABEL): (item["metadata"].get("annotations") or {}).get(names.DRIVER_ANNOTATION, "")
+        for item in left
+    }
+    drivers.pop(names.label_value(session_id), None)
+
+    async def dead() -> AsyncGenerator[str, None]:
+        for session, driver in drivers.items():
+            if driver_process.is_gone(driver, alone=home.driver_alone):
+                logger.info("removing the session %s of a former driver process of this Pod", session)
+                yield session
+
+    return _all_or_raise(*await remove_each(api, home.namespace, dead()))
+
+
+async def remove_each(api: Api, namespace: str, sessions: AsyncIterable[str]) -> tuple[list[str], dict[str, ApiError]]:
+    """Removes what can be removed; returns those sessions, and why the others could not be.
+
+    Args:
+        api: The cluster.
+        namespace: Where the sessions' workers are.
+        sessions: The values of their labels.
+    """
+    removed: list[str] = []
+    problems: dict[str, ApiError] = {}
+    async for session in sessions:
+        try:
+            await remove_session(api, namespace, session)
+        except ApiError as error:
+            problems[session] = error
+        else:
+            removed.append(session)
+    return removed, problems
+
+
+def _all_or_raise(removed: list[str], problems: Mapping[str, ApiError]) -> list[str]:
+    if problems:
+        words = "; ".join(f"{session}: {error}" for session, error in problems.items())
+        raise ApiError("remove sessions", next(iter(problems.values())).status, words)
+    return removed
+
+
+async def remove_session(api: Api, namespace: str, session: str, grace_seconds: int = _GRACE_SECONDS) -> None:
+    """Deletes everything that a session has made; the Lease goes last, as it is what leads to the rest.
+
+    Args:
+        api: The cluster.
+        namespace: Where the session's workers are.
+        session: The value of its label.
+        grace_seconds: How long workers may take to end.
+
+    Raises:
+        ApiError: Something could not be deleted.
+    """
+    # First: as long as a StatefulSet is there, its controller makes anew what is deleted. Who may not delete these has
+    # made none.
+    await _if_allowed(api.delete_stateful_set(namespace, set_name(session)))
+    await _if_allowed(api.delete_service(namespace, names.secret_name(session)))
+    selector = f"{names.SESSION_LABEL}={session},{names.ROLE_LABEL}={names.WORKER_ROLE}"
+    problems: list[BaseException] = []
+    for _ in range(_ROUNDS):
+        # The right to delete many at once is often not given; one by one, then.
+        await _if_allowed(api.delete_pods(namespace, selector, grace_seconds))
+        left = [pod for pod in (await api.list_pods(namespace, selector))[0] if not _is_going(pod)]
+        deletions = (api.delete_pod(namespace, pod["metadata"]["name"], grace_seconds) for pod in left)
+        results = await asyncio.gather(*deletions, return_exceptions=True)
+        problems = [result for result in results if isinstance(result, BaseException)]
+        if not left:
+            break
+    if problems:
+        raise problems[0]
+    await api.delete_secret(namespace, names.secret_name(session))
+    await _if_allowed(api.delete_lease(namespace, names.lease_name(session)))
+
+
+async def _run_out(api: Api, namespace: str) -> list[dict[str, Any]]:
+    leases = await api.list_leases(namespace, f"{names.MANAGED_BY_LABEL}={names.MANAGED_BY}")
+    return [found for found in leases if _label(found, names.SESSION_LABEL) and lease.is_dead(found, api.now())]
+
+
+async def _read_signs(api: Api, namespace: str, found: Mapping[str, Any]) -> _Signs:
+    session = _label(found, names.SESSION_LABEL)
+    pods, _ = await api.list_pods(namespace, f"{names.SESSION_LABEL}={session},{names.ROLE_LABEL}={names.WORKER_ROLE}")
+    # Whatever has served for longer than that was called since it began.
+    latest = api.now() - lease.life(found)
+    if any(_serves_since(pod, latest) for pod in pods):
+        logger.info("the session %s has not renewed its Lease since %s, but its workers are still called by their "
+                    "driver; it is left alone", session, found["spec"]["renewTime"])  # fmt: skip
+        return _Signs.LIFE
+    # A living session keeps Pods that have ended. Only an end after the last renewal may be that of its driver, too.
+    renewed = lease.read_time(found["spec"]["renewTime"])
+    over = bool(pods) and all(read_state(pod).stage.over for pod in pods)
+    return _Signs.DEATH if over and any(_ended_after(pod, renewed) for pod in pods) else _Signs.NONE
+
+
+def _serves_since(pod: Mapping[str, Any], latest: datetime.datetime) -> bool:
+    """True if its worker's process has begun before that time and is still there, as its node says.
+
+    The worker's own readiness counts, and not that of its sidecars. The condition says what the container's status
+    cannot: a control plane that has lost a node makes the condition of its Pods false, and touches nothing else.
+    """
+    status = pod.get("status") or {}
+    own: Mapping[str, Any] = next(
+        (item for item in status.get("containerStatuses") or () if item.get("name") == names.CONTAINER), {}
+    )
+    conditions = status.get("conditions") or ()
+    condition: Mapping[str, Any] = next((item for item in conditions if item.get("type") == "Ready"), {})
+    ready = condition.get("status") == "True" or (
+        own.get("ready") is True and condition.get("reason") in _OTHERS_NOT_READY
+    )
+    began = _time(pod, "running", "startedAt")
+    return ready and not _is_going(pod) and began is not None and began < latest
+
+
+def _ended_after(pod: Mapping[str, Any], earliest: datetime.datetime | None) -> bool:
+    """Whether its process has ended after that time; no, where either is not known."""
+    ended = _time(pod, "terminated", "finishedAt")
+    return earliest is not None and ended is not None and ended > earliest
+
+
+def _time(pod: Mapping[str, Any], state: str, which: str) -> datetime.datetime | None:
+    """A time of the state that the worker's container is in; None: it is in another, or its node does not say."""
+    for item in (pod.get("status") or {}).get("containerStatuses") or ():
+        if item.get("name") == names.CONTAINER:
+            return lease.read_time(((item.get("state") or {}).get(state) or {}).get(which))
+    return None
+
+
+async def _if_allowed(call: Awaitable[Result]) -> Result | None:
+    """What it gives; None: the driver has not the right to it."""
+    try:
+        return await call
+    except ApiError as error:
+        if error.status != 403:
+            raise
+        logger.debug("not allowed, and done without: %s", error)
+        return None
+
+
+def _label(item: Mapping[str, Any], label: str) -> str:
+    return str((item["metadata"].get("labels") or {}).get(label, ""))
+
+
+def _is_going(pod: Mapping[str, Any]) -> bool:
+    return bool(pod.get("metadata", {}).get("deletionTimestamp"))

@@ -1,0 +1,249 @@
+"""Workers as the Pods of a StatefulSet, on a cluster in memory. A real one: tests/integration."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from daft_k8s.config import Configuration
+from daft_k8s.kube.client.errors import ApiError
+from daft_k8s.kube.launch.launcher import PodLauncher
+from daft_k8s.kube.objects.home import Home, Owner
+from daft_k8s.kube.objects.stateful_set import headless_service, peer_name, pod_of_worker, stateful_set
+from daft_k8s.kube.reach.dns import wait_for_name
+from daft_k8s.worker.settings import WorkerSettings
+from tests.unit.allocation.fakes import Pool
+from tests.unit.kube.fake_cluster import FakeCluster, launch_held, make_launcher
+
+POD = "daft-s1-worker-0"
+REFUSAL = 'pods "p" is forbidden: exceeded quota: small, requested: pods=1, used: pods=2, limited: pods=2'
+HOME = Home("jobs", "image", owner=Owner("driver", "uid"))
+
+
+def make(**options: Any) -> dict[str, Any]:
+    configuration = Configuration(allocation="statefulset", num_workers=2, **options)
+    return stateful_set(configuration, HOME, session_id="s1", replicas=2)
+
+
+@pytest.fixture
+def launcher(cluster: FakeCluster, pool: Pool) -> Iterator[PodLauncher]:
+    launcher = make_launcher(cluster, pool, allocation="statefulset")
+    yield launcher
+    launcher.shutdown(2)
+
+
+def begin(launcher: PodLauncher, cluster: FakeCluster, workers: int = 1) -> None:
+    for number in range(workers):
+        launcher.launch(f"worker-{number}", 1)
+    cluster.wait_until(lambda: len(cluster.pods) == workers and "watch pods" in cluster.calls)
+
+
+def restart(cluster: FakeCluster, name: str, restarts: int, *, ready: bool = True) -> None:
+    """What the kubelet tells when a container was killed and started again."""
+    last = {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}
+    own = {"name": "worker", "ready": ready, "restartCount": restarts, "state": {"running": {}}, "lastState": last}
+    cluster.set_status(name, phase="Running", podIP="10.0.0.9", containerStatuses=[own])
+
+
+def test_selectors_labels_and_names_fit_together() -> None:
+    made, service = make(), headless_service("s1", HOME)
+    labels = made["spec"]["template"]["metadata"]["labels"]
+    assert made["spec"]["selector"]["matchLabels"].items() <= labels.items()
+    assert service["spec"]["selector"].items() <= labels.items()
+    assert made["spec"]["serviceName"] == service["metadata"]["name"]
+    assert "daft.io/worker" not in labels
+    assert pod_of_worker("s1", "worker-3") == f"{made['metadata']['name']}-3"
+    assert peer_name("s1", "worker-3", "jobs") == f"daft-s1-worker-3.{service['metadata']['name']}.jobs.svc"
+
+
+def test_a_long_session_id_leaves_room_for_a_pods_number() -> None:
+    assert len(pod_of_worker("X" * 200, "worker-10000")) <= 63
+
+
+def test_the_service_names_pods_before_they_are_ready() -> None:
+    spec = headless_service("s1", HOME)["spec"]
+    assert (spec["clusterIP"], spec["publishNotReadyAddresses"]) == ("None", True)
+
+
+def test_all_workers_are_started_at_once_and_owned_by_the_driver() -> None:
+    made = make()
+    assert made["spec"]["podManagementPolicy"] == "Parallel"
+    assert made["metadata"]["ownerReferences"] == headless_service("s1", HOME)["metadata"]["ownerReferences"]
+    assert made["spec"]["template"]["spec"]["restartPolicy"] == "Always"
+
+
+def test_a_worker_learns_from_its_pod_which_one_it_is() -> None:
+    [container] = make()["spec"]["template"]["spec"]["containers"]
+    found = {entry["name"]: entry.get("value", "") for entry in container["env"]}
+    order = [entry["name"] for entry in container["env"]]
+    assert order.index("DAFT_K8S_POD_INDEX") < order.index("DAFT_K8S_WORKER_WORKER_ID")  # or it is not put in
+    filled = {
+        name: value.replace("$(DAFT_K8S_POD_INDEX)", "7").replace("$(DAFT_K8S_POD_NAME)", "daft-s1-worker-7")
+        for name, value in found.items()
+    }
+    settings = WorkerSettings.from_environment(filled | {"DAFT_K8S_WORKER_HOST": "10.0.0.1", "DAFT_K8S_TOKEN": "t"})
+    assert settings.worker_id == "worker-7"
+    assert settings.spill_dir.endswith("/daft-s1-worker-7")
+
+
+def test_a_template_is_merged_over_the_pods() -> None:
+    made = make(pod_template={"spec": {"containers": [{"name": "proxy", "image": "p"}], "dnsPolicy": "None"}})
+    spec = made["spec"]["template"]["spec"]
+    assert [item["name"] for item in spec["containers"]] == ["worker", "proxy"]
+    assert spec["dnsPolicy"] == "None"
+
+
+def test_a_ready_pod_is_reached_by_its_ip_and_by_other_workers_by_its_name(
+    launcher: PodLauncher, cluster: FakeCluster, pool: Pool
+) -> None:
+    begin(launcher, cluster)
+    cluster.make_ready(POD)
+    name = "daft-s1-worker-0.daft-s1.jobs.svc:7778"
+    assert pool.wait_for("started") == [("started", "worker-0", 1, "10.0.0.9:7777", "10.0.0.9:7778", name)]
+
+
+def test_a_restart_in_place_is_an_exit_and_the_next_launch_takes_the_new_process(
+    launcher: PodLauncher, cluster: FakeCluster, pool: Pool
+) -> None:
+    begin(launcher, cluster)
+    cluster.make_ready(POD)
+    pool.wait_for("started")
+    restart(cluster, POD, 1)
+    [news] = pool.wait_for("exited")
+    assert "OOMKilled" in str(news[3])
+    assert f"(Pod {POD})" in str(news[3])
+    launcher.launch("worker-0", 2)
+    assert pool.wait_for("started", 2)[1][:3] == ("started", "worker-0", 2)
+    assert len(cluster.pods) == 1
+    assert "delete pods" not in cluster.calls
+
+
+def test_a_deleted_pod_is_an_exit_and_the_controllers_next_one_is_the_next_launch(
+    launcher: PodLauncher, cluster: FakeCluster, pool: Pool
+) -> None:
+    begin(launcher, cluster, 2)
+    cluster.make_ready(POD)
+    pool.wait_for("started")
+    cluster._delete(POD)
+    assert "the Pod was deleted" in str(pool.wait_for("exited")[0][3])
+    launcher.launch("worker-0", 2)
+    cluster.make_ready(POD, "10.0.0.10")
+    assert pool.wait_for("started", 2)[1][2:4] == (2, "10.0.0.10:7777")
+
+
+def test_workers_are_added_and_removed_by_the_number_of_replicas(launcher: PodLauncher, cluster: FakeCluster) -> None:
+    begin(launcher, cluster, 2)
+    launcher.launch("worker-2", 1)
+    cluster.wait_until(lambda: len(cluster.pods) == 3)
+    launcher.stop("worker-2", 1, "no longer wanted")
+    cluster.wait_until(lambda: len(cluster.pods) == 2)
+    launcher.stop("worker-1", 1, "no longer wanted")
+    cluster.wait_until(lambda: list(cluster.pods) == [POD])
+
+
+def test_a_stop_that_overtakes_the_question_for_a_pod_leaves_none(launcher: PodLauncher, cluster: FakeCluster) -> None:
+    may_go_on = launch_held(launcher, cluster)
+    launcher.stop("worker-0", 1, "too late")
+    may_go_on.set()
+    cluster.wait_until(lambda: "delete pods" in cluster.calls)  # the last of what the stop does
+    assert not cluster.pods
+
+
+def test_a_worker_that_did_not_answer_gets_another_pod(launcher: PodLauncher, cluster: FakeCluster, pool: Pool) -> None:
+    begin(launcher, cluster, 2)
+    cluster.make_ready(POD)
+    pool.wait_for("started")
+    before = cluster.pods[POD]["metadata"]["uid"]
+    launcher.stop("worker-0", 1, "it has not answered")
+    launcher.launch("worker-0", 2)
+    cluster.wait_until(lambda: cluster.pods[POD]["metadata"]["uid"] != before)
+    cluster.make_ready(POD)
+    assert pool.wait_for("started", 2)[1][2] == 2
+
+
+def test_what_does_not_admit_the_pods_is_told_at_once(cluster: FakeCluster, pool: Pool) -> None:
+    words = 'pods "x" is forbidden: violates PodSecurity "restricted:latest"'
+    cluster.problems["create pods"] = [ApiError("create pods", 403, words, reason="Forbidden")]
+    launcher = make_launcher(cluster, pool, allocation="statefulset")
+    try:
+        launcher.launch("worker-0", 1)
+        [news] = pool.wait_for("exited")
+        assert words in str(news[3])
+        assert news[4] is False
+        assert not cluster.stateful_sets
+    finally:
+        launcher.shutdown(2)
+
+
+def test_no_more_replicas_are_asked_for_than_a_quota_has_room_for(cluster: FakeCluster, pool: Pool) -> None:
+    cluster.quotas = [{"metadata": {"name": "small"}, "spec": {"hard": {"pods": "2"}}, "status": {}}]
+    launcher = make_launcher(cluster, pool, allocation="statefulset", num_workers=4)
+    try:
+        for number in range(4):
+            launcher.launch(f"worker-{number}", 1)
+        cluster.wait_until(lambda: len(cluster.pods) >= 2)  # news of these two may already make a third try
+        launcher.stop("worker-3", 1, "somebody wants fewer")  # which is a reason to ask again
+        cluster.wait_until(lambda: cluster.calls.count("create pods") >= 3)
+        cluster.wait_until(lambda: len(cluster.pods) == 3)  # this quota has become larger
+        assert {news[1] for news in pool.wait_for("postponed", 2)} == {"worker-2", "worker-3"}
+        assert pool.wait_for("admitted") == [("admitted", "worker-2", 1)]
+    finally:
+        launcher.shutdown(2)
+
+
+def test_a_worker_that_a_quota_kept_waiting_and_no_controller_makes_is_given_up_with_that_reason(
+    launcher: PodLauncher, cluster: FakeCluster, pool: Pool
+) -> None:
+    cluster.problems["create pods"] = [ApiError("create pods", 403, REFUSAL, reason="Forbidden")]
+    cluster.controller_is_away = True
+    launcher.launch("worker-0", 1)
+    [postponed] = pool.wait_for("postponed")
+    assert REFUSAL in str(postponed[3])
+    launcher.launch("worker-1", 1)
+    launcher.stop("worker-1", 1, "not wanted")  # which is a reason to ask again
+    assert pool.wait_for("admitted") == [("admitted", "worker-0", 1)]
+    given_up = {news.key[0]: news.reason for news in launcher._launches.tick(time.monotonic() + 10_000)}
+    assert "not ready after 120 s; the StatefulSet's controller has not made it yet" in given_up["worker-0"]
+
+
+def test_a_stateful_set_that_somebody_deleted_is_made_again(
+    launcher: PodLauncher, cluster: FakeCluster, pool: Pool
+) -> None:
+    begin(launcher, cluster)
+    cluster.make_ready(POD)
+    pool.wait_for("started")
+    cluster.stateful_sets.clear()
+    cluster._delete(POD)
+    pool.wait_for("exited")
+    launcher.launch("worker-0", 2)
+    cluster.wait_until(lambda: POD in cluster.pods)
+    cluster.make_ready(POD)
+    assert pool.wait_for("started", 2)[1][2] == 2
+
+
+def test_a_stateful_set_whose_making_was_not_answered_is_taken_as_it_is(cluster: FakeCluster, pool: Pool) -> None:
+    made = stateful_set(Configuration(allocation="statefulset"), HOME, session_id="s1", replicas=0)
+    cluster.stateful_sets[made["metadata"]["name"]] = made
+    launcher = make_launcher(cluster, pool, allocation="statefulset")
+    try:
+        begin(launcher, cluster, 2)
+    finally:
+        launcher.shutdown(2)
+
+
+def test_shutting_down_leaves_nothing(launcher: PodLauncher, cluster: FakeCluster, pool: Pool) -> None:
+    begin(launcher, cluster, 2)
+    launcher.shutdown(5)
+    assert not (cluster.pods or cluster.stateful_sets or cluster.services or cluster.secrets)
+    assert not pool.news
+
+
+def test_a_name_is_waited_for_until_it_stands_for_the_address() -> None:
+    answers = iter([set(), {"10.0.0.1"}, {"10.0.0.2"}])
+
+    assert asyncio.run(wait_for_name("n", "10.0.0.2", look_up=lambda _: next(answers), within_seconds=20))
+    assert not asyncio.run(wait_for_name("n", "10.0.0.2", look_up=lambda _: set(), within_seconds=0))

@@ -1,0 +1,80 @@
+"""How long a session takes to find and furnish its home where each answer takes a second; the time is virtual."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from daft_k8s.config import Configuration
+from daft_k8s.errors import WorkerStartError
+from daft_k8s.kube.objects import names
+from daft_k8s.kube.objects.home import Home, Owner
+from daft_k8s.kube.session.access import Access
+from daft_k8s.kube.session.session_objects import SessionObjects
+from tests.unit.kube.fake_cluster import FakeCluster
+from tests.unit.kube.virtual_time import run_for
+
+INSIDE = Home("jobs", "image", owner=Owner("driver", "uid"), labels={names.DRIVER_POD_LABEL: "uid"})
+OUTSIDE = Home("jobs", "image", forwarded=True)
+
+
+class SlowApi:
+    """A cluster whose answers take a second each."""
+
+    def __init__(self, cluster: FakeCluster) -> None:
+        self._cluster = cluster
+
+    def now(self) -> Any:
+        return self._cluster.now()
+
+    def __getattr__(self, name: str) -> Any:
+        async def call(*arguments: Any, **options: Any) -> Any:
+            await asyncio.sleep(1)
+            return await getattr(self._cluster, name)(*arguments, **options)
+
+        return call
+
+
+def objects_in(cluster: FakeCluster, home: Home) -> SessionObjects:
+    async def connect() -> Any:
+        return SlowApi(cluster)
+
+    async def find_home(_api: Any, _configuration: Configuration) -> Home:
+        return home
+
+    return SessionObjects(
+        Configuration(allocation="pod", num_workers=2),
+        session_id="s1",
+        token="t",
+        certificates={},
+        access=Access(connect, find_home, forwarded=home.forwarded),
+    )
+
+
+async def look(api: Any, home: Home) -> None:
+    await api.list_quotas(home.namespace)
+
+
+@pytest.mark.parametrize(("home", "seconds"), [(INSIDE, 2), (OUTSIDE, 3)])
+def test_what_does_not_depend_on_one_another_is_asked_at_once(cluster: FakeCluster, home: Home, seconds: int) -> None:
+    async def work() -> None:
+        await objects_in(cluster, home).set_up(look)
+        assert asyncio.get_running_loop().time() == seconds
+
+    run_for(60, work())
+    assert {"review rights", "list resourcequotas", "create leases", "create secrets"} <= set(cluster.calls)
+    assert ("list pods" in cluster.calls) is (home is INSIDE)
+
+
+def test_nothing_is_made_before_the_rights_are_known_to_be_there(cluster: FakeCluster) -> None:
+    cluster.forbidden = {"watch pods"}
+
+    async def work() -> None:
+        with pytest.raises(WorkerStartError, match="may not watch pods"):
+            await objects_in(cluster, INSIDE).set_up(look)
+        assert len(asyncio.all_tasks()) == 2, "this one and its runner; nothing is left under way"
+
+    run_for(60, work())
+    assert not [call for call in cluster.calls if call.startswith("create")]
