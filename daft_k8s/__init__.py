@@ -7,8 +7,8 @@ same function as `daft_k8s.set_runner_k8s`.
 
 from typing import TYPE_CHECKING
 
-from daft_k8s._after_import import after_import
 from daft_k8s.api import offer_in_daft, set_runner_k8s, shutdown
+from daft_k8s.boot.after_import import after_import
 
 __all__ = ["__version__", "set_runner_k8s", "shutdown"]
 
@@ -21,7 +21,7 @@ else:
 
     def __getattr__(name: str) -> str:
         if name == "__version__":
-            from daft_k8s._version import version
+            from daft_k8s.boot.version import version
 
             return version()
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -10,8 +10,8 @@ from __future__ import annotations
 import os
 from types import ModuleType
 
-from daft_k8s import _inheritance
-from daft_k8s._after_import import after_import
+from daft_k8s.boot import inheritance
+from daft_k8s.boot.after_import import after_import
 
 _WORKER_VARIABLE = "DAFT_FLOTILLA_WORKER"
 
@@ -22,13 +22,13 @@ def take_over(_daft: ModuleType) -> None:
     from daft_k8s.seam.install import install, use_configuration_source
 
     install()
-    _inheritance.pass_on()
+    inheritance.pass_on()
     use_configuration_source(lambda: load({}))
 
 
 def begin() -> None:
     """Waits for Daft, if this process shall be a driver."""
-    if _inheritance.is_wanted() and os.environ.get(_WORKER_VARIABLE) != "1":
+    if inheritance.is_wanted() and os.environ.get(_WORKER_VARIABLE) != "1":
         after_import("daft", take_over)
 
 

@@ -6,7 +6,7 @@ import json
 import os
 from typing import TYPE_CHECKING
 
-from daft_k8s import _start
+from daft_k8s.boot import start
 
 if TYPE_CHECKING:
     from daft_k8s.allocation.driver_environment import DriverEnvironment
@@ -52,7 +52,7 @@ def worker_environment(
         # A Daft query in a program that a UDF starts must not begin a session of its own.
         environment[_RUNNER] = "native"
     environment.update(configuration.env)
-    environment.update(_start.variables(driver.search_path))
+    environment.update(start.variables(driver.search_path))
     gpus = visible_gpus(configuration.worker_gpu, worker_id, environment.get("CUDA_VISIBLE_DEVICES"))
     if gpus is not None:
         environment["CUDA_VISIBLE_DEVICES"] = gpus

@@ -16,9 +16,9 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from daft_k8s import _processes, _start
 from daft_k8s.allocation.exit_reasons import cause_of_exit, describe_exit, is_restartable
 from daft_k8s.allocation.memory_kills import count_memory_kills
+from daft_k8s.boot import processes, start
 
 if TYPE_CHECKING:
     from daft_k8s.pool_news import ExitCause
@@ -35,7 +35,7 @@ MAX_LINE_BYTES = 64 << 10
 _LAST_OUTPUT_SECONDS = 1.0
 """How long the output of a process that has ended may still be read: children may hold its pipe open."""
 
-COMMAND = tuple(_start.command("daft_k8s.worker"))
+COMMAND = tuple(start.command("daft_k8s.worker"))
 
 
 class Ready(NamedTuple):
@@ -224,7 +224,7 @@ class LocalProcess:
         with self._lock:
             self._signal(signal.SIGKILL, group=True)
         # Actors have groups of their own, and so has what a UDF starts as a job.
-        _processes.end(lambda: _processes.family(process.pid))
+        processes.end(lambda: processes.family(process.pid))
         with self._lock:
             process.wait()
 

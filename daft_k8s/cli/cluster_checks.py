@@ -13,7 +13,7 @@ import time
 import uuid
 from typing import TYPE_CHECKING, Any
 
-from daft_k8s._version import version
+from daft_k8s.boot.version import version
 from daft_k8s.cli import probe
 from daft_k8s.cli.findings import Finding, failed, ok, skipped, warning
 from daft_k8s.cli.probe_pods import CONTAINER, probe_pod

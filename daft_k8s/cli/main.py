@@ -6,7 +6,7 @@ import importlib
 
 import click
 
-from daft_k8s._version import version
+from daft_k8s.boot.version import version
 from daft_k8s.cli import exit_codes
 
 COMMANDS = {

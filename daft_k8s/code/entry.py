@@ -11,7 +11,7 @@ import sys
 from io import BytesIO
 from pathlib import Path
 
-from daft_k8s._first_process import stand_before
+from daft_k8s.boot.first_process import stand_before
 from daft_k8s.code.unpack import read_manifest, unpack_bundle
 from daft_k8s.errors import CodeError
 

@@ -10,7 +10,7 @@ import types
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from daft_k8s import _inheritance
+from daft_k8s.boot import inheritance
 from daft_k8s.config.describe import difference, ignored_message, oversized_message
 from daft_k8s.errors import ConfigurationError
 from daft_k8s.seam import checks, newer
@@ -256,8 +256,8 @@ def activate(configuration: Configuration, **session_arguments: Any) -> Session:
         session = open_session(configuration, **session_arguments)
         _next_session = session
         try:
-            if _inheritance.is_wanted():
-                _inheritance.pass_on()
+            if inheritance.is_wanted():
+                inheritance.pass_on()
             from daft.daft import set_runner_ray
 
             set_runner_ray()

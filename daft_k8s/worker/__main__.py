@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from daft_k8s._first_process import stand_before
+from daft_k8s.boot.first_process import stand_before
 
 
 def main() -> int:

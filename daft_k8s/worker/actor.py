@@ -17,8 +17,8 @@ import threading
 import time
 from typing import Any
 
-from daft_k8s import _processes
 from daft_k8s.actor_messages import ActorSpec, Answer, decode_message, encode_message
+from daft_k8s.boot import processes
 from daft_k8s.raised import traceback_of
 from daft_k8s.worker import actor_channel
 from daft_k8s.worker.current_folder import enter_folder
@@ -59,7 +59,7 @@ def main() -> int:
         del call
     del actor
     gc.collect()
-    _processes.end(lambda: _processes.descendants(os.getpid()), grace_seconds=_CHILD_SECONDS)
+    processes.end(lambda: processes.descendants(os.getpid()), grace_seconds=_CHILD_SECONDS)
     return 0
 
 

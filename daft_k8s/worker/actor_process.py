@@ -13,8 +13,8 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 
-from daft_k8s import _processes, _start
 from daft_k8s.actor_messages import ActorSpec, Answer, Buffer, decode_message
+from daft_k8s.boot import processes, start
 from daft_k8s.errors import DaftK8sError
 from daft_k8s.worker import actor_channel
 from daft_k8s.worker.logs import log_output
@@ -58,7 +58,7 @@ class ActorProcess:
         self._sock, theirs = socket.socketpair()
         self._lines: collections.deque[str] = collections.deque(maxlen=_LINES_KEPT)
         with theirs:
-            command = _start.command("daft_k8s.worker.actor", str(theirs.fileno()), str(os.getpid()))
+            command = start.command("daft_k8s.worker.actor", str(theirs.fileno()), str(os.getpid()))
             if folder is not None:
                 command.append(folder)
             self._process = subprocess.Popen(
@@ -66,7 +66,7 @@ class ActorProcess:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
-                env={**environment, **_start.variables(sys.path)},
+                env={**environment, **start.variables(sys.path)},
                 pass_fds=[theirs.fileno()],
             )
         self._reader = threading.Thread(target=self._pass_on_output, name=f"output of {spec.label}", daemon=True)
@@ -140,7 +140,7 @@ class ActorProcess:
     def kill(self) -> None:
         """Ends the process, and what it has started, at once."""
         # Those in groups and sessions of their own, too. Once it was waited for, another process may have its id.
-        started = _processes.descendants(self._process.pid) if self._process.returncode is None else set()
+        started = processes.descendants(self._process.pid) if self._process.returncode is None else set()
         try:
             os.killpg(self._process.pid, signal.SIGKILL)
         except ProcessLookupError:

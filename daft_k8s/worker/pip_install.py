@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 
-from daft_k8s import _processes
+from daft_k8s.boot import processes
 from daft_k8s.errors import WorkerStartError
 from daft_k8s.worker.code import make_importable
 
@@ -64,9 +64,9 @@ class PipInstall:
             self._abandoned = True
             if self._process is not None and self._process.poll() is None:
                 # pip does its work in a child of its own, which holds the pipe open.
-                children = _processes.descendants(self._process.pid)
+                children = processes.descendants(self._process.pid)
                 self._process.kill()
-                _processes.end(lambda: children & {entry.pid for entry in _processes.running()})
+                processes.end(lambda: children & {entry.pid for entry in processes.running()})
         if self._running is not None:
             with contextlib.suppress(WorkerStartError):
                 await self._running

@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, MutableMapping
 from typing import TYPE_CHECKING, NoReturn
 
-from daft_k8s import _processes
+from daft_k8s.boot import processes
 from daft_k8s.errors import ConfigurationError, DaftK8sError, WorkerStartError
 from daft_k8s.worker import event_loop, exit_codes
 from daft_k8s.worker.actor_calls import set_current_host
@@ -298,7 +298,7 @@ def _exit_soon(code: int) -> None:
 def _end_children(grace_seconds: float) -> None:
     """Ends what UDFs have started and left behind: the worker's descendants, and its whole session if it leads one."""
     with contextlib.suppress(Exception):  # e.g. no descriptor left; the worker ends in any case
-        _processes.end(lambda: _processes.family(os.getpid()), grace_seconds=grace_seconds)
+        processes.end(lambda: processes.family(os.getpid()), grace_seconds=grace_seconds)
 
 
 def _exit_now(code: int) -> NoReturn:

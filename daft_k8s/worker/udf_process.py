@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from types import SimpleNamespace
 from typing import Any, ParamSpec, TypeVar
 
-from daft_k8s import _start
+from daft_k8s.boot import start
 from daft_k8s.raised import ordinary
 from daft_k8s.task_payload import portable
 from daft_k8s.worker.daft_variables import daft_variables
@@ -34,13 +34,13 @@ def start_from_here() -> None:
     """
     from daft.execution import udf
 
-    def start(command: list[str], *, env: Mapping[str, str], **options: Any) -> subprocess.Popen[bytes]:
+    def popen(command: list[str], *, env: Mapping[str, str], **options: Any) -> subprocess.Popen[bytes]:
         if command[1:3] == ["-m", DAFTS_PROGRAM]:
-            command, env = _start.command(__name__, *command[3:]), {**env, **_start.variables(sys.path)}
+            command, env = start.command(__name__, *command[3:]), {**env, **start.variables(sys.path)}
         process: subprocess.Popen[bytes] = subprocess.Popen(command, env=env, **options)
         return process
 
-    vars(udf)["subprocess"] = SimpleNamespace(**{**vars(subprocess), "Popen": start})
+    vars(udf)["subprocess"] = SimpleNamespace(**{**vars(subprocess), "Popen": popen})
 
 
 def main() -> None:

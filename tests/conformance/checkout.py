@@ -48,7 +48,7 @@ _TAKE_OVER = """\
 import os
 
 if os.environ.get("DAFT_RUNNER") == "ray":  # no worker
-    from daft_k8s._after_import import after_import
+    from daft_k8s.boot.after_import import after_import
     from daft_k8s._autostart import take_over
 
     after_import("daft", take_over)

@@ -78,7 +78,11 @@ def test_no_runner_is_named_where_the_driver_names_none() -> None:
 
 
 def test_the_worker_imports_from_where_the_driver_does_whatever_its_folders_are_called() -> None:
-    assert json.loads(environment()["DAFT_K8S_SEARCH_PATH"]) == ["/script", "/run_id=10:00:00", "/site-packages"]
+    assert json.loads(environment()["DAFT_K8S_INTERNAL_SEARCH_PATH"]) == [
+        "/script",
+        "/run_id=10:00:00",
+        "/site-packages",
+    ]
 
 
 def test_workers_share_the_gpus_out() -> None:

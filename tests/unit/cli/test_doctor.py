@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from daft_k8s._version import version
+from daft_k8s.boot.version import version
 from daft_k8s.cli import exit_codes, local_checks, probe
 from daft_k8s.cli.cluster_checks import probe_findings, quota_problems
 from daft_k8s.cli.main import cli

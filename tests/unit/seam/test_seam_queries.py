@@ -159,13 +159,13 @@ def test_a_forked_child_neither_uses_nor_ends_its_parents_workers(found: dict[st
 UNCHANGED_SCRIPT = "import daft; print(daft.from_pydict({'a': [3, 1, 2]}).sort('a').to_pydict())"
 FAKE_WORKERS = """
 import daft_k8s._autostart
-import daft_k8s._after_import
+import daft_k8s.boot.after_import
 def fake(daft):
     import daft_k8s.driver.session as session
     from fake_pool import FakeLauncher, FakeManager
     session.make_launcher = lambda *args, **kwargs: FakeLauncher()
     session._native_manager = FakeManager
-daft_k8s._after_import.after_import("daft", fake)
+daft_k8s.boot.after_import.after_import("daft", fake)
 """
 
 

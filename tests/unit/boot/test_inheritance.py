@@ -7,7 +7,7 @@ import os
 import pytest
 
 import daft_k8s
-from daft_k8s import _inheritance
+from daft_k8s.boot import inheritance
 from tests.unit.test_project import ROOT, tomllib
 
 
@@ -15,19 +15,19 @@ from tests.unit.test_project import ROOT, tomllib
 def test_a_wish_is_passed_on_under_dafts_own_name_and_still_understood(
     monkeypatch: pytest.MonkeyPatch, wish: str
 ) -> None:
-    monkeypatch.setenv(_inheritance.RUNNER, wish)
-    monkeypatch.delenv(_inheritance._TAKEN_OVER, raising=False)
-    assert _inheritance.is_wanted()
-    monkeypatch.setenv(_inheritance._TAKEN_OVER, "")  # so that it is undone
-    _inheritance.pass_on()
-    assert os.environ[_inheritance.RUNNER] == "ray"
-    assert _inheritance.is_wanted()
+    monkeypatch.setenv(inheritance.RUNNER, wish)
+    monkeypatch.delenv(inheritance._TAKEN_OVER, raising=False)
+    assert inheritance.is_wanted()
+    monkeypatch.setenv(inheritance._TAKEN_OVER, "")  # so that it is undone
+    inheritance.pass_on()
+    assert os.environ[inheritance.RUNNER] == "ray"
+    assert inheritance.is_wanted()
 
 
 def test_ray_itself_is_not_taken_for_a_wish(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(_inheritance._TAKEN_OVER, raising=False)
-    monkeypatch.setenv(_inheritance.RUNNER, "ray")
-    assert not _inheritance.is_wanted()
+    monkeypatch.delenv(inheritance._TAKEN_OVER, raising=False)
+    monkeypatch.setenv(inheritance.RUNNER, "ray")
+    assert not inheritance.is_wanted()
 
 
 def test_the_package_tells_its_version() -> None:

@@ -1,6 +1,6 @@
 """Starts a module in a process of Python that imports from where its parent does.
 
-`python -u _start.py MODULE ARGUMENTS...` reads the search path from a variable, removes the variable, becomes MODULE.
+`python -u start.py MODULE ARGUMENTS...` reads the search path from a variable, removes the variable, becomes MODULE.
 The path does not travel in PYTHONPATH: programs that the new process starts would inherit it, other versions of Python
 among them, and a folder whose name holds a colon cannot be written there.
 """
@@ -17,7 +17,7 @@ import os
 import runpy
 from collections.abc import Sequence
 
-_VARIABLE = "DAFT_K8S_SEARCH_PATH"
+_VARIABLE = "DAFT_K8S_INTERNAL_SEARCH_PATH"
 
 
 def command(module: str, *arguments: str) -> list[str]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from daft_k8s._first_process import stand_before
+from daft_k8s.boot.first_process import stand_before
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux lets a process inherit orphans")
 
@@ -19,8 +19,8 @@ HEIR = """
 import ctypes, os, signal, subprocess, sys, time
 PR_SET_CHILD_SUBREAPER = 36
 assert ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0
-from daft_k8s import _first_process
-code = _first_process._fork_and_stand_by()
+from daft_k8s.boot import first_process
+code = first_process._fork_and_stand_by()
 if code is not None:
     print("ended with", code, flush=True)
     sys.exit(code)
@@ -98,7 +98,7 @@ def test_the_childs_own_children_are_its_own_to_wait_for() -> None:
 def test_a_containers_first_process_ends_at_once_when_it_is_told_to_and_its_child_handles_no_signal() -> None:
     """In a PID namespace of its own. Without the process that stands before it, the signal would mean nothing."""
     script = """
-    from daft_k8s._first_process import stand_before
+    from daft_k8s.boot.first_process import stand_before
     import os, signal, sys
     assert os.getpid() == 1
     code = stand_before()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 def version() -> str:
     """The version, e.g. `0.1.0`; looked up when asked for, because that reads files."""
-    checkout = Path(__file__).parents[1] / "Cargo.toml"
+    checkout = Path(__file__).parents[2] / "Cargo.toml"
     if checkout.is_file():
         found = re.search(r'^version = "([^"]+)"', checkout.read_text(), re.MULTILINE)
         if found:

@@ -11,12 +11,12 @@ _TAKEN_OVER = "DAFT_K8S_INTERNAL_RUNNER"
 
 
 def is_wanted() -> bool:
-    """Whether this process was told to use the runner."""
+    """True if this process was told to use this runner."""
     runner = os.environ.get(RUNNER, "").lower()
     return runner == "k8s" or (runner == "ray" and _TAKEN_OVER in os.environ)
 
 
 def pass_on() -> None:
-    """Writes the wish in the only form that Daft itself understands, marked so that children know better."""
+    """Sets `DAFT_RUNNER` to `ray`, which Daft accepts, and marks it so that child processes still use this runner."""
     os.environ[RUNNER] = "ray"
     os.environ[_TAKEN_OVER] = "k8s"

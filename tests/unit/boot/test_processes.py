@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 
-from daft_k8s import _processes
+from daft_k8s.boot import processes
 
 DEAF = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(flush=True); signal.pause()"
 PARENT = """
@@ -27,7 +27,7 @@ def test_processes_may_end_by_sigterm_before_they_are_killed() -> None:
         assert deaf.stdout is not None
         deaf.stdout.readline()
         ours = {gentle.pid, deaf.pid}
-        _processes.end(lambda: _processes.descendants(os.getpid()) & ours, grace_seconds=0.3)
+        processes.end(lambda: processes.descendants(os.getpid()) & ours, grace_seconds=0.3)
         assert (gentle.wait(10), deaf.wait(10)) == (-15, -9)
 
 
@@ -36,7 +36,7 @@ def test_a_family_has_children_in_other_sessions_and_orphans_of_its_own() -> Non
         assert parent.stdout is not None
         pid, child, orphan = (int(word) for word in parent.stdout.readline().split())
         assert pid == parent.pid
-        assert _processes.descendants(pid) == {child}
-        assert _processes.family(pid) == {child, orphan}
-        _processes.end(lambda: _processes.family(pid))
+        assert processes.descendants(pid) == {child}
+        assert processes.family(pid) == {child, orphan}
+        processes.end(lambda: processes.family(pid))
         assert parent.wait(10) == 0
