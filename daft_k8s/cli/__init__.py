@@ -1,4 +1,5 @@
-"""The command `daft-k8s`: one module for each command, which `main` loads when it is called.
+"""CLI: the command `daft-k8s`, a module for each command, which `main` loads when it is called.
 
-A user of the other rooms like any script: nothing imports it. What it learns of a cluster comes from `pods`.
+Here: options, output and exit codes; the only room that knows click. Not here: anything that another face of the
+product would need as well. Imported by no other room.
 """

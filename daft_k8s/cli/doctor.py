@@ -9,13 +9,13 @@ from typing import Any
 import click
 
 from daft_k8s.cli import exit_codes
-from daft_k8s.cli.findings import Finding, failed
-from daft_k8s.cli.local_checks import local_findings
 from daft_k8s.cli.options import configuration_options, given_options, load_configuration
 from daft_k8s.cli.output import output_option, print_json, reports_errors
 from daft_k8s.cli.rbac import ACCOUNT
-from daft_k8s.config import Configuration
-from daft_k8s.errors import DaftK8sError
+from daft_k8s.doctor.findings import Finding
+from daft_k8s.doctor.local_checks import local_findings
+
+_STYLES = {"ok": "green", "warning": "yellow", "failed": "red", "skipped": "blue"}
 
 
 @click.command(name="doctor")
@@ -41,13 +41,15 @@ def command(*, local: bool, context: str | None, service_account: str, output: s
     findings = local_findings(configuration)
     if output == "text":
         for finding in findings:
-            finding.show()
+            _show(finding)
     if not local and not any(item.check == "client" and item.mark == "failed" for item in findings):
-        more = asyncio.run(_on_cluster(configuration, context, service_account))
+        from daft_k8s.doctor.cluster_checks import cluster_findings
+
+        more = asyncio.run(cluster_findings(configuration, context, service_account))
         findings += more
         if output == "text":
             for finding in more:
-                finding.show()
+                _show(finding)
     problems = sum(finding.mark == "failed" for finding in findings)
     if output == "json":
         print_json({"healthy": not problems, "findings": [finding.as_dict() for finding in findings]})
@@ -56,12 +58,7 @@ def command(*, local: bool, context: str | None, service_account: str, output: s
     sys.exit(exit_codes.FAILED if problems else 0)
 
 
-async def _on_cluster(configuration: Configuration, context: str | None, service_account: str) -> list[Finding]:
-    from daft_k8s.cli.cluster_checks import Doctor
-    from daft_k8s.kube.client.console import Console
-
-    try:
-        async with Console(context=context, namespace=configuration.namespace) as console:
-            return await Doctor(console, configuration, service_account).findings()
-    except DaftK8sError as error:
-        return [failed("cluster", str(error), "set KUBECONFIG, or use --local")]
+def _show(finding: Finding) -> None:
+    click.echo(f"{click.style(f'{finding.mark:>8}', fg=_STYLES[finding.mark])}  {finding.check}: {finding.text}")
+    for number, line in enumerate(finding.fix.splitlines()):
+        click.echo(f"{'':8}  {'  ' if number else '->'} {line}")

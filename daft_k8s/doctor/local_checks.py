@@ -10,7 +10,7 @@ import tempfile
 from typing import TYPE_CHECKING
 
 from daft_k8s.boot.version import version
-from daft_k8s.cli.findings import Finding, failed, ok, warning
+from daft_k8s.doctor.findings import Finding, failed, ok, warning
 from daft_k8s.errors import DaftK8sError
 
 if TYPE_CHECKING:

@@ -1,15 +1,11 @@
-"""What a check found: a mark, what is so, and what to change."""
+"""The result of a check: a mark, the facts, and what to change."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from typing import Literal
 
-import click
-
 Mark = Literal["ok", "warning", "failed", "skipped"]
-
-_STYLES = {"ok": "green", "warning": "yellow", "failed": "red", "skipped": "blue"}
 
 
 @dataclass(frozen=True)
@@ -24,18 +20,11 @@ class Finding:
 
     @property
     def passed(self) -> bool:
-        """Whether what rests on it can be looked at."""
+        """True if the checks that depend on this one can run."""
         return self.mark != "failed"
 
     def as_dict(self) -> dict[str, str]:
         return asdict(self)
-
-    def show(self) -> None:
-        """Prints it."""
-        click.echo(f"{click.style(f'{self.mark:>8}', fg=_STYLES[self.mark])}  {self.check}: {self.text}")
-        if self.fix:
-            for line in self.fix.splitlines():
-                click.echo(f"{'':8}  {'->' if line == self.fix.splitlines()[0] else '  '} {line}")
 
 
 def ok(check: str, text: str) -> Finding:

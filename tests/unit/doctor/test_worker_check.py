@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from daft_k8s.cli.findings import Finding
-from daft_k8s.cli.worker_check import check_worker_pod
 from daft_k8s.config import load
+from daft_k8s.doctor.findings import Finding
+from daft_k8s.doctor.worker_check import check_worker_pod
 from daft_k8s.errors import ClusterError
 from daft_k8s.kube.client.console import NotFoundError
 

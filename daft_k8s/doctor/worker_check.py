@@ -1,10 +1,10 @@
-"""Doctor's question to the API server whether it would take a worker's Pod as it is, without making one."""
+"""The dry run that asks the API server to admit a worker's Pod."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from daft_k8s.cli.findings import Finding, failed, ok, skipped
+from daft_k8s.doctor.findings import Finding, failed, ok, skipped
 from daft_k8s.errors import ClusterError, ConfigurationError
 from daft_k8s.kube.client.console import Console, NotFoundError
 from daft_k8s.kube.objects.home import Home
@@ -17,11 +17,11 @@ CHECK = "worker Pod"
 
 
 async def check_worker_pod(console: Console, configuration: Configuration) -> Finding:
-    """Whether everything that a worker's Pod names is there, and the cluster's policies admit it.
+    """Checks that everything that a worker's Pod names exists, and that the cluster's policies admit the Pod.
 
     Args:
         console: The cluster.
-        configuration: What workers would be.
+        configuration: The configuration of the workers.
     """
     if configuration.image is None:
         return skipped(CHECK, "no image is set (--image)")

@@ -20,9 +20,9 @@ def probe_pod(
     """A small Pod that runs Python code, is placed as a worker is, and passes the Pod Security level `restricted`.
 
     Args:
-        name: Its name.
-        configuration: What workers would be.
-        service_account: Whose rights it has.
+        name: The Pod's name.
+        configuration: The configuration of the workers.
+        service_account: The account whose rights the Pod has.
         role: "worker" or "driver", for NetworkPolicies.
         arguments: The source of the program and its arguments.
     """

@@ -1,4 +1,4 @@
-"""What `daft-k8s doctor` runs in a Pod. Sent as text, so that any image with Python will do: imports nothing else.
+"""The program that `daft-k8s doctor` runs in a Pod. Sent as text, so any image with Python will do.
 
 `serve SECONDS PORT...` listens; `check JSON` looks around and prints one JSON object.
 """

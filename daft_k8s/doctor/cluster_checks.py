@@ -14,12 +14,12 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 from daft_k8s.boot.version import version
-from daft_k8s.cli import probe
-from daft_k8s.cli.findings import Finding, failed, ok, skipped, warning
-from daft_k8s.cli.probe_pods import CONTAINER, probe_pod
-from daft_k8s.cli.worker_check import check_worker_pod
 from daft_k8s.config.quantities import parse_cpu, parse_memory
-from daft_k8s.errors import ClusterError, VersionMismatchError
+from daft_k8s.doctor import probe
+from daft_k8s.doctor.findings import Finding, failed, ok, skipped, warning
+from daft_k8s.doctor.probe_pods import CONTAINER, probe_pod
+from daft_k8s.doctor.worker_check import check_worker_pod
+from daft_k8s.errors import ClusterError, DaftK8sError, VersionMismatchError
 from daft_k8s.kube.client.console import Console, NotFoundError
 from daft_k8s.kube.objects.manifest import CONTROL_PORT, DATA_PORT
 from daft_k8s.kube.objects.rights import questions, role_rules_text
@@ -37,12 +37,27 @@ _POLL_SECONDS = 0.3
 _SERVE_SECONDS = 60
 
 
+async def cluster_findings(configuration: Configuration, context: str | None, service_account: str) -> list[Finding]:
+    """Connects to the cluster and checks the namespace of the workers.
+
+    Args:
+        configuration: The configuration of the workers.
+        context: The context of the kubeconfig; None: the current one, or the cluster of this Pod.
+        service_account: The driver's.
+    """
+    try:
+        async with Console(context=context, namespace=configuration.namespace) as console:
+            return await Doctor(console, configuration, service_account).findings()
+    except DaftK8sError as error:
+        return [failed("cluster", str(error), "set KUBECONFIG, or use --local")]
+
+
 class Doctor:
-    """Looks at one namespace of a cluster.
+    """Checks one namespace of a cluster.
 
     Args:
         console: The cluster.
-        configuration: What workers would be.
+        configuration: The configuration of the workers.
         service_account: The driver's.
     """
 
@@ -53,7 +68,7 @@ class Doctor:
         self._name = f"daft-doctor-{uuid.uuid4().hex[:6]}"
 
     async def findings(self) -> list[Finding]:
-        """All checks; those that rest on one that failed are skipped."""
+        """Runs all checks; skips those that depend on one that failed."""
         found: list[Finding] = []
         for check in (self._cluster, self._namespace):
             found.append(await check())
@@ -216,7 +231,7 @@ class Doctor:
 
 
 def quota_problems(quota: dict[str, Any], configuration: Configuration) -> list[str]:
-    """What of a ResourceQuota is not enough for all workers."""
+    """Describes each limit of a ResourceQuota that leaves too little for all workers."""
     status = quota.get("status") or {}
     hard, used = status.get("hard") or {}, status.get("used") or {}
     count = configuration.num_workers
@@ -235,7 +250,7 @@ def quota_problems(quota: dict[str, Any], configuration: Configuration) -> list[
 
 
 def probe_findings(found: dict[str, Any], namespace: str, configuration: Configuration) -> list[Finding]:
-    """What a test Pod has seen."""
+    """The findings from the report of a test Pod."""
     findings = [_versions(found)]
     if found["dns"] is None:
         findings.append(ok("dns", "names of the cluster are resolved"))
