@@ -9,7 +9,6 @@ from typing import Any
 import click
 
 from daft_k8s.cli import exit_codes
-from daft_k8s.cli.driver_job import RUN_LABEL
 from daft_k8s.cli.drivers import is_driven_by
 from daft_k8s.cli.output import fail, output_option, print_json, reports_errors
 from daft_k8s.errors import ClusterError
@@ -106,8 +105,8 @@ async def runs_of(console: Console, wanted: Iterable[str], objects: Iterable[dic
     Returns:
         The name of the run's Job by what was wanted.
     """
-    drivers = await console.items("/api/v1/{ns}/pods", RUN_LABEL)
-    run_of = {str(pod["metadata"]["name"]): str(pod["metadata"]["labels"][RUN_LABEL]) for pod in drivers}
+    drivers = await console.items("/api/v1/{ns}/pods", names.RUN_LABEL)
+    run_of = {str(pod["metadata"]["name"]): str(pod["metadata"]["labels"][names.RUN_LABEL]) for pod in drivers}
     runs = {run: run for run in run_of.values()}
     for item in objects:
         for driver in drivers:

@@ -1,35 +1,20 @@
-"""The life of a driver's Job, as the one who started it sees it: create, follow, return its code, cancel."""
+"""A driver's Job, run from the command line: logs go to stdout, Ctrl-C cancels."""
 
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import sys
-from collections.abc import Mapping
-from contextlib import aclosing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from daft_k8s.cli import exit_codes
-from daft_k8s.cli.driver_job import CODE_DIR, CONTAINER, RUN_LABEL, DriverJob, code_maps, job_manifest
-from daft_k8s.cli.options import as_environment
 from daft_k8s.cli.output import note
-from daft_k8s.code.bundle import CodeBundle, make_bundle
-from daft_k8s.code.selection import select_files, shown_bytes
-from daft_k8s.errors import ClusterError, ConfigurationError
-from daft_k8s.kube.client.console import Console, NotFoundError
-from daft_k8s.kube.pods.state import PodState, Stage, read_state
+from daft_k8s.jobs.run import Run
+from daft_k8s.kube.client.console import Console
 
 if TYPE_CHECKING:
     from daft_k8s.config import Configuration
-
-__all__ = ["DriverJob", "run_on_cluster"]
-
-_POLL_SECONDS = 0.5
-_LOG_RETRIES = 5
-_STUCK_SECONDS = 20.0
-"""How long an image may fail to be pulled before the run is given up."""
-_CANCEL_SECONDS = 40.0
+    from daft_k8s.jobs.driver_job import DriverJob
 
 
 def run_on_cluster(
@@ -42,198 +27,23 @@ def run_on_cluster(
         CodeError: The code cannot be brought along.
         ClusterError: The cluster refuses the Job, or loses it.
     """
-    if configuration.image is None:
-        raise ConfigurationError(
-            "image is not set; name the image of driver and workers with --image or DAFT_K8S_IMAGE "
-            "(images/Dockerfile makes one), or use --local"
-        )
-    bundle, working_dir = _pack(job, configuration)
-    environment = {**as_environment(configuration), "DAFT_RUNNER": "k8s", "HOME": "/tmp", "PYTHONUNBUFFERED": "1"}
-    if working_dir:
-        environment["DAFT_K8S_WORKING_DIR"] = working_dir
-    run = _Run(job, configuration, bundle, environment, detach=detach, keep=keep)
-    return asyncio.run(run.main(context))
+    run = Run(job, configuration, keep=keep, tell=note, write=_write)
 
-
-def _pack(job: DriverJob, configuration: Configuration) -> tuple[CodeBundle | None, str]:
-    """The code that comes along, and the driver's `working_dir` if that must change."""
-    if not job.script:
-        return None, ""
-    wanted, limit = configuration.working_dir, configuration.code_size_limit_bytes
-    folder = os.path.dirname(os.path.realpath(job.script))
-    everything = os.path.isdir(wanted)
-    if everything:
-        if os.path.commonpath([os.path.realpath(wanted), folder]) != os.path.realpath(wanted):
-            raise ConfigurationError(f"the script {job.script} is not in working_dir {wanted}")
-        if os.path.realpath(wanted) != folder:
-            raise ConfigurationError(f"the script {job.script} must lie directly in working_dir {wanted}")
-    files = select_files(folder, modules_only=not everything, size_limit_bytes=limit)
-    bundle = make_bundle(folder, files, size_limit_bytes=limit)
-    if os.path.basename(job.script) not in {file.path for file in files}:
-        raise ConfigurationError(
-            f"the script {job.script} is not shipped: its name must end in .py, and no ignore file may name it"
-        )
-    note(f"ships {len(files)} files ({shown_bytes(bundle.size_bytes)}) of {folder}")
-    return bundle, CODE_DIR if everything else ""
-
-
-class _Run:
-    def __init__(
-        self,
-        job: DriverJob,
-        configuration: Configuration,
-        bundle: CodeBundle | None,
-        environment: Mapping[str, str],
-        *,
-        detach: bool,
-        keep: bool,
-    ) -> None:
-        self._job = job
-        self._configuration = configuration
-        self._bundle = bundle
-        self._environment = environment
-        self._detach = detach
-        self._keep = keep
-        self._path = f"/apis/batch/v1/{{ns}}/jobs/{job.run_name}"
-
-    async def main(self, context: str | None) -> int:
-        async with Console(context=context, namespace=self._configuration.namespace) as console:
-            await self._create(console)
-            if self._detach:
-                note(f"started; follow it with: daft-k8s logs -n {console.namespace} -f {self._job.run_name}")
+    async def main() -> int:
+        async with Console(context=context, namespace=configuration.namespace) as console:
+            await run.create(console)
+            if detach:
+                note(f"started; follow it with: daft-k8s logs -n {console.namespace} -f {job.run_name}")
                 return 0
             cancelled = asyncio.Event()
             for number in (signal.SIGINT, signal.SIGTERM):
                 asyncio.get_running_loop().add_signal_handler(number, cancelled.set)
-            following = asyncio.ensure_future(self._follow(console))
-            cancelling = asyncio.ensure_future(cancelled.wait())
-            try:
-                await asyncio.wait([following, cancelling], return_when=asyncio.FIRST_COMPLETED)
-                if following.done():
-                    return following.result()
-                note("cancelling: the driver ends its workers ...")
-                return exit_codes.INTERRUPTED
-            finally:
-                following.cancel()
-                cancelling.cancel()
-                if not self._keep or cancelled.is_set():
-                    await self._remove(console)
+            code = await run.finish(console, cancelled)
+            return exit_codes.INTERRUPTED if code is None else code
 
-    async def _create(self, console: Console) -> None:
-        maps = 0
-        if self._bundle is not None:
-            owner: dict[str, Any] = {"apiVersion": "batch/v1", "kind": "Job", "name": "", "uid": ""}
-            maps = len(code_maps(self._job, self._bundle, owner))
-        manifest = job_manifest(
-            self._job, self._configuration, maps=maps, environment=self._environment, keep=self._keep
-        )
-        account = self._job.service_account
-        try:
-            await console.get(f"/api/v1/{{ns}}/serviceaccounts/{account}")
-        except NotFoundError as error:
-            await console.check_namespace()
-            raise ClusterError(
-                f"there is no service account {account!r} in the namespace {console.namespace!r} for the driver; make "
-                f"it with: daft-k8s rbac -n {console.namespace} --name {account} | kubectl apply -f -"
-            ) from error
-        created = await console.create("/apis/batch/v1/{ns}/jobs", manifest)
-        note(f"run {self._job.run_name} in the namespace {console.namespace}")
-        if self._bundle is None:
-            return
-        # The Pod waits for them. They belong to the Job, so that they go with it.
-        owner = {"apiVersion": "batch/v1", "kind": "Job", "name": self._job.run_name, "uid": created["metadata"]["uid"]}
-        try:
-            for item in code_maps(self._job, self._bundle, owner):
-                await console.create("/api/v1/{ns}/configmaps", item)
-        except BaseException:
-            await console.delete(self._path)
-            raise
+    return asyncio.run(main())
 
-    async def _follow(self, console: Console) -> int:
-        pod = await self._wait_for_start(console)
-        await self._copy_log(console, pod)
-        return await self._exit_code(console)
 
-    async def _pods(self, console: Console) -> list[dict[str, Any]]:
-        return await console.items("/api/v1/{ns}/pods", f"{RUN_LABEL}={self._job.run_name}")
-
-    async def _wait_for_start(self, console: Console) -> str:
-        """Waits until the driver's container has run; returns its Pod's name."""
-        told = ""
-        waited = 0.0
-        while True:
-            pods = await self._pods(console)
-            state = read_state(pods[0], CONTAINER) if pods else PodState(Stage.PENDING)
-            if pods and (state.stage in (Stage.STARTING, Stage.READY, Stage.TERMINATING) or state.stage.over):
-                return str(pods[0]["metadata"]["name"])
-            if not pods:
-                await self._explain_missing_pod(console, waited)
-            words = state.reason or state.stage.value
-            if state.stage.name != told:
-                told = state.stage.name
-                note(f"the driver: {words}")
-            failing = state.stage in (Stage.PULL_FAILING, Stage.CONFIG_FAILING)
-            waited = waited + _POLL_SECONDS if failing or not pods else 0.0
-            if state.hopeless or (failing and waited > _STUCK_SECONDS):
-                raise ClusterError(f"the driver's Pod cannot start: {words}")
-            await asyncio.sleep(_POLL_SECONDS)
-
-    async def _explain_missing_pod(self, console: Console, waited_seconds: float) -> None:
-        if waited_seconds < 4:
-            return
-        selector = f"involvedObject.name={self._job.run_name}"
-        events = (await console.get("/api/v1/{ns}/events", fieldSelector=selector)).get("items") or []
-        problems = [str(event.get("message")) for event in events if event.get("type") == "Warning"]
-        if problems:
-            raise ClusterError(f"the driver's Pod cannot be made: {problems[-1]}")
-        if waited_seconds > _STUCK_SECONDS:
-            raise ClusterError("the Job has made no Pod; `kubectl describe job` may tell why")
-
-    async def _copy_log(self, console: Console, pod: str) -> None:
-        """Writes the log until the container has ended; goes on where a broken connection has left it."""
-        written = 0
-        for _ in range(_LOG_RETRIES):
-            number = 0
-            try:
-                lines = console.lines(f"/api/v1/{{ns}}/pods/{pod}/log", container=CONTAINER, follow="true")
-                async with aclosing(lines):
-                    async for line in lines:
-                        number += 1
-                        if number > written:
-                            written = number
-                            sys.stdout.write(line + "\n")
-                            sys.stdout.flush()
-            except NotFoundError:
-                return
-            except ClusterError:
-                await asyncio.sleep(_POLL_SECONDS)
-                continue
-            if await self._has_ended(console):
-                return
-
-    async def _has_ended(self, console: Console) -> bool:
-        pods = await self._pods(console)
-        return not pods or read_state(pods[0], CONTAINER).stage.over
-
-    async def _exit_code(self, console: Console) -> int:
-        while True:
-            pods = await self._pods(console)
-            if not pods:
-                raise ClusterError("somebody has deleted the driver's Pod")
-            state = read_state(pods[0], CONTAINER)
-            if state.stage.over:
-                if state.exit_code is None:
-                    raise ClusterError(f"the driver was lost: {state.reason or state.stage.value}")
-                if state.exit_code and state.reason:
-                    note(f"the driver: {state.reason}")
-                return state.exit_code
-            await asyncio.sleep(_POLL_SECONDS)
-
-    async def _remove(self, console: Console) -> None:
-        """Deletes the Job and waits until its Pod, and so what the driver has made, is gone."""
-        await console.delete(self._path)
-        for _ in range(int(_CANCEL_SECONDS / _POLL_SECONDS)):
-            if not await self._pods(console):
-                return
-            await asyncio.sleep(_POLL_SECONDS)
-        note(f"the Pod of {self._job.run_name} is still ending; the cluster removes it")
+def _write(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()

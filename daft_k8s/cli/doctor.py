@@ -11,9 +11,9 @@ import click
 from daft_k8s.cli import exit_codes
 from daft_k8s.cli.options import configuration_options, given_options, load_configuration
 from daft_k8s.cli.output import output_option, print_json, reports_errors
-from daft_k8s.cli.rbac import ACCOUNT
 from daft_k8s.doctor.findings import Finding
 from daft_k8s.doctor.local_checks import local_findings
+from daft_k8s.kube.objects.rights import ACCOUNT
 
 _STYLES = {"ok": "green", "warning": "yellow", "failed": "red", "skipped": "blue"}
 

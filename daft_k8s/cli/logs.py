@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 import click
 
 from daft_k8s.cli import exit_codes
-from daft_k8s.cli.driver_job import RUN_LABEL
 from daft_k8s.cli.drivers import OUTSIDE, driver_of, is_driven_by
 from daft_k8s.cli.output import fail, note, output_option, reports_errors
 from daft_k8s.errors import ClusterError
@@ -97,7 +96,7 @@ def command(
 async def find_sources(console: Console, name: str) -> list[Source]:
     """The driver and the workers of a run, a session or a driver's Pod."""
     workers = await console.items("/api/v1/{ns}/pods", f"{names.ROLE_LABEL}={names.WORKER_ROLE}")
-    drivers = await console.items("/api/v1/{ns}/pods", f"{RUN_LABEL}={name}")
+    drivers = await console.items("/api/v1/{ns}/pods", f"{names.RUN_LABEL}={name}")
     if not drivers:
         of_session = [pod for pod in workers if pod["metadata"].get("labels", {}).get(names.SESSION_LABEL) == name]
         known = of_session or await _leases(console, name)  # an elastic pool may have no worker now

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +9,6 @@ import click
 from click.shell_completion import CompletionItem
 
 from daft_k8s.config import FIELDS, Configuration, load
-from daft_k8s.config.frozen import thaw
 
 Decorated = Callable[..., Any]
 
@@ -91,19 +89,3 @@ def load_configuration(given: Mapping[str, object], allocation: str | None = Non
     if allocation is None or configuration.allocation == allocation or (origin is not None and origin.chosen):
         return configuration
     return load({**given, "allocation": allocation})
-
-
-def as_environment(configuration: Configuration) -> dict[str, str]:
-    """The environment variables with which another process loads what somebody chose in this configuration."""
-    variables = {}
-    for name, origin in configuration.origins.items():
-        if origin.chosen or name in ("preset", "allocation"):
-            field = FIELDS[name]
-            variables[field.variable] = _as_text(thaw(getattr(configuration, field.attribute)))
-    return variables
-
-
-def _as_text(value: object) -> str:
-    if value is None:
-        return ""
-    return value if isinstance(value, str) else json.dumps(value)

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import click
 
 from daft_k8s.cli.options import load_configuration
 from daft_k8s.cli.output import output_option, print_json, reports_errors
 from daft_k8s.cli.yaml import to_yaml
-from daft_k8s.kube.objects.rights import role_rules
-
-ACCOUNT = "daft-driver"
+from daft_k8s.kube.objects.rights import ACCOUNT, driver_account
 
 
 @click.command(name="rbac")
@@ -30,29 +26,11 @@ def command(namespace: str | None, name: str, allocation: str, outside: bool, ro
       daft-k8s rbac -n jobs | kubectl apply -f -
       daft-k8s rbac --role-only
     """
-    objects = rbac_objects(name=name, namespace=namespace, allocation=allocation, outside=outside)
+    configuration = load_configuration({"allocation": allocation})
+    objects = driver_account(configuration, name=name, namespace=namespace, outside=outside)
     if role_only:
         objects = objects[1:2]
     if output == "json":
         print_json({"apiVersion": "v1", "kind": "List", "items": objects})
     else:
         click.echo("\n---\n".join(to_yaml(item) for item in objects))
-
-
-def rbac_objects(*, name: str, namespace: str | None, allocation: str, outside: bool = False) -> list[dict[str, Any]]:
-    """ServiceAccount, Role and RoleBinding of drivers."""
-    group = "rbac.authorization.k8s.io"
-    metadata = {"name": name, **({"namespace": namespace} if namespace else {})}
-    subject = {"kind": "ServiceAccount", "name": name, **({"namespace": namespace} if namespace else {})}
-    rules = role_rules(load_configuration({"allocation": allocation}), outside=outside)
-    return [
-        {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata},
-        {"apiVersion": f"{group}/v1", "kind": "Role", "metadata": metadata, "rules": rules},
-        {
-            "apiVersion": f"{group}/v1",
-            "kind": "RoleBinding",
-            "metadata": metadata,
-            "roleRef": {"apiGroup": group, "kind": "Role", "name": name},
-            "subjects": [subject],
-        },
-    ]

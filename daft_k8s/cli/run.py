@@ -8,10 +8,11 @@ from typing import Any
 
 import click
 
-from daft_k8s.cli.options import as_environment, configuration_options, given_options, load_configuration
+from daft_k8s.cli.options import configuration_options, given_options, load_configuration
 from daft_k8s.cli.output import reports_errors
-from daft_k8s.cli.rbac import ACCOUNT
+from daft_k8s.config.environment import as_environment
 from daft_k8s.errors import CodeError
+from daft_k8s.kube.objects.rights import ACCOUNT
 
 
 @click.command(name="run", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
@@ -55,7 +56,8 @@ def command(
     given = given_options(**options)
     if local:
         run_here([sys.executable, script, *arguments], {**given, "allocation": "local"})
-    from daft_k8s.cli.cluster_run import DriverJob, run_on_cluster
+    from daft_k8s.cli.cluster_run import run_on_cluster
+    from daft_k8s.jobs.driver_job import DriverJob
 
     configuration = load_configuration(given, "pod")
     job = DriverJob(

@@ -10,8 +10,8 @@ import click
 
 from daft_k8s.cli.options import PairType, configuration_options, given_options, load_configuration
 from daft_k8s.cli.output import reports_errors
-from daft_k8s.cli.rbac import ACCOUNT
 from daft_k8s.cli.run import run_here
+from daft_k8s.kube.objects.rights import ACCOUNT
 
 MODULE = "daft_k8s.cli.query"
 """What runs the query, here or in the Job."""
@@ -83,7 +83,8 @@ def command(
     if local:
         quiet = {"log_level": "WARNING", **given}
         run_here([sys.executable, "-m", MODULE, spec], {**quiet, "allocation": "local"})
-    from daft_k8s.cli.cluster_run import DriverJob, run_on_cluster
+    from daft_k8s.cli.cluster_run import run_on_cluster
+    from daft_k8s.jobs.driver_job import DriverJob
 
     job = DriverJob(name="sql", script="", arguments=("-m", MODULE, spec), service_account=service_account)
     sys.exit(run_on_cluster(job, load_configuration(given, "pod"), context=context, detach=False, keep=False))

@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from daft_k8s.config import Configuration
 
+ACCOUNT = "daft-driver"
+"""The service account of drivers, unless another is named."""
+
 
 @dataclass(frozen=True)
 class Right:
@@ -74,6 +77,34 @@ def role_rules(configuration: Configuration | None = None, *, outside: bool = Fa
     return [
         {"apiGroups": [right.group], "resources": [right.resource], "verbs": list(right.verbs)}
         for right in rights(configuration, outside=outside)
+    ]
+
+
+def driver_account(
+    configuration: Configuration, *, name: str = ACCOUNT, namespace: str | None, outside: bool = False
+) -> list[dict[str, Any]]:
+    """The ServiceAccount, Role and RoleBinding of drivers.
+
+    Args:
+        configuration: The configuration of the workers.
+        name: The name of all three.
+        namespace: Their namespace; None: that of the context in which they are applied.
+        outside: Whether the driver runs outside the cluster.
+    """
+    group = "rbac.authorization.k8s.io"
+    metadata = {"name": name, **({"namespace": namespace} if namespace else {})}
+    subject = {"kind": "ServiceAccount", "name": name, **({"namespace": namespace} if namespace else {})}
+    rules = role_rules(configuration, outside=outside)
+    return [
+        {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata},
+        {"apiVersion": f"{group}/v1", "kind": "Role", "metadata": metadata, "rules": rules},
+        {
+            "apiVersion": f"{group}/v1",
+            "kind": "RoleBinding",
+            "metadata": metadata,
+            "roleRef": {"apiGroup": group, "kind": "Role", "name": name},
+            "subjects": [subject],
+        },
     ]
 
 

@@ -17,9 +17,10 @@ from click.testing import CliRunner, Result
 
 from daft_k8s.cli import exit_codes, run
 from daft_k8s.cli.main import COMMANDS, cli
-from daft_k8s.cli.options import as_environment, load_configuration
+from daft_k8s.cli.options import load_configuration
 from daft_k8s.cli.yaml import to_yaml
 from daft_k8s.config import FIELDS, load
+from daft_k8s.config.environment import as_environment
 from daft_k8s.kube.objects.rights import role_rules
 
 

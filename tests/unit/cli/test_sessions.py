@@ -12,12 +12,12 @@ from click.testing import CliRunner, Result
 
 from daft_k8s.cli import exit_codes, logs, top
 from daft_k8s.cli.clean import left_over, runs_of
-from daft_k8s.cli.driver_job import RUN_LABEL
 from daft_k8s.cli.logs import find_sources
 from daft_k8s.cli.sessions import age_of, find_sessions, memory_words, sessions_of
 from daft_k8s.cli.status import show
 from daft_k8s.errors import ClusterError
 from daft_k8s.kube.client.console import ForbiddenError, NotFoundError
+from daft_k8s.kube.objects.names import RUN_LABEL
 from daft_k8s.session_summary import QuerySummary, SessionSummary, WorkerSummary, encode
 from tests.unit.kube.fake_cluster import FakeCluster
 

@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from daft_k8s.cli.driver_job import MAX_CODE_BYTES, PART_BYTES, RUN_LABEL, DriverJob, code_maps, job_manifest
 from daft_k8s.code import entry
 from daft_k8s.code.bundle import CodeBundle, make_bundle
 from daft_k8s.code.entry import unpack_parts
 from daft_k8s.code.selection import select_files
 from daft_k8s.config import load
 from daft_k8s.errors import CodeError
+from daft_k8s.jobs.driver_job import MAX_CODE_BYTES, PART_BYTES, DriverJob, code_maps, job_manifest
+from daft_k8s.kube.objects.names import RUN_LABEL
 
 OWNER = {"apiVersion": "batch/v1", "kind": "Job", "name": "x", "uid": "u"}
 LARGE = 1 << 30

@@ -1,4 +1,4 @@
-"""The Job that runs a driver, and the ConfigMaps with its code, as Kubernetes wants them."""
+"""The JSON of the Job that runs a driver, and of the ConfigMaps with its code."""
 
 from __future__ import annotations
 
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from daft_k8s.code.bundle import CodeBundle
     from daft_k8s.config import Configuration
 
-RUN_LABEL = "daft.io/run"
-"""On the Job, its Pod and its ConfigMaps: the run's name."""
 CONTAINER = "driver"
 PARTS_DIR = "/var/run/daft-code"
 CODE_DIR = "/code"
@@ -36,7 +34,7 @@ _GRACE_SECONDS = 20
 
 @dataclass(frozen=True)
 class DriverJob:
-    """What is to be run."""
+    """A script, or Python with arguments, that is to run as a driver."""
 
     name: str
     """For people."""
@@ -88,13 +86,13 @@ def job_manifest(
     """The Job. Its Pod passes the Pod Security level `restricted`.
 
     Args:
-        job: What is to be run.
+        job: The program.
         configuration: Image, labels and the like.
         maps: How many ConfigMaps hold its code.
         environment: The driver's variables.
         keep: Leave it when it has ended.
     """
-    labels = {RUN_LABEL: job.run_name, names.MANAGED_BY_LABEL: names.MANAGED_BY, names.ROLE_LABEL: "driver"}
+    labels = {names.RUN_LABEL: job.run_name, names.MANAGED_BY_LABEL: names.MANAGED_BY, names.ROLE_LABEL: "driver"}
     spec: dict[str, Any] = {
         "backoffLimit": 0,
         "template": {"metadata": {"labels": labels}, "spec": _pod_spec(job, configuration, maps, environment)},
@@ -118,7 +116,7 @@ def _empty_map(job: DriverJob, number: int, owner: Mapping[str, Any]) -> dict[st
         "kind": "ConfigMap",
         "metadata": {
             "name": f"{job.run_name}-code-{number}",
-            "labels": {RUN_LABEL: job.run_name, names.MANAGED_BY_LABEL: names.MANAGED_BY},
+            "labels": {names.RUN_LABEL: job.run_name, names.MANAGED_BY_LABEL: names.MANAGED_BY},
             "ownerReferences": [dict(owner)],
         },
         "immutable": True,

@@ -1,16 +1,17 @@
-"""What `run` says before anything is made on the cluster; tests/integration/test_cli.py has runs themselves."""
+"""A run on a cluster in memory: its creation, its end, its cancellation. Real runs: tests/integration/test_cli.py."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import pytest
 
-from daft_k8s.cli.cluster_run import _Run
-from daft_k8s.cli.driver_job import DriverJob
 from daft_k8s.config import load
 from daft_k8s.errors import ClusterError
+from daft_k8s.jobs.driver_job import DriverJob
+from daft_k8s.jobs.run import Run
 from daft_k8s.kube.client.console import Console, NotFoundError
 
 NAMESPACE = "/api/v1/namespaces/jobs"
@@ -43,7 +44,7 @@ class FakeConsole(Console):
 def create(console: FakeConsole) -> None:
     job = DriverJob(name="x", script="", arguments=(), service_account="daft-driver")
     configuration = load({"allocation": "pod", "image": "x:1"})
-    asyncio.run(_Run(job, configuration, None, {}, detach=True, keep=False)._create(console))
+    asyncio.run(Run(job, configuration, keep=False, tell=print, write=print).create(console))
 
 
 def test_a_namespace_that_is_not_there_is_named_and_not_its_service_account() -> None:
@@ -66,3 +67,53 @@ def test_a_service_account_that_is_not_there_is_named_with_the_command_that_make
 def test_who_may_not_look_at_namespaces_is_told_of_the_service_account() -> None:
     with pytest.raises(ClusterError, match="no service account"):
         create(FakeConsole(missing={ACCOUNT}, forbidden=frozenset({NAMESPACE})))
+
+
+class FakeRun(FakeConsole):
+    """A cluster with the Pod of a run, which runs or has ended with code 3."""
+
+    def __init__(self, *, ended: bool) -> None:
+        super().__init__(missing=set())
+        state = {"terminated": {"exitCode": 3, "reason": "Error"}} if ended else {"running": {}}
+        status = {
+            "phase": "Failed" if ended else "Running",
+            "containerStatuses": [{"name": "driver", "state": state, "ready": not ended}],
+        }
+        spec = {"containers": [{"name": "driver"}]}
+        self.pods = [{"metadata": {"name": "run-x", "uid": "u"}, "spec": spec, "status": status}]
+        self.ended = ended
+
+    async def items(self, path: str, selector: str = "") -> list[dict[str, Any]]:
+        return self.pods
+
+    async def delete(self, path: str, **_options: Any) -> None:
+        self.pods = []
+
+    async def lines(self, path: str, **_query: str) -> AsyncGenerator[str, None]:
+        yield "a line"
+        if not self.ended:
+            await asyncio.Event().wait()
+
+
+@pytest.mark.parametrize(("ended", "code"), [(True, 3), (False, None)])
+def test_a_run_ends_with_the_drivers_code_or_when_it_is_cancelled_and_its_job_goes(
+    ended: bool, code: int | None
+) -> None:
+    console = FakeRun(ended=ended)
+    written: list[str] = []
+
+    async def main() -> int | None:
+        cancelled = asyncio.Event()
+
+        def write(line: str) -> None:
+            written.append(line)
+            if not ended:
+                cancelled.set()
+
+        job = DriverJob(name="x", script="", arguments=(), service_account="daft-driver")
+        run = Run(job, load({"allocation": "pod", "image": "x:1"}), keep=False, tell=print, write=write)
+        return await run.finish(console, cancelled)
+
+    assert asyncio.run(main()) == code
+    assert written == ["a line"]
+    assert console.pods == []
