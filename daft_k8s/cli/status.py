@@ -11,9 +11,9 @@ import click
 
 from daft_k8s.cli import exit_codes
 from daft_k8s.cli.output import fail, output_option, print_json, print_table, reports_errors
-from daft_k8s.cli.sessions import SessionView, WorkerView, find_sessions
 from daft_k8s.code.selection import shown_bytes
 from daft_k8s.kube.client.console import Console
+from daft_k8s.kube.inventory.sessions import SessionView, WorkerView, find_sessions
 
 _UNKNOWN = "-"
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from daft_k8s.cli import clean
 from daft_k8s.errors import ClusterError
 from daft_k8s.kube.client.errors import ApiError
+from daft_k8s.kube.inventory.cleaning import clean
 from daft_k8s.kube.objects import lease, names
 from daft_k8s.kube.objects.home import Home
 from tests.unit.kube.fake_cluster import FakeCluster
@@ -28,12 +28,6 @@ class FakeConsole:
             )
             self.api.secrets[names.secret_name(session)] = {}
 
-    async def __aenter__(self) -> FakeConsole:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        return None
-
     async def items(self, path: str, selector: str = "") -> list[dict[str, Any]]:
         return []
 
@@ -41,30 +35,28 @@ class FakeConsole:
         return None
 
 
-def run_clean(console: FakeConsole, monkeypatch: pytest.MonkeyPatch, *sessions: str) -> list[str]:
-    monkeypatch.setattr(clean, "Console", lambda **_: console)
-    return asyncio.run(clean._clean(sessions, "jobs", None, dry_run=False))
+def run_clean(cluster: FakeConsole, *sessions: str) -> list[str]:
+    console: Any = cluster
+    return asyncio.run(clean(console, sessions))
 
 
-def test_sessions_that_are_named_go(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sessions_that_are_named_go() -> None:
     console = FakeConsole("first", "second", "third")
-    assert run_clean(console, monkeypatch, "first", "third") == ["first", "third"]
+    assert run_clean(console, "first", "third") == ["first", "third"]
     assert list(console.api.leases) == ["daft-second"]
 
 
-def test_a_session_that_cannot_be_removed_keeps_no_other_from_it_and_all_are_named(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_session_that_cannot_be_removed_keeps_no_other_from_it_and_all_are_named() -> None:
     console = FakeConsole("first", "second", "third")
     console.api.problems["delete secrets"] = [ApiError("delete secrets", 500, "etcd has no leader")]
     words = r"first: delete secrets: etcd has no leader \(HTTP 500\)\. Removed: second, third$"
     with pytest.raises(ClusterError, match=words):
-        run_clean(console, monkeypatch, "first", "second", "third")
+        run_clean(console, "first", "second", "third")
     assert list(console.api.leases) == ["daft-first"]
 
 
-def test_where_nothing_could_be_removed_nothing_is_said_to_be(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_nothing_could_be_removed_nothing_is_said_to_be() -> None:
     console = FakeConsole("first")
     console.api.problems["delete secrets"] = [ApiError("delete secrets", 500, "etcd has no leader")]
     with pytest.raises(ClusterError, match=r"first: delete secrets: etcd has no leader \(HTTP 500\)$"):
-        run_clean(console, monkeypatch, "first")
+        run_clean(console, "first")

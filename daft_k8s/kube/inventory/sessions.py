@@ -1,4 +1,4 @@
-"""The sessions of a namespace, as the labels of its Pods and the Leases of their drivers tell them."""
+"""The sessions of a namespace, from the labels of its Pods and the Leases of their drivers."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from daft_k8s.cli.drivers import OUTSIDE, driver_of
 from daft_k8s.errors import ClusterError
 from daft_k8s.kube.client.console import Console, ForbiddenError
+from daft_k8s.kube.inventory.drivers import OUTSIDE, driver_of
 from daft_k8s.kube.objects import names
 from daft_k8s.kube.objects.lease import read_time
 from daft_k8s.kube.pods.state import Stage, read_state
@@ -31,7 +31,7 @@ class WorkerView:
     used: str = ""
     """CPU and memory, by the cluster's metrics server."""
     live: WorkerSummary | None = None
-    """What its driver tells of it; None: nothing."""
+    """The figures that the driver publishes; None: there are none."""
 
 
 @dataclass
@@ -44,7 +44,7 @@ class SessionView:
     age: str
     workers: list[WorkerView] = field(default_factory=list)
     live: SessionSummary | None = None
-    """What its driver tells; None: nothing, or nobody may read it."""
+    """The figures that the driver publishes; None: there are none, or they may not be read."""
     seen: str = ""
     """How long ago the driver renewed the Lease."""
 
@@ -54,7 +54,7 @@ class SessionView:
         return sum(worker.ready for worker in self.workers)
 
     def is_called(self, name: str) -> bool:
-        """Whether that is the session, its driver's Pod, or the run whose Pod that is."""
+        """True for the name of the session, of its driver's Pod, or of the run that this Pod belongs to."""
         return name in (self.session, self.driver, self.driver.rpartition("-")[0])
 
 

@@ -1,48 +1,21 @@
-"""Sessions as the labels of Pods tell them, and whose logs are meant."""
+"""Sessions from the labels of Pods and from Leases, and the logs and runs that belong to them."""
 
 from __future__ import annotations
 
 import asyncio
-import datetime
-import json
 from typing import Any, ClassVar
 
 import pytest
-from click.testing import CliRunner, Result
 
-from daft_k8s.cli import exit_codes, logs, top
-from daft_k8s.cli.clean import left_over, runs_of
-from daft_k8s.cli.logs import find_sources
-from daft_k8s.cli.sessions import age_of, find_sessions, memory_words, sessions_of
-from daft_k8s.cli.status import show
 from daft_k8s.errors import ClusterError
 from daft_k8s.kube.client.console import ForbiddenError, NotFoundError
+from daft_k8s.kube.inventory.cleaning import left_over, runs_of
+from daft_k8s.kube.inventory.logs import find_sources
+from daft_k8s.kube.inventory.sessions import age_of, find_sessions, memory_words, sessions_of
 from daft_k8s.kube.objects.names import RUN_LABEL
-from daft_k8s.session_summary import QuerySummary, SessionSummary, WorkerSummary, encode
+from daft_k8s.session_summary import encode
 from tests.unit.kube.fake_cluster import FakeCluster
-
-NOW = datetime.datetime(2026, 11, 22, 12, tzinfo=datetime.timezone.utc)
-
-
-def pod(session: str, worker: str, *, created: str, driver: str = "", phase: str = "Pending") -> dict[str, Any]:
-    owners = [{"kind": "Pod", "name": driver}] if driver else []
-    return {
-        "metadata": {
-            "name": f"daft-{session}-{worker}-1",
-            "creationTimestamp": created,
-            "labels": {"daft.io/session": session, "daft.io/worker": worker, "daft.io/role": "worker"},
-            "ownerReferences": owners,
-        },
-        "spec": {"containers": [{"name": "worker", "resources": {"limits": {"cpu": "2", "memory": "8Gi"}}}]},
-        "status": {"phase": phase},
-    }
-
-
-PODS = [
-    pod("b", "worker-0", created="2026-11-22T11:59:30Z"),
-    pod("a", "worker-1", created="2026-11-22T11:50:00Z", driver="job-x"),
-    pod("a", "worker-0", created="2026-11-22T11:49:00Z", driver="job-x"),
-]
+from tests.unit.kube.session_json import LIVE, NOW, PODS, lease, pod
 
 
 def test_workers_are_gathered_by_session_the_oldest_first() -> None:
@@ -52,34 +25,6 @@ def test_workers_are_gathered_by_session_the_oldest_first() -> None:
     assert (first.workers[0].cpu, first.workers[0].memory, first.workers[0].used) == ("2", "8Gi", "1 2Gi")
     assert first.workers[0].state.startswith("pending") and not first.workers[0].ready
     assert (second.session, second.driver, second.age) == ("b", "outside", "30s")
-
-
-def lease(session: str, *, created: str, renewed: str, driver: str = "", summary: str = "") -> dict[str, Any]:
-    return {
-        "metadata": {
-            "name": f"daft-{session}",
-            "creationTimestamp": created,
-            "labels": {"daft.io/session": session, "daft.io/owner": "ada.laptop"},
-            "annotations": {"daft.io/summary": summary},
-            "ownerReferences": [{"kind": "Pod", "name": driver}] if driver else [],
-        },
-        "spec": {"renewTime": renewed},
-    }
-
-
-LIVE = SessionSummary(
-    ready=1,
-    wanted=3,
-    running=2,
-    waiting=40,
-    done=17,
-    failed=1,
-    held_bytes=3 << 20,
-    spilled_bytes=1 << 20,
-    running_queries=2,
-    queries=(QuerySummary("swift-fox", 34, 59, 17),),
-    workers={"worker-0": WorkerSummary(2, 300 << 20, 3 << 20, 1 << 20)},
-)
 
 
 def test_what_the_driver_tells_stands_with_its_session_and_workers() -> None:
@@ -101,50 +46,6 @@ def test_a_session_without_workers_is_shown_for_its_lease() -> None:
     assert (idle.live, idle.seen) == (None, "10s")
     assert inside.driver == "run-x-abc12"
     assert inside.is_called("inside") and inside.is_called("run-x") and not inside.is_called("run")
-
-
-def test_status_prints_what_the_driver_tells(capsys: pytest.CaptureFixture[str]) -> None:
-    told = lease("a", created="2026-11-22T11:40:00Z", renewed="2026-11-22T11:59:57.000000Z", summary=encode(LIVE))
-    views = sessions_of(PODS, [told], {}, NOW)
-    show(views, "text")
-    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
-    head = "SESSION DRIVER OWNER WORKERS QUERIES RUNNING WAITING DONE FAILED HELD SPILLED AGE SEEN"
-    assert " ".join(lines[0]) == head
-    assert lines[1] == ["a", "job-x", "0/3", "2", "2", "40", "17", "1", "3.0", "MiB", "1.0", "MiB", "20m", "3s"]
-    assert lines[2] == ["b", "outside", "0/1", "-", "-", "-", "-", "-", "-", "-", "30s", "-"]
-    assert ["swift-fox", "34s", "17", "59"] in lines and ["(1", "more)"] in lines
-    worker = next(line for line in lines if line[:1] == ["worker-0"])
-    assert worker[-8:] == ["2", "300.0", "MiB", "3.0", "MiB", "1.0", "MiB", "11m"][-8:]
-
-
-def test_status_in_json_has_the_figures_as_numbers(capsys: pytest.CaptureFixture[str]) -> None:
-    told = lease("a", created="2026-11-22T11:40:00Z", renewed="2026-11-22T11:59:57.000000Z", summary=encode(LIVE))
-    show(sessions_of(PODS, [told], {}, NOW), "json")
-    first, second = json.loads(capsys.readouterr().out)
-    assert (first["ready"], first["live"]["waiting"], first["live"]["held_bytes"]) == (0, 40, 3 << 20)
-    assert first["live"]["queries"] == [{"query": "swift-fox", "seconds": 34, "tasks": 59, "done": 17}]
-    assert first["workers"][0]["live"]["resident_bytes"] == 300 << 20
-    assert second["live"] is None and second["workers"][0]["live"] is None
-
-
-def test_top_outlives_a_cluster_that_is_away_for_a_moment_but_not_one_that_never_was_there(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    answers: list[Any] = [sessions_of(PODS, [], {}, NOW), ClusterError("the cluster does not answer"), []]
-
-    async def look(*_: object) -> Any:
-        answer = answers.pop(0)
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
-
-    monkeypatch.setattr(top, "look", look)
-    monkeypatch.setattr(top.time, "sleep", lambda _seconds: None)
-    ended = CliRunner().invoke(top.command, ["--count", "3"])
-    assert ended.exit_code == 0, ended.output
-    assert "worker-1" in ended.output and "does not answer" in ended.output and "no sessions" in ended.output
-    answers.append(ClusterError("the cluster does not answer"))
-    assert CliRunner().invoke(top.command, ["--count", "3"]).exit_code == exit_codes.CLUSTER
 
 
 def test_ages_have_the_largest_unit_that_fits() -> None:
@@ -285,51 +186,6 @@ def test_the_logs_of_a_session_without_workers_are_those_of_the_driver_of_its_le
     monkeypatch.setattr(SetConsole, "workers", [])
     console: Any = SetConsole()
     assert [item.pod for item in asyncio.run(find_sources(console, "idle"))] == ["run-x-abc12"]
-
-
-class OutsideConsole:
-    """A session of a driver outside: a Lease, and perhaps a worker."""
-
-    def __init__(self, *pods: dict[str, Any], **_: object) -> None:
-        self._pods = pods
-
-    async def __aenter__(self) -> OutsideConsole:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        return None
-
-    async def items(self, path: str, selector: str = "") -> list[dict[str, Any]]:
-        if path.endswith("/leases"):
-            return [lease("idle", created="", renewed="")] if selector == "daft.io/session=idle" else []
-        return list(self._pods) if selector == "daft.io/role=worker" else []
-
-    async def get(self, path: str) -> dict[str, Any]:
-        raise NotFoundError(path)
-
-
-def logs_of(monkeypatch: pytest.MonkeyPatch, console: OutsideConsole, *arguments: str) -> Result:
-    monkeypatch.setattr(logs, "Console", lambda **_: console)
-    return CliRunner().invoke(logs.command, arguments)
-
-
-@pytest.mark.parametrize("follow", [[], ["-f"]])
-def test_a_session_that_has_no_pods_now_is_not_said_to_be_unknown(
-    monkeypatch: pytest.MonkeyPatch, follow: list[str]
-) -> None:
-    told = logs_of(monkeypatch, OutsideConsole(), "idle", *follow)
-    assert (told.exit_code, told.stdout) == (0, "")
-    assert "the session idle has no Pods now" in told.stderr and "daft-k8s status idle" in told.stderr
-    told = logs_of(monkeypatch, OutsideConsole(), "nothing", *follow)
-    assert told.exit_code == exit_codes.NOT_FOUND
-    assert "there is no run, session or driver 'nothing'" in told.stderr
-
-
-def test_a_worker_that_a_session_does_not_have_is_not_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    console = OutsideConsole(pod("idle", "worker-0", created="2026-11-22T11:59:30Z"))
-    told = logs_of(monkeypatch, console, "idle", "--worker", "worker-7")
-    assert told.exit_code == exit_codes.NOT_FOUND
-    assert "no run, session or driver 'idle' with the worker worker-7" in told.stderr
 
 
 class LeaselessConsole(FakeConsole):

@@ -1,4 +1,4 @@
-"""Which driver an object of a session belongs to: its owner, or, where a StatefulSet is that, what its labels say."""
+"""The driver of an object: its owner, or, if a StatefulSet owns it, the driver that its labels name."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ def driver_of(metadata: Mapping[str, Any]) -> str:
 
 
 def is_driven_by(metadata: Mapping[str, Any], driver: Mapping[str, Any]) -> bool:
-    """Whether an object is of the session that this Pod drives.
+    """True if an object belongs to the session that this Pod drives.
 
     Args:
-        metadata: Of the object.
-        driver: The Pod.
+        metadata: The metadata of the object.
+        driver: The driver's Pod.
     """
     own = driver["metadata"]
     uid = (metadata.get("labels") or {}).get(names.DRIVER_POD_LABEL)

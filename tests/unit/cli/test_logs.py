@@ -1,0 +1,30 @@
+"""The lines that `daft-k8s logs` prints. The logs of a session: tests/unit/kube/inventory."""
+
+from __future__ import annotations
+
+import pytest
+
+from daft_k8s.cli import logs
+from daft_k8s.kube.inventory.logs import Source
+
+DRIVER = Source("driver", "job-1", "driver")
+WORKER = Source("worker-0", "daft-1", "worker")
+
+
+def test_the_lines_of_a_query_come_with_their_tracebacks_and_no_others(capsys: pytest.CaptureFixture[str]) -> None:
+    printer = logs._Printer("text", "swift-fox", prefixed=False)
+    lines = [
+        "2026-11-22 09:00:00,000 INFO a: one [task other/1.1]",
+        "Traceback of the other",
+        "2026-11-22 09:00:01,000 ERROR a: two [task swift-fox/1.1]",
+        "Traceback (most recent call last):",
+        '  File "job.py", line 1',
+        "ValueError: no",
+        "2026-11-22 09:00:02,000 INFO a: three",
+        "[actor] something printed",
+    ]
+    for line in lines:
+        printer.line(WORKER, line)
+        printer.line(DRIVER, "printed by the script")  # what comes between from elsewhere changes nothing
+    assert capsys.readouterr().out.splitlines() == lines[2:6]
+    assert printer.count == 4
