@@ -25,8 +25,8 @@ OPTIONS: dict[str, Any] = {
 }
 MEAN_DELAY_SECONDS = 0.05
 """About as long as a random pipeline runs."""
-SETTLE_SECONDS = 10.0
-GONE_SECONDS = 15.0
+SETTLE_SECONDS = 30.0
+GONE_SECONDS = 30.0
 
 
 class ChaosEngine(Engine):

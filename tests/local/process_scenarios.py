@@ -1,4 +1,4 @@
-"""What processes that UDFs start inherit from their worker, printed as one JSON object.
+"""The inheritance of processes that UDFs start from their worker, printed as one JSON object.
 
 `test_processes_of_udfs.py` runs `main` in a driver that imports this module, as children that are spawned must. Each
 scenario runs in a task, in an actor and in a process of Daft's own (`use_process=True`).
@@ -21,7 +21,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from daft import Series
 
-SLEEP_SECONDS = 30
+SLEEP_SECONDS = 60
+END_SECONDS = 30
+"""Enough for the end of a child on a busy machine."""
 OWN_VARIABLES = {"LOG_LEVEL", "LOG_FORMAT", "LOG_DATE_FORMAT", "PYTHONUNBUFFERED"}
 """Daft sets them for its own processes of UDFs."""
 
@@ -41,7 +43,7 @@ def _of_multiprocessing(method: str, number: int) -> Any:
     process.start()
     here.recv_bytes()
     os.kill(process.pid or 0, number)
-    process.join(5)
+    process.join(END_SECONDS)
     code = "deaf" if process.is_alive() else process.exitcode
     process.kill()
     return code
@@ -71,7 +73,7 @@ def _of_posix_spawn(number: int) -> Any:
 
 
 def _ended(pid: int) -> Any:
-    end = time.monotonic() + 5
+    end = time.monotonic() + END_SECONDS
     while time.monotonic() < end:
         ended, status = os.waitpid(pid, os.WNOHANG)
         if ended:
@@ -86,7 +88,7 @@ def _of_popen(number: int, **options: Any) -> Any:
     with subprocess.Popen(["sleep", str(SLEEP_SECONDS)], **options) as process:
         process.send_signal(number)
         try:
-            return process.wait(5)
+            return process.wait(END_SECONDS)
         except subprocess.TimeoutExpired:
             process.kill()
             return "deaf"
@@ -104,7 +106,7 @@ WAYS: dict[str, Callable[[int], Any]] = {
 
 
 def signals() -> dict[str, Any]:
-    """How a child of each kind ends by SIGTERM and by SIGINT; and the signals that a program finds blocked."""
+    """The ends of a child of each kind by SIGTERM and by SIGINT; and the signals that a program finds blocked."""
     found: dict[str, Any] = {way: [end(signal.SIGTERM), end(signal.SIGINT)] for way, end in WAYS.items()}
     status = subprocess.run(["cat", "/proc/self/status"], capture_output=True, text=True, check=True).stdout
     found["blocked"] = [line.split()[1] for line in status.splitlines() if line.startswith("SigBlk")]

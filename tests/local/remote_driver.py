@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import queue
+import re
 import signal
 import subprocess
 import threading
@@ -24,7 +25,7 @@ HOPELESS_SECONDS = 60.0
 
 _MARK = "\x1e"
 _PROGRAM = f"""
-import json, sys
+import json, os, sys
 for _line in sys.stdin:
     _step, _last = json.loads(_line)
     if _last:
@@ -38,6 +39,7 @@ for _line in sys.stdin:
         _reply["error"] = type(_error).__name__
         _reply["text"] = "\\n".join([str(_error), *getattr(_error, "__notes__", ())])
         _error = None
+    os.write(2, b"{_MARK}\\n")
     print({_MARK!r} + json.dumps(_reply), flush=True)
 else:
     _step = ""
@@ -88,6 +90,7 @@ class RemoteDriver:
         self._sent = 0.0
         self._replies: queue.Queue[dict[str, Any] | None] = queue.Queue()
         self._errors: deque[str] = deque(maxlen=400)
+        self._log_is_read: queue.Queue[None] = queue.Queue()
         self.process = driver_process.start(_PROGRAM, stdin=subprocess.PIPE)
         self._threads = [threading.Thread(target=read, daemon=True) for read in (self._read_out, self._read_err)]
         for thread in self._threads:
@@ -126,13 +129,15 @@ class RemoteDriver:
         self.process.stdin.flush()
 
     def reply(self, seconds: float = HOPELESS_SECONDS) -> Reply:
-        """Waits for the end of the step that was sent."""
+        """Waits for the end of the step that was sent, and for what the driver has logged until then."""
         try:
             found = self._replies.get(timeout=seconds)
         except queue.Empty:
             raise AssertionError(f"the driver has not answered after {seconds} s; it wrote\n{self.log()}") from None
         assert found is not None, f"the driver ended with {self.process.wait(5)}; it wrote\n{self.log()}"
         took = time.monotonic() - self._sent
+        with contextlib.suppress(queue.Empty):  # a step may have closed stderr
+            self._log_is_read.get(timeout=5)
         return Reply(found.get("answer"), found.get("error"), found.get("text", ""), took)
 
     def has_replied(self) -> bool:
@@ -167,7 +172,7 @@ class RemoteDriver:
                 continue  # it has just ended, or does not run Python yet
         return sorted(found)
 
-    def wait_for_workers(self, count: int = 2, seconds: float = 20.0) -> list[Worker]:
+    def wait_for_workers(self, count: int = 2, seconds: float = HOPELESS_SECONDS) -> list[Worker]:
         """Waits until so many workers are ready, and returns them."""
 
         def ready() -> bool:
@@ -177,8 +182,16 @@ class RemoteDriver:
         return self.workers()
 
     def log(self) -> str:
-        """The end of what the driver and its workers wrote to stderr."""
-        return "\n".join(self._errors)
+        """The end of what the driver and its workers wrote to stderr.
+
+        After a reply, all that the driver's own threads had written before. Other threads and workers may be late:
+        see `wait_for_log`.
+        """
+        return "\n".join(tuple(self._errors))
+
+    def wait_for_log(self, pattern: str, seconds: float = 20.0) -> None:
+        """Waits until the log has a match for a regular expression."""
+        poll(lambda: re.search(pattern, self.log()) is not None, seconds, lambda: f"no {pattern!r} in\n{self.log()}")
 
     def _read_out(self) -> None:
         assert self.process.stdout is not None
@@ -190,14 +203,26 @@ class RemoteDriver:
     def _read_err(self) -> None:
         assert self.process.stderr is not None
         for line in self.process.stderr:
-            self._errors.append(line.rstrip("\n"))
+            text, mark, _ = line.rstrip("\n").partition(_MARK)
+            if text or not mark:
+                self._errors.append(text)
+            if mark:
+                self._log_is_read.put(None)
 
 
-def poll(condition: Callable[[], bool], seconds: float, complaint: str) -> float:
-    """Waits until something is so; returns how long that took."""
+def poll(condition: Callable[[], bool], seconds: float, complaint: str | Callable[[], str]) -> float:
+    """Waits until a condition holds; returns how long that took.
+
+    Args:
+        condition: Asked again and again.
+        seconds: The longest wait.
+        complaint: The failure in words; a function, if these tell the state at the end of the wait.
+    """
     begun = time.monotonic()
     while not condition():
-        assert time.monotonic() - begun < seconds, f"after {seconds} s {complaint}"
+        if time.monotonic() - begun >= seconds:
+            told = complaint if isinstance(complaint, str) else complaint()
+            raise AssertionError(f"after {seconds} s {told}")
         time.sleep(0.02)
     return time.monotonic() - begun
 

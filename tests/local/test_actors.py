@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import time
 from pathlib import Path
 
 import psutil
@@ -82,7 +81,7 @@ def actor_processes(driver: RemoteDriver) -> list[int]:
     return found
 
 
-def assert_none_left(driver: RemoteDriver, seconds: float = 10.0) -> None:
+def assert_none_left(driver: RemoteDriver, seconds: float = 30.0) -> None:
     poll(lambda: actor_processes(driver) == [], seconds, "actors are left")
 
 
@@ -122,11 +121,11 @@ def test_each_actor_is_constructed_once_for_many_partitions(tmp_path: Path) -> N
 def test_an_actor_that_is_killed_is_constructed_once_more_and_no_row_is_lost(tmp_path: Path) -> None:
     folder = tmp_path / "made"
     with RemoteDriver(tmp_path, worker_cpu=2) as driver:
+        checkpoint = Checkpoint(folder / "hold")
         driver.send(model(folder, holds=1) + PREDICT)
-        poll(lambda: (folder / "hold" / "waiting-0").exists(), 30, "no call has begun")
-        pid = int((folder / "hold" / "waiting-0").read_text())
+        (pid,) = checkpoint.wait_for_arrivals()
         send_signal(pid, signal.SIGKILL)
-        (folder / "hold" / "open").touch()
+        checkpoint.open()
         reply = driver.reply()
         assert (reply.answer, reply.error) == (RIGHT, None), reply
         assert len(constructions(folder)) == 5
@@ -182,7 +181,7 @@ def run_with_a_kill(driver: RemoteDriver, folder: Path, *, actors: int, whom: st
 def test_an_actor_that_is_killed_in_its_constructor_is_constructed_again(tmp_path: Path) -> None:
     with RemoteDriver(tmp_path) as driver:
         run_with_a_kill(driver, tmp_path, actors=2, whom="os.getpid()")
-        assert "is started again (1 of 2)" in driver.log()
+        driver.wait_for_log(r"is started again \(1 of 2\)")
         assert_none_left(driver)
 
 
@@ -209,7 +208,7 @@ def test_a_constructor_that_hangs_fails_the_query_within_the_readiness_time_out(
     reply, _ = failed_construction(tmp_path, "time.sleep(600)", timeout_seconds=4)
     assert reply.error == "ActorError", reply
     assert "was not done after 4 s" in reply.text or "failed to start within 4 seconds" in reply.text
-    assert reply.seconds < 20
+    assert reply.seconds < 40  # the constructor would take 600
 
 
 def begin_on_all_actors(driver: RemoteDriver, folder: Path, step: str) -> tuple[Checkpoint, psutil.Process]:
@@ -265,10 +264,8 @@ def test_actors_of_a_cancelled_query_are_gone_soon(tmp_path: Path) -> None:
         step = "results = rows.with_column('doubled', model.predict(col('id'))).iter_rows()\nnext(results)"
         driver.run(model(folder, actors=2, construction=0.1) + step)
         assert len(actor_processes(driver)) == 2
-        began = time.monotonic()
         driver.run("results.close()\ndel results")
-        assert_none_left(driver, 8)
-        assert time.monotonic() - began < 10
+        assert_none_left(driver)
 
 
 def test_an_actor_that_can_never_fit_is_refused_at_once_with_the_sums(tmp_path: Path) -> None:
@@ -285,25 +282,28 @@ df.select(wide(col('id'))).collect()
         assert "No single actor can be scheduled" in reply.text
         assert "64 CPUs" in reply.text
         assert "2 CPUs" in reply.text
-        assert reply.seconds < 10
+        assert reply.seconds < 30  # actors are waited for longer
 
 
 def test_actors_share_the_devices_that_the_worker_sees(tmp_path: Path) -> None:
     before = "import os; os.environ['CUDA_VISIBLE_DEVICES'] = 'GPU-a,GPU-b'"
     with RemoteDriver(tmp_path, before=before, num_workers=1, worker_cpu=3, worker_gpu=2) as driver:
-        step = """
+        checkpoint = Checkpoint(tmp_path / "hold", holds=3)
+        driver.send(f"""
 @daft.cls(max_concurrency=3, gpus=0.5)
 class Seen:
     def __init__(self):
         self.seen = os.environ.get("CUDA_VISIBLE_DEVICES")
     @daft.method.batch(return_dtype=daft.DataType.string())
     def see(self, values):
-        time.sleep(0.05)
+        Checkpoint({str(tmp_path / "hold")!r}, holds=3).pass_by()
         return [self.seen] * len(values)
 seen = Seen()
 answer = sorted(set(daft.range(600, partitions=30).with_column('s', seen.see(col('id'))).to_pydict()['s']))
-"""
-        assert driver.run(step) == ["GPU-a", "GPU-b"]
+""")
+        assert len(set(checkpoint.wait_for_arrivals())) == 3
+        checkpoint.open()
+        assert driver.reply().answer == ["GPU-a", "GPU-b"]
 
 
 @pytest.mark.skipif("BIG_MODEL" not in os.environ, reason="4 models of 200 MB; set BIG_MODEL=1 to run it")

@@ -17,8 +17,8 @@ import pytest
 from tests.local.checkpoint import Checkpoint
 from tests.local.remote_driver import RemoteDriver, Reply, is_alive, poll, send_signal, wait_until_gone
 
-ANSWER_SECONDS = 15.0
-"""How soon after a worker's death a query must have ended."""
+ANSWER_SECONDS = 40.0
+"""How soon after a worker's death a query must have ended, on a busy machine."""
 UNREACHABLE_SECONDS = 3.0
 
 HOLD = """
@@ -218,7 +218,7 @@ def test_a_worker_that_hangs_is_replaced_after_the_time_out(tmp_path: Path, step
         assert (reply.answer, reply.error) == (TOTAL, None), reply
         assert_recovers(driver)
         # The pool does not wait for a process that ignores its request to stop; the launcher kills it.
-        wait_until_gone([pid], 10)
+        wait_until_gone([pid], ANSWER_SECONDS)
 
 
 BUSY = """
@@ -273,7 +273,7 @@ def deadly(values):
 
 answer = daft.range(10, partitions=1).with_column("c", deadly(col("id"))).to_pydict()
 """)
-        reply = driver.reply(30)
+        reply = driver.reply()
         assert_names_the_loss(reply, "worker-", reason)
         assert re.search(r"task \d+ \(.*UDF.*\)", reply.text), reply.text
         assert (tmp_path / "tries").read_text() == "xxx"
@@ -292,7 +292,7 @@ def deadly(values):
 
 answer = daft.range(10, partitions={workers}).with_column("c", deadly(col("id"))).to_pydict()
 """)
-        assert_names_the_loss(driver.reply(30), "worker-", "SIGKILL")
+        assert_names_the_loss(driver.reply(), "worker-", "SIGKILL")
         assert_recovers(driver, workers)
 
 
@@ -311,7 +311,7 @@ def test_a_worker_that_dies_between_queries_is_replaced_and_nobody_notices(tmp_p
         before = driver.wait_for_workers()
         send_signal(before[0].pid, signal.SIGKILL)
         assert driver.run("answer = df.repartition(5, 'key').sum('id').to_pydict()['id']") == [TOTAL]
-        poll(lambda: len(driver.workers()) == 2, 10, "the dead worker is not replaced")
+        poll(lambda: len(driver.workers()) == 2, ANSWER_SECONDS, "the dead worker is not replaced")
         after_it = driver.wait_for_workers()
         assert [worker.worker_id for worker in after_it] == ["worker-0", "worker-1"]
         assert not is_alive(before[0].pid)

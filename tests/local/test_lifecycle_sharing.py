@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.local.remote_driver import RemoteDriver, files_below
+from tests.local.remote_driver import RemoteDriver, files_below, poll
 
 # Looks into the worker's store from a task of that worker: by worker, the fewest partitions that any task saw.
 STORES = """
@@ -26,11 +26,15 @@ def stores(query=daft.range(16, partitions=8)):
     return sorted(seen.values())
 
 def wait_for_stores(holds):
-    end = time.monotonic() + 10
+    end = time.monotonic() + 30
     while not holds(found := stores()) and time.monotonic() < end:
         time.sleep(0.1)
     return found
 """
+
+
+def spill_files(driver: RemoteDriver) -> list[str]:
+    return [name for name in files_below(driver.spill_dir) if name.endswith(".arrows")]
 
 
 def test_two_drivers_at_once_keep_to_their_own_workers(tmp_path: Path) -> None:
@@ -86,7 +90,7 @@ def test_when_all_references_are_dropped_workers_hold_no_partition_and_no_file(t
         held = driver.run("answer = wait_for_stores(lambda found: any(spilled > 0 for _, spilled in found))")
         assert all(partitions > 0 for partitions, _ in held), held
         assert any(spilled > 0 for _, spilled in held), held
-        assert [name for name in files_below(driver.spill_dir) if name.endswith(".arrows")]
+        assert spill_files(driver)
         driver.run("""
 df.repartition(7, "key").join(df.sort("id", desc=True), on="id").groupby("key").agg(col("id").sum()).to_pydict()
 rows = df.repartition(5, "key").iter_rows()
@@ -94,4 +98,4 @@ next(rows)
 del rows, kept
 """)
         assert driver.run("answer = wait_for_stores(lambda found: found == [[0, 0], [0, 0]])") == [[0, 0], [0, 0]]
-        assert not [name for name in files_below(driver.spill_dir) if name.endswith(".arrows")]
+        poll(lambda: not spill_files(driver), 30, lambda: f"there still is {spill_files(driver)}")

@@ -162,4 +162,4 @@ def test_no_process_of_a_udf_outlives_its_worker(tmp_path: Path, ending: str) ->
             driver.run("session.shutdown()")
         else:
             os.kill(driver.process.pid if ending == "driver killed" else worker.pid, signal.SIGKILL)
-        poll(lambda: not left_in(folder), 20, f"{left_in(folder)} are left after {ending}")
+        poll(lambda: not left_in(folder), 40, lambda: f"{left_in(folder)} are left after {ending}")

@@ -68,7 +68,7 @@ def a_sample(seed: str) -> list[Pair]:
 
 
 def ends_of(pairs: list[Pair], folder: Path) -> list[dict[str, Any]]:
-    """How the queries ended, in order, and last what became of the session."""
+    """The ends of the queries, in order, and last the state of the session."""
     with subprocess.Popen(
         [sys.executable, "-W", "ignore", "-m", "tests.local.exception_scenarios", str(HANGS_SECONDS),
          json.dumps({"spill_dir": str(folder)})],

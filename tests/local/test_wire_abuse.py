@@ -81,7 +81,7 @@ def serves(worker: RealProcess) -> bool:
     assert worker.handshake().slots == 1
     with worker.flight() as client, pytest.raises(KeyError, match=r"never/1\.1:0"):
         client.do_get(flight.Ticket(b"never/1.1:0"), flight_options()).read_all()
-    return time.monotonic() - started < 5
+    return time.monotonic() - started < SECONDS / 2
 
 
 def address_of(worker: RealProcess, port: str) -> str:
@@ -210,7 +210,7 @@ GARBAGE: dict[str, bytes] = {
 def test_who_talks_nonsense_is_cut_off_and_the_others_are_served(worker: RealProcess, port: str, name: str) -> None:
     started = time.monotonic()
     answer = send_until_closed(address_of(worker, port), GARBAGE[name])
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < SECONDS
     assert b"HTTP/1" not in answer
     assert serves(worker)
 

@@ -117,7 +117,7 @@ def test_what_a_stranger_asks_for_does_not_happen(worker: InProcess) -> None:
 
 def test_strangers_do_not_keep_a_worker_alive_whose_driver_is_gone(tmp_path: Path) -> None:
     with worker_in_process(tmp_path, orphan_timeout_seconds=0.5) as worker:
-        end = time.monotonic() + 10
+        end = time.monotonic() + SECONDS
         while worker.queues["stop"].empty():
             assert time.monotonic() < end, "the worker took a stranger for its driver"
             refusal(worker.call, handshake(), authorization=None)
@@ -145,7 +145,7 @@ def test_health_needs_no_token_and_follows_the_workers_state(tmp_path: Path) -> 
         assert [worker.health(name) for name in names] == ["SERVING"] * 2
         assert refusal(worker.health, "another.Service").code() is grpc.StatusCode.NOT_FOUND
         worker.server.begin_drain()
-        end = time.monotonic() + 5
+        end = time.monotonic() + SECONDS
         while worker.health() != "NOT_SERVING":
             assert time.monotonic() < end
 

@@ -5,9 +5,10 @@ Not covered: what Daft makes of a task (test_queries), and what our own driver d
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,16 @@ def poll(worker: InProcess, after_version: int) -> pb.AwaitTaskReply:
 
 def ends(reply: pb.AwaitTaskReply) -> list[tuple[str, str]]:
     return [(end.key, end.WhichOneof("outcome")) for end in reply.ended]
+
+
+def quickest(call: Callable[[], object]) -> float:
+    """The seconds of the shortest of a few calls: on a busy machine, any single one may take long."""
+    seconds = []
+    for _ in range(5):
+        started = time.monotonic()
+        call()
+        seconds.append(time.monotonic() - started)
+    return min(seconds)
 
 
 def wait_until_cancelled(worker: InProcess, key: str) -> None:
@@ -95,23 +106,28 @@ def test_a_poll_with_nothing_to_tell_ends_empty_and_in_time(worker: InProcess) -
     reply = poll(worker, 0)
     seconds = time.monotonic() - started
     assert (reply.version, list(reply.ended)) == (0, [])
-    assert LONGEST_POLL_SECONDS / 4 < seconds < LONGEST_POLL_SECONDS + 1
+    assert LONGEST_POLL_SECONDS / 4 < seconds < SECONDS / 2
 
 
 def test_a_poll_is_answered_as_soon_as_a_task_ends(worker: InProcess) -> None:
-    worker.submit("q/1.1")
-    key = worker.next("task").key
+    versions = itertools.count()
     with worker.control() as stub:
-        started = time.monotonic()
-        call = stub.AwaitTask.future(pb.AwaitTaskRequest(), metadata=metadata(RIGHT), timeout=SECONDS)
-        assert not call.done()
-        worker.server.finish_task(key, b"")
-        assert ends(call.result(SECONDS)) == [("q/1.1", "succeeded")]
-    assert time.monotonic() - started < LONGEST_POLL_SECONDS / 4
+
+        def end_a_task() -> None:
+            version = next(versions)
+            worker.submit(f"q/{version}.1")
+            key = worker.next("task").key
+            request = pb.AwaitTaskRequest(after_version=version)
+            call = stub.AwaitTask.future(request, metadata=metadata(RIGHT), timeout=SECONDS)
+            assert not call.done()
+            worker.server.finish_task(key, b"")
+            assert ends(call.result(SECONDS)) == [(key, "succeeded")]
+
+        assert quickest(end_a_task) < LONGEST_POLL_SECONDS / 4
 
 
 def test_a_version_of_another_process_acknowledges_nothing_and_is_answered_at_once(worker: InProcess) -> None:
-    started = time.monotonic()
+    assert quickest(lambda: poll(worker, 57)) < LONGEST_POLL_SECONDS / 4
     reply = poll(worker, 57)
     assert (reply.instance_id, reply.version) == (worker.server.instance_id, 0)
     worker.submit("q/1.1")
@@ -119,7 +135,6 @@ def test_a_version_of_another_process_acknowledges_nothing_and_is_answered_at_on
     for version in (57, 2**64 - 1, 0):
         reply = poll(worker, version)
         assert (reply.version, ends(reply)) == (1, [("q/1.1", "succeeded")])
-    assert time.monotonic() - started < LONGEST_POLL_SECONDS / 4
 
 
 # --------------------------------------------------------------------------------------- SubmitTask

@@ -59,7 +59,9 @@ class AsyncLLMEngine:
         if self.errored:
             raise EngineDeadError("the engine core has died")
         while prompt == self._args.hold and not (self._args.folder / "open").exists():
-            (self._args.folder / "held").write_text(f"{os.getpid()}\n")
+            held = self._args.folder / f"held-by-{os.getpid()}"
+            held.write_text(f"{os.getpid()}\n")
+            held.replace(self._args.folder / "held")  # at once: a test reads the file as soon as there is one
             await asyncio.sleep(0.01)
         yield Output([Completion("")])
         await asyncio.sleep(0)
