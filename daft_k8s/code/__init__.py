@@ -1,5 +1,6 @@
-"""The driver's own code on its way to the workers: which files, their bundle, and how it is unpacked.
+"""Code: the driver's own modules on their way to the workers.
 
-Knows neither Daft nor connections: the seam offers a bundle and the worker asks for it. Both may import this
-room; it imports only `errors`.
+Here: the selection of files, their bundle, and how it is unpacked. Not here: Daft, and connections: the driver offers a
+bundle and the worker asks for it. Imported by `actor_messages`, `allocation`, `cli`, `jobs`, `seam`, `task_payload`
+and `worker`.
 """

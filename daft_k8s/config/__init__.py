@@ -1,7 +1,7 @@
-"""Configuration: what can be set, from where it is read, and what is wrong with it.
+"""Configuration: the options, the sources that they are read from, and the errors that name every mistake.
 
-Pure but for reading the TOML file and the machine's size; knows nothing of Daft, the network or
-Kubernetes' API. Everybody may import it; it imports `daft_k8s.errors` alone.
+Pure but for reading the TOML file and the machine's size. Not here: Daft, the network, and Kubernetes' API. Every room
+may import this one. It imports `daft_k8s.errors` alone.
 """
 
 from __future__ import annotations

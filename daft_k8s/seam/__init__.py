@@ -1,7 +1,6 @@
-"""The seam: the only room on the driver that touches Daft's private modules.
+"""Seam: the only room on the driver that touches Daft's private modules.
 
-Here live the hooks that Daft's scheduler calls instead of Ray, the runner object, partition sets and
-the start-up check of the Daft version. Nothing here may know how workers are started or reached: that
-is `daft_k8s.driver`. Only `daft_k8s.api` imports this room; workers import `seam.limit` alone, because
-the handle of a LIMIT counter travels inside plans.
+Here: the hooks that Daft's scheduler calls instead of Ray, the runner object, partition sets and the check of the Daft
+version. Not here: how workers are started or reached. Imported by `_autostart`, `api` and `doctor`. Workers import
+`limit` and `actors` when they read plans in which the handles of a LIMIT counter or of actors travel.
 """
