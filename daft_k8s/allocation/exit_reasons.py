@@ -5,18 +5,15 @@ from __future__ import annotations
 import signal
 from typing import TYPE_CHECKING
 
+from daft_k8s.wire import exit_codes
+
 if TYPE_CHECKING:
     from daft_k8s.pool_news import ExitCause
 
-WORKER_START_FAILED = 70
-WORKER_BAD_SETTINGS = 78
-"""The codes of the worker process (`daft_k8s.worker.exit_codes`)."""
-
 _MEANINGS = {
-    0: "it stopped by request",
+    exit_codes.STOPPED: "it stopped by request",
     1: "an uncaught error, or code of a UDF ended the process",
-    WORKER_START_FAILED: "it could not start",
-    WORKER_BAD_SETTINGS: "its settings are wrong",
+    **exit_codes.MEANINGS,
     128 + signal.SIGTERM: "it was told to stop twice",
 }
 _FATAL_SIGNALS = {
@@ -27,7 +24,7 @@ _FATAL_SIGNALS = {
     signal.SIGILL: "a CPU without the instructions that Daft's wheel needs; daft-lts has none of them",
 }
 
-_TOLD_TO_STOP = (0, -signal.SIGTERM, 128 + signal.SIGTERM, -signal.SIGHUP, -signal.SIGINT)
+_TOLD_TO_STOP = (exit_codes.STOPPED, -signal.SIGTERM, 128 + signal.SIGTERM, -signal.SIGHUP, -signal.SIGINT)
 """Ends that a service manager, a batch system or a person at a shell asks for. A worker that could drain ends with 0.
 SIGKILL is not among them: the kernel's out-of-memory killer uses it, and a task may be to blame for that."""
 
@@ -46,8 +43,8 @@ def describe_exit(returncode: int) -> str:
 
 
 def is_restartable(returncode: int) -> bool:
-    """Whether another process with the same settings may do better."""
-    return returncode not in (WORKER_BAD_SETTINGS, WORKER_START_FAILED)
+    """True if another process with the same settings may do better."""
+    return returncode not in exit_codes.NOT_RESTARTABLE
 
 
 def cause_of_exit(returncode: int, *, was_ready: bool, was_told_to_stop: bool, memory_kills: int) -> ExitCause:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 from typing import TYPE_CHECKING
 
 from daft_k8s.boot import start
+from daft_k8s.wire.worker_settings import WorkerSettings
 
 if TYPE_CHECKING:
     from daft_k8s.allocation.driver_environment import DriverEnvironment
@@ -33,7 +33,7 @@ def worker_environment(
     lifeline_fd: int,
     driver: DriverEnvironment,
 ) -> dict[str, str]:
-    """All variables of one worker; the names are those of `daft_k8s.worker.settings`.
+    """All variables of one worker.
 
     Args:
         configuration: Sizes, limits and the user's own variables.
@@ -56,33 +56,23 @@ def worker_environment(
     gpus = visible_gpus(configuration.worker_gpu, worker_id, environment.get("CUDA_VISIBLE_DEVICES"))
     if gpus is not None:
         environment["CUDA_VISIBLE_DEVICES"] = gpus
-    settings: dict[str, object] = {
-        "SESSION_ID": session_id,
-        "WORKER_ID": worker_id,
-        "LAUNCH_ID": launch_id,
-        "HOST": HOST,
-        "CONTROL_PORT": 0,
-        "DATA_PORT": 0,
-        "ALL_ADDRESSES": 0,
-        "HEALTH_PORT": -1,  # nobody probes a local worker
-        "CPUS": configuration.worker_cpu,
-        "GPUS": configuration.worker_gpu,
-        "MEMORY_BYTES": configuration.worker_memory_bytes,
-        "STORE_MEMORY_SHARE": configuration.store_memory_share,
-        "SPILL_DIR": spill_dir,
-        "TLS_DIR": tls_dir,
-        "SESSION_DIR": os.path.dirname(spill_dir),
-        "ORPHAN_TIMEOUT_SECONDS": configuration.orphan_timeout_seconds,
-        "DRAIN_TIMEOUT_SECONDS": configuration.drain_timeout_seconds,
-        "MAX_MESSAGE_BYTES": configuration.max_message_bytes,
-        "PIP": json.dumps(configuration.pip) if configuration.pip else "",
-        "LOG_FORMAT": configuration.log_format,
-        "LOG_LEVEL": configuration.log_level,
-    }
-    environment.update({f"DAFT_K8S_WORKER_{name}": str(value) for name, value in settings.items()})
-    environment["DAFT_K8S_TOKEN"] = token
-    environment["DAFT_K8S_READY_FD"] = str(ready_fd)
-    environment["DAFT_K8S_LIFELINE_FD"] = str(lifeline_fd)
+    settings = WorkerSettings.of(
+        configuration,
+        session_id=session_id,
+        token=token,
+        worker_id=worker_id,
+        launch_id=launch_id,
+        host=HOST,
+        control_port=0,
+        data_port=0,
+        memory_bytes=configuration.worker_memory_bytes,
+        spill_dir=spill_dir,
+        session_dir=os.path.dirname(spill_dir),
+        tls_dir=tls_dir,
+        ready_fd=ready_fd,
+        lifeline_fd=lifeline_fd,
+    )
+    environment.update(settings.to_environment())
     return environment
 
 

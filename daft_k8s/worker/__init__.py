@@ -1,6 +1,6 @@
 """The worker process: runs Daft's tasks of one driver session (`python -m daft_k8s.worker`).
 
-Here: settings from the environment, the process's life, running tasks on Daft's native executor.
+Here: the life of the process, and running tasks on Daft's native executor.
 Not here: the servers and the partition store (`daft_k8s._native`), and anything of the driver.
 Importing this package must not import Daft: the environment is set first. Imported by `seam.actors`, `seam.limit` and
 `seam.llm`. These travel inside plans and call the driver or actors from here.

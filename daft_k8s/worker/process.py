@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import dataclasses
 import json
 import logging
 import os
@@ -15,12 +14,14 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING, NoReturn
 
 from daft_k8s.boot import processes
 from daft_k8s.errors import ConfigurationError, DaftK8sError, WorkerStartError
-from daft_k8s.worker import event_loop, exit_codes
+from daft_k8s.wire import exit_codes
+from daft_k8s.wire.worker_settings import WorkerSettings, forget_settings
+from daft_k8s.worker import event_loop
 from daft_k8s.worker.actor_calls import set_current_host
 from daft_k8s.worker.actor_host import ActorHost
 from daft_k8s.worker.daft_variables import daft_variables
@@ -29,7 +30,6 @@ from daft_k8s.worker.logs import configure_logging
 from daft_k8s.worker.memory_reports import report_memory
 from daft_k8s.worker.pip_install import PipInstall
 from daft_k8s.worker.private_directory import make_private_directory, remove_private_directory
-from daft_k8s.worker.settings import TOKEN_FILE, WorkerSettings, variable
 from daft_k8s.worker.signals import ignore_interrupts, release_forked_children
 
 if TYPE_CHECKING:
@@ -85,12 +85,6 @@ async def _serve(settings: WorkerSettings) -> None:
     _exit_soon(exit_codes.STOPPED)
 
 
-def forget_settings(environment: MutableMapping[str, str]) -> None:
-    """Removes what is the worker's alone, and was read: UDFs, and programs that they start, find no token."""
-    for name in (TOKEN_FILE, *(variable(item.name) for item in dataclasses.fields(WorkerSettings))):
-        environment.pop(name, None)
-
-
 class WorkerProcess:
     """One worker process."""
 
@@ -113,7 +107,7 @@ class WorkerProcess:
         loop.add_signal_handler(signal.SIGTERM, self._on_sigterm)
         make_private_directory(settings.spill_dir)
         try:
-            packages = PipInstall(settings.requirements, os.path.join(settings.spill_dir, "pip"))
+            packages = PipInstall(list(settings.pip), os.path.join(settings.spill_dir, "pip"))
             try:
                 with daft_variables(os.environ, memory_bytes=settings.memory_bytes):
                     runner, server, actors = await self._build(loop)

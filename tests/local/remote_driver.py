@@ -167,7 +167,7 @@ class RemoteDriver:
         found = []
         for child in self.processes():
             try:
-                found.append(Worker(child.environ()["DAFT_K8S_WORKER_WORKER_ID"], child.pid))
+                found.append(Worker(child.environ()["DAFT_K8S_INTERNAL_WORKER_ID"], child.pid))
             except (psutil.Error, KeyError):
                 continue  # it has just ended, or does not run Python yet
         return sorted(found)

@@ -246,7 +246,7 @@ done = rows.with_column('doubled', model.predict(col('id'))).collect()
 """
     with RemoteDriver(tmp_path) as driver:
         checkpoint, worker = begin_on_all_actors(driver, tmp_path / "made", collect)
-        worker_id = worker.environ()["DAFT_K8S_WORKER_WORKER_ID"]
+        worker_id = worker.environ()["DAFT_K8S_INTERNAL_WORKER_ID"]
         checkpoint.open()
         assert driver.reply().error is None
         worker.kill()

@@ -35,7 +35,8 @@ df.with_column('c', endless(col('id'))).collect()
 WITHOUT_LIFELINE = """
 from daft_k8s.allocation import local
 with_lifeline = local.worker_environment
-local.worker_environment = lambda *args, **kwargs: {**with_lifeline(*args, **kwargs), "DAFT_K8S_LIFELINE_FD": "-1"}
+without = {"DAFT_K8S_INTERNAL_LIFELINE_FD": "-1"}
+local.worker_environment = lambda *args, **kwargs: {**with_lifeline(*args, **kwargs), **without}
 """
 
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import base64
-import json
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from daft_k8s.config.frozen import thaw
 from daft_k8s.kube.objects import names
 from daft_k8s.kube.objects.memory_volumes import memory_left
 from daft_k8s.kube.objects.pod_parts import container_security, pod_security
 from daft_k8s.kube.objects.template import merge_template
+from daft_k8s.wire.worker_settings import TOKEN_FILE, WorkerSettings, variable
 
 if TYPE_CHECKING:
     from daft_k8s.config import Configuration
@@ -43,6 +43,15 @@ _PATIENCE_WITH_NODES = tuple(
 )
 """Kubernetes' usual values, which some clusters shorten: the pool itself finds out in seconds who does not answer,
 and a node that only the API server has lost for a while goes on working."""
+
+
+class Identity(NamedTuple):
+    """The part of a worker's settings that depends on the Pod that it is in; Kubernetes fills in `$(VARIABLE)`."""
+
+    worker_id: str
+    pod_name: str
+    variables: tuple[Mapping[str, Any], ...] = ()
+    """Variables that the texts above refer to. They come first, as Kubernetes demands."""
 
 
 def session_secret(session_id: str, token: str, home: Home, certificates: Mapping[str, bytes]) -> dict[str, Any]:
@@ -76,6 +85,7 @@ def worker_pod(
     worker_id: str,
     launch_id: int,
     node_to_avoid: str = "",
+    identity: Identity | None = None,
 ) -> dict[str, Any]:
     """The Pod of one launch of a worker.
 
@@ -88,29 +98,29 @@ def worker_pod(
         worker_id: The logical worker.
         launch_id: Which Pod of that worker.
         node_to_avoid: A node to which it goes only if there is no other.
+        identity: Of the Pods that a controller makes of this one; None: this Pod is the only one.
 
     Raises:
         ConfigurationError: The `pod_template` sets what is the runner's own; the message lists all of it. Or its
             volumes in memory leave the worker none.
     """
-    pod: dict[str, Any] = {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": _metadata(configuration, home, session_id, worker_id, launch_id),
-        "spec": _spec(configuration, home, session_id, worker_id, launch_id),
-    }
-    if node_to_avoid:
-        pod["spec"]["affinity"] = _aversion(node_to_avoid)
-    if configuration.pod_template is None:
-        return pod
-    template = thaw(configuration.pod_template)
-    merged = merge_template(pod, template if isinstance(template, dict) else {})
-    left = memory_left(merged, configuration.worker_memory_bytes)
-    worker = next(item for item in merged["spec"]["containers"] if item["name"] == names.CONTAINER)
-    for entry in worker["env"]:
-        if entry["name"] == "DAFT_K8S_WORKER_MEMORY_BYTES":
-            entry["value"] = str(int(left * _MEMORY_SHARE))
-    return merged
+    identity = identity or Identity(worker_id, names.pod_name(session_id, worker_id, launch_id))
+    metadata = _metadata(configuration, home, session_id, worker_id, launch_id)
+
+    def build(memory_bytes: int) -> dict[str, Any]:
+        settings = _settings(configuration, home, session_id, launch_id, identity, memory_bytes)
+        spec = _spec(configuration, home, session_id, _variables(configuration, settings, identity))
+        if node_to_avoid:
+            spec["affinity"] = _aversion(node_to_avoid)
+        pod = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
+        if configuration.pod_template is None:
+            return pod
+        template = thaw(configuration.pod_template)
+        return merge_template(pod, template if isinstance(template, dict) else {})
+
+    pod = build(configuration.worker_memory_bytes)
+    left = memory_left(pod, configuration.worker_memory_bytes)
+    return pod if left == configuration.worker_memory_bytes else build(left)
 
 
 def _aversion(node: str) -> dict[str, Any]:
@@ -154,7 +164,7 @@ def _metadata(
     }
 
 
-def _spec(configuration: Configuration, home: Home, session_id: str, worker_id: str, launch_id: int) -> dict[str, Any]:
+def _spec(configuration: Configuration, home: Home, session_id: str, variables: list[dict[str, Any]]) -> dict[str, Any]:
     spill_dir = configuration.spill_dir or SPILL_DIR
     spill: dict[str, Any] = {"name": "spill", "emptyDir": {}}
     if configuration.spill_size_limit_bytes is not None:
@@ -191,7 +201,7 @@ def _spec(configuration: Configuration, home: Home, session_id: str, worker_id: 
                 "image": home.image,
                 "imagePullPolicy": configuration.image_pull_policy,
                 "command": ["python", "-m", "daft_k8s.worker"],
-                "env": _environment(configuration, home, session_id, worker_id, launch_id, spill_dir),
+                "env": variables,
                 "ports": [
                     {"name": "control", "containerPort": CONTROL_PORT},
                     {"name": "data", "containerPort": DATA_PORT},
@@ -250,38 +260,37 @@ def _probes(configuration: Configuration) -> dict[str, Any]:
     }
 
 
-def _environment(
-    configuration: Configuration, home: Home, session_id: str, worker_id: str, launch_id: int, spill_dir: str
-) -> list[dict[str, Any]]:
-    """All variables; the names of the worker's own are those of `daft_k8s.worker.settings`."""
+def _settings(
+    configuration: Configuration, home: Home, session_id: str, launch_id: int, identity: Identity, memory_bytes: int
+) -> WorkerSettings:
+    """The worker's settings, without those that only the Pod knows: its address, and the token."""
+    spill_dir = configuration.spill_dir or SPILL_DIR
+    return WorkerSettings.of(
+        configuration,
+        session_id=session_id,
+        token="",
+        worker_id=identity.worker_id,
+        launch_id=launch_id,
+        host="",
+        control_port=CONTROL_PORT,
+        data_port=DATA_PORT,
+        health_port=HEALTH_PORT,
+        all_addresses=int(home.forwarded),
+        memory_bytes=int(memory_bytes * _MEMORY_SHARE),
+        spill_dir=f"{spill_dir.rstrip('/')}/{identity.pod_name}",
+        tls_dir=SECRET_DIR if configuration.tls else "",
+    )
+
+
+def _variables(configuration: Configuration, settings: WorkerSettings, identity: Identity) -> list[dict[str, Any]]:
     plain = {
         "HOME": TMP_DIR,
         "PYTHONUNBUFFERED": "1",  # what a UDF printed before a crash must not be lost
         **configuration.env,
+        **settings.to_environment(),
+        TOKEN_FILE: f"{SECRET_DIR}/{TOKEN_KEY}",
     }
-    settings: dict[str, object] = {
-        "SESSION_ID": session_id,
-        "WORKER_ID": worker_id,
-        "LAUNCH_ID": launch_id,
-        "CONTROL_PORT": CONTROL_PORT,
-        "DATA_PORT": DATA_PORT,
-        "HEALTH_PORT": HEALTH_PORT,
-        "TLS_DIR": SECRET_DIR if configuration.tls else "",
-        "CPUS": configuration.worker_cpu,
-        "GPUS": configuration.worker_gpu,
-        "MEMORY_BYTES": int(configuration.worker_memory_bytes * _MEMORY_SHARE),
-        "STORE_MEMORY_SHARE": configuration.store_memory_share,
-        "SPILL_DIR": f"{spill_dir.rstrip('/')}/{names.pod_name(session_id, worker_id, launch_id)}",
-        "ALL_ADDRESSES": int(home.forwarded),
-        "ORPHAN_TIMEOUT_SECONDS": configuration.orphan_timeout_seconds,
-        "DRAIN_TIMEOUT_SECONDS": configuration.drain_timeout_seconds,
-        "MAX_MESSAGE_BYTES": configuration.max_message_bytes,
-        "PIP": json.dumps(configuration.pip) if configuration.pip else "",
-        "LOG_FORMAT": configuration.log_format,
-        "LOG_LEVEL": configuration.log_level,
-    }
-    entries: list[dict[str, Any]] = [{"name": name, "value": value} for name, value in plain.items()]
-    entries += [{"name": f"DAFT_K8S_WORKER_{name}", "value": str(value)} for name, value in settings.items()]
-    entries.append({"name": "DAFT_K8S_WORKER_HOST", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}})
-    entries.append({"name": "DAFT_K8S_TOKEN_FILE", "value": f"{SECRET_DIR}/{TOKEN_KEY}"})
+    entries = [dict(entry) for entry in identity.variables]
+    entries += [{"name": name, "value": value} for name, value in plain.items()]
+    entries.append({"name": variable("host"), "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}})
     return entries

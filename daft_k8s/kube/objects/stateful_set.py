@@ -5,16 +5,25 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from daft_k8s.kube.objects import names
-from daft_k8s.kube.objects.manifest import CONTROL_PORT, DATA_PORT, owned_by, worker_pod
+from daft_k8s.kube.objects.manifest import CONTROL_PORT, DATA_PORT, Identity, owned_by, worker_pod
+from daft_k8s.wire.worker_settings import PREFIX
 
 if TYPE_CHECKING:
     from daft_k8s.config import Configuration
     from daft_k8s.kube.objects.home import Home
 
-_INDEX = "DAFT_K8S_POD_INDEX"
-_NAME = "DAFT_K8S_POD_NAME"
+_INDEX = f"{PREFIX}POD_INDEX"
+_NAME = f"{PREFIX}POD_NAME"
 _INDEX_LABEL = "apps.kubernetes.io/pod-index"
 """Set by the controller since Kubernetes 1.28."""
+_IDENTITY = Identity(
+    worker_id=f"worker-$({_INDEX})",
+    pod_name=f"$({_NAME})",
+    variables=(
+        {"name": _INDEX, "valueFrom": {"fieldRef": {"fieldPath": f"metadata.labels['{_INDEX_LABEL}']"}}},
+        {"name": _NAME, "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
+    ),
+)
 _PER_POD_LABELS = (names.WORKER_LABEL, names.LAUNCH_LABEL)
 
 
@@ -63,12 +72,10 @@ def stateful_set(configuration: Configuration, home: Home, *, session_id: str, r
         session_id: The session.
         replicas: How many workers.
     """
-    pod = worker_pod(configuration, home, session_id=session_id, worker_id="worker-0", launch_id=0)
+    pod = worker_pod(configuration, home, session_id=session_id, worker_id="worker-0", launch_id=0, identity=_IDENTITY)
     metadata, spec = pod["metadata"], pod["spec"]
     labels = {key: value for key, value in metadata["labels"].items() if key not in _PER_POD_LABELS}
     spec["restartPolicy"] = "Always"  # the only one that a StatefulSet may have
-    container = next(item for item in spec["containers"] if item["name"] == names.CONTAINER)
-    container["env"] = _environment(container["env"], names.pod_name(session_id, "worker-0", 0))
     return {
         "apiVersion": "apps/v1",
         "kind": "StatefulSet",
@@ -92,18 +99,3 @@ def _selector(session_id: str) -> dict[str, str]:
 def _metadata(session_id: str, home: Home, name: str) -> dict[str, Any]:
     labels = {names.SESSION_LABEL: names.label_value(session_id), names.MANAGED_BY_LABEL: names.MANAGED_BY}
     return {"name": name, "namespace": home.namespace, "labels": labels, **owned_by(home)}
-
-
-def _environment(entries: list[dict[str, Any]], pod_name: str) -> list[dict[str, Any]]:
-    """What differs from worker to worker is taken from the Pod that it is in: Kubernetes puts $(NAME) in."""
-    own: list[dict[str, Any]] = [
-        {"name": _INDEX, "valueFrom": {"fieldRef": {"fieldPath": f"metadata.labels['{_INDEX_LABEL}']"}}},
-        {"name": _NAME, "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
-    ]
-    for entry in entries:
-        if entry["name"] == "DAFT_K8S_WORKER_WORKER_ID":
-            entry = {**entry, "value": f"worker-$({_INDEX})"}
-        elif entry["name"] == "DAFT_K8S_WORKER_SPILL_DIR":
-            entry = {**entry, "value": str(entry["value"]).replace(pod_name, f"$({_NAME})")}
-        own.append(entry)
-    return own

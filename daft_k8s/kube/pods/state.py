@@ -10,10 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from daft_k8s.kube.objects import names
-
-START_FAILED = 70
-BAD_SETTINGS = 78
-"""Exit codes of the worker process (`daft_k8s.worker.exit_codes`): starting it again would change nothing."""
+from daft_k8s.wire import exit_codes
 
 _SIGNALS = 128
 
@@ -334,13 +331,12 @@ def _ended(ended: Mapping[str, Any]) -> PodState:
     if code == 0:
         return PodState(Stage.SUCCEEDED, "its process has ended" + _log(ended), exit_code=0)
     text = _describe(ended) + _log(ended)
-    hopeless = code in (START_FAILED, BAD_SETTINGS) or ended.get("reason") in ("ContainerCannotRun", "StartError")
+    hopeless = code in exit_codes.NOT_RESTARTABLE or ended.get("reason") in ("ContainerCannotRun", "StartError")
     return PodState(Stage.FAILED, text, Cause.PROCESS, code, hopeless=hopeless)
 
 
 _MEANINGS = {
-    START_FAILED: "it could not start",
-    BAD_SETTINGS: "its settings are wrong",
+    **exit_codes.MEANINGS,
     _SIGNALS + 9: "SIGKILL: by its node, not for its memory limit, or by hand",
     _SIGNALS + 11: "SIGSEGV: a crash in native code",
     _SIGNALS + 6: "SIGABRT: native code gave up",

@@ -16,13 +16,13 @@ SECONDS = 20
 READY = """
 import json, os, signal, subprocess, sys, time
 def ready():
-    fd = int(os.environ["DAFT_K8S_READY_FD"])
+    fd = int(os.environ["DAFT_K8S_INTERNAL_READY_FD"])
     os.write(fd, json.dumps({"control": "127.0.0.1:1", "data": "127.0.0.1:2", "instance_id": "i"}).encode() + b"\\n")
     os.close(fd)
 def wait():
     while True:
         time.sleep(60)
-os.makedirs(os.environ["DAFT_K8S_WORKER_SPILL_DIR"])
+os.makedirs(os.environ["DAFT_K8S_INTERNAL_SPILL_DIR"])
 """
 
 

@@ -92,7 +92,7 @@ def test_a_worker_that_never_gets_ready_is_killed_and_reported(pool: Pool, launc
 
 
 def test_a_ready_line_that_is_none_is_an_error(pool: Pool, launch: Launch) -> None:
-    launch("os.write(int(os.environ['DAFT_K8S_READY_FD']), b'hello\\n'); wait()")
+    launch("os.write(int(os.environ['DAFT_K8S_INTERNAL_READY_FD']), b'hello\\n'); wait()")
     assert "wrote a ready line that is none" in str(pool.wait_for("exited")[0][3])
 
 
@@ -153,7 +153,8 @@ def test_shutdown_leaves_no_process_and_no_file(pool: Pool, tmp_path: Path) -> N
         tmp_path,
         "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
         "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])\n"
-        "open(os.path.join(os.environ['DAFT_K8S_WORKER_SPILL_DIR'], 'pids'), 'w').write(f'{os.getpid()} {child.pid}')\n"
+        "path = os.path.join(os.environ['DAFT_K8S_INTERNAL_SPILL_DIR'], 'pids')\n"
+        "open(path, 'w').write(f'{os.getpid()} {child.pid}')\n"
         "ready(); wait()",
     )
     for number in range(2):
@@ -208,7 +209,8 @@ def test_the_worker_knows_when_the_driver_is_gone(tmp_path: Path) -> None:
         "from tests.unit.allocation.fakes import Pool, make_launcher\n"
         "pool = Pool()\n"
         f"launcher = make_launcher(pool, Path({str(tmp_path)!r}),\n"
-        "    'print(os.getpid(), flush=True); ready(); os.read(int(os.environ[\"DAFT_K8S_LIFELINE_FD\"]), 1)')\n"
+        "    'print(os.getpid(), flush=True); ready(); '\n"
+        "    'os.read(int(os.environ[\"DAFT_K8S_INTERNAL_LIFELINE_FD\"]), 1)')\n"
         "launcher.launch('worker-0', 1)\n"
         "pool.wait_for('started')\n"
         "print(next(iter(launcher._processes.values())).pid, flush=True)\n"

@@ -1,4 +1,4 @@
-"""The environment of a local worker, and that launcher and worker agree on names and exit codes."""
+"""The environment of a local worker, and the words for its exit codes."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from daft_k8s.allocation.driver_environment import DriverEnvironment
 from daft_k8s.allocation.local_environment import visible_gpus, worker_environment
 from daft_k8s.config import Configuration
 from daft_k8s.config.frozen import FrozenMap
-from daft_k8s.worker import exit_codes
-from daft_k8s.worker.settings import WorkerSettings
+from daft_k8s.wire import exit_codes
+from daft_k8s.wire.worker_settings import WorkerSettings
 
 CONFIGURATION = Configuration(
     num_workers=2,
@@ -51,15 +51,6 @@ def test_the_worker_reads_what_the_launcher_writes() -> None:
     assert settings.max_message_bytes == CONFIGURATION.max_message_bytes
 
 
-def test_every_setting_of_a_worker_is_given() -> None:
-    written = environment()
-    assert not [name for name in WorkerSettings.__dataclass_fields__ if not _has(written, name)]
-
-
-def _has(written: dict[str, str], field: str) -> bool:
-    return f"DAFT_K8S_WORKER_{field.upper()}" in written or f"DAFT_K8S_{field.upper()}" in written
-
-
 def test_the_drivers_runner_is_not_inherited_and_the_rest_is() -> None:
     written = environment(DAFT_RUNNER="k8s", DAFT_K8S_NUM_WORKERS="9", AWS_REGION="eu-1", PYTHONPATH="/own", USERS="2")
     assert "DAFT_K8S_NUM_WORKERS" not in written
@@ -92,10 +83,11 @@ def test_workers_share_the_gpus_out() -> None:
     assert [visible_gpus(0.5, f"worker-{number}", None) for number in range(4)] == ["0", "0", "1", "1"]
 
 
-def test_launcher_and_worker_mean_the_same_by_an_exit_code() -> None:
-    assert exit_reasons.WORKER_START_FAILED == exit_codes.START_FAILED
-    assert exit_reasons.WORKER_BAD_SETTINGS == exit_codes.BAD_SETTINGS
+def test_a_worker_that_could_not_start_is_not_started_again() -> None:
     assert exit_reasons.is_restartable(exit_codes.STOPPED)
+    assert not exit_reasons.is_restartable(exit_codes.START_FAILED)
+    assert not exit_reasons.is_restartable(exit_codes.BAD_SETTINGS)
+    assert "its settings are wrong" in exit_reasons.describe_exit(exit_codes.BAD_SETTINGS)
 
 
 def test_exits_are_said_in_words() -> None:

@@ -30,14 +30,14 @@ class Worker:
         environment = {
             **os.environ,
             "PYTHONPATH": str(ROOT),
-            "DAFT_K8S_WORKER_SESSION_ID": "session-1",
-            "DAFT_K8S_WORKER_WORKER_ID": "worker-0",
-            "DAFT_K8S_WORKER_HOST": "127.0.0.1",
-            "DAFT_K8S_WORKER_SPILL_DIR": str(spill_dir),
-            "DAFT_K8S_WORKER_MEMORY_BYTES": "200000000",
-            "DAFT_K8S_TOKEN": "secret-token",
-            "DAFT_K8S_READY_FD": str(ready_write),
-            "DAFT_K8S_LIFELINE_FD": str(lifeline_read),
+            "DAFT_K8S_INTERNAL_SESSION_ID": "session-1",
+            "DAFT_K8S_INTERNAL_WORKER_ID": "worker-0",
+            "DAFT_K8S_INTERNAL_HOST": "127.0.0.1",
+            "DAFT_K8S_INTERNAL_SPILL_DIR": str(spill_dir),
+            "DAFT_K8S_INTERNAL_MEMORY_BYTES": "200000000",
+            "DAFT_K8S_INTERNAL_TOKEN": "secret-token",
+            "DAFT_K8S_INTERNAL_READY_FD": str(ready_write),
+            "DAFT_K8S_INTERNAL_LIFELINE_FD": str(lifeline_read),
             **settings,
         }
         self.process = subprocess.Popen(
@@ -100,7 +100,7 @@ def test_sigterm_drains_and_leaves_nothing_behind(start: StartWorker, tmp_path: 
 
 
 def test_a_drain_that_takes_too_long_is_given_up(start: StartWorker) -> None:
-    worker = start("is-busy", DAFT_K8S_WORKER_DRAIN_TIMEOUT_SECONDS="0.1")
+    worker = start("is-busy", DAFT_K8S_INTERNAL_DRAIN_TIMEOUT_SECONDS="0.1")
     worker.wait_ready()
     worker.process.send_signal(signal.SIGTERM)
     code, _, err = worker.end()
@@ -109,7 +109,7 @@ def test_a_drain_that_takes_too_long_is_given_up(start: StartWorker) -> None:
 
 
 def test_a_second_sigterm_ends_it_at_once(start: StartWorker, tmp_path: Path) -> None:
-    worker = start("is-busy", DAFT_K8S_WORKER_DRAIN_TIMEOUT_SECONDS="600")
+    worker = start("is-busy", DAFT_K8S_INTERNAL_DRAIN_TIMEOUT_SECONDS="600")
     worker.wait_ready()
     worker.process.send_signal(signal.SIGTERM)
     assert worker.process.stdout is not None
@@ -143,9 +143,9 @@ def test_a_worker_whose_starter_is_gone_stops(start: StartWorker) -> None:
 
 
 def test_wrong_settings_have_an_exit_code_of_their_own(start: StartWorker) -> None:
-    code, _, err = start(DAFT_K8S_WORKER_CPUS="many").end()
+    code, _, err = start(DAFT_K8S_INTERNAL_CPUS="many").end()
     assert code == 78
-    assert "DAFT_K8S_WORKER_CPUS='many' must be a number" in err
+    assert "DAFT_K8S_INTERNAL_CPUS='many' must be a number" in err
 
 
 def test_a_missing_extension_is_named(start: StartWorker) -> None:
@@ -175,7 +175,7 @@ def make_wheel(folder: Path, name: str) -> Path:
 
 def test_packages_are_installed_before_the_worker_is_ready_and_gone_with_it(start: StartWorker, tmp_path: Path) -> None:
     wheel = make_wheel(tmp_path, "tiny_package")
-    worker = start(DAFT_K8S_WORKER_PIP=json.dumps([str(wheel)]), PIP_NO_INDEX="1")
+    worker = start(DAFT_K8S_INTERNAL_PIP=json.dumps([str(wheel)]), PIP_NO_INDEX="1")
     worker.wait_ready()
     installed = list((tmp_path / "deep" / "spill" / "pip").glob("lib/python3.*/site-packages/tiny_package.py"))
     worker.process.send_signal(signal.SIGTERM)
@@ -186,7 +186,7 @@ def test_packages_are_installed_before_the_worker_is_ready_and_gone_with_it(star
 
 
 def test_a_package_that_cannot_be_installed_ends_the_worker_with_pips_words(start: StartWorker, tmp_path: Path) -> None:
-    code, _, err = start(DAFT_K8S_WORKER_PIP='["no-such-package"]', PIP_NO_INDEX="1").end()
+    code, _, err = start(DAFT_K8S_INTERNAL_PIP='["no-such-package"]', PIP_NO_INDEX="1").end()
     assert code == 70
     assert "pip install no-such-package failed on the worker: ERROR:" in err
     assert "No matching distribution found for no-such-package" in err
@@ -206,7 +206,7 @@ def write_end(fifo: Path, deadline: float) -> int:
 def test_a_worker_that_is_told_to_stop_does_not_wait_for_pip(start: StartWorker, tmp_path: Path) -> None:
     blocked = tmp_path / "blocked-1.0-py3-none-any.whl"
     os.mkfifo(blocked)
-    worker = start(DAFT_K8S_WORKER_PIP=json.dumps([str(blocked)]), PIP_NO_INDEX="1")
+    worker = start(DAFT_K8S_INTERNAL_PIP=json.dumps([str(blocked)]), PIP_NO_INDEX="1")
     # Nothing ever comes, so whoever reads waits: a child of pip's.
     unwritten = write_end(blocked, time.monotonic() + SECONDS)
     try:
@@ -217,7 +217,7 @@ def test_a_worker_that_is_told_to_stop_does_not_wait_for_pip(start: StartWorker,
 
 
 def test_json_logs_carry_the_ids_and_no_token(start: StartWorker) -> None:
-    worker = start("drains", DAFT_K8S_WORKER_LOG_FORMAT="json")
+    worker = start("drains", DAFT_K8S_INTERNAL_LOG_FORMAT="json")
     _, _, err = worker.end()
     lines = [json.loads(line) for line in err.splitlines()]
     assert {(line["session"], line["worker"]) for line in lines} == {("session-1", "worker-0")}

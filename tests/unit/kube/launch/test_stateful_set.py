@@ -15,7 +15,7 @@ from daft_k8s.kube.launch.launcher import PodLauncher
 from daft_k8s.kube.objects.home import Home, Owner
 from daft_k8s.kube.objects.stateful_set import headless_service, peer_name, pod_of_worker, stateful_set
 from daft_k8s.kube.reach.dns import wait_for_name
-from daft_k8s.worker.settings import WorkerSettings
+from daft_k8s.wire.worker_settings import PREFIX, WorkerSettings, variable
 from tests.unit.allocation.fakes import Pool
 from tests.unit.kube.fake_cluster import FakeCluster, launch_held, make_launcher
 
@@ -80,12 +80,12 @@ def test_a_worker_learns_from_its_pod_which_one_it_is() -> None:
     [container] = make()["spec"]["template"]["spec"]["containers"]
     found = {entry["name"]: entry.get("value", "") for entry in container["env"]}
     order = [entry["name"] for entry in container["env"]]
-    assert order.index("DAFT_K8S_POD_INDEX") < order.index("DAFT_K8S_WORKER_WORKER_ID")  # or it is not put in
-    filled = {
-        name: value.replace("$(DAFT_K8S_POD_INDEX)", "7").replace("$(DAFT_K8S_POD_NAME)", "daft-s1-worker-7")
-        for name, value in found.items()
-    }
-    settings = WorkerSettings.from_environment(filled | {"DAFT_K8S_WORKER_HOST": "10.0.0.1", "DAFT_K8S_TOKEN": "t"})
+    pod = {f"{PREFIX}POD_INDEX": "7", f"{PREFIX}POD_NAME": "daft-s1-worker-7"}
+    assert all(order.index(name) < order.index(variable("worker_id")) for name in pod)  # or they are not filled in
+    filled = {**found, variable("host"): "10.0.0.1", variable("token"): "t"}
+    for name, value in pod.items():
+        filled = {key: text.replace(f"$({name})", value) for key, text in filled.items()}
+    settings = WorkerSettings.from_environment(filled)
     assert settings.worker_id == "worker-7"
     assert settings.spill_dir.endswith("/daft-s1-worker-7")
 

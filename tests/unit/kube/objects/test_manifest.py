@@ -14,7 +14,7 @@ from daft_k8s.errors import ConfigurationError
 from daft_k8s.kube.objects.home import Home, Owner, driver_image, driver_job
 from daft_k8s.kube.objects.manifest import SECRET_DIR, session_secret, worker_pod
 from daft_k8s.kube.objects.names import session_selector
-from daft_k8s.worker.settings import WorkerSettings
+from daft_k8s.wire.worker_settings import WorkerSettings
 
 HOME = Home("jobs", "registry.test/image:1", ("pull-me",), Owner("driver", "uid-1"))
 
@@ -58,7 +58,7 @@ def test_the_worker_understands_its_environment(tmp_path: Path) -> None:
     found = variables(make(worker_cpu=2.0, worker_memory_bytes=1000 * 2**20, drain_timeout_seconds=7.0))
     (tmp_path / "token").write_text("secret")
     # What Kubernetes fills in, and where it puts the Secret.
-    found |= {"DAFT_K8S_WORKER_HOST": "10.0.0.1", "DAFT_K8S_TOKEN_FILE": str(tmp_path / "token")}
+    found |= {"DAFT_K8S_INTERNAL_HOST": "10.0.0.1", "DAFT_K8S_INTERNAL_TOKEN_FILE": str(tmp_path / "token")}
     settings = WorkerSettings.from_environment(found)
     assert (settings.session_id, settings.worker_id, settings.launch_id) == ("abc123", "worker-1", 2)
     assert (settings.control_port, settings.data_port, settings.health_port) == (7777, 7778, 7779)
@@ -80,12 +80,12 @@ def test_what_is_secret_is_in_files_for_the_worker_alone() -> None:
     assert volume["secret"] == {"secretName": secret["metadata"]["name"], "defaultMode": 0o440}
     assert mount["readOnly"] is True
     assert pod["spec"]["securityContext"]["fsGroup"] == pod["spec"]["securityContext"]["runAsGroup"]
-    assert variables(pod)["DAFT_K8S_TOKEN_FILE"] == f"{SECRET_DIR}/token"
+    assert variables(pod)["DAFT_K8S_INTERNAL_TOKEN_FILE"] == f"{SECRET_DIR}/token"
 
 
 @pytest.mark.parametrize(("tls", "folder"), [(None, SECRET_DIR), (True, SECRET_DIR), (False, "")])
 def test_pods_use_the_sessions_certificates_unless_told_otherwise(tls: bool | None, folder: str) -> None:
-    assert variables(make(tls=tls))["DAFT_K8S_WORKER_TLS_DIR"] == folder
+    assert variables(make(tls=tls)).get("DAFT_K8S_INTERNAL_TLS_DIR", "") == folder
 
 
 def test_the_driver_owns_its_workers_where_it_is_known() -> None:
@@ -124,7 +124,7 @@ def test_only_volumes_can_be_written_to() -> None:
     paths = {mount["name"]: mount["mountPath"] for mount in container(pod)["volumeMounts"] if "readOnly" not in mount}
     assert paths == {"spill": "/var/lib/daft-spill", "tmp": "/tmp"}
     assert pod["spec"]["volumes"][0] == {"name": "spill", "emptyDir": {"sizeLimit": str(5 * 2**30)}}
-    assert variables(pod)["DAFT_K8S_WORKER_SPILL_DIR"].startswith("/var/lib/daft-spill/")
+    assert variables(pod)["DAFT_K8S_INTERNAL_SPILL_DIR"].startswith("/var/lib/daft-spill/")
 
 
 def test_spilling_into_the_folder_for_temporary_files_needs_one_volume() -> None:
@@ -241,7 +241,7 @@ def test_a_template_cannot_take_what_is_the_runners_and_all_of_it_is_told() -> N
             "restartPolicy": "Always",
             "containers": [
                 {"name": "worker", "image": "x", "command": ["sh"], "resources": {"limits": {"memory": "1Gi"}},
-                 "env": [{"name": "DAFT_K8S_TOKEN", "value": "mine"}]},
+                 "env": [{"name": "DAFT_K8S_INTERNAL_TOKEN", "value": "mine"}]},
                 {"image": "no name"},
             ],
         },
@@ -256,7 +256,7 @@ def test_a_template_cannot_take_what_is_the_runners_and_all_of_it_is_told() -> N
         "image: set image",
         "command",
         "resources.limits.memory: set worker_memory",
-        "'DAFT_K8S_TOKEN'",
+        "'DAFT_K8S_INTERNAL_TOKEN'",
         "an item without name",
     ):
         assert words in text
@@ -297,7 +297,7 @@ def in_memory(size_limit: str | None, *, mounted: bool = True, medium: str = "Me
 )
 def test_a_worker_plans_with_what_volumes_in_memory_leave_it(template: dict[str, Any], memory_bytes: float) -> None:
     found = make(worker_memory_bytes=4 * 2**30, pod_template=template)
-    assert int(variables(found)["DAFT_K8S_WORKER_MEMORY_BYTES"]) == int(memory_bytes)
+    assert int(variables(found)["DAFT_K8S_INTERNAL_MEMORY_BYTES"]) == int(memory_bytes)
     assert container(found)["resources"]["limits"]["memory"] == str(4 * 2**30)
 
 

@@ -50,4 +50,4 @@ def test_a_worker_listens_where_a_port_forward_arrives() -> None:
     home = asyncio.run(outside.find_home(FakeCluster(), configuration()))
     pod = worker_pod(configuration(), home, session_id="s1", worker_id="worker-0", launch_id=1)
     environment = {item["name"]: item.get("value") for item in pod["spec"]["containers"][0]["env"]}
-    assert environment["DAFT_K8S_WORKER_ALL_ADDRESSES"] == "1"
+    assert environment["DAFT_K8S_INTERNAL_ALL_ADDRESSES"] == "1"

@@ -1,38 +1,38 @@
-"""Settings of a worker process; they arrive as environment variables.
+"""The settings of a worker process, which travel as environment variables of the runner's own.
 
-Each field is read from `DAFT_K8S_WORKER_<FIELD>`, except the token (`DAFT_K8S_TOKEN`, or the file that
-`DAFT_K8S_TOKEN_FILE` names, so that a Secret can be mounted) and the two pipes of a local worker
-(`DAFT_K8S_READY_FD`, `DAFT_K8S_LIFELINE_FD`).
+Each field of `WorkerSettings` is the variable `DAFT_K8S_INTERNAL_<FIELD>`. Users' options have other names
+(`DAFT_K8S_<OPTION>`), and no worker inherits them. The token may also lie in a file, so that a Secret can be mounted.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from daft_k8s import addresses
 from daft_k8s.errors import ConfigurationError
 
-PREFIX = "DAFT_K8S_WORKER_"
-TOKEN_FILE = "DAFT_K8S_TOKEN_FILE"
+if TYPE_CHECKING:
+    from daft_k8s.config import Configuration
+
+PREFIX = "DAFT_K8S_INTERNAL_"
+"""Begins the names of variables that are no options of users."""
+TOKEN_FILE = f"{PREFIX}TOKEN_FILE"
 """The variable that names the file with the token, instead of the token itself."""
-_OTHER_NAMES = {
-    "token": "DAFT_K8S_TOKEN",
-    "ready_fd": "DAFT_K8S_READY_FD",
-    "lifeline_fd": "DAFT_K8S_LIFELINE_FD",
-}
 _CHOICES = {
     "log_format": ("text", "json"),
     "log_level": ("DEBUG", "INFO", "WARNING", "ERROR"),
 }
+_TEXTS = "tuple[str, ...]"
 
 
 @dataclass(frozen=True)
 class WorkerSettings:
-    """What one worker process needs to know."""
+    """The settings of one worker process."""
 
     session_id: str
     """The driver session that this process serves; it serves no other."""
@@ -72,8 +72,8 @@ class WorkerSettings:
     """How long running tasks may go on after a request to stop."""
     max_message_bytes: int = 64 << 20
     """Largest gRPC message that is accepted."""
-    pip: str = ""
-    """What pip installs before the worker serves: a JSON list of requirements; "": nothing."""
+    pip: tuple[str, ...] = ()
+    """Requirements that pip installs before the worker serves."""
     log_format: str = "text"
     """"text" or "json" (one object a line)."""
     log_level: str = "INFO"
@@ -100,24 +100,40 @@ class WorkerSettings:
         return max(1, int(self.cpus))
 
     @property
-    def requirements(self) -> list[str]:
-        """What pip installs before the worker serves."""
-        return [str(requirement) for requirement in json.loads(self.pip)] if self.pip else []
-
-    @property
     def store_memory_bytes(self) -> int:
         """What partitions may fill before they spill."""
         return int(self.memory_bytes * self.store_memory_share)
 
     @classmethod
+    def of(cls, configuration: Configuration, **own: Any) -> WorkerSettings:
+        """The settings that follow from the user's configuration, and those of this one worker (`own`)."""
+        return cls(
+            cpus=configuration.worker_cpu,
+            gpus=configuration.worker_gpu,
+            store_memory_share=configuration.store_memory_share,
+            orphan_timeout_seconds=configuration.orphan_timeout_seconds,
+            drain_timeout_seconds=configuration.drain_timeout_seconds,
+            max_message_bytes=configuration.max_message_bytes,
+            pip=configuration.pip,
+            log_format=configuration.log_format,
+            log_level=configuration.log_level,
+            **own,
+        )
+
+    def to_environment(self) -> dict[str, str]:
+        """All settings as variables, without those that are empty."""
+        values = {item.name: getattr(self, item.name) for item in dataclasses.fields(self)}
+        return {variable(name): _format(value) for name, value in values.items() if value not in ("", ())}
+
+    @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> WorkerSettings:
-        """Reads and checks all settings.
+        """The inverse of `to_environment`; checks all settings. An empty variable counts as not set.
 
         Raises:
             ConfigurationError: Lists every variable that is missing or wrong.
         """
         problems: list[str] = []
-        values: dict[str, str | int | float] = {}
+        values: dict[str, str | int | float | tuple[str, ...]] = {}
         for item in dataclasses.fields(cls):
             name = variable(item.name)
             text = environment.get(name, "")
@@ -145,12 +161,22 @@ def _token(path: str, problems: list[str]) -> str:
         return ""
 
 
+def forget_settings(environment: MutableMapping[str, str]) -> None:
+    """Removes the variables of the settings, once the worker has read them: UDFs and their programs find no token."""
+    for name in [name for name in environment if name.startswith(PREFIX)]:
+        del environment[name]
+
+
 def variable(field_name: str) -> str:
     """The environment variable of a field."""
-    return _OTHER_NAMES.get(field_name, PREFIX + field_name.upper())
+    return PREFIX + field_name.upper()
 
 
-def _parse(name: str, kind: str, text: str) -> str | int | float:
+def _format(value: str | int | float | tuple[str, ...]) -> str:
+    return json.dumps(value) if isinstance(value, tuple) else str(value)
+
+
+def _parse(name: str, kind: str, text: str) -> str | int | float | tuple[str, ...]:
     if name in _CHOICES:
         choice = text.upper() if name == "log_level" else text.lower()
         if choice not in _CHOICES[name]:
@@ -158,6 +184,8 @@ def _parse(name: str, kind: str, text: str) -> str | int | float:
         return choice
     if kind == "str":
         return text
+    if kind == _TEXTS:
+        return _parse_texts(text)
     try:
         number = int(text) if kind == "int" else float(text)
     except ValueError:
@@ -166,6 +194,17 @@ def _parse(name: str, kind: str, text: str) -> str | int | float:
     if not low <= number <= high:
         raise ValueError(f"must be between {low:g} and {high:g}")
     return number
+
+
+def _parse_texts(text: str) -> tuple[str, ...]:
+    problem = "must be a JSON list of texts"
+    try:
+        items = json.loads(text)
+    except ValueError:
+        raise ValueError(problem) from None
+    if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
+        raise ValueError(problem)
+    return tuple(items)
 
 
 def _bounds(name: str) -> tuple[float, float]:

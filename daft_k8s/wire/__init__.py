@@ -1,0 +1,5 @@
+"""Wire: what the driver's process and the worker's process agree on.
+
+Here: the worker's settings and exit codes. Not here: connections, servers, and any decision. Importing this package
+must not import Daft, whose environment the worker sets first. Imported by `allocation`, `kube` and `worker`.
+"""
