@@ -1,73 +1,34 @@
-//! The session token that every call must carry, and the worker that a call may name.
+//! The checks and credentials of a session (`daft_k8s_net`) on gRPC calls.
 
-use std::sync::Arc;
-
-use daft_k8s_data::WORKER_HEADER;
-use subtle::ConstantTimeEq;
-use tonic::{
-    Request, Status,
-    metadata::{Ascii, MetadataValue, errors::InvalidMetadataValue},
-    service::Interceptor,
-};
-
-const HEADER: &str = "authorization";
+use daft_k8s_net::{Auth, Credentials, Rejection, WORKER_HEADER};
+use tonic::{Code, Request, Status, service::Interceptor};
 
 /// Server side: answers UNAUTHENTICATED unless the call carries the session's token, and FAILED_PRECONDITION if the
-/// call is meant for another worker: an address may be another process's by the time it is called.
+/// call is meant for another worker.
 #[derive(Clone)]
 pub struct Check {
-    expected: Option<Arc<str>>,
-    worker_id: Arc<str>,
+    auth: Auth,
 }
 
 impl Check {
-    /// Accepts exactly `token`, for calls to this worker; an empty token accepts nobody.
-    pub fn new(token: &str, worker_id: &str) -> Self {
-        Self { expected: (!token.is_empty()).then(|| format!("Bearer {token}").into()), worker_id: worker_id.into() }
-    }
-
-    fn is_meant(&self, request: &Request<()>) -> Result<(), Status> {
-        match request.metadata().get(WORKER_HEADER) {
-            Some(named) if named.as_bytes() != self.worker_id.as_bytes() => {
-                let named = String::from_utf8_lossy(named.as_bytes());
-                let mut status = Status::failed_precondition(format!("this is {}, not {named}", self.worker_id));
-                if let Ok(own) = self.worker_id.parse() {
-                    status.metadata_mut().insert(WORKER_HEADER, own);
-                }
-                Err(status)
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn accepts(&self, given: &[u8]) -> bool {
-        self.expected.as_ref().is_some_and(|expected| given.ct_eq(expected.as_bytes()).into())
+    /// Refuses the calls that `auth` refuses.
+    pub fn new(auth: Auth) -> Self {
+        Self { auth }
     }
 }
 
 impl Interceptor for Check {
     fn call(&mut self, request: Request<()>) -> Result<Request<()>, Status> {
-        match request.metadata().get(HEADER) {
-            Some(given) if self.accepts(given.as_bytes()) => self.is_meant(&request).map(|()| request),
-            Some(_) => Err(Status::unauthenticated("the session token is wrong; is this another session's worker?")),
-            None => Err(Status::unauthenticated("the call carries no session token")),
+        let Err(rejection) = self.auth.check(request.metadata().as_ref(), request.extensions().get()) else {
+            return Ok(request);
+        };
+        let mut status = Status::new(Code::from(i32::from(rejection.grpc_code())), rejection.to_string());
+        if let Rejection::OtherWorker { own, .. } = &rejection
+            && let Ok(own) = own.parse()
+        {
+            status.metadata_mut().insert(WORKER_HEADER, own);
         }
-    }
-}
-
-/// Client side: adds the token to every call, and the worker for which the calls are meant.
-#[derive(Clone)]
-pub struct Attach {
-    token: MetadataValue<Ascii>,
-    worker_id: Option<MetadataValue<Ascii>>,
-}
-
-impl Attach {
-    /// Fails if the token is not made of visible ASCII characters.
-    pub fn new(token: &str, worker_id: Option<&str>) -> Result<Self, InvalidMetadataValue> {
-        let mut token: MetadataValue<Ascii> = format!("Bearer {token}").parse()?;
-        token.set_sensitive(true);
-        Ok(Self { token, worker_id: worker_id.map(str::parse).transpose()? })
+        Err(status)
     }
 }
 
@@ -76,63 +37,50 @@ pub fn is_of_another_worker(status: &Status) -> bool {
     status.metadata().contains_key(WORKER_HEADER)
 }
 
+/// Client side: adds the credentials to every call.
+#[derive(Clone)]
+pub struct Attach {
+    credentials: Credentials,
+}
+
+impl Attach {
+    /// Shows these with every call.
+    pub fn new(credentials: Credentials) -> Self {
+        Self { credentials }
+    }
+}
+
 impl Interceptor for Attach {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
-        request.metadata_mut().insert(HEADER, self.token.clone());
-        if let Some(worker_id) = &self.worker_id {
-            request.metadata_mut().insert(WORKER_HEADER, worker_id.clone());
-        }
+        self.credentials.write_to(request.metadata_mut().as_mut());
         Ok(request)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use daft_k8s_core::log::silent;
+    use daft_k8s_net::RejectedPeers;
+
     use super::*;
 
-    fn with_header(value: &str) -> Request<()> {
-        let mut request = Request::new(());
-        request.metadata_mut().insert(HEADER, value.parse().unwrap());
-        request
+    /// The answer of worker-0 of the session with the token "secret".
+    fn call(token: &str, named: Option<&str>) -> Result<Request<()>, Status> {
+        let credentials = Credentials::new(token).unwrap().for_worker(named).unwrap();
+        let request = Attach::new(credentials).call(Request::new(())).unwrap();
+        Check::new(Auth::new("secret", RejectedPeers::new(silent())).of_worker("worker-0")).call(request)
     }
 
     #[test]
-    fn a_call_without_the_token_is_unauthenticated() {
-        let status = Check::new("secret", "worker-0").call(Request::new(())).unwrap_err();
-        assert_eq!(status.code(), tonic::Code::Unauthenticated);
+    fn a_call_with_the_token_passes_and_one_with_another_is_unauthenticated() {
+        assert!(call("secret", None).is_ok());
+        assert_eq!(call("other", None).unwrap_err().code(), Code::Unauthenticated);
     }
 
     #[test]
-    fn a_call_with_another_token_is_unauthenticated() {
-        for wrong in ["Bearer other", "Bearer secretive", "Bearer secre", "secret", ""] {
-            let status = Check::new("secret", "worker-0").call(with_header(wrong)).unwrap_err();
-            assert_eq!(status.code(), tonic::Code::Unauthenticated, "{wrong:?}");
-        }
-    }
-
-    #[test]
-    fn an_empty_token_accepts_nobody() {
-        for header in ["Bearer ", "Bearer", ""] {
-            assert!(Check::new("", "worker-0").call(with_header(header)).is_err(), "{header:?}");
-        }
-    }
-
-    #[test]
-    fn a_call_with_the_token_passes() {
-        let request = Attach::new("secret", None).unwrap().call(Request::new(())).unwrap();
-        assert!(Check::new("secret", "worker-0").call(request).is_ok());
-    }
-
-    #[test]
-    fn a_call_that_is_meant_for_another_worker_is_refused_with_both_names() {
-        let call = |named: Option<&str>| {
-            let request = Attach::new("secret", named).unwrap().call(Request::new(())).unwrap();
-            Check::new("secret", "worker-0").call(request)
-        };
-        assert!(call(None).is_ok() && call(Some("worker-0")).is_ok());
-        let status = call(Some("worker-7")).unwrap_err();
-        assert_eq!(status.code(), tonic::Code::FailedPrecondition);
-        assert_eq!(status.message(), "this is worker-0, not worker-7");
+    fn the_answer_of_another_worker_is_told_apart_from_other_failed_preconditions() {
+        let status = call("secret", Some("worker-7")).unwrap_err();
+        assert_eq!(status.code(), Code::FailedPrecondition);
         assert!(is_of_another_worker(&status));
         assert!(!is_of_another_worker(&Status::failed_precondition("no actor of this name is here")));
     }

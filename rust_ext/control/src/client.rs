@@ -2,16 +2,17 @@
 
 use std::{io, time::Duration};
 
-use daft_k8s_data::Holder;
-use daft_k8s_tls::{ClientTls, TlsProblem, Transport};
-use http::Uri;
+use daft_k8s_net::{
+    Credentials, Destination,
+    tls::{ClientTls, TlsProblem, Transport},
+};
+use http::{Uri, header::InvalidHeaderValue};
 use hyper_util::rt::TokioIo;
 
 use thiserror::Error;
 use tonic::{
     Status,
     codegen::InterceptedService,
-    metadata::errors::InvalidMetadataValue,
     transport::{Channel, Endpoint},
 };
 
@@ -43,7 +44,7 @@ pub enum ClientError {
     },
     /// The token cannot be sent as a header.
     #[error("the session token is not made of visible ASCII characters")]
-    Token(#[from] InvalidMetadataValue),
+    Token(#[from] InvalidHeaderValue),
     /// The worker runs other versions, or belongs to another session as its answer or its certificate says.
     #[error("{0}")]
     Refused(String),
@@ -58,7 +59,7 @@ pub enum ClientError {
 /// A client for a worker that connects at its first call, encrypted if there is `tls`. Each call names the worker,
 /// if that is given, and another one at its address refuses the call.
 pub fn connect_lazily<'a>(
-    worker: impl Into<Holder<'a>>,
+    worker: impl Into<Destination<'a>>,
     token: &str,
     tls: Option<ClientTls>,
     connect_timeout: Duration,
@@ -68,7 +69,7 @@ pub fn connect_lazily<'a>(
 
 /// As [`connect_lazily`]; `on_progress` is called whenever data of an answer arrives on the connection.
 pub fn connect_observed(
-    Holder { address, worker_id }: Holder<'_>,
+    Destination { address, worker_id }: Destination<'_>,
     token: &str,
     tls: Option<ClientTls>,
     connect_timeout: Duration,
@@ -83,7 +84,7 @@ pub fn connect_observed(
         .initial_connection_window_size(64 << 20);
     let connector = tower::service_fn(move |uri: Uri| open(uri, tls.clone(), connect_timeout));
     let channel = Observed::new(endpoint.connect_with_connector_lazy(connector), on_progress);
-    let channel = InterceptedService::new(channel, Attach::new(token, worker_id)?);
+    let channel = InterceptedService::new(channel, Attach::new(Credentials::new(token)?.for_worker(worker_id)?));
     Ok(WorkerClient::new(channel)
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
         .max_encoding_message_size(MAX_MESSAGE_BYTES))
@@ -91,7 +92,7 @@ pub fn connect_observed(
 
 async fn open(uri: Uri, tls: Option<ClientTls>, timeout: Duration) -> io::Result<TokioIo<Transport>> {
     let address = uri.authority().map_or("", |authority| authority.as_str());
-    let connecting = daft_k8s_tls::connect(address, tls.as_ref());
+    let connecting = daft_k8s_net::tls::connect(address, tls.as_ref());
     match tokio::time::timeout(timeout, connecting).await {
         Ok(connected) => connected.map(TokioIo::new),
         Err(_) => {

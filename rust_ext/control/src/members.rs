@@ -6,7 +6,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use daft_k8s_tls::Role;
+use daft_k8s_net::{Caller, tls::Role};
 use futures::future::Either;
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -38,7 +38,8 @@ impl Service<Request<Incoming>> for OrdersFromDriver {
     }
 
     fn call(&mut self, request: Request<Incoming>) -> Self::Future {
-        if request.extensions().get() == Some(&Role::Worker) && request.uri().path() != CALL_ACTOR {
+        let role = request.extensions().get().and_then(|caller: &Caller| caller.role);
+        if role == Some(Role::Worker) && request.uri().path() != CALL_ACTOR {
             let status = Status::permission_denied("only the session's driver may call this");
             return Either::Left(ready(Ok(status.into_http())));
         }

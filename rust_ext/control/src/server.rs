@@ -2,11 +2,8 @@
 
 use std::{future::Future, time::Duration};
 
-use daft_k8s_data::{
-    LogSink,
-    accept::{AcceptOptions, serve_connections},
-};
-use daft_k8s_tls::ServerTls;
+use daft_k8s_core::LogSink;
+use daft_k8s_net::{AcceptOptions, Auth, serve_connections};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tonic::service::{InterceptorLayer, Routes};
@@ -33,15 +30,11 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Whom a control server lets in, and what it takes.
 pub struct ServerOptions {
-    /// The session's token.
-    pub token: String,
-    /// The worker that serves; calls that are meant for another one are refused.
-    pub worker_id: String,
-    /// Takes only members of the session, encrypted, and orders from its driver alone; `None`: whoever has the token.
-    pub tls: Option<ServerTls>,
+    /// The check of all calls but those for health; with TLS, the server takes orders from the session's driver alone.
+    pub auth: Auth,
     /// A larger request is refused (OUT_OF_RANGE); the connection lives on.
     pub max_message_bytes: usize,
-    /// Is told of peers that were refused.
+    /// Is told when no connection can be accepted.
     pub log: LogSink,
 }
 
@@ -75,10 +68,10 @@ pub async fn serve<W: Worker, F: Future<Output = ()> + Send + 'static>(
 ) -> (HealthSwitch, impl Future<Output = ()> + Send + use<W, F>) {
     let health = HealthSwitch { reporter: HealthReporter::new() };
     health.set_serving(false).await;
-    let worker_service = InterceptorLayer::new(Check::new(&options.token, &options.worker_id))
+    let worker_service = InterceptorLayer::new(Check::new(options.auth.clone()))
         .layer(WorkerServer::new(worker).max_decoding_message_size(options.max_message_bytes));
     let routes = health.routes().add_service(worker_service).prepare();
-    let options = AcceptOptions { tls: options.tls, log: options.log, ..accept_options() };
+    let options = AcceptOptions { auth: Some(options.auth), log: options.log, ..accept_options() };
     let service = TowerToHyperService::new(OrdersFromDriver::new(routes));
     (health, serve_connections(listener, service, options, shutdown))
 }

@@ -3,11 +3,9 @@
 use std::{io, path::PathBuf, time::Duration};
 
 use arrow_schema::ArrowError;
+use daft_k8s_net::BoxError;
 
 use crate::Ticket;
-
-/// A boxed error of another library.
-pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// The store could not answer.
 #[derive(Debug, thiserror::Error)]

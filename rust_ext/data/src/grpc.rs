@@ -1,6 +1,7 @@
 //! The little of gRPC and of Flight's protobuf that is needed.
 
 use bytes::Bytes;
+use daft_k8s_net::Rejection;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header::CONTENT_TYPE};
 
 use crate::{CodecError, Ticket};
@@ -42,7 +43,6 @@ pub(crate) enum Code {
     DeadlineExceeded = 4,
     NotFound = 5,
     ResourceExhausted = 8,
-    FailedPrecondition = 9,
     Unimplemented = 12,
     Internal = 13,
     DataLoss = 15,
@@ -104,6 +104,12 @@ impl Status {
         let mut response = answer(B::default());
         self.write_to(response.headers_mut());
         response
+    }
+}
+
+impl From<Rejection> for Status {
+    fn from(rejection: Rejection) -> Self {
+        Self { code: rejection.grpc_code().into(), message: rejection.to_string(), missing_ticket: None }
     }
 }
 

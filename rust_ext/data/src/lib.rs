@@ -4,17 +4,14 @@
 //! [`serve`] answers DoGet and DoPut from it, [`DataClient`] fetches partitions from other workers.
 //! Both ends speak the Flight wire format with codecs of their own, so that Arrow buffers go onto
 //! the socket as they lie in memory and come off it into memory that arrays can use as it is; any
-//! Flight client may still fetch a partition. [`accept`] is the accept loop, for other services too.
+//! Flight client may still fetch a partition.
 
 #![deny(unsafe_code)]
 
-pub mod accept;
-pub mod auth;
 mod client;
 mod codec;
 pub mod error;
 mod grpc;
-pub mod log;
 pub mod memory;
 mod partition;
 mod server;
@@ -23,12 +20,10 @@ mod sys;
 mod ticket;
 mod trusted;
 
-pub use auth::{Auth, WORKER_HEADER};
-pub use client::{ClientConfig, DataClient, Holder};
+pub use client::{ClientConfig, DataClient};
 pub use error::{CodecError, FetchError, StoreError};
-pub use log::{LogLevel, LogSink};
 pub use memory::{MemoryLevel, MemoryUsage};
 pub use partition::PartitionData;
-pub use server::{Limits, serve};
+pub use server::{Limits, ServerOptions, serve};
 pub use store::{Pressure, Store, StoreConfig, StoreStats};
 pub use ticket::{Ticket, TicketError};

@@ -3,6 +3,8 @@
 use std::{convert::Infallible, future::Future, pin::Pin, time::Duration};
 
 use bytes::{Buf, Bytes, BytesMut};
+use daft_k8s_core::LogSink;
+use daft_k8s_net::{AcceptOptions, Auth, serve_connections};
 use futures::stream;
 use http::{Method, Request, Response, StatusCode, header::CONTENT_TYPE};
 use http_body::Frame;
@@ -12,8 +14,7 @@ use prost::Message;
 use tokio::net::TcpListener;
 
 use crate::{
-    Auth, CodecError, PartitionData, Store, StoreError, Ticket,
-    accept::{AcceptOptions, serve_connections},
+    CodecError, PartitionData, Store, StoreError, Ticket,
     codec::{
         MAX_BODY_BYTES, TicketHeader,
         decode::{PartitionDecoder, SealedDecoder, schema_of},
@@ -46,19 +47,24 @@ impl Default for Limits {
     }
 }
 
+/// The callers that a data server answers, and what it takes from them.
+pub struct ServerOptions {
+    /// The check of every call.
+    pub auth: Auth,
+    /// The limits of a call.
+    pub limits: Limits,
+    /// Is told when no connection can be accepted.
+    pub log: LogSink,
+}
+
 /// Serves the store on the listener until `shutdown` resolves.
 ///
 /// DoGet takes a ticket, or many separated by line feeds; each is answered with a schema message
 /// (its `app_metadata` names the ticket's index) and its batches, all of them with checksums. DoPut takes a path descriptor of
 /// one ticket. Every call must carry the session's token.
-pub async fn serve(
-    listener: TcpListener,
-    store: Store,
-    auth: Auth,
-    limits: Limits,
-    shutdown: impl Future<Output = ()>,
-) {
-    let options = AcceptOptions { log: store.log(), tls: auth.tls(), ..AcceptOptions::default() };
+pub async fn serve(listener: TcpListener, store: Store, options: ServerOptions, shutdown: impl Future<Output = ()>) {
+    let ServerOptions { auth, limits, log } = options;
+    let options = AcceptOptions { log, auth: Some(auth.clone()), ..AcceptOptions::default() };
     serve_connections(listener, FlightService { store, auth, limits }, options, shutdown).await;
 }
 
@@ -84,13 +90,8 @@ impl hyper::service::Service<Request<Incoming>> for FlightService {
 
 impl FlightService {
     async fn answer(self, request: Request<Incoming>) -> Result<Response<ServerBody>, Status> {
-        if !self.auth.accepts(request.headers()) {
-            return Err(Status::new(Code::Unauthenticated, "the session token is missing or wrong"));
-        }
-        // Its address was another worker's before: what is not in this store may well be in that one's.
-        if let Some(message) = self.auth.mistake(request.headers()) {
-            return Err(Status::new(Code::FailedPrecondition, message));
-        }
+        // A call for another worker fails, too: what is not in this store may well be in that worker's.
+        self.auth.check(request.headers(), request.extensions().get())?;
         let is_grpc =
             request.headers().get(CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"));
         if request.method() != Method::POST || !is_grpc {

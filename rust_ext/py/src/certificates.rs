@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use daft_k8s_tls::{ClientTls, Identity, Issued, Pem, TlsError};
+use daft_k8s_net::tls::{ClientTls, Identity, Issued, Pem, TlsError};
 use pyo3::{exceptions::PyValueError, prelude::*, types::PyBytes};
 
 /// Made for one session; the key that signed them is forgotten.
@@ -15,7 +15,7 @@ pub(crate) struct SessionCertificates {
 impl SessionCertificates {
     #[new]
     fn new(session_id: &str) -> PyResult<Self> {
-        Ok(Self { issued: daft_k8s_tls::issue(session_id).map_err(to_python)? })
+        Ok(Self { issued: daft_k8s_net::tls::issue(session_id).map_err(to_python)? })
     }
 
     #[getter]

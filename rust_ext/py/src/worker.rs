@@ -5,11 +5,11 @@ use std::{path::PathBuf, sync::Arc};
 use bytes::Bytes;
 use daft_k8s_core::{IdError, TaskKey};
 use daft_k8s_data::PartitionData;
+use daft_k8s_net::tls::Pem;
 use daft_k8s_session::{
     Level,
     worker::{ActorRequest, CallReply, Delivery, Host, Refusal, Worker, WorkerConfig},
 };
-use daft_k8s_tls::Pem;
 use parking_lot::Mutex;
 use pyo3::{
     exceptions::PyValueError,

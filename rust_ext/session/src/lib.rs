@@ -8,6 +8,8 @@
 pub mod driver;
 pub mod worker;
 
+pub use daft_k8s_core::Level;
+
 use std::{
     any::Any,
     panic::{AssertUnwindSafe, catch_unwind},
@@ -22,17 +24,4 @@ fn panic_text(panic: &(dyn Any + Send)) -> String {
 /// Does the work; a panic in it becomes an error with the panic's message.
 fn caught<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(work)).map_err(|panic| panic_text(&*panic))
-}
-
-/// Severity of a line for the log, with the numbers of Python's `logging`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Level {
-    /// For developers.
-    Debug = 10,
-    /// What a user may want to know.
-    Info = 20,
-    /// Something went wrong and was handled.
-    Warning = 30,
-    /// Something went wrong and work was lost.
-    Error = 40,
 }

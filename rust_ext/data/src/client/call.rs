@@ -10,22 +10,22 @@ use std::{
 };
 
 use bytes::Bytes;
+use daft_k8s_net::{BoxError, Credentials, Destination};
 use http::{
     HeaderMap, HeaderValue, Method, Request, StatusCode, Uri,
-    header::{AUTHORIZATION, CONTENT_TYPE, TE},
+    header::{CONTENT_TYPE, TE},
 };
 use http_body_util::{BodyExt, combinators::UnsyncBoxBody};
 use hyper::body::Incoming;
 use tokio::time::Sleep;
 
 use super::{
-    ClientConfig, Holder,
+    ClientConfig,
     pool::{Lease, Pool},
 };
 use crate::{
     FetchError,
-    auth::WORKER_HEADER,
-    error::{BoxError, chain},
+    error::chain,
     grpc::{CONTENT_TYPE_GRPC, Status},
 };
 
@@ -77,8 +77,8 @@ pub(super) struct Answer {
 pub(super) async fn start(
     pool: &Pool,
     config: &ClientConfig,
-    token: &HeaderValue,
-    holder: Holder<'_>,
+    credentials: &Credentials,
+    holder: Destination<'_>,
     path: &str,
     body: impl Fn(&Progress) -> ClientBody,
 ) -> Result<Answer, FetchError> {
@@ -87,7 +87,7 @@ pub(super) async fn start(
     loop {
         let mut lease = pool.lease(address).await?;
         let progress = Progress::default();
-        let request = request(token, holder, path, body(&progress))?;
+        let request = request(credentials, holder, path, body(&progress))?;
         let started = Instant::now();
         let sent = progress.while_it_lasts(config.progress_timeout, lease.sender.send_request(request)).await;
         let error = match sent {
@@ -118,23 +118,19 @@ pub(super) async fn start(
 }
 
 fn request(
-    token: &HeaderValue,
-    Holder { address, worker_id }: Holder<'_>,
+    credentials: &Credentials,
+    Destination { address, worker_id }: Destination<'_>,
     path: &str,
     body: ClientBody,
 ) -> Result<Request<ClientBody>, FetchError> {
     let not_an_address = |error: http::Error| FetchError::Unreachable { address: address.into(), source: error.into() };
     let uri = Uri::builder().scheme("http").authority(address).path_and_query(path).build().map_err(not_an_address)?;
-    let mut builder = Request::builder()
-        .method(Method::POST)
-        .uri(uri)
-        .header(CONTENT_TYPE, CONTENT_TYPE_GRPC)
-        .header(TE, "trailers")
-        .header(AUTHORIZATION, token);
-    if let Some(worker_id) = worker_id {
-        builder = builder.header(WORKER_HEADER, worker_id);
-    }
-    builder.body(body).map_err(not_an_address)
+    let credentials = credentials.for_worker(worker_id).map_err(|error| not_an_address(error.into()))?;
+    let builder =
+        Request::builder().method(Method::POST).uri(uri).header(CONTENT_TYPE, CONTENT_TYPE_GRPC).header(TE, "trailers");
+    let mut request = builder.body(body).map_err(not_an_address)?;
+    credentials.write_to(request.headers_mut());
+    Ok(request)
 }
 
 fn check_head(address: &str, status: StatusCode, headers: &HeaderMap) -> Result<(), FetchError> {

@@ -6,9 +6,8 @@ mod pool;
 use std::{collections::HashSet, convert::Infallible, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use daft_k8s_tls::ClientTls;
+use daft_k8s_net::{BoxError, Credentials, Destination, tls::ClientTls};
 use futures::stream;
-use http::HeaderValue;
 use http_body::Frame;
 use http_body_util::{BodyExt, Full, StreamBody};
 use prost::Message;
@@ -19,14 +18,12 @@ use self::{
 };
 use crate::{
     CodecError, FetchError, PartitionData, Ticket,
-    auth::header_value,
     codec::{
         MAX_MESSAGE_BYTES, TicketHeader,
         decode::AnswerDecoder,
         encode::Encoder,
         wire::{FlightReader, FlightWriter, framed},
     },
-    error::BoxError,
     grpc::{self, Code, DescriptorMessage, Status, TicketMessage},
 };
 
@@ -67,21 +64,6 @@ impl Default for ClientConfig {
     }
 }
 
-/// A data server: where it listens, and the worker that is expected there.
-#[derive(Clone, Copy, Debug)]
-pub struct Holder<'a> {
-    /// `host:port`.
-    pub address: &'a str,
-    /// Another worker at this address refuses the call; `None`: whichever worker answers.
-    pub worker_id: Option<&'a str>,
-}
-
-impl<'a, T: AsRef<str> + ?Sized> From<&'a T> for Holder<'a> {
-    fn from(address: &'a T) -> Self {
-        Self { address: address.as_ref(), worker_id: None }
-    }
-}
-
 /// Fetches and puts partitions. A clone shares the connections.
 #[derive(Clone)]
 pub struct DataClient {
@@ -89,7 +71,8 @@ pub struct DataClient {
 }
 
 struct Inner {
-    token: Option<HeaderValue>,
+    /// `None` if the token cannot stand in a header, so that no server can have it.
+    credentials: Option<Credentials>,
     pool: Pool,
     config: ClientConfig,
 }
@@ -107,14 +90,20 @@ impl DataClient {
 
     /// A client with other settings.
     pub fn with_config(token: &str, config: ClientConfig) -> Self {
-        Self { inner: Arc::new(Inner { token: header_value(token), pool: Pool::new(config.clone()), config }) }
+        Self {
+            inner: Arc::new(Inner {
+                credentials: Credentials::new(token).ok(),
+                pool: Pool::new(config.clone()),
+                config,
+            }),
+        }
     }
 
     /// Fetches the partitions of these tickets, in their order, from the store of `holder`. All of them or none.
     /// Must run within a tokio runtime.
     pub async fn fetch<'a>(
         &self,
-        holder: impl Into<Holder<'a>>,
+        holder: impl Into<Destination<'a>>,
         tickets: &[Ticket],
     ) -> Result<Vec<PartitionData>, FetchError> {
         let holder = holder.into();
@@ -125,7 +114,7 @@ impl DataClient {
         Ok(partitions)
     }
 
-    async fn fetch_part(&self, holder: Holder<'_>, tickets: &[Ticket]) -> Result<Vec<PartitionData>, FetchError> {
+    async fn fetch_part(&self, holder: Destination<'_>, tickets: &[Ticket]) -> Result<Vec<PartitionData>, FetchError> {
         let address = holder.address;
         let request = framed(&TicketMessage { ticket: Ticket::join(tickets).into() }.encode_to_vec());
         let body = |_: &Progress| Full::new(request.clone()).map_err(|never: Infallible| match never {}).boxed_unsync();
@@ -146,7 +135,7 @@ impl DataClient {
     /// Puts a partition into the store of `holder`, under this ticket.
     pub async fn put<'a>(
         &self,
-        holder: impl Into<Holder<'a>>,
+        holder: impl Into<Destination<'a>>,
         ticket: &Ticket,
         data: &PartitionData,
     ) -> Result<(), FetchError> {
@@ -175,14 +164,14 @@ impl DataClient {
 
     async fn call(
         &self,
-        holder: Holder<'_>,
+        holder: Destination<'_>,
         path: &str,
         body: impl Fn(&Progress) -> ClientBody,
     ) -> Result<Answer, FetchError> {
-        let Some(token) = &self.inner.token else {
+        let Some(credentials) = &self.inner.credentials else {
             return Err(FetchError::Unauthenticated { address: holder.address.into() });
         };
-        call::start(&self.inner.pool, &self.inner.config, token, holder, path, body).await
+        call::start(&self.inner.pool, &self.inner.config, credentials, holder, path, body).await
     }
 }
 

@@ -9,17 +9,14 @@ use std::{
     time::{Duration, Instant},
 };
 
+use daft_k8s_net::{BoxError, MAX_FRAME_BYTES, tls};
 use hyper::client::conn::http2::{Builder, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use parking_lot::Mutex;
 use tokio::{sync::watch, task::AbortHandle};
 
 use super::{ClientConfig, call::ClientBody};
-use crate::{
-    FetchError,
-    accept::MAX_FRAME_BYTES,
-    error::{BoxError, chain},
-};
+use crate::{FetchError, error::chain};
 
 const WINDOW_BYTES: u32 = 1 << 30;
 /// How long the end of a connection may take to be known.
@@ -165,7 +162,7 @@ impl Pool {
 
     async fn open(&self, address: &str, peer: &Peer) -> Result<Connection, BoxError> {
         let config = &self.config;
-        let connecting = daft_k8s_tls::connect(address, config.tls.as_ref());
+        let connecting = tls::connect(address, config.tls.as_ref());
         let stream = within(config.connect_timeout, connecting).await??;
         let handshake = Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())

@@ -9,10 +9,11 @@ use std::{
     time::{Duration, Instant},
 };
 
+use daft_k8s_core::{Level, LogSink};
 use parking_lot::{Condvar, Mutex};
 
 use super::{Pressure, StoreConfig, index::Index, spill::SpillDir};
-use crate::{LogLevel, LogSink, MemoryLevel, MemoryUsage, sys};
+use crate::{MemoryLevel, MemoryUsage, sys};
 
 const SAMPLE_INTERVAL: Duration = Duration::from_millis(100);
 /// How long spilling rests after the disk refused, so that it does not fail in a loop.
@@ -29,7 +30,7 @@ pub(super) struct Keeper {
     pub(super) index: Mutex<Index>,
     pub(super) spill_dir: Arc<SpillDir>,
     config: StoreConfig,
-    pub(super) log: LogSink,
+    log: LogSink,
     resident_source: ResidentSource,
     resident_bytes: AtomicU64,
     freed_bytes: AtomicU64,
@@ -132,7 +133,7 @@ impl Keeper {
         let usage = self.usage();
         let level = MemoryLevel::settled(reported, usage.ratio());
         if level != reported {
-            let severity = if level > MemoryLevel::Normal { LogLevel::Warning } else { LogLevel::Info };
+            let severity = if level > MemoryLevel::Normal { Level::Warning } else { Level::Info };
             let text = format!(
                 "memory level {reported} -> {level}: store {} of {}, process {} of {}",
                 human(usage.store_bytes),
@@ -199,7 +200,7 @@ impl Keeper {
                 }
                 Err(message) => {
                     *resting_until = Some(Instant::now() + REST_AFTER_FAILURE);
-                    (self.log)(LogLevel::Error, message);
+                    (self.log)(Level::Error, message);
                     break;
                 }
             }
@@ -212,7 +213,7 @@ impl Keeper {
                 self.spill_dir.path().display(),
                 started.elapsed().as_secs_f64()
             );
-            (self.log)(LogLevel::Info, text);
+            (self.log)(Level::Info, text);
         }
         partitions
     }

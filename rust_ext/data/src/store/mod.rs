@@ -6,6 +6,7 @@ mod spill;
 
 use std::{io, path::PathBuf, sync::Arc, thread::JoinHandle};
 
+use daft_k8s_core::LogSink;
 use parking_lot::Mutex;
 
 use self::{
@@ -13,7 +14,7 @@ use self::{
     keeper::{Keeper, ResidentSource},
     spill::SpillFile,
 };
-use crate::{LogSink, MemoryLevel, MemoryUsage, PartitionData, StoreError, Ticket, memory};
+use crate::{MemoryLevel, MemoryUsage, PartitionData, StoreError, Ticket, memory};
 
 /// What a store may use.
 #[derive(Clone, Debug)]
@@ -118,11 +119,6 @@ impl Store {
 
     fn keeper(&self) -> &Keeper {
         &self.owner.keeper
-    }
-
-    /// Where this store reports to.
-    pub(crate) fn log(&self) -> LogSink {
-        self.keeper().log.clone()
     }
 
     /// Makes all outputs of a task visible at once, as slots 0, 1 ...; replaces what the task had.

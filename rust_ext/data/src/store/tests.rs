@@ -14,14 +14,14 @@ use arrow_array::{
     types::Int8Type,
 };
 use arrow_schema::{DataType, Field, Schema};
+use daft_k8s_core::Level;
 use parking_lot::Mutex;
 
 use super::*;
-use crate::LogLevel;
 
 const MIB: u64 = 1 << 20;
 
-type Lines = Arc<Mutex<Vec<(LogLevel, String)>>>;
+type Lines = Arc<Mutex<Vec<(Level, String)>>>;
 
 struct Fixture {
     store: Store,
@@ -185,11 +185,7 @@ fn the_thread_spills_before_the_store_is_full() {
             && lines.iter().any(|(_, text)| text.contains("-> normal"))
     });
     assert!(
-        fixture
-            .lines
-            .lock()
-            .iter()
-            .any(|(level, text)| *level == LogLevel::Warning && text.contains("normal -> spill"))
+        fixture.lines.lock().iter().any(|(level, text)| *level == Level::Warning && text.contains("normal -> spill"))
     );
 }
 
@@ -345,7 +341,7 @@ fn a_disk_that_refuses_is_reported_once_and_partitions_stay_in_memory() {
         assert_same(&fixture.store.get(&Ticket::new(format!("t{task}"), 0)).unwrap(), &numbers(4 * MIB, task));
     }
     assert_eq!(fixture.store.level(), MemoryLevel::Refuse);
-    let errors = fixture.lines.lock().iter().filter(|(level, _)| *level == LogLevel::Error).count();
+    let errors = fixture.lines.lock().iter().filter(|(level, _)| *level == Level::Error).count();
     assert_eq!(errors, 1);
 }
 

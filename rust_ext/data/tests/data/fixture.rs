@@ -2,8 +2,12 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use daft_k8s_data::{Auth, DataClient, Limits, LogSink, Store, StoreConfig, serve};
-use daft_k8s_tls::{ClientTls, Identity, Issued, Pem, Role};
+use daft_k8s_core::LogSink;
+use daft_k8s_data::{DataClient, Limits, ServerOptions, Store, StoreConfig, serve};
+use daft_k8s_net::{
+    Auth, RejectedPeers,
+    tls::{ClientTls, Identity, Issued, Pem, Role, ServerTls},
+};
 use parking_lot::Mutex;
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
 
@@ -33,20 +37,19 @@ impl Server {
     pub async fn start_tls(session: &Issued) -> Self {
         let tls = Identity::from_pem(&session.worker).unwrap().server(&[Role::Driver, Role::Worker]).unwrap();
         let address = "127.0.0.1:0".parse().unwrap();
-        let auth = Auth::new(TOKEN).with_tls(Some(tls));
         let client = DataClient::with_tls(TOKEN, Some(client_tls(&session.driver)));
-        Self::start_as(address, 0, Limits::default(), auth, client).await
+        Self::start_as(address, 0, Limits::default(), Some(tls), client).await
     }
 
     pub async fn start_at(address: SocketAddr, store_memory_bytes: u64, limits: Limits) -> Self {
-        Self::start_as(address, store_memory_bytes, limits, Auth::new(TOKEN), DataClient::new(TOKEN)).await
+        Self::start_as(address, store_memory_bytes, limits, None, DataClient::new(TOKEN)).await
     }
 
     async fn start_as(
         address: SocketAddr,
         store_memory_bytes: u64,
         limits: Limits,
-        auth: Auth,
+        tls: Option<ServerTls>,
         client: DataClient,
     ) -> Self {
         let spill_dir = tempfile::tempdir().unwrap();
@@ -55,14 +58,16 @@ impl Server {
         let said = Arc::new(Mutex::new(Vec::new()));
         let lines = said.clone();
         let log: LogSink = Arc::new(move |_, line| lines.lock().push(line));
-        let store = Store::new(config, log).unwrap();
+        let store = Store::new(config, log.clone()).unwrap();
+        let auth = Auth::new(TOKEN, RejectedPeers::new(log.clone())).with_tls(tls);
+        let options = ServerOptions { auth, limits, log };
         let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let (stop, stopped) = oneshot::channel();
         let shutdown = async {
             let _ = stopped.await;
         };
-        let task = tokio::spawn(serve(listener, store.clone(), auth, limits, shutdown));
+        let task = tokio::spawn(serve(listener, store.clone(), options, shutdown));
         Self { address, store, client, said, spill_dir, stop: Some(stop), task }
     }
 

@@ -7,7 +7,7 @@ use std::{
 
 use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use daft_k8s_data::{Limits, Ticket};
-use daft_k8s_tls::issue;
+use daft_k8s_net::tls::issue;
 
 use crate::{
     fixture::Server,

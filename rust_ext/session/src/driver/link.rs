@@ -16,7 +16,7 @@ use std::{
 use bytes::Bytes;
 use daft_k8s_control::{Client, ClientError, OnProgress, PROTOCOL_VERSION, proto::HandshakeRequest};
 use daft_k8s_core::{Event, Incarnation};
-use daft_k8s_data::Holder;
+use daft_k8s_net::Destination;
 use futures::FutureExt;
 use parking_lot::Mutex;
 use tokio::{
@@ -104,7 +104,7 @@ impl Link {
         let _entered = inner.runtime.enter();
         let config = &inner.config;
         let timeout = config.connect_timeout();
-        let address = Holder { address: &process.addresses.control, worker_id: Some(&process.worker_id) };
+        let address = Destination { address: &process.addresses.control, worker_id: Some(&process.worker_id) };
         let heard = last_answer.clone();
         let on_progress: OnProgress = Arc::new(move || heard.is_now());
         let client =

@@ -36,7 +36,7 @@ use std::{
 
 use daft_k8s_core::{Attempt, Event, FailKind, LaunchId, Pool, PoolConfig, TaskId, TaskKey, TaskPhase, WorkerId};
 use daft_k8s_data::{ClientConfig, DataClient, PartitionData};
-use daft_k8s_tls::ClientTls;
+use daft_k8s_net::tls::ClientTls;
 use parking_lot::Mutex;
 use tokio::{
     runtime::Handle,

@@ -6,7 +6,7 @@ use std::{
 };
 
 use daft_k8s_core::{Addresses, LaunchId, WorkerId};
-use daft_k8s_data::Holder;
+use daft_k8s_net::Destination;
 use parking_lot::Mutex;
 
 /// One process of a worker. A worker that is started again, also in place, has another one.
@@ -31,8 +31,8 @@ impl Process {
     }
 
     /// The data server of the process, as the driver reaches it.
-    pub(super) fn data_server(&self) -> Holder<'_> {
-        Holder { address: &self.addresses.data, worker_id: Some(&self.worker_id) }
+    pub(super) fn data_server(&self) -> Destination<'_> {
+        Destination { address: &self.addresses.data, worker_id: Some(&self.worker_id) }
     }
 
     /// Notes why the process was lost. The first reason stays: it is the closest to the cause.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use bytes::{Bytes, BytesMut};
 use daft_k8s_control::{Client, proto::ActorPiece};
-use daft_k8s_tls::ClientTls;
+use daft_k8s_net::tls::ClientTls;
 use futures::{Stream, stream};
 use parking_lot::Mutex;
 use tonic::{Status, Streaming};

@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 
 use daft_k8s_control::proto::TaskInput;
-use daft_k8s_data::{CodecError, DataClient, FetchError, Holder, PartitionData, Store, StoreError, Ticket};
+use daft_k8s_data::{CodecError, DataClient, FetchError, PartitionData, Store, StoreError, Ticket};
+use daft_k8s_net::Destination;
 use futures::{
     StreamExt, TryStreamExt,
     future::{try_join, try_join_all},
@@ -21,10 +22,10 @@ pub(super) struct PeerAddresses {
 }
 
 impl PeerAddresses {
-    fn get(&self, index: u32) -> Option<Holder<'_>> {
+    fn get(&self, index: u32) -> Option<Destination<'_>> {
         let index = index as usize;
         let worker_id = self.holders.get(index).map(String::as_str).filter(|worker_id| !worker_id.is_empty());
-        self.addresses.get(index).map(|address| Holder { address, worker_id })
+        self.addresses.get(index).map(|address| Destination { address, worker_id })
     }
 }
 
@@ -62,7 +63,7 @@ impl Inputs {
     async fn resolve_source(&self, input: &TaskInput, peers: &PeerAddresses) -> Result<Vec<PartitionData>, InputsLost> {
         let mut inline: Vec<(usize, PartitionData)> = Vec::new();
         let mut own: Vec<(usize, Ticket)> = Vec::new();
-        let mut remote: HashMap<u32, (Holder<'_>, Vec<(usize, Ticket)>)> = HashMap::new();
+        let mut remote: HashMap<u32, (Destination<'_>, Vec<(usize, Ticket)>)> = HashMap::new();
         for (position, partition) in input.partitions.iter().enumerate() {
             let lost = |message: String| InputsLost { tickets: vec![partition.ticket.clone()], message, gone: true };
             if !partition.stream.is_empty() {
@@ -78,7 +79,7 @@ impl Inputs {
             let ticket: Ticket = partition.ticket.parse().map_err(|error| lost(format!("{error}")))?;
             match peers.get(partition.address) {
                 // The empty address stands for this worker itself.
-                Some(Holder { address: "", .. }) => own.push((position, ticket)),
+                Some(Destination { address: "", .. }) => own.push((position, ticket)),
                 Some(holder) => {
                     remote.entry(partition.address).or_insert((holder, Vec::new())).1.push((position, ticket));
                 }

@@ -25,13 +25,16 @@ use std::{
 };
 
 use bytes::Bytes;
-use daft_k8s_data::{Auth, DataClient, LogSink, PartitionData, Store, StoreConfig};
-use daft_k8s_tls::{ClientTls, Identity, Pem, Role, ServerTls, TlsError};
+use daft_k8s_core::{Level, LogSink};
+use daft_k8s_data::{DataClient, PartitionData, Store, StoreConfig};
+use daft_k8s_net::{
+    Auth, RejectedPeers,
+    tls::{ClientTls, Identity, Pem, Role, ServerTls, TlsError},
+};
 use parking_lot::Mutex;
 use tokio::{net::TcpListener, runtime::Handle, sync::watch};
 
 use self::{actors::Peers, calls::Calls, intake::Intake};
-use crate::Level;
 
 /// What a worker process is told at its start.
 #[derive(Debug, Clone)]
@@ -185,7 +188,7 @@ impl Worker {
             worker_memory_bytes: config.memory_bytes,
             spill_dir: config.spill_dir.clone(),
         };
-        let log: LogSink = Arc::new(move |level, message| log_host.log(level_of(level), message));
+        let log: LogSink = Arc::new(move |level, message| log_host.log(level, message));
         let store = Store::new(store_config, log.clone())?;
         let tls = config.tls.as_ref().map(Tls::new).transpose().map_err(io::Error::other)?;
         let client = DataClient::with_tls(&config.token, tls.as_ref().map(|tls| tls.client.clone()));
@@ -202,16 +205,17 @@ impl Worker {
             last_call: Mutex::new(Instant::now()),
             config,
         });
+        let auth = Auth::new(&shared.config.token, RejectedPeers::new(log.clone()))
+            .of_worker(&shared.config.worker_id)
+            .with_tls(tls.map(|tls| tls.server));
         let (shutdown, stopping) = watch::channel(false);
         let (health, serving) = daft_k8s_control::serve(
             control,
             service::Service::new(shared.clone()),
             daft_k8s_control::ServerOptions {
-                token: shared.config.token.clone(),
-                worker_id: shared.config.worker_id.clone(),
-                tls: tls.as_ref().map(|tls| tls.server.clone()),
+                auth: auth.clone(),
                 max_message_bytes: shared.config.max_message_bytes,
-                log,
+                log: log.clone(),
             },
             stopped(stopping.clone()),
         )
@@ -223,8 +227,7 @@ impl Worker {
         runtime.spawn(daft_k8s_data::serve(
             data,
             store,
-            Auth::new(&shared.config.token).of_worker(&shared.config.worker_id).with_tls(tls.map(|tls| tls.server)),
-            daft_k8s_data::Limits::default(),
+            daft_k8s_data::ServerOptions { auth, limits: daft_k8s_data::Limits::default(), log },
             stopped(stopping.clone()),
         ));
         runtime.spawn(watch_for_driver(shared.clone(), stopping));
@@ -332,15 +335,6 @@ impl Tls {
     fn new(pem: &Pem) -> Result<Self, TlsError> {
         let identity = Identity::from_pem(pem)?;
         Ok(Self { client: identity.client()?, server: identity.server(&[Role::Driver, Role::Worker])? })
-    }
-}
-
-fn level_of(level: daft_k8s_data::LogLevel) -> Level {
-    match level {
-        daft_k8s_data::LogLevel::Debug => Level::Debug,
-        daft_k8s_data::LogLevel::Info => Level::Info,
-        daft_k8s_data::LogLevel::Warning => Level::Warning,
-        daft_k8s_data::LogLevel::Error => Level::Error,
     }
 }
 

@@ -7,7 +7,7 @@ use daft_k8s_control::{
     proto::{DrainRequest, HandshakeRequest},
 };
 use daft_k8s_core::WorkerId;
-use daft_k8s_tls::{Identity, Issued, Pem, issue};
+use daft_k8s_net::tls::{Identity, Issued, Pem, issue};
 
 use crate::{
     fixture::{LONG, Session, Settings, TOKEN, numbers, rows},

@@ -14,12 +14,12 @@ use arrow_array::{ArrayRef, Int64Array, RecordBatch};
 use bytes::Bytes;
 use daft_k8s_core::{Addresses, Backoff, LaunchId, PoolConfig, TaskId, WorkerId};
 use daft_k8s_data::PartitionData;
+use daft_k8s_net::tls::{Identity, Issued};
 use daft_k8s_session::{
     Level,
     driver::{Call, Driver, DriverConfig, DriverHost, LaunchFailed, Outcome, Partition, TaskSpec},
     worker::{ActorRequest, Delivery, Host, Worker, WorkerConfig},
 };
-use daft_k8s_tls::{Identity, Issued};
 use tokio::runtime::Runtime;
 
 pub const TOKEN: &str = "correct-horse";

@@ -1,7 +1,7 @@
 //! A driver and its workers, joined over the loopback, with hosts that stand in for Python.
 //!
-//! Covered: how tasks end, cancels, losses, uploads, calls of workers, what a worker answers by itself,
-//! panics, slow connections, and workers short of memory.
+//! Covered: how tasks end, cancels, losses, uploads, calls of workers, what a worker answers by itself
+//! and to whom, panics, slow connections, and workers short of memory.
 //! Not covered: the decisions of the pool (`daft_k8s_core`), the data plane (`daft_k8s_data`), Python.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -10,6 +10,7 @@ mod actors;
 mod addresses;
 mod calls;
 mod cancels;
+mod credentials;
 mod encrypted;
 mod fixture;
 mod growth;

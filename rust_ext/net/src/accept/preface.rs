@@ -6,8 +6,9 @@ use std::{
     task::{Context, Poll},
 };
 
-use daft_k8s_tls::{Role, Transport};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+
+use crate::tls::{Role, Transport};
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 

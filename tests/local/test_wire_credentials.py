@@ -1,4 +1,4 @@
-"""Whom a worker talks to: the token on every call of both ports, the open health service, the handshake.
+"""The callers that a worker answers: the token on every call of both ports, the open health service, the handshake.
 
 The peers are grpcio and pyarrow's Flight client. Not covered: encryption, which is the network's business.
 """
@@ -50,6 +50,7 @@ WRONG = {
     "other-scheme": f"Basic {TOKEN}",
     "no-scheme": TOKEN,
     "twice": f"{RIGHT}, {RIGHT}",
+    "two-blanks": f"Bearer  {TOKEN}",
     "huge": "Bearer " + "x" * 6000,
 }
 each_wrong_token = pytest.mark.parametrize("authorization", WRONG.values(), ids=WRONG)
@@ -100,12 +101,12 @@ def test_pyarrow_gets_and_puts_nothing_without_the_token(worker: InProcess, auth
             client.do_get(flight.Ticket(b"stolen/1.1:0"), flight_options()).read_all()
 
 
-def test_what_a_stranger_asks_for_does_not_happen(worker: InProcess) -> None:
+def test_what_a_rejected_peer_asks_for_does_not_happen(worker: InProcess) -> None:
     requests = [
         pb.SubmitTaskRequest(tasks=[pb.Task(key="s/1.1", plan_hash=b"h")], plans=[pb.Plan(hash=b"h", body=b"p")]),
         pb.DropPartitionsRequest(tickets=["q/1.1:0"]),
         pb.EndQueryRequest(query_id="q"),
-        pb.DrainRequest(reason="a stranger"),
+        pb.DrainRequest(reason="a rejected peer"),
     ]
     for request in requests:
         error = refusal(worker.call, request, authorization="Bearer somebody-else")
@@ -115,11 +116,11 @@ def test_what_a_stranger_asks_for_does_not_happen(worker: InProcess) -> None:
     assert all(received.empty() for received in worker.queues.values())
 
 
-def test_strangers_do_not_keep_a_worker_alive_whose_driver_is_gone(tmp_path: Path) -> None:
+def test_rejected_peers_do_not_keep_a_worker_alive_whose_driver_is_gone(tmp_path: Path) -> None:
     with worker_in_process(tmp_path, orphan_timeout_seconds=0.5) as worker:
         end = time.monotonic() + SECONDS
         while worker.queues["stop"].empty():
-            assert time.monotonic() < end, "the worker took a stranger for its driver"
+            assert time.monotonic() < end, "the worker took a rejected peer for its driver"
             refusal(worker.call, handshake(), authorization=None)
             refusal(worker.call, handshake(session_id="session-2"))
             worker.health()

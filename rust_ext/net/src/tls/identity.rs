@@ -12,7 +12,7 @@ use rustls::{
 };
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
-use crate::{Role, TlsError, role::OnlyRoles};
+use super::{Role, TlsError, role::OnlyRoles};
 
 const ALPN_HTTP2: &[u8] = b"h2";
 

@@ -32,13 +32,13 @@ impl Role {
     }
 
     /// What a certificate says.
-    pub(crate) fn of(certificate: &CertificateDer<'_>) -> Option<Self> {
+    pub(super) fn of(certificate: &CertificateDer<'_>) -> Option<Self> {
         let certificate = ParsedCertificate::try_from(certificate).ok()?;
         let is = |role: &Self| role.server_name().is_ok_and(|name| verify_server_name(&certificate, &name).is_ok());
         [Self::Driver, Self::Worker].into_iter().find(is)
     }
 
-    pub(crate) fn server_name(self) -> Result<ServerName<'static>, Error> {
+    pub(super) fn server_name(self) -> Result<ServerName<'static>, Error> {
         ServerName::try_from(self.dns_name()).map_err(|error| Error::General(error.to_string()))
     }
 }
@@ -54,13 +54,13 @@ impl fmt::Display for Role {
 
 /// Accepts clients of the session that have one of some roles.
 #[derive(Debug)]
-pub(crate) struct OnlyRoles {
+pub(super) struct OnlyRoles {
     session: Arc<dyn ClientCertVerifier>,
     names: Vec<ServerName<'static>>,
 }
 
 impl OnlyRoles {
-    pub(crate) fn new(session: Arc<dyn ClientCertVerifier>, roles: &[Role]) -> Result<Self, Error> {
+    pub(super) fn new(session: Arc<dyn ClientCertVerifier>, roles: &[Role]) -> Result<Self, Error> {
         Ok(Self { session, names: roles.iter().map(|role| role.server_name()).collect::<Result<_, _>>()? })
     }
 }

@@ -80,7 +80,7 @@ impl TlsProblem {
         None
     }
 
-    pub(crate) fn of(error: &io::Error) -> Self {
+    pub(super) fn of(error: &io::Error) -> Self {
         use CertificateError::{Expired, ExpiredContext, NotValidYet, NotValidYetContext};
         let Some(tls) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) else {
             return Self::Other(error.to_string());

@@ -3,7 +3,9 @@
 
 use std::{io, time::Duration};
 
-use daft_k8s_tls::{ClientTls, Identity, Issued, Pem, Role, ServerTls, TlsProblem, Transport, accept, connect, issue};
+use daft_k8s_net::tls::{
+    ClientTls, Identity, Issued, Pem, Role, ServerTls, TlsProblem, Transport, accept, connect, issue,
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},

@@ -13,7 +13,7 @@ use tokio::{
 };
 use tokio_rustls::TlsStream;
 
-use crate::{ClientTls, Role, ServerTls, TlsProblem};
+use super::{ClientTls, Role, ServerTls, TlsProblem};
 
 /// The library reads 4 KiB at a time; from here, not from the kernel.
 const READ_BUFFER_BYTES: usize = 128 << 10;

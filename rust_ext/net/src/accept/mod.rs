@@ -5,11 +5,10 @@
 //! loop: it waits and goes on.
 
 mod preface;
-mod strangers;
 
-use std::{future::Future, io, sync::Arc, time::Duration};
+use std::{future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
 
-use daft_k8s_tls::{ServerTls, TlsProblem};
+use daft_k8s_core::{Level, LogSink, log};
 use http::Request;
 use http_body::Body;
 use hyper::{
@@ -24,14 +23,20 @@ use tokio::{
     task::JoinSet,
 };
 
-use self::{preface::Greeted, strangers::Strangers};
-use crate::{LogLevel, LogSink, error::BoxError, log, sys};
+use self::preface::Greeted;
+use crate::{
+    Auth, sys,
+    tls::{self, Role, ServerTls, TlsProblem},
+};
+
+/// A boxed error of another library.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// How connections are treated.
 #[derive(Clone)]
 pub struct AcceptOptions {
-    /// Takes only members of the session, encrypted; `None`: anybody, as TCP carries it.
-    pub tls: Option<ServerTls>,
+    /// Takes only connections that this lets in; `None`: any, as TCP carries it.
+    pub auth: Option<Auth>,
     /// How long a new peer may take to say that it speaks HTTP/2, and with TLS who it is.
     pub preface_timeout: Duration,
     /// A peer that has been silent for so long is pinged.
@@ -47,14 +52,14 @@ pub struct AcceptOptions {
     pub window_bytes: u32,
     /// How long calls may go on after the shutdown.
     pub drain_timeout: Duration,
-    /// Is told when no connection can be accepted, when that is over, and of peers that were refused.
+    /// Is told when no connection can be accepted, and when that is over.
     pub log: LogSink,
 }
 
 impl Default for AcceptOptions {
     fn default() -> Self {
         Self {
-            tls: None,
+            auth: None,
             preface_timeout: Duration::from_secs(5),
             keepalive_interval: Duration::from_secs(10),
             // A ping waits behind what was sent before, and through a tunnel to a slow line that takes long. It only
@@ -69,8 +74,17 @@ impl Default for AcceptOptions {
     }
 }
 
+/// The sender of a request.
+#[derive(Clone, Copy, Debug)]
+pub struct Caller {
+    /// The other end of its connection.
+    pub address: Option<SocketAddr>,
+    /// The part that its certificate gives it in the session; `None` without TLS.
+    pub role: Option<Role>,
+}
+
 /// The largest frames that we send and take.
-pub(crate) const MAX_FRAME_BYTES: u32 = 1 << 20;
+pub const MAX_FRAME_BYTES: u32 = 1 << 20;
 
 const LEAST_BACKOFF: Duration = Duration::from_millis(10);
 const MOST_BACKOFF: Duration = Duration::from_secs(1);
@@ -79,7 +93,7 @@ const MOST_BACKOFF: Duration = Duration::from_secs(1);
 /// running then has ended or the drain time-out has passed.
 ///
 /// Raises the process's soft limit of open files to the hard one. A tower service is passed as
-/// `hyper_util::service::TowerToHyperService::new(service)`. With TLS, a request has its peer's [`Role`](daft_k8s_tls::Role)
+/// `hyper_util::service::TowerToHyperService::new(service)`. Each request has its [`Caller`]
 /// among its extensions.
 pub async fn serve_connections<S, B>(
     listener: TcpListener,
@@ -98,7 +112,6 @@ pub async fn serve_connections<S, B>(
     let permits = options.max_connections.unwrap_or(open_files / 4 * 3).clamp(1, Semaphore::MAX_PERMITS);
     let permits = Arc::new(Semaphore::new(permits));
     let (stopping, stopped) = watch::channel(false);
-    let strangers = Arc::new(Strangers::new(options.log.clone()));
     let mut connections = JoinSet::new();
     let mut shutdown = std::pin::pin!(shutdown);
     let mut backoff = LEAST_BACKOFF;
@@ -111,13 +124,12 @@ pub async fn serve_connections<S, B>(
         match accepted {
             Ok((stream, permit)) => {
                 if backoff > LEAST_BACKOFF {
-                    (options.log)(LogLevel::Info, "connections are accepted again".into());
+                    (options.log)(Level::Info, "connections are accepted again".into());
                 }
                 backoff = LEAST_BACKOFF;
                 let (service, options, stopped) = (service.clone(), options.clone(), stopped.clone());
-                let strangers = strangers.clone();
                 connections.spawn(async move {
-                    serve_connection(stream, service, &options, &strangers, stopped).await;
+                    serve_connection(stream, service, &options, stopped).await;
                     drop(permit);
                 });
             }
@@ -125,7 +137,7 @@ pub async fn serve_connections<S, B>(
             // Out of files or memory: existing connections will end and free some.
             Err(error) => {
                 if backoff == LEAST_BACKOFF {
-                    (options.log)(LogLevel::Error, format!("cannot accept connections, trying on: {error}"));
+                    (options.log)(Level::Error, format!("cannot accept connections, trying on: {error}"));
                 }
                 tokio::select! {
                     () = &mut shutdown => break,
@@ -152,15 +164,19 @@ fn concerns_one_peer(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
 }
 
+/// A connection that merely broke is of no interest: port scans and probes of load balancers do that.
+fn is_of_no_member(problem: &TlsProblem) -> bool {
+    problem.is_final() || *problem == TlsProblem::NotTls
+}
+
 async fn greet(stream: TcpStream, tls: Option<&ServerTls>) -> io::Result<Greeted> {
-    preface::read(daft_k8s_tls::accept(stream, tls).await?).await
+    preface::read(tls::accept(stream, tls).await?).await
 }
 
 async fn serve_connection<S, B>(
     stream: TcpStream,
     service: S,
     options: &AcceptOptions,
-    strangers: &Strangers,
     mut stopped: watch::Receiver<bool>,
 ) where
     S: HttpService<Incoming, ResBody = B> + Clone + Send + 'static,
@@ -170,14 +186,20 @@ async fn serve_connection<S, B>(
     B::Data: Send,
     B::Error: Into<BoxError>,
 {
-    let peer = stream.peer_addr().ok();
+    let address = stream.peer_addr().ok();
+    let tls = options.auth.as_ref().and_then(Auth::tls);
     let greeted = tokio::select! {
-        greeted = tokio::time::timeout(options.preface_timeout, greet(stream, options.tls.as_ref())) => greeted,
+        greeted = tokio::time::timeout(options.preface_timeout, greet(stream, tls)) => greeted,
         _ = stopped.wait_for(|stopped| *stopped) => return,
     };
     let stream = match greeted {
         Ok(Ok(stream)) => stream,
-        Ok(Err(error)) => return strangers.refused(peer, TlsProblem::find(&error)),
+        Ok(Err(error)) => {
+            if let (Some(auth), Some(problem)) = (&options.auth, TlsProblem::find(&error).filter(is_of_no_member)) {
+                auth.rejected_peers().add(address, &problem);
+            }
+            return;
+        }
         Err(_) => return,
     };
     let mut builder = http2::Builder::new(TokioExecutor::new());
@@ -190,11 +212,9 @@ async fn serve_connection<S, B>(
         .max_send_buf_size(4 << 20)
         .keep_alive_interval(options.keepalive_interval)
         .keep_alive_timeout(options.keepalive_timeout);
-    let role = stream.peer_role();
+    let caller = Caller { address, role: stream.peer_role() };
     let service = service_fn(move |mut request: Request<Incoming>| {
-        if let Some(role) = role {
-            request.extensions_mut().insert(role);
-        }
+        request.extensions_mut().insert(caller);
         service.clone().call(request)
     });
     let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));

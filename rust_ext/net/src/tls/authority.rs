@@ -6,7 +6,7 @@ use rcgen::{
 };
 use time::{Duration, OffsetDateTime};
 
-use crate::{Pem, Role, TlsError};
+use super::{Pem, Role, TlsError};
 
 /// How far another machine's clock may be behind that of the driver.
 const BACK_DATED: Duration = Duration::hours(24);
