@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from daft_k8s.raised import attribute_of, causes_of, text_of
+from daft_k8s.wire.raised import attribute_of, causes_of, text_of
 
 _TOLD = re.compile(r"ModuleNotFoundError: No module named '([^']+)'")
 """Daft carries what a row's function raised as text."""

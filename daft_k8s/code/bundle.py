@@ -11,9 +11,9 @@ import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from daft_k8s.code.reference import CHUNK_BYTES, CodeReference
 from daft_k8s.code.selection import SelectedFile
 from daft_k8s.errors import CodeError
+from daft_k8s.wire.code_reference import CHUNK_BYTES, CodeReference
 
 _DEFLATED_SUFFIXES = (".py", ".pyi", ".txt", ".json", ".jsonl", ".csv", ".sql", ".toml", ".yaml", ".yml", ".md", ".xml")
 """What shrinks. Deflating what does not only takes time."""

@@ -8,13 +8,13 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from daft_k8s.actor_messages import ActorSpec
 from daft_k8s.errors import ActorError
-from daft_k8s.raised import add_note, is_ordinary
+from daft_k8s.wire.actor_messages import ActorSpec
+from daft_k8s.wire.raised import add_note, is_ordinary
 
 if TYPE_CHECKING:
-    from daft_k8s.code.reference import CodeReference
     from daft_k8s.driver.actor_placement import Demand, Place
+    from daft_k8s.wire.code_reference import CodeReference
 
 MAX_MOVES = 4
 """How often an actor is placed again because its worker was lost."""
@@ -174,7 +174,7 @@ class ActorPool:
         where = f"{self.label(actor)} on {actor.place.worker_id}" if actor.place is not None else self.label(actor)
         if not actor.error:
             return ActorError(f"{where} could not be started: {actor.reason}")
-        from daft_k8s.task_payload import decode_error
+        from daft_k8s.wire.pickled_errors import decode_error
 
         error = decode_error(actor.error, actor.reason)
         if not is_ordinary(error):

@@ -15,7 +15,6 @@ import uuid
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from daft_k8s.actor_messages import CALL_PREFIX, ActorEvent
 from daft_k8s.driver.actor_admission import admit
 from daft_k8s.driver.actor_owners import PoolOwners
 from daft_k8s.driver.actor_placement import Capacity, Placement
@@ -29,6 +28,7 @@ from daft_k8s.driver.actor_pool import (
 )
 from daft_k8s.driver.actor_routes import ActorRoutes
 from daft_k8s.errors import ActorError
+from daft_k8s.wire.actor_messages import CALL_PREFIX, ActorEvent
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable

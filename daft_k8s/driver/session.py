@@ -19,8 +19,8 @@ from daft_k8s.driver.pool_words import describe_pool
 from daft_k8s.driver.tally import Tally
 from daft_k8s.driver.termination import exit_on_signals, signals_postponed
 from daft_k8s.errors import ClusterError, SessionClosedError, WorkerStartError
-from daft_k8s.raised import headline
 from daft_k8s.session_summary import MEMORY_CALLS, encode
+from daft_k8s.wire.raised import headline
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop

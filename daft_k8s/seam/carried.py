@@ -7,7 +7,7 @@ import functools
 from collections.abc import Callable, Coroutine
 from typing import Any, ParamSpec, TypeVar
 
-from daft_k8s.raised import CarriedError
+from daft_k8s.wire.raised import CarriedError
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -9,12 +9,12 @@ import tempfile
 from typing import TYPE_CHECKING
 
 from daft_k8s.code.bundle import CodeBundle, make_bundle
-from daft_k8s.code.reference import CodeReference
 from daft_k8s.code.roots import script_folder
 from daft_k8s.code.selection import select_files
 from daft_k8s.code.unpack import unpack_archive
 from daft_k8s.errors import CodeError
 from daft_k8s.kube.client.in_cluster import is_in_cluster
+from daft_k8s.wire.code_reference import CodeReference
 
 if TYPE_CHECKING:
     from daft_k8s.config import Configuration

@@ -15,7 +15,6 @@ from daft.daft import PyMicroPartition, PyRecordBatch, RaySwordfishWorker
 
 from daft_k8s.driver.session import Session, current_session
 from daft_k8s.errors import CodeError, ConfigurationError
-from daft_k8s.raised import carrying, headline
 from daft_k8s.seam.actors import actor_pools, collect_pickled_pools
 from daft_k8s.seam.carried import carried
 from daft_k8s.seam.code_shipment import CodeShipment
@@ -26,7 +25,8 @@ from daft_k8s.seam.query_folders import QueryFolders
 from daft_k8s.seam.repetition import query_runs
 from daft_k8s.seam.search_path_news import SearchPathNews
 from daft_k8s.seam.task_handle import FailedTaskHandle, SubmittedTaskHandle, TaskHandle
-from daft_k8s.task_payload import encode_payload, encode_plan
+from daft_k8s.wire.raised import carrying, headline
+from daft_k8s.wire.task_payload import encode_payload, encode_plan
 
 if TYPE_CHECKING:
     from daft.daft import PyExpr, RaySwordfishTask

@@ -42,8 +42,8 @@ def install() -> None:
 
         checks.check_version(daft.__version__)  # before what imports names that another version may lack
         checks.check_hooks(daft.__version__)
-        from daft_k8s.arrow_partitions import guard_pickling
         from daft_k8s.seam import llm, path_entries, progress, sort_merge, unlimited
+        from daft_k8s.wire.arrow_partitions import guard_pickling
 
         replacements, handles = _replacements(), _handles()
         differences = checks.check_replacements(daft.__version__, replacements, handles)
@@ -175,7 +175,6 @@ def open_session(configuration: Configuration, **session_arguments: Any) -> Sess
     from daft.event_loop import get_or_init_event_loop
 
     from daft_k8s.allocation import DriverEnvironment
-    from daft_k8s.code.reference import TARGET_PREFIX as CODE_PREFIX
     from daft_k8s.driver.actor_pools import ActorPools
     from daft_k8s.driver.session import Session, set_current_session
     from daft_k8s.seam.code_shipment import prepare_code
@@ -188,6 +187,7 @@ def open_session(configuration: Configuration, **session_arguments: Any) -> Sess
     from daft_k8s.seam.query_folders import QueryFolders
     from daft_k8s.seam.repetition import QueryRuns
     from daft_k8s.seam.search_path_news import SearchPathNews
+    from daft_k8s.wire.code_reference import TARGET_PREFIX as CODE_PREFIX
 
     shipment = prepare_code(configuration)
     environment = DriverEnvironment.take()

@@ -12,9 +12,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from daft_k8s.errors import ActorError, ConfigurationError
-from daft_k8s.raised import headline
 from daft_k8s.seam.actors import ActorHandle, actor_pools, note_pickled_pool
 from daft_k8s.seam.prefix_router import PrefixRouter
+from daft_k8s.wire.raised import headline
 
 if TYPE_CHECKING:
     from concurrent.futures import Future

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from daft.daft import PyQueryMetadata, PyQueryResult, QueryEndState
 from daft.runners.heartbeat import Heartbeat
 
-from daft_k8s.raised import headline
+from daft_k8s.wire.raised import headline
 
 if TYPE_CHECKING:
     from daft.context import DaftContext

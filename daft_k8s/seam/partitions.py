@@ -13,10 +13,10 @@ from daft.recordbatch import MicroPartition
 from daft.runners.partitioning import MaterializedResult, PartitionMetadata, PartitionSet
 from daft.runners.runner_io import RunnerIO
 
-from daft_k8s.arrow_partitions import from_arrow, to_arrow
 from daft_k8s.errors import Loss, SessionClosedError, WorkerLostError
-from daft_k8s.raised import CarriedError, carrying, ordinary
 from daft_k8s.seam.unsupported import refuse_ray_bridge
+from daft_k8s.wire.arrow_partitions import from_arrow, to_arrow
+from daft_k8s.wire.raised import CarriedError, carrying, ordinary
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

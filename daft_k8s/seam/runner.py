@@ -22,7 +22,6 @@ from daft.runners.runner import Runner
 
 from daft_k8s.driver.session import Session
 from daft_k8s.errors import SessionClosedError, WorkerLostError
-from daft_k8s.raised import text_of
 from daft_k8s.seam.actors import actor_pools
 from daft_k8s.seam.execution_config import FLIGHT_SHUFFLE, fit_to_cluster
 from daft_k8s.seam.flight_losses import flight_losses
@@ -40,6 +39,7 @@ from daft_k8s.seam.plan_paths import find_paths, has_uploads
 from daft_k8s.seam.repetition import QueryRun, query_runs, repeat, repeat_until_handed_out
 from daft_k8s.seam.stream import ResultStream
 from daft_k8s.seam.unlimited import Cut
+from daft_k8s.wire.raised import text_of
 
 if TYPE_CHECKING:
     from daft.daft import PyExecutionStats

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from daft_k8s.seam.partitions import K8sMaterializedResult
 
-from daft_k8s.raised import ordinary
+from daft_k8s.wire.raised import ordinary
 
 logger = logging.getLogger("daft_k8s")
 

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Protocol
 from daft.daft import FlightPartitionRef, RayPartitionRef, RayTaskResult
 
 from daft_k8s.errors import Loss, TaskError, WorkerLostError
-from daft_k8s.raised import CarriedError, add_note, headline, is_ordinary, type_name
-from daft_k8s.task_payload import decode_error, split_result
+from daft_k8s.wire.pickled_errors import decode_error
+from daft_k8s.wire.raised import CarriedError, add_note, headline, is_ordinary, type_name
+from daft_k8s.wire.task_payload import split_result
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -9,9 +9,9 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from daft_k8s.errors import ActorError
-from daft_k8s.raised import carrying, headline
 from daft_k8s.seam.actors import DriverActorHandle, actor_pools
 from daft_k8s.seam.carried import carried
+from daft_k8s.wire.raised import carrying, headline
 
 if TYPE_CHECKING:
     from concurrent.futures import Future

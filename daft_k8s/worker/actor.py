@@ -17,9 +17,9 @@ import threading
 import time
 from typing import Any
 
-from daft_k8s.actor_messages import ActorSpec, Answer, decode_message, encode_message
 from daft_k8s.boot import processes
-from daft_k8s.raised import traceback_of
+from daft_k8s.wire.actor_messages import ActorSpec, Answer, decode_message, encode_message
+from daft_k8s.wire.raised import traceback_of
 from daft_k8s.worker import actor_channel
 from daft_k8s.worker.current_folder import enter_folder
 from daft_k8s.worker.daft_variables import daft_variables
@@ -86,7 +86,7 @@ def _answer(actor: Any, call: bytearray) -> Answer:
 
 
 def _error_answer(error: BaseException) -> Answer:
-    from daft_k8s.task_payload import encode_error
+    from daft_k8s.wire.pickled_errors import encode_error
 
     return Answer("error", error=encode_error(error), message=traceback_of(error))
 

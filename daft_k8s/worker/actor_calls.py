@@ -11,7 +11,8 @@ import concurrent.futures
 import json
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
-from daft_k8s.actor_messages import (
+from daft_k8s.errors import ActorError, DaftK8sError, WorkerLostError
+from daft_k8s.wire.actor_messages import (
     CALL_PREFIX,
     Answer,
     Buffer,
@@ -20,8 +21,7 @@ from daft_k8s.actor_messages import (
     join_message,
     result_of,
 )
-from daft_k8s.errors import ActorError, DaftK8sError, WorkerLostError
-from daft_k8s.raised import CarriedError, carrying, ordinary
+from daft_k8s.wire.raised import CarriedError, carrying, ordinary
 from daft_k8s.worker.actor_host import ActorGoneError, ActorHost
 from daft_k8s.worker.driver_calls import DriverCallError, call_driver
 

@@ -9,7 +9,7 @@ import socket
 import struct
 from collections.abc import Sequence
 
-from daft_k8s.actor_messages import Buffer
+from daft_k8s.wire.actor_messages import Buffer
 
 _LENGTH = struct.Struct("<Q")
 _MOST_PARTS = 64

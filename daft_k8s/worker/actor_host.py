@@ -14,8 +14,16 @@ import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from daft_k8s.actor_messages import CALL_PREFIX, ActorEvent, ActorSpec, Answer, Buffer, encode_message, join_message
 from daft_k8s.errors import DaftK8sError
+from daft_k8s.wire.actor_messages import (
+    CALL_PREFIX,
+    ActorEvent,
+    ActorSpec,
+    Answer,
+    Buffer,
+    encode_message,
+    join_message,
+)
 from daft_k8s.worker.actor_process import ActorDiedError, ActorLateError, ActorProcess, ActorStartError
 from daft_k8s.worker.driver_calls import DriverCallError, call_driver
 from daft_k8s.worker.gpus import device_environment

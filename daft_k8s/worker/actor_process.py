@@ -13,9 +13,9 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 
-from daft_k8s.actor_messages import ActorSpec, Answer, Buffer, decode_message
 from daft_k8s.boot import processes, start
 from daft_k8s.errors import DaftK8sError
+from daft_k8s.wire.actor_messages import ActorSpec, Answer, Buffer, decode_message
 from daft_k8s.worker import actor_channel
 from daft_k8s.worker.logs import log_output
 

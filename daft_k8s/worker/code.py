@@ -13,10 +13,10 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import IO
 
-from daft_k8s.code.reference import CHUNK_BYTES, CodeReference, chunk_target, manifest_target
 from daft_k8s.code.search_path import with_entries_of
 from daft_k8s.code.unpack import is_present, read_manifest, unpack_bundle
 from daft_k8s.errors import CodeError
+from daft_k8s.wire.code_reference import CHUNK_BYTES, CodeReference, chunk_target, manifest_target
 from daft_k8s.worker.driver_calls import DriverCallError, call_driver
 
 logger = logging.getLogger(__name__)

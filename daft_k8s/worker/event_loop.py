@@ -13,7 +13,7 @@ import threading
 from collections.abc import Awaitable, Coroutine
 from typing import Any, TypeVar, cast
 
-from daft_k8s.raised import CarriedError
+from daft_k8s.wire.raised import CarriedError
 
 T = TypeVar("T")
 

@@ -26,7 +26,7 @@ import itertools
 from collections.abc import Awaitable, Hashable
 from typing import Any, Generic, Protocol, TypeVar
 
-from daft_k8s.raised import headline, uncarried
+from daft_k8s.wire.raised import headline, uncarried
 
 Request = TypeVar("Request", contravariant=True)
 _Request = TypeVar("_Request")

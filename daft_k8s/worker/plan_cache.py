@@ -12,8 +12,8 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from daft_k8s.raised import carrying
-from daft_k8s.task_payload import decode_plan
+from daft_k8s.wire.raised import carrying
+from daft_k8s.wire.task_payload import decode_plan
 
 if TYPE_CHECKING:
     from daft.daft import LocalPhysicalPlan

@@ -148,7 +148,7 @@ class WorkerProcess:
         try:
             import daft
 
-            from daft_k8s.arrow_partitions import guard_pickling
+            from daft_k8s.wire.arrow_partitions import guard_pickling
             from daft_k8s.worker.abandoned_calls import AbandonedCalls
             from daft_k8s.worker.code import WorkerCode
             from daft_k8s.worker.executor import DaftExecutor, offer_actors, refuse_nested_queries

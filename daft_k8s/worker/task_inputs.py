@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from daft.daft import PyMicroPartition
 
-from daft_k8s.arrow_partitions import from_arrow
+from daft_k8s.wire.arrow_partitions import from_arrow
 
 if TYPE_CHECKING:
     from daft_k8s._native import ArrowStream

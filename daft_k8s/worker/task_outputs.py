@@ -10,10 +10,10 @@ from daft.daft import FlightPartitionRef, PyMicroPartition, PyRecordBatch
 from daft.pickle import dumps
 from daft.recordbatch.micropartition import MicroPartition
 
-from daft_k8s.arrow_partitions import to_arrow
 from daft_k8s.errors import TaskError, UnsupportedError
-from daft_k8s.raised import carrying, headline, uncarried
-from daft_k8s.task_payload import FlightReference
+from daft_k8s.wire.arrow_partitions import to_arrow
+from daft_k8s.wire.raised import carrying, headline, uncarried
+from daft_k8s.wire.task_payload import FlightReference
 
 if TYPE_CHECKING:
     from daft_k8s._native import SupportsArrowStream

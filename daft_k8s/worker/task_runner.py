@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from daft_k8s.code.advice import missing_module, ways_to_ship
 from daft_k8s.errors import CodeError
-from daft_k8s.raised import headline, printable, traceback_of, uncarried
-from daft_k8s.task_payload import decode_needs, decode_payload, encode_error, join_result
+from daft_k8s.wire.pickled_errors import encode_error
+from daft_k8s.wire.raised import headline, printable, traceback_of, uncarried
+from daft_k8s.wire.task_payload import decode_needs, decode_payload, join_result
 from daft_k8s.worker.abandoned_calls import AbandonedCalls
 from daft_k8s.worker.code import WorkerCode
 from daft_k8s.worker.current_folder import CurrentFolder

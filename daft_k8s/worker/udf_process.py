@@ -16,8 +16,8 @@ from types import SimpleNamespace
 from typing import Any, ParamSpec, TypeVar
 
 from daft_k8s.boot import start
-from daft_k8s.raised import ordinary
-from daft_k8s.task_payload import portable
+from daft_k8s.wire.pickled_errors import portable
+from daft_k8s.wire.raised import ordinary
 from daft_k8s.worker.daft_variables import daft_variables
 from daft_k8s.worker.event_loop import start_in_background
 

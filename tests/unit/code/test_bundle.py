@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from daft_k8s.code.bundle import CodeBundle, make_bundle
-from daft_k8s.code.reference import CHUNK_BYTES
 from daft_k8s.code.selection import is_safe_path, select_files
 from daft_k8s.code.unpack import is_present, read_manifest, unpack_archive, unpack_bundle
 from daft_k8s.errors import CodeError
+from daft_k8s.wire.code_reference import CHUNK_BYTES
 
 MIB = 2**20
 

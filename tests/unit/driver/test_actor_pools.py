@@ -14,13 +14,13 @@ from typing import Any
 
 import pytest
 
-from daft_k8s.actor_messages import ActorEvent, ActorSpec
 from daft_k8s.config import load
 from daft_k8s.driver import actor_routes
 from daft_k8s.driver.actor_placement import Demand
 from daft_k8s.driver.actor_pool import ActorPool, ActorState, PoolRequest
 from daft_k8s.driver.actor_pools import ActorPools
 from daft_k8s.errors import ActorError, ConfigurationError, SessionClosedError
+from daft_k8s.wire.actor_messages import ActorEvent, ActorSpec
 
 
 class FakeSession:

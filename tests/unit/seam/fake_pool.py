@@ -14,7 +14,8 @@ from typing import Any
 
 from daft.daft import FlightPartitionRef, NativeExecutor, PyDaftContext, PyMicroPartition
 
-from daft_k8s.task_payload import FlightReference, decode_payload, decode_plan, encode_error, join_result
+from daft_k8s.wire.pickled_errors import encode_error
+from daft_k8s.wire.task_payload import FlightReference, decode_payload, decode_plan, join_result
 
 
 @dataclass(eq=False)

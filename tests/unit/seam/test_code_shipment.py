@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 
-from daft_k8s.code.reference import chunk_target, manifest_target
 from daft_k8s.code.roots import ScriptFolder
 from daft_k8s.config import Configuration, load
 from daft_k8s.errors import CodeError, ConfigurationError
 from daft_k8s.seam import code_shipment
 from daft_k8s.seam.code_shipment import CodeShipment, prepare_code
+from daft_k8s.wire.code_reference import chunk_target, manifest_target
 
 MEBI = 2**20
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from daft_k8s.errors import TaskError
-from daft_k8s.raised import CarriedError
 from daft_k8s.seam.stream import ResultStream
+from daft_k8s.wire.raised import CarriedError
 from tests.local.hostile_exceptions import EXCEPTIONS, PROTOCOL
 
 

@@ -13,10 +13,11 @@ from daft.daft import RayTaskResult
 from daft.errors import UDFException
 
 from daft_k8s.errors import TaskError, WorkerLostError
-from daft_k8s.raised import CarriedError, is_ordinary
 from daft_k8s.seam.limit import LimitCounters
 from daft_k8s.seam.task_handle import FailedTaskHandle, SubmittedTaskHandle, TaskHandle
-from daft_k8s.task_payload import FlightReference, encode_error, join_result
+from daft_k8s.wire.pickled_errors import encode_error
+from daft_k8s.wire.raised import CarriedError, is_ordinary
+from daft_k8s.wire.task_payload import FlightReference, join_result
 from tests.local.hostile_exceptions import EXCEPTIONS, HOSTILE, PROTOCOL, WORDS
 
 

@@ -15,9 +15,9 @@ import pytest
 from daft_k8s.driver.actor_placement import Demand
 from daft_k8s.driver.actor_pool import ActorPool, PoolRequest
 from daft_k8s.errors import ActorError
-from daft_k8s.raised import CarriedError
 from daft_k8s.seam import udf_actors
 from daft_k8s.seam.udf_actors import UdfActorPool, start_udf_actor_pool
+from daft_k8s.wire.raised import CarriedError
 
 
 class FakePools:

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from daft_k8s.actor_messages import Answer, decode_message, encode_message, join_message
 from daft_k8s.errors import ActorError
 from daft_k8s.seam.llm import EnginePool
+from daft_k8s.wire.actor_messages import Answer, decode_message, encode_message, join_message
 from daft_k8s.worker import actor_calls, llm_executor
 from daft_k8s.worker.driver_calls import set_current_worker
 from daft_k8s.worker.llm_executor import generate

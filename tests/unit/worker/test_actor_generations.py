@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from daft_k8s.actor_messages import ActorSpec
+from daft_k8s.wire.actor_messages import ActorSpec
 from daft_k8s.worker import actor_host
 from daft_k8s.worker.actor_host import ActorHost
 

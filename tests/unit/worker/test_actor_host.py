@@ -16,7 +16,7 @@ import psutil
 import pytest
 from daft.pickle import dumps
 
-from daft_k8s.actor_messages import ActorEvent, ActorSpec, Answer, decode_message, encode_call, result_of
+from daft_k8s.wire.actor_messages import ActorEvent, ActorSpec, Answer, decode_message, encode_call, result_of
 from daft_k8s.worker import actor_channel
 from daft_k8s.worker.actor_host import ActorGoneError, HostedActor
 

@@ -16,9 +16,9 @@ import pytest
 
 from daft_k8s.code.advice import missing_module, ways_to_ship
 from daft_k8s.code.bundle import CodeBundle, make_bundle
-from daft_k8s.code.reference import CodeReference
 from daft_k8s.code.selection import select_files
 from daft_k8s.errors import CodeError
+from daft_k8s.wire.code_reference import CodeReference
 from daft_k8s.worker.code import WorkerCode
 from daft_k8s.worker.driver_calls import DriverCallError
 

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from daft_k8s.raised import CarriedError
+from daft_k8s.wire.raised import CarriedError
 from daft_k8s.worker import event_loop
 from daft_k8s.worker.event_loop import carry
 from tests.local.hostile_exceptions import EXCEPTIONS, WORDS

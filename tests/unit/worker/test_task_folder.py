@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from daft_k8s.code.reference import CodeReference
-from daft_k8s.task_payload import encode_payload
+from daft_k8s.wire.code_reference import CodeReference
+from daft_k8s.wire.task_payload import encode_payload
 from daft_k8s.worker.code import WorkerCode
 from daft_k8s.worker.task_runner import TaskRunner
 from tests.unit.worker.test_task_runner import COMMAND, TASK, Executor, Server

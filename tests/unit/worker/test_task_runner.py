@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from daft_k8s.raised import CarriedError, headline
-from daft_k8s.task_payload import encode_payload
+from daft_k8s.wire.raised import CarriedError, headline
+from daft_k8s.wire.task_payload import encode_payload
 from daft_k8s.worker import task_runner
 from daft_k8s.worker.code import WorkerCode
 from daft_k8s.worker.task_runner import TaskRunner

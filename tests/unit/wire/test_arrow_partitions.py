@@ -7,7 +7,7 @@ import pytest
 from daft.daft import PyMicroPartition
 from daft.recordbatch import MicroPartition
 
-from daft_k8s.arrow_partitions import from_arrow, to_arrow
+from daft_k8s.wire.arrow_partitions import from_arrow, to_arrow
 from tests.unit.worker.columns import columns_of, partition_of
 
 

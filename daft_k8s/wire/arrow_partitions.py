@@ -17,7 +17,7 @@ from daft.daft import PyMicroPartition, PyRecordBatch
 from daft.series import Series
 
 from daft_k8s.errors import TaskError
-from daft_k8s.raised import headline, text_of
+from daft_k8s.wire.raised import headline, text_of
 
 if TYPE_CHECKING:
     from daft_k8s._native import SupportsArrowStream

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from daft_k8s.actor_messages import (
+from daft_k8s.errors import TaskError
+from daft_k8s.wire.actor_messages import (
     ALIGNMENT_BYTES,
     ActorSpec,
     Answer,
@@ -17,8 +18,7 @@ from daft_k8s.actor_messages import (
     join_message,
     result_of,
 )
-from daft_k8s.errors import TaskError
-from daft_k8s.task_payload import encode_error
+from daft_k8s.wire.pickled_errors import encode_error
 
 
 def there_and_back(value: Any) -> Any:

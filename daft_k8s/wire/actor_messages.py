@@ -13,8 +13,8 @@ import struct
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from daft_k8s.code.reference import CodeReference
-from daft_k8s.raised import add_note, ordinary
+from daft_k8s.wire.code_reference import CodeReference
+from daft_k8s.wire.raised import add_note, ordinary
 
 CALL_PREFIX = "actors"
 """Begins the targets of workers' calls to the driver that concern actors."""
@@ -125,7 +125,7 @@ def result_of(answer: Answer, label: str) -> Any:
     """
     if answer.kind == "value":
         return answer.value
-    from daft_k8s.task_payload import decode_error
+    from daft_k8s.wire.pickled_errors import decode_error
 
     text = f"{label}: {answer.message}"
     error = ordinary(decode_error(answer.error, text), text)

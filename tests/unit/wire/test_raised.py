@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from daft_k8s import raised
 from daft_k8s.errors import TaskError
-from daft_k8s.raised import CarriedError
+from daft_k8s.wire import raised
+from daft_k8s.wire.raised import CarriedError
 from tests.local.hostile_exceptions import EXCEPTIONS, PROTOCOL, WORDS, ClassRaises, EqRaises, NothingToSee, StrRaises
 
 
