@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from daft_k8s.errors import DaftK8sError, WorkerStartError
 from daft_k8s.kube.client import retries
 from daft_k8s.kube.client.errors import ApiError
 from daft_k8s.kube.launch.quota_gate import QuotaGate
-from daft_k8s.kube.launch.supply import NameTakenError
-from daft_k8s.kube.objects.quota import Room, read_refusal
+from daft_k8s.kube.launch.supply import NameTakenError, Supply
+from daft_k8s.kube.objects.manifest import worker_pod
+from daft_k8s.kube.objects.quota import Room, find_room, read_refusal
 from daft_k8s.kube.objects.refusals import explain
-from daft_k8s.kube.pods.launches import Key, Launches, News
+from daft_k8s.kube.pods.launches import Key, Launches
+from daft_k8s.kube.pods.lifecycle import Asking, Created, Delayed, NoRoom, NotCreated
 
 if TYPE_CHECKING:
     from daft_k8s.config import Configuration
@@ -33,9 +35,9 @@ class Creation:
         configuration: For what errors say.
         launches: Which launches are wanted.
         cluster: Gives the connection and the home, once they are there.
-        provide: Asks for one launch's Pod, once.
-        tell: Is told of the launches that will not come, and of those that have to wait for room.
-        gate: Who may ask while a quota is used up.
+        supply: Asks for one launch's Pod, once.
+        emit: Takes events.
+        gate: Lets through those that may ask while a quota is used up.
     """
 
     def __init__(
@@ -44,21 +46,33 @@ class Creation:
         launches: Launches,
         *,
         cluster: Callable[[], Awaitable[tuple[Api, Home]]],
-        provide: Callable[[Key, Api, Home], Awaitable[None]],
-        tell: Callable[[Sequence[News]], None],
+        supply: Supply,
+        emit: Callable[[Asking | Created | Delayed | NoRoom | NotCreated], None],
         gate: QuotaGate | None = None,
     ) -> None:
         self._configuration = configuration
         self._launches = launches
         self._cluster = cluster
-        self._provide = provide
-        self._tell = tell
+        self._supply = supply
+        self._emit = emit
         self._gate = gate or QuotaGate()
         self._at_once = asyncio.Semaphore(_AT_ONCE)
         self._no_room_ever = ""
         self._no_room_now = ""
         """What those are told that have to wait."""
         self._closing = asyncio.Event()
+
+    async def look_at_quotas(self, api: Api, home: Home) -> None:
+        """Finds out how many workers fit. Without the right to look, the refusals will tell."""
+        try:
+            quotas = await api.list_quotas(home.namespace)
+        except ApiError as error:
+            logger.debug("the namespace's quotas could not be read: %s", error)
+            return
+        sample = worker_pod(self._configuration, home, session_id="sample", worker_id="worker-0", launch_id=1)
+        room = find_room(quotas, sample)
+        if room is not None:
+            self.foresee(room, home.namespace)
 
     def foresee(self, room: Room, namespace: str) -> None:
         """What the quotas leave, before anything is made."""
@@ -97,14 +111,14 @@ class Creation:
         """
         reached: list[str] = []
         """The namespace, once the cluster has been reached: from then on its credentials have been accepted."""
-        self._launches.has_problem(key, "the cluster has not been reached yet")
+        self._emit(Delayed(key, "the cluster has not been reached yet"))
         policy = retries.creation(
             goes_on=lambda: self._is_needed(key),
             # Also where there was no answer: the Pod may be there, and the next try finds it by its name.
             may_help=lambda error: (
                 _may_have_room(error) or (error.transient_once_accepted if reached else error.transient)
             ),
-            tell=lambda error: self._launches.has_problem(key, f"the Kubernetes API does not take it: {error}"),
+            tell=lambda error: self._emit(Delayed(key, f"the Kubernetes API does not take it: {error}")),
             sleep=self._pause,
         )
         try:
@@ -113,15 +127,15 @@ class Creation:
             if self._is_needed(key):
                 namespace = reached[0] if reached else self._configuration.namespace or "the driver's own"
                 advice = explain(error, namespace, self._configuration)
-                self._tell(self._launches.failed(key, advice.text, restartable=advice.restartable))
+                self._emit(NotCreated(key, advice.text, advice.restartable))
         except NameTakenError as error:
-            self._tell(self._launches.failed(key, str(error), restartable=True))
+            self._emit(NotCreated(key, str(error), True))
         except DaftK8sError as error:
-            self._tell(self._launches.failed(key, str(error), restartable=False))
+            self._emit(NotCreated(key, str(error), False))
         except Exception as error:
             logger.exception("a Pod could not be created")
             text = f"{type(error).__name__}: {error}"
-            self._tell(self._launches.failed(key, text, restartable=False))
+            self._emit(NotCreated(key, text, False))
         if self._launches.is_seen(key):
             self._gate.admitted()
 
@@ -137,11 +151,11 @@ class Creation:
             except ApiError as error:
                 if _may_have_room(error):  # for the session's Secret
                     namespace = self._configuration.namespace or "the driver's own"
-                    self._tell(self._launches.postponed(key, explain(error, namespace, self._configuration).text))
+                    self._emit(NoRoom(key, explain(error, namespace, self._configuration).text))
                 raise
             if not reached:
                 reached.append(home.namespace)
-                self._launches.has_problem(key, "its Pod has not been asked for yet")
+                self._emit(Delayed(key, "its Pod has not been asked for yet"))
             if self._no_room_ever:
                 raise WorkerStartError(self._no_room_ever)
             try:
@@ -156,7 +170,7 @@ class Creation:
     async def _try(self, key: Key, api: Api, home: Home) -> bool:
         """Asks once; False: a quota has refused another before it was this launch's turn."""
         if self._gate.is_full:
-            self._tell(self._launches.postponed(key, self._no_room_now))
+            self._emit(NoRoom(key, self._no_room_now))
         refusals = self._gate.refusals
         async with self._gate.turn(lambda: self._is_needed(key)) as own_turn, self._at_once:
             # Only a refusal: that others come for whom nothing is left says nothing of the room that this one has.
@@ -167,9 +181,16 @@ class Creation:
                 self._gate.admitted()
             return True
 
+    async def _provide(self, key: Key, api: Api, home: Home) -> None:
+        self._emit(Asking(key))
+        changes = await self._supply.provide(key, api, home)
+        if self._closing.is_set() or not self._launches.is_wanted(key):
+            await self._supply.withdraw(key)  # the request to stop overtook its creation
+        self._emit(Created(key, changes))
+
     def _wait_for_quota(self, key: Key, error: ApiError, namespace: str) -> None:
         self._no_room_now = explain(error, namespace, self._configuration).text
-        self._tell(self._launches.postponed(key, self._no_room_now))
+        self._emit(NoRoom(key, self._no_room_now))
         refusal = read_refusal(error.message)
         if self._gate.refused():
             logger.warning(

@@ -74,6 +74,7 @@ class Replicas:
 
     async def provide(self, key: Key, api: Api, home: Home) -> list[Change]:
         async with self._scaling:
+            home = self._objects.home or home  # its owner is another one if its Lease was lost and made again
             if not self._launches.is_wanted(key):
                 return []
             number = ordinal(key[0])

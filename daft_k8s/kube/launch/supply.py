@@ -116,6 +116,7 @@ class BarePods:
 
     async def provide(self, key: Key, api: Api, home: Home) -> list[Change]:
         worker_id, launch_id = key
+        home = self._objects.home or home  # its owner is another one if its Lease was lost and made again
         pod = worker_pod(
             self._configuration,
             home,

@@ -2,5 +2,5 @@
 
 Here: manifests, names and labels, Pod templates, quotas, rights, and the meaning of the API's refusals. Pure: no event
 loop, network, thread or clock. Not here: calls to the API, and the state of Pods. Imported by `inventory`,
-`launch`, `session`, `pods`, `seam`, `doctor`, `jobs` and `cli`.
+`launch`, `reach`, `session`, `pods`, `seam`, `doctor`, `jobs` and `cli`.
 """

@@ -14,7 +14,9 @@ from daft_k8s.kube.client.errors import ApiError
 from daft_k8s.kube.launch.creation import Creation
 from daft_k8s.kube.objects.home import Home
 from daft_k8s.kube.objects.quota import Room
-from daft_k8s.kube.pods.launches import Admitted, Exited, Key, Launches, News, Postponed, Started
+from daft_k8s.kube.pods.launches import Admitted, Exited, Key, Launches, Postponed, Started
+from daft_k8s.kube.pods.lifecycle import Changed, Effect, Event, Lifecycle, Tell
+from daft_k8s.kube.pods.snapshots import Change
 from daft_k8s.kube.pods.state import read_state
 from tests.unit.kube.pod_json import ready_pod
 from tests.unit.kube.virtual_time import run_for
@@ -37,6 +39,7 @@ class Namespace:
         self.answer_seconds = 0.01
         self.under_way = self.most_under_way = 0
         self.launches = Launches(start_timeout_seconds=START_TIMEOUT_SECONDS, termination_seconds=30)
+        self.lifecycle = Lifecycle(self.launches)
         self.creation: Creation
 
     @classmethod
@@ -54,7 +57,7 @@ class Namespace:
             raise self.setup_problem
         return None, Home("jobs", "image")
 
-    async def provide(self, key: Key, api: Any, home: Home) -> None:
+    async def provide(self, key: Key, api: Any, home: Home) -> list[Change]:
         self.asked.append((now(), key))
         self.under_way += 1
         self.most_under_way = max(self.most_under_way, self.under_way)
@@ -64,10 +67,17 @@ class Namespace:
         if problem is not None:
             raise problem
         self.made[key] = now()
+        return []
 
-    def hear(self, news: Sequence[News]) -> None:
-        self.given_up += [item for item in news if isinstance(item, Exited)]
-        self.postponed += [item for item in news if isinstance(item, Postponed)]
+    async def withdraw(self, key: Key) -> None: ...
+
+    def handle(self, event: Event) -> None:
+        self.carry_out(self.lifecycle.handle(event, now()))
+
+    def carry_out(self, effects: Sequence[Effect]) -> None:
+        told = [effect.news for effect in effects if isinstance(effect, Tell)]
+        self.given_up += [news for news in told if isinstance(news, Exited)]
+        self.postponed += [news for news in told if isinstance(news, Postponed)]
 
     async def tick(self) -> None:
         while True:
@@ -75,12 +85,13 @@ class Namespace:
             self.given_up += self.launches.tick(now())
 
     async def create(self, workers: int) -> None:
+        supply: Any = self
         self.creation = Creation(
             Configuration(allocation="pod", num_workers=workers),
             self.launches,
             cluster=self.cluster,
-            provide=self.provide,
-            tell=self.hear,
+            supply=supply,
+            emit=self.handle,
         )
         ticking = asyncio.ensure_future(self.tick())
         keys = [(f"worker-{number}", 1) for number in range(workers)]
@@ -250,7 +261,7 @@ def test_a_pod_that_is_seen_is_not_asked_for_again_whatever_was_answered(refusal
         if now() < 20:
             return NO_ANSWER
         # The watch shows the Pod that an earlier try has made, before this one is refused.
-        namespace.hear(namespace.launches.has_state("pod-of-worker-0", read_state(ready_pod()), now()))
+        namespace.handle(Changed([Change("pod-of-worker-0", read_state(ready_pod()))]))
         return refusal
 
     namespace = Namespace(answer)

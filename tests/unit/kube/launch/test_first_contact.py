@@ -21,7 +21,7 @@ from daft_k8s.kube.client.api import KubernetesApi
 from daft_k8s.kube.client.console import Console
 from daft_k8s.kube.client.errors import ApiError, Obstacle
 from daft_k8s.kube.client.link import Cluster
-from daft_k8s.kube.launch import launcher as launcher_module
+from daft_k8s.kube.launch import set_up
 from daft_k8s.kube.launch.launcher import PodLauncher
 from tests.unit.allocation.fakes import Pool
 from tests.unit.kube.fake_cluster import FakeCluster, make_launcher
@@ -170,13 +170,13 @@ def test_certificates_that_cannot_be_read_are_told_with_the_kubeconfig(kubeconfi
     launcher = begin(pool)
     news = exit_of(launcher, pool)
     assert "the certificates of the context 'main' of the kubeconfig" in str(news[3])
-    assert isinstance(launcher._setup.exception() if launcher._setup else None, ConfigurationError)
+    assert isinstance(launcher._set_up.task.exception() if launcher._set_up.task else None, ConfigurationError)
 
 
 def test_a_cluster_that_is_silent_is_waited_for_and_told_of_once(
     kubeconfig: Path, pool: Pool, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(launcher_module, "SILENCE_SECONDS", 0.2)
+    monkeypatch.setattr(set_up, "SILENCE_SECONDS", 0.2)
     with listening() as port:
         lead_to(kubeconfig, f"https://127.0.0.1:{port}")
         launcher = begin(pool, start_timeout_seconds=2)
@@ -196,7 +196,7 @@ def test_a_cluster_that_takes_the_session_in_is_not_warned_of(
     try:
         launcher.launch("worker-0", 1)
         cluster.wait_until(lambda: POD in cluster.pods)
-        launcher._tell_if_silent()
+        launcher._set_up._tell_if_silent()
         assert not caplog.records
     finally:
         launcher.shutdown(2)

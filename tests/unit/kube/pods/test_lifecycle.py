@@ -1,0 +1,170 @@
+"""The decisions about launches, as effects of events. What states of Pods mean for a launch: test_launches.py."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from daft_k8s.kube.pods.launches import Exited, Key, Launches
+from daft_k8s.kube.pods.lifecycle import (
+    Changed,
+    CloseRoute,
+    Create,
+    Created,
+    Effect,
+    EndWanted,
+    Event,
+    Forget,
+    Lifecycle,
+    Log,
+    NoRoom,
+    NotCreated,
+    OfferRoom,
+    OpenRoute,
+    Reachable,
+    Remove,
+    Silent,
+    StartWanted,
+    Stop,
+    Tell,
+    Tidy,
+    TimePassed,
+    Unreachable,
+)
+from daft_k8s.kube.pods.snapshots import Change
+from daft_k8s.kube.pods.state import GONE, PodState, Stage
+
+KEY: Key = ("worker-0", 1)
+WAY = Reachable(KEY, "10.0.0.9:7777", "10.0.0.9:7778")
+
+
+class Session:
+    """The decisions of one session, with the launches that began in it."""
+
+    def __init__(self) -> None:
+        self.launches = Launches(start_timeout_seconds=100, termination_seconds=30)
+        self.lifecycle = Lifecycle(self.launches)
+
+    def begin(self, key: Key = KEY, now: float = 0.0) -> list[Effect]:
+        self.launches.began(key, pod_of(key), now)
+        return self.lifecycle.handle(StartWanted(key), now)
+
+    def handle(self, event: Event, now: float = 1.0) -> list[Effect]:
+        """The effects without the lines for the log."""
+        return [effect for effect in self.lifecycle.handle(event, now) if not isinstance(effect, Log)]
+
+    def show(self, state: PodState, key: Key = KEY, now: float = 1.0) -> list[Effect]:
+        return self.handle(Changed([Change(pod_of(key), state)]), now)
+
+
+def pod_of(key: Key) -> str:
+    return f"pod-of-{key[0]}-{key[1]}"
+
+
+READY = PodState(Stage.READY, address="10.0.0.9")
+ENDED = PodState(Stage.FAILED, "it ended with exit code 1", exit_code=1)
+LINGERS = PodState(Stage.TERMINATING, "it is deleted", going=True)
+
+
+@pytest.fixture
+def session() -> Session:
+    session = Session()
+    assert session.begin() == [Create(KEY)]
+    return session
+
+
+def test_a_worker_that_serves_is_told_once_a_way_to_it_is_open(session: Session) -> None:
+    assert session.handle(Created(KEY)) == []
+    assert session.show(READY) == [OpenRoute(KEY, "10.0.0.9")]
+    assert session.handle(WAY) == [Tell(WAY)]
+
+
+def test_a_way_that_is_open_only_after_its_worker_was_told_to_stop_is_closed_again(session: Session) -> None:
+    session.show(READY)
+    assert session.handle(EndWanted(KEY, "idle")) == [OfferRoom(), Stop(KEY, pod_of(KEY))]
+    assert session.handle(WAY) == [CloseRoute(KEY)]
+
+
+def test_a_worker_that_would_not_drain_is_stopped_by_force(session: Session) -> None:
+    session.show(READY)
+    assert Stop(KEY, pod_of(KEY), forced=True) in session.handle(EndWanted(KEY, "stuck", forced=True))
+
+
+def test_a_process_that_ended_is_told_and_leaves_its_pod_for_those_who_read_its_log(session: Session) -> None:
+    session.show(READY)
+    close, told, room, tidy = session.show(ENDED)
+    assert (close, room, tidy) == (CloseRoute(KEY), OfferRoom(), Tidy(pod_of(KEY)))
+    assert isinstance(told, Tell) and isinstance(told.news, Exited) and told.news.restartable
+    assert session.show(GONE) == [OfferRoom(), Forget(pod_of(KEY))]
+
+
+def test_a_launch_that_takes_too_long_has_its_pod_removed(session: Session) -> None:
+    session.show(PodState(Stage.CREATING, node="n"))
+    remove, close, told = session.handle(TimePassed(), now=100.0)
+    assert (remove, close) == (Remove(KEY), CloseRoute(KEY))
+    assert isinstance(told, Tell) and isinstance(told.news, Exited) and "not ready after 100 s" in told.news.reason
+    assert session.handle(TimePassed(), now=200.0) == []
+
+
+def test_a_silent_worker_is_lost_at_once_and_once_while_its_pod_is_stopped(session: Session) -> None:
+    session.show(READY)
+    room, stop, close, told = session.handle(Silent(KEY, "nothing has come from it for 20 s"))
+    assert (room, stop, close) == (OfferRoom(), Stop(KEY, pod_of(KEY)), CloseRoute(KEY))
+    assert isinstance(told, Tell) and isinstance(told.news, Exited)
+    assert (told.news.cause, told.news.restartable) == ("infrastructure", True)
+    assert session.handle(Silent(KEY, "nothing has come from it for 21 s")) == []
+
+
+def test_a_worker_that_cannot_be_reached_is_over_and_its_pod_goes(session: Session) -> None:
+    session.show(READY)
+    remove, close, told = session.handle(Unreachable(KEY, "port-forward is forbidden", restartable=False))
+    assert (remove, close) == (Remove(KEY), CloseRoute(KEY))
+    assert isinstance(told, Tell) and isinstance(told.news, Exited) and not told.news.restartable
+    assert session.handle(WAY) == [CloseRoute(KEY)]
+
+
+def test_what_holds_pods_back_is_a_warning_once_for_all_of_them(session: Session) -> None:
+    session.begin(("worker-1", 1))
+    gated = PodState(Stage.GATED, "its queue has not admitted it")
+    changes = [Change(pod_of(key), gated) for key in (KEY, ("worker-1", 1))]
+    lines = [item for item in session.lifecycle.handle(Changed(changes), 1.0) if isinstance(item, Log)]
+    assert [line.level for line in lines] == [logging.WARNING, logging.DEBUG]
+
+
+keys = st.sampled_from([KEY, ("worker-0", 2), ("worker-1", 1)])
+shown = st.sampled_from([READY, ENDED, LINGERS, GONE, PodState(Stage.CREATING), PodState(Stage.GATED, "a queue")])
+events: Any = st.one_of(
+    st.builds(EndWanted, keys, st.just("idle"), st.booleans()),
+    st.builds(lambda key, state: Changed([Change(pod_of(key), state)]), keys, shown),
+    st.builds(NoRoom, keys, st.just("the quota is full")),
+    st.builds(Created, keys),
+    st.builds(NotCreated, keys, st.just("refused"), st.booleans()),
+    st.builds(lambda key: Reachable(key, "a:1", "a:2"), keys),
+    st.builds(Unreachable, keys, st.just("no way"), st.booleans()),
+    st.just(TimePassed()),
+)
+
+
+@given(st.lists(st.tuples(events, st.floats(0, 60)), max_size=30))
+def test_whatever_happens_a_launch_ends_once_its_way_is_closed_with_it_and_nothing_is_told_of_it_later(
+    history: list[tuple[Event, float]],
+) -> None:
+    session, now, over = Session(), 0.0, set()
+    for key in (KEY, ("worker-0", 2), ("worker-1", 1)):
+        session.begin(key)
+    for event, seconds in history:
+        now += seconds
+        effects = session.handle(event, now)
+        for effect in effects:
+            if isinstance(effect, Tell):
+                assert effect.news.key not in over
+                if isinstance(effect.news, Exited):
+                    over.add(effect.news.key)
+                    assert CloseRoute(effect.news.key) in effects
+            if isinstance(effect, Stop | OpenRoute):
+                assert effect.key not in over
+    assert all((session.launches.pod_of(key) is None) == (key in over) for key in (KEY, ("worker-0", 2)))
