@@ -131,7 +131,10 @@ def generated_templates() -> str:
     always = role_rules(Configuration(allocation="pod"))
     stateful = [rule for rule in role_rules(Configuration(allocation="statefulset")) if rule not in always]
     ports = [{"protocol": "TCP", "port": port} for port in (CONTROL_PORT, DATA_PORT)]
-    rules = _yaml(always)
+    rules = _yaml(always).replace(
+        "resources: [secrets]\n  verbs: [create, delete]",
+        'resources: [secrets]\n  verbs: {{ ternary "[create, delete]" "[create]" .Values.rbac.deleteSecrets }}',
+    )
     if stateful:
         rules += '\n{{- if eq .Values.workers.allocationMode "statefulset" }}\n' + _yaml(stateful) + "\n{{- end }}"
     return (

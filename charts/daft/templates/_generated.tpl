@@ -54,7 +54,7 @@ sharedPaths: DAFT_K8S_SHARED_PATHS
   verbs: [create, get, list, watch, delete, deletecollection]
 - apiGroups: ['']
   resources: [secrets]
-  verbs: [create, delete]
+  verbs: {{ ternary "[create, delete]" "[create]" .Values.rbac.deleteSecrets }}
 - apiGroups: ['']
   resources: [resourcequotas]
   verbs: [list]

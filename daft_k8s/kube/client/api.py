@@ -80,7 +80,7 @@ class Api(Protocol):
     async def create_lease(self, namespace: str, lease: dict[str, Any]) -> dict[str, Any]: ...
     async def patch_lease(self, namespace: str, name: str, change: dict[str, Any]) -> None: ...
     async def list_leases(self, namespace: str, selector: str) -> list[dict[str, Any]]: ...
-    async def delete_lease(self, namespace: str, name: str) -> None: ...
+    async def delete_lease(self, namespace: str, name: str, uid: str = "") -> None: ...
     def now(self) -> datetime.datetime: ...
     async def may(self, namespace: str, group: str, resource: str, verb: str) -> bool: ...
     async def open_port(self, namespace: str, pod: str, port: int) -> Stream: ...
@@ -275,9 +275,9 @@ class KubernetesApi:
         answer = await self._call("list leases", "GET", _path("leases", namespace), query=query)
         return _items("list leases", answer)
 
-    async def delete_lease(self, namespace: str, name: str) -> None:
-        """Deletes a Lease; that it is not there is no error."""
-        await self._delete("leases", namespace, name)
+    async def delete_lease(self, namespace: str, name: str, uid: str = "") -> None:
+        """Deletes a Lease, if it has this uid (HTTP 409 where another has the name now); none is no error."""
+        await self._delete("leases", namespace, name, body={"preconditions": {"uid": uid}} if uid else None)
 
     def now(self) -> datetime.datetime:
         """The API server's time, as of its last answer: this machine's clock may be wrong."""
@@ -320,11 +320,11 @@ class KubernetesApi:
     async def close(self) -> None:
         await self._link.close()
 
-    async def _delete(self, resource: str, namespace: str, name: str, **query: str) -> None:
+    async def _delete(self, resource: str, namespace: str, name: str, *, body: object = None, **query: str) -> None:
         group = _GROUPS[resource].partition("/")[0]
         action = f"delete {resource}.apps" if group == "apps" else f"delete {resource}"
         try:
-            await self._call(action, "DELETE", _path(resource, namespace, name), query=query)
+            await self._call(action, "DELETE", _path(resource, namespace, name), query=query, body=body)
         except ApiError as error:
             if error.status != 404:
                 raise

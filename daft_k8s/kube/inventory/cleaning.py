@@ -11,7 +11,7 @@ from daft_k8s.kube.client.errors import ApiError
 from daft_k8s.kube.inventory.drivers import is_driven_by
 from daft_k8s.kube.objects import names
 from daft_k8s.kube.pods.state import read_state
-from daft_k8s.kube.session.sweep import find_dead_sessions, remove_each
+from daft_k8s.kube.session.sweep import Remains, find_dead_sessions, remains_of, remove_each
 
 
 async def clean(console: Console, sessions: Sequence[str] = (), *, dry_run: bool = False) -> list[str]:
@@ -32,27 +32,30 @@ async def clean(console: Console, sessions: Sequence[str] = (), *, dry_run: bool
         leases = await console.api.list_leases(console.namespace, f"{names.MANAGED_BY_LABEL}={names.MANAGED_BY}")
         if sessions:
             known = {_session(item) for item in [*pods, *leases]}
-            found = [session for session in sessions if session in known]
+            remains = [Remains(session) for session in sessions if session in known]
             runs = await runs_of(console, sessions, [*pods, *leases])
         else:
             runs = {}
-            dead = find_dead_sessions(console.api, console.namespace)
-            gone = {_session(item) async for item in dead}
-            found = sorted(gone | left_over(pods, (_session(item) for item in leases)))
+            gone = {
+                _session(item): remains_of(item) async for item in find_dead_sessions(console.api, console.namespace)
+            }
+            over = left_over(pods, (_session(item) for item in leases))
+            remains = [gone.get(session) or Remains(session) for session in sorted(over | set(gone))]
         if not dry_run:
             for run in sorted(set(runs.values())):
                 await console.delete(f"/apis/batch/v1/{{ns}}/jobs/{run}")
-            removed, problems = await remove_each(console.api, console.namespace, _each(found))
+            removed, problems = await remove_each(console.api, console.namespace, _each(remains))
             if problems:
                 raise ClusterError(_explain(problems, [*sorted(set(runs.values())), *removed]))
     except ApiError as error:
         raise ClusterError(f"the namespace {console.namespace!r} cannot be cleaned: {error}") from error
+    found = [item.session for item in remains]
     return [name for name in dict.fromkeys([*sessions, *found]) if name in found or name in runs]
 
 
-async def _each(sessions: Iterable[str]) -> AsyncGenerator[str, None]:
-    for session in sessions:
-        yield session
+async def _each(remains: Iterable[Remains]) -> AsyncGenerator[Remains, None]:
+    for item in remains:
+        yield item
 
 
 def _explain(problems: Mapping[str, ApiError], removed: Sequence[str]) -> str:

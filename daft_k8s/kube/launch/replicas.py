@@ -173,7 +173,7 @@ class Replicas:
             try:
                 await self._make_service(api, home)
             except ApiError as error:
-                name = names.secret_name(self._session_id)
+                name = names.service_name(self._session_id)
                 self._objects.tell_once(f"the Service {name} could not be looked after", error)
 
     async def _make_service(self, api: Api, home: Home) -> None:

@@ -21,6 +21,9 @@ PUBLISH_SECONDS = 5.0
 """How often a summary that has changed goes to the Lease: often enough to watch, and no weight for the API server."""
 DURATION_SECONDS = 30
 """What a Lease promises: the next renewal, and one that is missed."""
+MOST_LIFE = datetime.timedelta(days=7)
+"""A Lease counts for no longer than that without a renewal, whatever it says: any account with the right to create
+Leases may write any number there."""
 DEAD_AFTER_DURATIONS = 5
 """How many times that a Lease may stay as it is before its session counts as dead: 150 s, more than
 `orphan_timeout_seconds`, so by then its workers have gone by themselves, if their driver has."""
@@ -66,6 +69,20 @@ def renewal(now: datetime.datetime, summary: str = "") -> dict[str, Any]:
     return {"metadata": {"annotations": told}, "spec": {"renewTime": _text(now)}}
 
 
+def bears_name_of_session(lease: Mapping[str, Any]) -> bool:
+    """True if this is the one Lease that a session of this label can have: names are unique, labels are not."""
+    metadata = lease["metadata"]
+    session = (metadata.get("labels") or {}).get(names.SESSION_LABEL)
+    return bool(session) and metadata.get("name") == names.lease_name(str(session))
+
+
+def owners(lease: Mapping[str, Any]) -> frozenset[str]:
+    """The uids that own what the session of this Lease has made: the Lease's own, and the driver's Pod's."""
+    metadata = lease["metadata"]
+    references = [item for item in metadata.get("ownerReferences") or () if item.get("kind") == "Pod"]
+    return frozenset(str(item["uid"]) for item in (metadata, *references) if item.get("uid"))
+
+
 def owner(lease: Mapping[str, Any]) -> Owner:
     """The Lease as the owner of other objects."""
     metadata = lease["metadata"]
@@ -73,17 +90,18 @@ def owner(lease: Mapping[str, Any]) -> Owner:
 
 
 def is_dead(lease: Mapping[str, Any], now: datetime.datetime) -> bool:
-    """Whether its session seems to be: nobody has renewed it for a long time. What cannot be read is not dead."""
+    """True if nobody has renewed the Lease for a long time. One that cannot be read is not dead."""
     renewed = read_time((lease.get("spec") or {}).get("renewTime"))
     return renewed is not None and now - renewed > life(lease)
 
 
 def life(lease: Mapping[str, Any]) -> datetime.timedelta:
-    """How long it may stay as it is; for ever if it does not say. No worker lives for that long without its driver."""
+    """The time for which a Lease may stay as it is; for ever if it does not say."""
     seconds = (lease.get("spec") or {}).get("leaseDurationSeconds")
     if not isinstance(seconds, int):
         return datetime.timedelta.max
-    return datetime.timedelta(seconds=DEAD_AFTER_DURATIONS * max(DURATION_SECONDS, seconds))
+    most = int(MOST_LIFE.total_seconds()) // DEAD_AFTER_DURATIONS
+    return datetime.timedelta(seconds=DEAD_AFTER_DURATIONS * min(max(DURATION_SECONDS, seconds), most))
 
 
 def _text(time: datetime.datetime) -> str:

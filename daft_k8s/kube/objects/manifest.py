@@ -77,6 +77,20 @@ def session_secret(session_id: str, token: str, home: Home, certificates: Mappin
     }
 
 
+def session_secret_of(pod: Mapping[str, Any], session: str) -> str:
+    """The name of the Secret that a worker's Pod mounts for its session; "": it mounts none.
+
+    Args:
+        pod: The Pod.
+        session: The value of the session's label; a Secret whose name does not begin with it is not the session's.
+    """
+    for volume in (pod.get("spec") or {}).get("volumes") or ():
+        name = str((volume.get("secret") or {}).get("secretName", ""))
+        if volume.get("name") == _SECRET_VOLUME and name.startswith(names.object_name(session)):
+            return name
+    return ""
+
+
 def worker_pod(
     configuration: Configuration,
     home: Home,

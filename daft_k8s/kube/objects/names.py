@@ -18,6 +18,8 @@ DRIVER_POD_LABEL = "daft.io/driver-pod"
 """The uid of the Pod that the driver runs in."""
 DRIVER_ANNOTATION = "daft.io/driver-process"
 """Which process of that Pod the driver is, as `driver_process` says it."""
+OWNER_UID_ANNOTATION = "daft.io/owner-uid"
+"""On the Pods of a StatefulSet, which owns them: the uid of what owns the StatefulSet."""
 SUMMARY_ANNOTATION = "daft.io/summary"
 """On the session's Lease: what the session does, as `session_summary` writes it."""
 RUN_LABEL = "daft.io/run"
@@ -50,7 +52,12 @@ def pod_name(session_id: str, worker_id: str, launch_id: int) -> str:
 
 
 def secret_name(session_id: str) -> str:
-    """The name of the Secret that holds the session's token and certificates, and of the Service of a StatefulSet."""
+    """The name of the Secret that holds the session's token and certificates."""
+    return object_name(session_id)
+
+
+def service_name(session_id: str) -> str:
+    """The name of the Service of a session's StatefulSet."""
     return object_name(session_id)
 
 

@@ -41,7 +41,8 @@ class Missing:
 _LEASE_VERBS = ("create", "list", "patch", "delete")
 _ALWAYS = (
     Right("", "pods", ("create", "get", "list", "watch", "delete", "deletecollection"), ("deletecollection",)),
-    Right("", "secrets", ("create", "delete")),
+    # Without "delete", which holds for every Secret of the namespace, the cluster removes the session's with its owner.
+    Right("", "secrets", ("create", "delete"), ("delete",)),
     Right("", "resourcequotas", ("list",), ("list",)),
     Right("", "events", ("list",), ("list",)),
     Right("coordination.k8s.io", "leases", _LEASE_VERBS, _LEASE_VERBS),

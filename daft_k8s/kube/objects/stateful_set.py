@@ -44,7 +44,7 @@ def ordinal(worker_id: str) -> int:
 
 def peer_name(session_id: str, worker_id: str, namespace: str) -> str:
     """The name under which a worker's Pod can be reached in the cluster, whichever Pod it is."""
-    return f"{pod_of_worker(session_id, worker_id)}.{names.secret_name(session_id)}.{namespace}.svc"
+    return f"{pod_of_worker(session_id, worker_id)}.{names.service_name(session_id)}.{namespace}.svc"
 
 
 def headless_service(session_id: str, home: Home) -> dict[str, Any]:
@@ -52,7 +52,7 @@ def headless_service(session_id: str, home: Home) -> dict[str, Any]:
     return {
         "apiVersion": "v1",
         "kind": "Service",
-        "metadata": _metadata(session_id, home, names.secret_name(session_id)),
+        "metadata": _metadata(session_id, home, names.service_name(session_id)),
         "spec": {
             "clusterIP": "None",
             # A Pod's name must be there before the Pod is: its readiness takes seconds to get around.
@@ -75,6 +75,9 @@ def stateful_set(configuration: Configuration, home: Home, *, session_id: str, r
     pod = worker_pod(configuration, home, session_id=session_id, worker_id="worker-0", launch_id=0, identity=_IDENTITY)
     metadata, spec = pod["metadata"], pod["spec"]
     labels = {key: value for key, value in metadata["labels"].items() if key not in _PER_POD_LABELS}
+    annotations = dict(metadata["annotations"])
+    if home.owner is not None:
+        annotations[names.OWNER_UID_ANNOTATION] = home.owner.uid
     spec["restartPolicy"] = "Always"  # the only one that a StatefulSet may have
     return {
         "apiVersion": "apps/v1",
@@ -82,12 +85,12 @@ def stateful_set(configuration: Configuration, home: Home, *, session_id: str, r
         "metadata": _metadata(session_id, home, set_name(session_id)),
         "spec": {
             "replicas": replicas,
-            "serviceName": names.secret_name(session_id),
+            "serviceName": names.service_name(session_id),
             "podManagementPolicy": "Parallel",
             "updateStrategy": {"type": "OnDelete"},
             "revisionHistoryLimit": 0,
             "selector": {"matchLabels": _selector(session_id)},
-            "template": {"metadata": {"labels": labels, "annotations": metadata["annotations"]}, "spec": spec},
+            "template": {"metadata": {"labels": labels, "annotations": annotations}, "spec": spec},
         },
     }
 

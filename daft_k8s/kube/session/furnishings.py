@@ -241,7 +241,8 @@ class Furnishings:
         except ApiError as error:
             if error.reason == "AlreadyExists":
                 selector = f"{names.SESSION_LABEL}={names.label_value(self._session_id)}"
-                found = next(iter(await api.list_leases(base.namespace, selector)), None)
+                leases = await api.list_leases(base.namespace, selector)
+                found = next((item for item in leases if lease.bears_name_of_session(item)), None)
             elif error.status != 403:
                 raise
             else:

@@ -15,7 +15,7 @@ from daft_k8s.kube.client.in_cluster import own_namespace
 from daft_k8s.kube.client.together import together
 from daft_k8s.kube.objects import names, rights
 from daft_k8s.kube.session.furnishings import Furnishings
-from daft_k8s.kube.session.sweep import remove_session, sweep_dead_sessions, sweep_predecessors
+from daft_k8s.kube.session.sweep import Remains, remove_session, sweep_dead_sessions, sweep_predecessors
 
 if TYPE_CHECKING:
     from daft_k8s.config import Configuration
@@ -225,5 +225,5 @@ class SessionObjects:
             logger.debug("the Pods of session %s could not be deleted yet: %s", self.session_id, error)
             problems.append(error)
 
-        session = names.label_value(self.session_id)
-        await retries.tear_down(tell=tell)(remove_session, api, home.namespace, session, END_GRACE_SECONDS)
+        remains = Remains(names.label_value(self.session_id), secret=names.secret_name(self.session_id))
+        await retries.tear_down(tell=tell)(remove_session, api, home.namespace, remains, END_GRACE_SECONDS)

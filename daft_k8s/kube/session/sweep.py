@@ -5,6 +5,9 @@ belongs to drivers outside the cluster that were killed, and to drivers whose Po
 
 A Lease that nobody renews does not prove a death: the API server may have been away, or away from that driver alone.
 But workers do prove life. They end when their driver has not called for a while; where one still serves, it is called.
+
+Invariant: a Lease proves nothing by its name or labels, as others may make Leases. What a sweep deletes is proven to be
+the session's by the uid of its owner; the cluster's garbage collector does the rest when the Lease goes.
 """
 
 from __future__ import annotations
@@ -14,11 +17,12 @@ import datetime
 import enum
 import logging
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from daft_k8s.kube.client.errors import ApiError
 from daft_k8s.kube.client.together import together
 from daft_k8s.kube.objects import lease, names
+from daft_k8s.kube.objects.manifest import session_secret_of
 from daft_k8s.kube.objects.stateful_set import set_name
 from daft_k8s.kube.pods.state import read_state
 from daft_k8s.kube.session import driver_process
@@ -40,6 +44,19 @@ CONFIRM_SECONDS = 60.0
 """How long a driver that lives has for renewing its Lease, once the API server can be asked again: a few tries."""
 
 
+class Remains(NamedTuple):
+    """A session that is to be removed."""
+
+    session: str
+    """The value of its label."""
+    owners: frozenset[str] | None = None
+    """The uids of the Lease and the driver's Pod: only what they own goes. None: all that bears the session's name."""
+    lease_uid: str = ""
+    """Deletes this Lease and none that was made since; "": whichever has the session's name."""
+    secret: str = ""
+    """The name of its Secret; "": as its Pods say."""
+
+
 class _Signs(enum.Enum):
     """What the Pods of a session whose Lease has run out say."""
 
@@ -56,15 +73,20 @@ async def sweep_dead_sessions(api: Api, namespace: str, *, confirm_seconds: floa
             were.
     """
 
-    async def dead() -> AsyncGenerator[str, None]:
+    async def dead() -> AsyncGenerator[Remains, None]:
         async for found in find_dead_sessions(api, namespace, confirm_seconds=confirm_seconds):
-            session = _label(found, names.SESSION_LABEL)
+            session = _session(found)
             whose = _label(found, names.OWNER_LABEL) or found["spec"].get("holderIdentity") or "a driver"
             logger.info("removing the session %s of %s, which has not renewed its Lease since %s",
                         session, whose, found["spec"]["renewTime"])  # fmt: skip
-            yield session
+            yield remains_of(found)
 
     return _all_or_raise(*await remove_each(api, namespace, dead()))
+
+
+def remains_of(found: Mapping[str, Any]) -> Remains:
+    """The session of a Lease that has run out."""
+    return Remains(_session(found), lease.owners(found), str(found["metadata"].get("uid") or ""))
 
 
 async def find_dead_sessions(
@@ -87,7 +109,7 @@ async def find_dead_sessions(
     for found in await _run_out(api, namespace):
         signs = await _read_signs(api, namespace, found)
         if signs is _Signs.NONE:
-            unclear[_label(found, names.SESSION_LABEL)] = found["spec"]["renewTime"]
+            unclear[_session(found)] = found["spec"]["renewTime"]
         elif signs is _Signs.DEATH:
             yield found
     if not unclear:
@@ -95,7 +117,7 @@ async def find_dead_sessions(
     await asyncio.sleep(confirm_seconds)
     for found in await _run_out(api, namespace):
         # Compared with itself, not with a clock: whoever wrote it lives, however wrong his is.
-        still = unclear.get(_label(found, names.SESSION_LABEL)) == found["spec"]["renewTime"]
+        still = unclear.get(_session(found)) == found["spec"]["renewTime"]
         if still and await _read_signs(api, namespace, found) is not _Signs.LIFE:
             yield found
 
@@ -119,39 +141,44 @@ async def sweep_predecessors(api: Api, home: Home, session_id: str) -> list[str]
     (left, _), leases = await together(
         api.list_pods(home.namespace, selector), _if_allowed(api.list_leases(home.namespace, selector))
     )
-    left = [*left, *(leases or ())]
-    drivers = {
-        _label(item, names.SESSION_LABEL): (item["metadata"].get("annotations") or {}).get(names.DRIVER_ANNOTATION, "")
-        for item in left
-    }
-    drivers.pop(names.label_value(session_id), None)
+    remains: dict[str, Remains] = {}
+    processes: dict[str, set[str]] = {}
+    for item in [*(found for found in leases or () if lease.bears_name_of_session(found)), *left]:
+        session = _session(item)
+        uid = "" if item in left else str(item["metadata"].get("uid") or "")
+        remains.setdefault(session, Remains(session, frozenset({pod, uid} - {""}), uid))
+        # All of them count: a Lease may be forged, and name a living session of this Pod.
+        processes.setdefault(session, set()).add(_driver(item))
+    remains.pop(names.label_value(session_id), None)
 
-    async def dead() -> AsyncGenerator[str, None]:
-        for session, driver in drivers.items():
-            if driver_process.is_gone(driver, alone=home.driver_alone):
+    async def dead() -> AsyncGenerator[Remains, None]:
+        for session, found in remains.items():
+            if all(driver_process.is_gone(process, alone=home.driver_alone) for process in processes[session]):
                 logger.info("removing the session %s of a former driver process of this Pod", session)
-                yield session
+                yield found
 
     return _all_or_raise(*await remove_each(api, home.namespace, dead()))
 
 
-async def remove_each(api: Api, namespace: str, sessions: AsyncIterable[str]) -> tuple[list[str], dict[str, ApiError]]:
+async def remove_each(
+    api: Api, namespace: str, sessions: AsyncIterable[Remains]
+) -> tuple[list[str], dict[str, ApiError]]:
     """Removes what can be removed; returns those sessions, and why the others could not be.
 
     Args:
         api: The cluster.
         namespace: Where the sessions' workers are.
-        sessions: The values of their labels.
+        sessions: What is to go.
     """
     removed: list[str] = []
     problems: dict[str, ApiError] = {}
-    async for session in sessions:
+    async for remains in sessions:
         try:
-            await remove_session(api, namespace, session)
+            await remove_session(api, namespace, remains)
         except ApiError as error:
-            problems[session] = error
+            problems[remains.session] = error
         else:
-            removed.append(session)
+            removed.append(remains.session)
     return removed, problems
 
 
@@ -162,28 +189,35 @@ def _all_or_raise(removed: list[str], problems: Mapping[str, ApiError]) -> list[
     return removed
 
 
-async def remove_session(api: Api, namespace: str, session: str, grace_seconds: int = _GRACE_SECONDS) -> None:
-    """Deletes everything that a session has made; the Lease goes last, as it is what leads to the rest.
+async def remove_session(api: Api, namespace: str, remains: Remains, grace_seconds: int = _GRACE_SECONDS) -> None:
+    """Deletes what a session has made; the Lease goes last, as it is what leads to the rest.
 
     Args:
         api: The cluster.
         namespace: Where the session's workers are.
-        session: The value of its label.
+        remains: The session, and how much of it.
         grace_seconds: How long workers may take to end.
 
     Raises:
         ApiError: Something could not be deleted.
     """
+    session, owners = remains.session, remains.owners
+    selector = f"{names.SESSION_LABEL}={session},{names.ROLE_LABEL}={names.WORKER_ROLE}"
+    pods: list[dict[str, Any]] = []
+    if not remains.secret:
+        pods = await _list_owned(api, namespace, session, owners)
+    secrets = {remains.secret} if remains.secret else {session_secret_of(pod, session) for pod in pods}
     # First: as long as a StatefulSet is there, its controller makes anew what is deleted. Who may not delete these has
     # made none.
-    await _if_allowed(api.delete_stateful_set(namespace, set_name(session)))
-    await _if_allowed(api.delete_service(namespace, names.secret_name(session)))
-    selector = f"{names.SESSION_LABEL}={session},{names.ROLE_LABEL}={names.WORKER_ROLE}"
+    if owners is None or any(_controller(pod) == set_name(session) for pod in pods):
+        await _if_allowed(api.delete_stateful_set(namespace, set_name(session)))
+        await _if_allowed(api.delete_service(namespace, names.service_name(session)))
     problems: list[BaseException] = []
     for _ in range(_ROUNDS):
-        # The right to delete many at once is often not given; one by one, then.
-        await _if_allowed(api.delete_pods(namespace, selector, grace_seconds))
-        left = [pod for pod in (await api.list_pods(namespace, selector))[0] if not _is_going(pod)]
+        if owners is None:
+            # The right to delete many at once is often not given; one by one, then.
+            await _if_allowed(api.delete_pods(namespace, selector, grace_seconds))
+        left = [pod for pod in await _list_owned(api, namespace, session, owners) if not _is_going(pod)]
         deletions = (api.delete_pod(namespace, pod["metadata"]["name"], grace_seconds) for pod in left)
         results = await asyncio.gather(*deletions, return_exceptions=True)
         problems = [result for result in results if isinstance(result, BaseException)]
@@ -191,18 +225,54 @@ async def remove_session(api: Api, namespace: str, session: str, grace_seconds: 
             break
     if problems:
         raise problems[0]
-    await api.delete_secret(namespace, names.secret_name(session))
-    await _if_allowed(api.delete_lease(namespace, names.lease_name(session)))
+    for secret in sorted(secrets - {""}):
+        await _if_allowed(api.delete_secret(namespace, secret))
+    await _if_allowed(_delete_lease(api, namespace, names.lease_name(session), remains.lease_uid))
+
+
+async def _delete_lease(api: Api, namespace: str, name: str, uid: str) -> None:
+    try:
+        await api.delete_lease(namespace, name, uid)
+    except ApiError as error:
+        if not (uid and error.status == 409):  # another has that name now, whose session lives
+            raise
+
+
+async def _list_owned(api: Api, namespace: str, session: str, owners: frozenset[str] | None) -> list[dict[str, Any]]:
+    pods, _ = await api.list_pods(namespace, f"{names.SESSION_LABEL}={session},{names.ROLE_LABEL}={names.WORKER_ROLE}")
+    return [pod for pod in pods if _is_owned(pod, owners)]
+
+
+def _is_owned(pod: Mapping[str, Any], owners: frozenset[str] | None) -> bool:
+    """True if one of the owners, or a StatefulSet of theirs, owns the Pod, or the Pod names it as its driver's Pod."""
+    metadata = pod["metadata"]
+    marks = (
+        *(item.get("uid") for item in metadata.get("ownerReferences") or ()),
+        (metadata.get("annotations") or {}).get(names.OWNER_UID_ANNOTATION),
+        _label(pod, names.DRIVER_POD_LABEL),
+    )
+    return owners is None or not owners.isdisjoint(mark for mark in marks if mark)
+
+
+def _controller(pod: Mapping[str, Any]) -> str:
+    """The name of the StatefulSet that makes this Pod; "": none does."""
+    references = pod["metadata"].get("ownerReferences") or ()
+    return next((str(item.get("name")) for item in references if item.get("kind") == "StatefulSet"), "")
 
 
 async def _run_out(api: Api, namespace: str) -> list[dict[str, Any]]:
     leases = await api.list_leases(namespace, f"{names.MANAGED_BY_LABEL}={names.MANAGED_BY}")
-    return [found for found in leases if _label(found, names.SESSION_LABEL) and lease.is_dead(found, api.now())]
+    return [found for found in leases if lease.bears_name_of_session(found) and lease.is_dead(found, api.now())]
 
 
 async def _read_signs(api: Api, namespace: str, found: Mapping[str, Any]) -> _Signs:
-    session = _label(found, names.SESSION_LABEL)
-    pods, _ = await api.list_pods(namespace, f"{names.SESSION_LABEL}={session},{names.ROLE_LABEL}={names.WORKER_ROLE}")
+    session = _session(found)
+    of_session = await _list_owned(api, namespace, session, None)
+    pods = [pod for pod in of_session if _is_owned(pod, lease.owners(found))]
+    if of_session and not pods:
+        logger.info("the Lease %s has run out, but owns none of the Pods of the session %s, so it proves nothing; it "
+                    "is left alone", found["metadata"]["name"], session)  # fmt: skip
+        return _Signs.LIFE
     # Whatever has served for longer than that was called since it began.
     latest = api.now() - lease.life(found)
     if any(_serves_since(pod, latest) for pod in pods):
@@ -257,6 +327,15 @@ async def _if_allowed(call: Awaitable[Result]) -> Result | None:
             raise
         logger.debug("not allowed, and done without: %s", error)
         return None
+
+
+def _session(item: Mapping[str, Any]) -> str:
+    return _label(item, names.SESSION_LABEL)
+
+
+def _driver(item: Mapping[str, Any]) -> str:
+    """The process that drives the session of this Pod or Lease."""
+    return str((item["metadata"].get("annotations") or {}).get(names.DRIVER_ANNOTATION, ""))
 
 
 def _label(item: Mapping[str, Any], label: str) -> str:

@@ -17,6 +17,11 @@ def test_the_role_gives_what_the_driver_uses_and_nothing_else(helm: Helm, mode: 
     assert sorted(role["rules"], key=key) == sorted(role_rules(Configuration(allocation=mode)), key=key)
 
 
+def test_the_right_to_delete_secrets_can_be_left_out(helm: Helm) -> None:
+    role = only(helm.render({"rbac": {"deleteSecrets": False}}), "Role")
+    assert [rule["verbs"] for rule in role["rules"] if rule["resources"] == ["secrets"]] == [["create"]]
+
+
 def test_the_binding_is_for_the_drivers_account(helm: Helm) -> None:
     objects = helm.render()
     account = driver_pod(objects)["spec"]["serviceAccountName"]

@@ -214,9 +214,22 @@ class FakeCluster:
         self._called("list leases")
         return [copy.deepcopy(lease) for lease in self.leases.values() if fits(lease, selector)]
 
-    async def delete_lease(self, namespace: str, name: str) -> None:
+    async def delete_lease(self, namespace: str, name: str, uid: str = "") -> None:
         self._called("delete leases")
-        self.leases.pop(name, None)
+        found = self.leases.get(name)
+        if found is not None and uid and found["metadata"].get("uid") != uid:
+            raise ApiError("delete leases", 409, "the UID in the precondition does not match", reason="Conflict")
+        if found is not None:
+            del self.leases[name]
+            self._collect(found["metadata"].get("uid"))
+
+    def _collect(self, owner: str | None) -> None:
+        """Deletes what an object that is gone has owned, as the cluster's garbage collector does."""
+        for items in (self.pods, self.secrets, self.services, self.stateful_sets):
+            for name, item in list(items.items()):
+                references = (item.get("metadata") or {}).get("ownerReferences") or ()
+                if owner and any(reference["uid"] == owner for reference in references):
+                    (self._delete if items is self.pods else items.pop)(name)
 
     def now(self) -> datetime.datetime:
         return self.time

@@ -48,8 +48,8 @@ def test_sessions_that_are_named_go() -> None:
 
 def test_a_session_that_cannot_be_removed_keeps_no_other_from_it_and_all_are_named() -> None:
     console = FakeConsole("first", "second", "third")
-    console.api.problems["delete secrets"] = [ApiError("delete secrets", 500, "etcd has no leader")]
-    words = r"first: delete secrets: etcd has no leader \(HTTP 500\)\. Removed: second, third$"
+    console.api.problems["delete leases"] = [ApiError("delete leases", 500, "etcd has no leader")]
+    words = r"first: delete leases: etcd has no leader \(HTTP 500\)\. Removed: second, third$"
     with pytest.raises(ClusterError, match=words):
         run_clean(console, "first", "second", "third")
     assert list(console.api.leases) == ["daft-first"]
@@ -57,6 +57,6 @@ def test_a_session_that_cannot_be_removed_keeps_no_other_from_it_and_all_are_nam
 
 def test_where_nothing_could_be_removed_nothing_is_said_to_be() -> None:
     console = FakeConsole("first")
-    console.api.problems["delete secrets"] = [ApiError("delete secrets", 500, "etcd has no leader")]
-    with pytest.raises(ClusterError, match=r"first: delete secrets: etcd has no leader \(HTTP 500\)$"):
+    console.api.problems["delete leases"] = [ApiError("delete leases", 500, "etcd has no leader")]
+    with pytest.raises(ClusterError, match=r"first: delete leases: etcd has no leader \(HTTP 500\)$"):
         run_clean(console, "first")

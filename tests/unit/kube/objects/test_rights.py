@@ -53,12 +53,12 @@ def test_an_error_names_each_missing_right_and_the_role() -> None:
 
 def test_missing_rights_are_told_together_before_anything_is_made() -> None:
     cluster, pool = FakeCluster(), Pool()
-    cluster.forbidden = {"watch pods", "delete secrets"}
+    cluster.forbidden = {"watch pods", "create secrets"}
     launcher = make_launcher(cluster, pool)
     try:
         launcher.launch("worker-0", 1)
         [news] = pool.wait_for("exited")
-        assert "may not watch pods, delete secrets in the namespace 'jobs'" in str(news[3])
+        assert "may not watch pods, create secrets in the namespace 'jobs'" in str(news[3])
         assert news[4] is False
         assert not cluster.secrets
         assert not cluster.pods
@@ -68,7 +68,8 @@ def test_missing_rights_are_told_together_before_anything_is_made() -> None:
 
 def test_it_works_without_the_optional_rights() -> None:
     cluster = FakeCluster()
-    cluster.forbidden = {"deletecollection pods", "list resourcequotas"}
+    cluster.forbidden = {"deletecollection pods", "list resourcequotas", "delete secrets"}
+    cluster.problems["delete secrets"] = [ApiError("delete secrets", 403, "forbidden")]
     launcher = make_launcher(cluster, Pool())
     try:
         launcher.launch("worker-0", 1)

@@ -18,7 +18,7 @@ from daft_k8s.kube.client.errors import ApiError
 from daft_k8s.kube.objects import lease, names
 from daft_k8s.kube.objects.home import Home, Owner
 from daft_k8s.kube.session import driver_process
-from daft_k8s.kube.session.sweep import remove_session, sweep_dead_sessions, sweep_predecessors
+from daft_k8s.kube.session.sweep import Remains, remove_session, sweep_dead_sessions, sweep_predecessors
 from tests.unit.allocation.fakes import Pool
 from tests.unit.kube.fake_cluster import FakeCluster, make_launcher
 
@@ -34,14 +34,23 @@ def add_session(cluster: FakeCluster, session: str, *, age_seconds: float = 0, o
     made = lease.session_lease(
         session, home, holder="ada.laptop", orphan_timeout_seconds=orphan_timeout_seconds, now=then
     )
+    made["metadata"]["uid"] = f"uid-of-{session}"
     cluster.leases[names.lease_name(session)] = made
-    cluster.secrets[names.secret_name(session)] = {}
+    owner = home.owner or lease.owner(made)
+    secret = names.secret_name(session)
+    cluster.secrets[secret] = {"metadata": {"name": secret, "ownerReferences": [owner.reference()]}}
     for worker in ("worker-0", "worker-1"):
         labels = {**home.labels, names.SESSION_LABEL: session, names.ROLE_LABEL: names.WORKER_ROLE}
         labels[names.MANAGED_BY_LABEL] = names.MANAGED_BY
         name = names.pod_name(session, worker, 1)
         cluster.pods[name] = {
-            "metadata": {"name": name, "labels": labels, "annotations": dict(home.annotations)},
+            "metadata": {
+                "name": name,
+                "labels": labels,
+                "annotations": dict(home.annotations),
+                "ownerReferences": [owner.reference()],
+            },
+            "spec": {"volumes": [{"name": "daft-session", "secret": {"secretName": secret}}]},
             "status": {"phase": "Succeeded", "containerStatuses": [own]},
         }
 
@@ -177,9 +186,95 @@ def test_a_session_goes_where_only_pods_one_by_one_and_secrets_may_be_deleted(cl
     add_session(cluster, "s")
     for action in ("deletecollection pods", "delete leases", "delete statefulsets.apps", "delete services"):
         cluster.problems[action] = [ApiError(action, 403, "forbidden")]
-    asyncio.run(remove_session(cluster, "jobs", "s"))
+    asyncio.run(remove_session(cluster, "jobs", Remains("s")))
     assert not cluster.pods
     assert not cluster.secrets
+
+
+# Leases that others have made: the right to create them must give no other.
+
+
+def forge_lease(cluster: FakeCluster, session: str, name: str = "", **spec: Any) -> None:
+    """Makes a Lease that says that a session has been dead for long."""
+    then = cluster.time - datetime.timedelta(days=30)
+    made = lease.session_lease(session, HOME, holder="mallory", orphan_timeout_seconds=120, now=then)
+    made["metadata"] |= {"name": name or names.lease_name(session), "uid": f"uid-of-mallory-{session}"}
+    made["spec"] |= spec
+    cluster.leases[made["metadata"]["name"]] = made
+
+
+def sweep(cluster: FakeCluster) -> list[str]:
+    return asyncio.run(sweep_dead_sessions(cluster, "jobs", confirm_seconds=0.01))
+
+
+@pytest.mark.parametrize("runs", [True, False])
+def test_a_lease_of_another_name_cannot_have_a_living_session_removed(cluster: FakeCluster, runs: bool) -> None:
+    add_session(cluster, "victim")
+    if runs:
+        let_workers_run(cluster, "victim", for_seconds=20)
+    forge_lease(cluster, "victim", "mallory")
+    assert sweep(cluster) == []
+    assert len(cluster.pods) == 2
+    assert set(cluster.secrets) == {"daft-victim"}
+    assert set(cluster.leases) == {"daft-victim", "mallory"}
+
+
+@pytest.mark.parametrize("runs", [True, False])
+def test_a_lease_that_owns_nothing_cannot_have_a_session_without_one_removed(cluster: FakeCluster, runs: bool) -> None:
+    add_session(cluster, "victim")
+    if runs:
+        let_workers_run(cluster, "victim", for_seconds=20)
+    forge_lease(cluster, "victim", leaseDurationSeconds=2**31 - 1)
+    forge_lease(cluster, "victim", leaseDurationSeconds=10)
+    assert sweep(cluster) == []
+    assert len(cluster.pods) == 2
+    assert set(cluster.secrets) == {"daft-victim"}
+
+
+def test_a_lease_cannot_have_objects_deleted_that_only_bear_its_sessions_name(cluster: FakeCluster) -> None:
+    for objects in (cluster.secrets, cluster.services, cluster.stateful_sets):
+        objects |= {"daft-password": {}, "daft-password-worker": {}}
+    forge_lease(cluster, "password")
+    assert sweep(cluster) == ["password"], "the Lease itself goes"
+    assert not cluster.leases
+    for objects in (cluster.secrets, cluster.services, cluster.stateful_sets):
+        assert set(objects) == {"daft-password", "daft-password-worker"}
+
+
+def test_a_lease_counts_no_longer_than_a_week_whatever_it_says(cluster: FakeCluster) -> None:
+    forge_lease(cluster, "eternal", leaseDurationSeconds=2**31 - 1)
+    assert lease.life(cluster.leases["daft-eternal"]) == lease.MOST_LIFE
+    assert sweep(cluster) == ["eternal"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="drivers in Pods run on Linux")
+def test_a_lease_cannot_have_a_living_session_of_this_pod_removed(cluster: FakeCluster) -> None:
+    gone = home_of(f"{os.getpid()}.123.42")
+    add_session(cluster, "sibling", home=home_of(driver_process.identity()))
+    forged = lease.session_lease("sibling", gone, holder="mallory", orphan_timeout_seconds=1, now=cluster.time)
+    forged["metadata"]["uid"] = "uid-of-mallory"
+    cluster.leases["daft-sibling"] = forged
+    assert asyncio.run(sweep_predecessors(cluster, gone, "mine")) == []
+    assert len(cluster.pods) == 2
+
+
+def test_a_lease_that_was_made_anew_meanwhile_stays(cluster: FakeCluster) -> None:
+    add_session(cluster, "back")
+    remains = Remains("back", frozenset({"uid-of-former"}), "uid-of-former")
+    asyncio.run(remove_session(cluster, "jobs", remains))
+    assert set(cluster.leases) == {"daft-back"}
+    assert len(cluster.pods) == 2
+
+
+def test_the_pods_of_a_stateful_set_go_with_the_lease_that_owns_it(cluster: FakeCluster) -> None:
+    add_session(cluster, "dead", age_seconds=1000)
+    for pod in cluster.pods.values():
+        pod["metadata"]["ownerReferences"] = [{"kind": "StatefulSet", "name": "daft-dead-worker", "uid": "uid-of-set"}]
+        pod["metadata"]["annotations"] = {names.OWNER_UID_ANNOTATION: "uid-of-dead"}
+    cluster.stateful_sets["daft-dead-worker"] = {"spec": {"replicas": 0}}
+    assert sweep(cluster) == ["dead"]
+    assert not cluster.stateful_sets
+    assert sessions(cluster) == set()
 
 
 # Former drivers of the same Pod.
@@ -224,8 +319,8 @@ def test_a_former_drivers_session_that_cannot_be_removed_keeps_no_other_from_it(
     gone = home_of(f"{os.getpid()}.123.42")  # of another container, which is the only one
     for session in ("first", "second"):
         add_session(cluster, session, home=gone)
-    cluster.problems["deletecollection pods"] = [ApiError("deletecollection pods", 500, "etcd has no leader")]
-    with pytest.raises(ApiError, match="first: deletecollection pods: etcd has no leader"):
+    cluster.problems["delete secrets"] = [ApiError("delete secrets", 500, "etcd has no leader")]
+    with pytest.raises(ApiError, match="first: delete secrets: etcd has no leader"):
         asyncio.run(sweep_predecessors(cluster, gone, "mine"))
     assert sessions(cluster) == {"first"}
 
