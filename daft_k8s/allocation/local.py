@@ -16,6 +16,7 @@ from daft_k8s.allocation.local_environment import worker_environment
 from daft_k8s.allocation.local_process import COMMAND, LocalProcess, Ready
 from daft_k8s.allocation.session_dir import SessionDir, sweep_dead_sessions
 from daft_k8s.errors import WorkerStartError
+from daft_k8s.wire.worker_output import shown
 
 if TYPE_CHECKING:
     from daft_k8s.config import Configuration
@@ -164,11 +165,9 @@ class LocalLauncher:
 
     def on_output(self, process: LocalProcess, line: str) -> None:
         """A process wrote a line. Called on a thread of its own."""
-        if sys.stderr is None:  # under some services
-            return
-        # A JSON line names its worker itself, and must stay JSON.
-        prefix = "" if self._configuration.log_format == "json" and line.startswith("{") else f"({process.worker_id}) "
-        sys.stderr.write(f"{prefix}{line}\n")
+        if sys.stderr is not None and self._configuration.worker_output:  # None: under some services
+            as_json = self._configuration.log_format == "json"
+            sys.stderr.write(f"{shown(process.worker_id, line, as_json=as_json)}\n")
 
     def _environment(
         self, worker_id: str, launch_id: int, spill_dir: str, ready_fd: int, lifeline_fd: int

@@ -159,6 +159,11 @@ class Configuration:
     """How workers log: lines for people, or JSON with session, query, task and worker for a log store
     (`production` and `high-performance`)."""
 
+    worker_output: bool = option(options.FLAG, True, topic=LOGS)
+    """Whether the driver shows on its standard error what workers print and log, each line with its worker's name.
+    Of Pods, all workers together at most 1 MiB a second: the driver says how many lines it does not show, and the Pods'
+    logs hold all of them."""
+
     working_dir: str = option(options.CODE_FOLDER, "auto", topic=CODE)
     """The code that tasks import, besides what is installed. `auto`: the Python modules of the folder that the
     script lies in. `none`: nothing is shipped. A folder or an archive, here or behind a URI: all files of it; tasks

@@ -18,9 +18,11 @@ from daft_k8s.allocation import make_launcher
 from daft_k8s.driver.pool_words import describe_pool
 from daft_k8s.driver.tally import Tally
 from daft_k8s.driver.termination import exit_on_signals, signals_postponed
+from daft_k8s.driver.worker_output import WorkerOutput
 from daft_k8s.errors import ClusterError, SessionClosedError, WorkerStartError
 from daft_k8s.session_summary import MEMORY_CALLS, encode
 from daft_k8s.wire.raised import headline
+from daft_k8s.wire.worker_output import OUTPUT_CALLS
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
@@ -87,7 +89,8 @@ class Session:
         self._daft_version = daft_version
         self._environment = environment
         self._manager_factory = manager_factory
-        self._handlers: dict[str, CallHandler] = {MEMORY_CALLS: self.tally.hear}
+        self._output = WorkerOutput(as_json=configuration.log_format == "json")
+        self._handlers: dict[str, CallHandler] = {MEMORY_CALLS: self.tally.hear, OUTPUT_CALLS: self._output.hear}
         self._closers: list[Callable[[], None]] = []
         self._listeners: list[WorkerListener] = []
         self._answering: set[asyncio.Task[None]] = set()
@@ -315,6 +318,7 @@ class Session:
             launcher, self._launcher = self._launcher, None
         steps: list[Callable[[], object]] = []
         if manager is not None:
+            steps.append(self._output.settle)
             steps.append(lambda: manager.shutdown(SHUTDOWN_TIMEOUT_SECONDS))
         if launcher is not None:
             steps.append(lambda: launcher.shutdown(SHUTDOWN_TIMEOUT_SECONDS))

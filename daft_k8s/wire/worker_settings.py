@@ -78,6 +78,8 @@ class WorkerSettings:
     """"text" or "json" (one object a line)."""
     log_level: str = "INFO"
     """DEBUG, INFO, WARNING or ERROR."""
+    copy_output: int = 0
+    """1: what the worker prints and logs is sent to the driver, too. 0 where the driver reads the worker's output."""
     ready_fd: int = -1
     """Where the ready line is written; -1: nowhere (in a Pod, readiness is a gRPC probe)."""
     lifeline_fd: int = -1
@@ -214,7 +216,7 @@ def _bounds(name: str) -> tuple[float, float]:
         return -1, 65535
     if name in ("ready_fd", "lifeline_fd"):
         return -1, 2**31
-    if name in ("store_memory_share", "all_addresses"):
+    if name in ("store_memory_share", "all_addresses", "copy_output"):
         return 0, 1
     if name in ("memory_bytes", "max_message_bytes"):
         return 1, 2**62

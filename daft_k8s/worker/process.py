@@ -28,6 +28,7 @@ from daft_k8s.worker.daft_variables import daft_variables
 from daft_k8s.worker.driver_calls import set_current_worker
 from daft_k8s.worker.logs import configure_logging
 from daft_k8s.worker.memory_reports import report_memory
+from daft_k8s.worker.output import OutputCopy, copy_output
 from daft_k8s.worker.pip_install import PipInstall
 from daft_k8s.worker.private_directory import make_private_directory, remove_private_directory
 from daft_k8s.worker.signals import ignore_interrupts, release_forked_children
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _DRAIN_POLL_SECONDS = 0.02
+_LAST_OUTPUT_SECONDS = 1.0
+"""How long a worker that stops waits for the driver to take its last lines."""
 _EXIT_SECONDS = 5.0
 """How long threads of UDFs may delay the exit of a worker that has stopped."""
 _CHILD_SECONDS = 0.5
@@ -54,6 +57,7 @@ def main() -> int:
         return exit_codes.BAD_SETTINGS
     ignore_interrupts()
     release_forked_children()
+    output = copy_output() if settings.copy_output else None
     configure_logging(
         session_id=settings.session_id,
         worker_id=settings.worker_id,
@@ -62,7 +66,7 @@ def main() -> int:
     )
     forget_settings(os.environ)
     try:
-        event_loop.run(_serve(settings))
+        event_loop.run(_serve(settings, output))
     except DaftK8sError as error:
         logger.error("%s", error)
         return exit_codes.START_FAILED
@@ -74,8 +78,8 @@ def main() -> int:
     return exit_codes.STOPPED
 
 
-async def _serve(settings: WorkerSettings) -> None:
-    process = WorkerProcess(settings)
+async def _serve(settings: WorkerSettings, output: OutputCopy | None) -> None:
+    process = WorkerProcess(settings, output)
     await process.run()
     if process.left_tasks:
         # A thread that still runs a UDF makes native code abort when the interpreter exits, which would look like a
@@ -88,8 +92,9 @@ async def _serve(settings: WorkerSettings) -> None:
 class WorkerProcess:
     """One worker process."""
 
-    def __init__(self, settings: WorkerSettings) -> None:
+    def __init__(self, settings: WorkerSettings, output: OutputCopy | None = None) -> None:
         self._settings = settings
+        self._output = output
         self._stop = asyncio.Event()
         self._abandoned = False
         self.left_tasks = False
@@ -158,7 +163,7 @@ class WorkerProcess:
             raise WorkerStartError(f"Daft cannot be imported in the worker: {error}") from error
         refuse_nested_queries()
         offer_actors()
-        start_from_here()
+        start_from_here(None if self._output is None else self._output.feed)
         guard_pickling()
         executor = DaftExecutor(threads=settings.slots, host=settings.host)
         await executor.warm_up()
@@ -202,6 +207,8 @@ class WorkerProcess:
         actors.bind(settings.advertised(server.control_address))
         set_current_worker(server)
         set_current_host(actors, server)
+        if self._output is not None:
+            self._output.bind(server, loop)
         return runner, server, actors
 
     def _announce(self, server: WorkerServer) -> None:
@@ -253,6 +260,8 @@ class WorkerProcess:
             seconds = self._settings.drain_timeout_seconds
             logger.warning("%d tasks were still running after %g s of draining; they are given up", left, seconds)
             self.left_tasks = True
+        if self._output is not None and not self._abandoned:
+            await self._output.flush(_LAST_OUTPUT_SECONDS)
 
 
 def watch_lifeline(fd: int, stop: Callable[[str], None]) -> None:

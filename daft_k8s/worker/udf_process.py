@@ -23,16 +23,23 @@ from daft_k8s.worker.event_loop import start_in_background
 
 P = ParamSpec("P")
 T = TypeVar("T")
+U = TypeVar("U")
 
 DAFTS_PROGRAM = "daft.execution.udf_worker"
 
 
-def start_from_here() -> None:
+def start_from_here(on_output: Callable[[bytes], None] | None = None) -> None:
     """Has Daft start its UDF processes with this module. In a worker, before the first one is started.
 
     They import from where the worker does: `python -m`, as Daft starts them, would not find the driver's modules.
+
+    Args:
+        on_output: Takes the lines that a UDF printed for a batch. Daft's engine prints them, past `sys.stdout`.
     """
     from daft.execution import udf
+
+    if on_output is not None:
+        udf.UdfHandle.eval_input = _heard(udf.UdfHandle.eval_input, on_output)  # type: ignore[method-assign]
 
     def popen(command: list[str], *, env: Mapping[str, str], **options: Any) -> subprocess.Popen[bytes]:
         if command[1:3] == ["-m", DAFTS_PROGRAM]:
@@ -41,6 +48,20 @@ def start_from_here() -> None:
         return process
 
     vars(udf)["subprocess"] = SimpleNamespace(**{**vars(subprocess), "Popen": popen})
+
+
+def _heard(
+    function: Callable[P, tuple[T, list[str], U]], on_output: Callable[[bytes], None]
+) -> Callable[P, tuple[T, list[str], U]]:
+    """Returns the function such that the lines that it returns are heard."""
+
+    @functools.wraps(function)
+    def heard(*arguments: P.args, **options: P.kwargs) -> tuple[T, list[str], U]:
+        answer = function(*arguments, **options)
+        on_output("".join(f"{line}\n" for line in answer[1]).encode(errors="replace"))
+        return answer
+
+    return heard
 
 
 def main() -> None:

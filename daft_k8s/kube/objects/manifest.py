@@ -290,6 +290,7 @@ def _settings(
         data_port=DATA_PORT,
         health_port=HEALTH_PORT,
         all_addresses=int(home.forwarded),
+        copy_output=int(configuration.worker_output),
         memory_bytes=int(memory_bytes * _MEMORY_SHARE),
         spill_dir=f"{spill_dir.rstrip('/')}/{identity.pod_name}",
         tls_dir=SECRET_DIR if configuration.tls else "",

@@ -1,0 +1,91 @@
+"""What workers print and log, shown on the driver's standard error."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import queue
+import sys
+import threading
+import time
+from collections.abc import Awaitable
+from typing import NamedTuple
+
+from daft_k8s.wire.worker_output import INTERVAL_SECONDS, Lines, shown
+
+BYTES_PER_SECOND = 1 << 20
+"""Of all workers together. What exceeds it waits at the workers, and is dropped there: a terminal, a notebook or a log
+store is flooded by more, and each line costs the driver's interpreter time that queries need."""
+_SETTLE_SECONDS = 1.0
+"""The longest wait for last lines when the session ends."""
+_QUIET_SECONDS = 2.5 * INTERVAL_SECONDS
+"""A worker that has more lines sends them after its interval, and a round trip."""
+_POLL_SECONDS = 0.02
+
+
+class _Batch(NamedTuple):
+    worker_id: str
+    lines: Lines
+    printed: asyncio.Future[bytes]
+
+
+class WorkerOutput:
+    """Prints the lines of workers. A thread of its own writes: a terminal that is stopped must not stop a query.
+
+    Args:
+        as_json: True if workers log JSON.
+    """
+
+    def __init__(self, *, as_json: bool) -> None:
+        self._as_json = as_json
+        self._batches: queue.SimpleQueue[_Batch] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._unprinted = 0
+        self._heard = float("-inf")
+        self._is_settling = threading.Event()
+
+    def hear(self, worker_id: str, _target: str, payload: bytes) -> Awaitable[bytes]:
+        """Takes a worker's lines; the answer comes when they are printed, and lets the worker send more.
+
+        Called on the event loop.
+        """
+        printed = asyncio.get_running_loop().create_future()
+        batch = _Batch(worker_id, Lines.decode(payload), printed)
+        self._heard = time.monotonic()
+        self._unprinted += 1
+        self._batches.put(batch)
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._print_all, name="daft_k8s output of workers", daemon=True)
+            self._thread.start()
+        return printed
+
+    def settle(self) -> None:
+        """Waits for lines that are on their way, if there were any a moment ago."""
+        self._is_settling.set()
+        end = time.monotonic() + _SETTLE_SECONDS
+        while time.monotonic() < end and (self._unprinted or time.monotonic() - self._heard < _QUIET_SECONDS):
+            time.sleep(_POLL_SECONDS)
+
+    def _print_all(self) -> None:
+        while True:
+            batch = self._batches.get()
+            text = _text(batch.worker_id, batch.lines, as_json=self._as_json)
+            with contextlib.suppress(Exception):  # standard error may be closed, or of any class
+                if sys.stderr is not None:
+                    sys.stderr.write(text)
+                    sys.stderr.flush()
+            self._is_settling.wait(len(text) / BYTES_PER_SECOND)
+            with contextlib.suppress(RuntimeError):  # the event loop is closed
+                batch.printed.get_loop().call_soon_threadsafe(self._answer, batch.printed)
+
+    def _answer(self, printed: asyncio.Future[bytes]) -> None:
+        self._unprinted -= 1
+        if not printed.done():
+            printed.set_result(b"")
+
+
+def _text(worker_id: str, lines: Lines, *, as_json: bool) -> str:
+    told = [shown(worker_id, line, as_json=as_json) for line in lines.lines]
+    if lines.dropped:
+        told.insert(0, f"({worker_id}) [{lines.dropped:,} lines are not shown: they came too fast]")
+    return "".join(f"{line}\n" for line in told)

@@ -1,0 +1,46 @@
+"""Lines that a worker printed or logged, on their way to the driver's standard error. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import NamedTuple
+
+OUTPUT_CALLS = "output"
+"""The prefix of the calls by which workers send their lines to the driver."""
+TARGET = f"{OUTPUT_CALLS}/lines"
+INTERVAL_SECONDS = 0.1
+"""Between two calls of one worker. Lines that come meanwhile travel together."""
+
+
+class Lines(NamedTuple):
+    """Lines of one worker, in order."""
+
+    dropped: int
+    """Lines before these that the worker had no room for."""
+    lines: Sequence[str]
+
+    def encode(self) -> bytes:
+        """Returns the payload of a call."""
+        return json.dumps([self.dropped, self.lines]).encode()
+
+    @classmethod
+    def decode(cls, payload: bytes) -> Lines:
+        """Reads a payload.
+
+        Raises:
+            ValueError: It was not encoded by `encode`.
+        """
+        dropped, lines = json.loads(payload)
+        return cls(int(dropped), [str(line) for line in lines])
+
+
+def shown(worker_id: str, line: str, *, as_json: bool) -> str:
+    """Returns a line with its worker's name in front.
+
+    Args:
+        worker_id: The worker.
+        line: What it wrote.
+        as_json: True if workers log JSON: a JSON line names its worker itself, and must stay JSON.
+    """
+    return line if as_json and line.startswith("{") else f"({worker_id}) {line}"
