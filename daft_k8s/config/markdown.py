@@ -26,7 +26,8 @@ For each option, the first of these counts:
 
 The file is the first of these that is named or exists; files are not merged:
 the argument `config_file`, the environment variable `DAFT_K8S_CONFIG`, `daft-k8s.toml` in the current folder,
-`~/.config/daft-k8s/config.toml`.
+`~/.config/daft-k8s/config.toml`. The last two are refused if another user owns or may write the file or its folder, as
+options can run code.
 
 ```toml
 preset = "production"

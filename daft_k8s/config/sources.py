@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import sys
@@ -22,6 +23,7 @@ from daft_k8s.config.fields import (
 from daft_k8s.config.frozen import FrozenMap
 from daft_k8s.config.origin import DEFAULT, Origin
 from daft_k8s.config.presets import DEFAULT_PRESET, POD_SIZES, PRESETS
+from daft_k8s.config.trust import why_untrusted
 from daft_k8s.config.validation import Mistake, broken_rules, raise_if_any, unacceptable
 
 if sys.version_info >= (3, 11):
@@ -29,8 +31,17 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
+logger = logging.getLogger("daft_k8s")
+
 FILE_HERE = "daft-k8s.toml"
 FILE_AT_HOME = ".config/daft-k8s/config.toml"
+
+_HOW_TO_TRUST = (
+    "Options set the workers' variables, which can run code. Take the right to write away from others (chmod go-w), or "
+    f"name the file, if you trust it: {CONFIG_FILE}, or the variable {CONFIG_FILE_VARIABLE}"
+)
+_told: set[str] = set()
+"""Files that were found, not named, and told of."""
 
 INTERNAL_PREFIX = ENVIRONMENT_PREFIX + "INTERNAL_"
 """Variables that start so are for the runner's own use and are no options."""
@@ -66,8 +77,9 @@ def load(
 
     For each option the first of these counts: argument, environment variable `DAFT_K8S_<OPTION>`, TOML file,
     preset, default. The file is the first of: argument `config_file`, `DAFT_K8S_CONFIG`, `daft-k8s.toml` in
-    the current folder, `~/.config/daft-k8s/config.toml`; files are not merged. Arguments that are None and
-    variables that are empty count as not given.
+    the current folder, `~/.config/daft-k8s/config.toml`; files are not merged. One that was found, and not named, is
+    refused if another user owns or may write the file or its folder. Arguments that are None and variables that are
+    empty count as not given.
 
     Args:
         arguments: Options by name.
@@ -81,7 +93,7 @@ def load(
     layers = _Layers()
     layers.given.append(_from_arguments(arguments, base, layers.mistakes))
     layers.given.append(_from_environment(environ, base, layers.mistakes))
-    layers.given.append(_from_file(_file(arguments, environ, base), layers.mistakes))
+    layers.given.append(_from_file(_file(arguments, environ, base), environ, layers.mistakes))
 
     values: dict[str, Any] = {}
     origins: dict[str, Origin] = {}
@@ -178,7 +190,7 @@ def _usual_files(environ: Mapping[str, str], base: Path) -> Iterator[Path]:
         yield Path(home) / FILE_AT_HOME
 
 
-def _from_file(file: _Given | None, mistakes: list[Mistake]) -> dict[str, _Given]:
+def _from_file(file: _Given | None, environ: Mapping[str, str], mistakes: list[Mistake]) -> dict[str, _Given]:
     if file is None:
         return {}
 
@@ -191,7 +203,11 @@ def _from_file(file: _Given | None, mistakes: list[Mistake]) -> dict[str, _Given
         return wrong("not a path")
     try:
         path = file.base / Path(file.value).expanduser()
-        document = tomllib.loads(path.read_bytes().decode("utf-8"))
+        with open(path, "rb") as opened:
+            if file.origin.kind == "file" and (why := why_untrusted(path, opened, environ)):
+                mistakes.append(Mistake((CONFIG_FILE,), f"{path} is refused: {why}. {_HOW_TO_TRUST}."))
+                return {}
+            document = tomllib.loads(opened.read().decode("utf-8"))
     except tomllib.TOMLDecodeError as error:
         return wrong(f"malformed TOML: {error}")
     except UnicodeDecodeError:
@@ -200,6 +216,9 @@ def _from_file(file: _Given | None, mistakes: list[Mistake]) -> dict[str, _Given
         return wrong(f"cannot be read: {error.strerror}")
     except (RuntimeError, ValueError) as error:
         return wrong(f"cannot be read: {error}")
+    if file.origin.kind == "file" and str(path) not in _told:
+        _told.add(str(path))
+        logger.info("reads the configuration from %s", path)
     given = {}
     for name, value in document.items():
         if name in FIELDS:
