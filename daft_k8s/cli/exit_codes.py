@@ -5,7 +5,7 @@ from __future__ import annotations
 from daft_k8s.errors import ClusterError, CodeError, ConfigurationError, DaftK8sError
 
 FAILED = 1
-"""What was asked for was done, and it failed: a check of `doctor`, a query of `sql`."""
+"""The command ran, and what it ran failed: a check of `doctor`, a query of `sql`."""
 USAGE = 2
 """The command line is wrong."""
 CONFIGURATION = 3

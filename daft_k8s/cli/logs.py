@@ -16,7 +16,7 @@ from daft_k8s.kube.client.console import Console
 from daft_k8s.kube.inventory.logs import Source, copy_log, find_sources, follow, has_no_pods
 
 _BEGINS_RECORD = re.compile(r"\d{4}-\d\d-\d\d|[{\[(]")
-"""How a line of a log begins; those of a traceback begin in other ways."""
+"""The begin of a record in a log; the lines of a traceback begin in other ways."""
 
 
 @click.command(name="logs")
@@ -90,7 +90,7 @@ class _Printer:
         self._query = query
         self._prefixed = prefixed
         self._shown: dict[Source, bool] = {}
-        """Whether the last record of each source was printed: what follows it without a time belongs to it."""
+        """True for a source whose last record was printed: lines without a time after it belong to it."""
         self.count = 0
 
     def line(self, source: Source, line: str) -> None:

@@ -1,4 +1,4 @@
-"""What a command prints: text for people, or JSON for programs; notes and errors go to stderr."""
+"""The output of commands: text for people, or JSON for programs; notes and errors go to stderr."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from daft_k8s.cli.run import run_here
 from daft_k8s.kube.objects.rights import ACCOUNT
 
 MODULE = "daft_k8s.cli.query"
-"""What runs the query, here or in the Job."""
+"""The module that runs the query, here or in the Job."""
 
 
 class TableAssignment(PairType):

@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from daft_k8s.config import Configuration
 
 START_SECONDS = 10.0
-"""How long a test Pod may take to run, its image being there."""
+"""The time in which a test Pod runs, once its image is there."""
 END_SECONDS = 40.0
-"""How long it may take in all: it waits for whatever is blocked."""
+"""The time for a test Pod in all: it waits for blocked connections."""
 _POLL_SECONDS = 0.3
 _SERVE_SECONDS = 60
 

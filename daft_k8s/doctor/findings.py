@@ -16,7 +16,7 @@ class Finding:
     mark: Mark
     text: str
     fix: str = ""
-    """What to change; "": nothing."""
+    """The change that helps; "": none is needed."""
 
     @property
     def passed(self) -> bool:

@@ -90,7 +90,7 @@ def ask_api(path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
 
 
 def may(namespace: str, group: str, resource: str, verb: str) -> bool:
-    """Whether this Pod's service account has a right."""
+    """True if this Pod's service account has a right."""
     kind, _, part = resource.partition("/")
     attributes = {"namespace": namespace, "group": group, "resource": kind, "subresource": part, "verb": verb}
     review = {

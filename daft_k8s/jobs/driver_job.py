@@ -25,7 +25,7 @@ CODE_DIR = "/code"
 PART_BYTES = 700 << 10
 """A ConfigMap holds 1 MiB, in base64."""
 MAX_CODE_BYTES = 8 << 20
-"""What is put into ConfigMaps: more would weigh on the cluster's own store."""
+"""The most that goes into ConfigMaps: more would burden etcd."""
 
 _KEPT_SECONDS = 3600
 _GRACE_SECONDS = 20

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _POLL_SECONDS = 0.5
 _LOG_RETRIES = 5
 _STUCK_SECONDS = 20.0
-"""How long an image may fail to be pulled before the run is given up."""
+"""The time for which an image may fail to be pulled before the run is given up."""
 _CANCEL_SECONDS = 40.0
 
 

@@ -29,12 +29,12 @@ if TYPE_CHECKING:
 
 _CALL_SECONDS = 10.0
 _ANSWER_SECONDS = 5.0
-"""How long the API server may take to give a sign of life."""
+"""The time in which an API server that lives answers."""
 _LIST_SECONDS = 30.0
 _WATCH_SECONDS = 290
-"""How long a watch lasts before the server ends it; below five minutes, where many proxies cut."""
+"""The time after which the server ends a watch; below five minutes, where many proxies cut."""
 _SILENCE_SECONDS = 120.0
-"""How long a watch may be silent: the server sends a bookmark about each minute."""
+"""The longest silence of a watch: the server sends a bookmark about each minute."""
 _CONNECT_SECONDS = 10.0
 _PAGE = 500
 _GROUPS = {
@@ -48,7 +48,7 @@ _GROUPS = {
 }
 """Each resource's group and version; the core has none."""
 _UNANSWERED = (aiohttp.ClientError, OSError, asyncio.TimeoutError, ValueError)
-"""What stands for "no answer"."""
+"""The errors that mean "no answer"."""
 
 
 class Stream(Protocol):
@@ -60,7 +60,7 @@ class Stream(Protocol):
 
 
 class Api(Protocol):
-    """What the launcher asks of a cluster; tests put another in its place. All raise ApiError."""
+    """The calls that the launcher needs; tests put another in its place. All raise ApiError."""
 
     async def create_pod(self, namespace: str, pod: dict[str, Any], *, dry_run: bool = False) -> dict[str, Any]: ...
     async def read_pod(self, namespace: str, name: str) -> dict[str, Any]: ...
@@ -117,7 +117,7 @@ class KubernetesApi:
     ) -> None:
         self.default_namespace = default_namespace
         self._ahead = datetime.timedelta()
-        """How far the API server's clock is ahead of this machine's."""
+        """The time by which the API server's clock is ahead of this machine's."""
         self._call_seconds = call_seconds
         self._silence_seconds = silence_seconds
         self._link = Link(cluster)
@@ -284,7 +284,7 @@ class KubernetesApi:
         return datetime.datetime.now(datetime.timezone.utc) + self._ahead
 
     async def may(self, namespace: str, group: str, resource: str, verb: str) -> bool:
-        """Whether this process has a right; every account may ask that about itself."""
+        """True if this process has a right; every account may ask that about itself."""
         kind, _, part = resource.partition("/")
         attributes = {"namespace": namespace, "group": group, "resource": kind, "subresource": part, "verb": verb}
         review = {
@@ -309,7 +309,7 @@ class KubernetesApi:
         )
 
     async def answers(self) -> bool:
-        """Whether the API server can be reached at all. A refusal is an answer, that of a proxy before it is none."""
+        """True if the API server can be reached at all. Its refusal is an answer; that of a proxy before it is none."""
         try:
             timeout = aiohttp.ClientTimeout(total=_ANSWER_SECONDS)
             async with await self._link.request("GET", "/version", timeout=timeout) as response:
@@ -368,7 +368,7 @@ def _path(resource: str, namespace: str, name: str | None = None) -> str:
 
 
 def _items(action: str, answer: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """What a list holds. An answer that is no list must not be taken for one of nothing."""
+    """The items of a list. An answer that is no list must not be taken for an empty one."""
     if "items" not in answer:
         raise _no_answer(action)
     return list(answer["items"] or ())

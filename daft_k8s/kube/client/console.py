@@ -35,7 +35,7 @@ class Console:
 
     Args:
         context: The context of the kubeconfig; None: the current one, or, in a Pod, the Pod's own cluster.
-        namespace: Where objects are; None: where the kubeconfig's context or the Pod is.
+        namespace: The namespace of the objects; None: that of the kubeconfig's context or of the Pod.
     """
 
     def __init__(self, *, context: str | None = None, namespace: str | None = None) -> None:
@@ -65,7 +65,7 @@ class Console:
 
     @property
     def namespace(self) -> str:
-        """Where objects are."""
+        """The namespace of the objects."""
         return self._namespace or "default"
 
     @property
@@ -129,7 +129,7 @@ class Console:
             return
 
     async def may(self, group: str, resource: str, verb: str) -> bool:
-        """Whether the caller has a right in the namespace."""
+        """True if the caller has a right in the namespace."""
         try:
             return await self.api.may(self.namespace, group, resource, verb)
         except ApiError as error:

@@ -7,7 +7,7 @@ import json
 
 _RETRIED = frozenset((408, 409, 429, 500, 502, 503, 504))
 _LONGEST_OBEDIENCE_SECONDS = 30.0
-"""How long the API may ask to be left alone (Retry-After)."""
+"""The longest wait that the API may ask for (Retry-After)."""
 
 
 class Obstacle(enum.Enum):
@@ -67,7 +67,7 @@ class ApiError(Exception):
 
     @property
     def over_quota(self) -> bool:
-        """Whether a ResourceQuota refused it: another time it may fit."""
+        """True if a ResourceQuota refused the call: another time it may fit."""
         return self.status == 403 and "exceeded quota" in self.message
 
     @property
@@ -77,7 +77,7 @@ class ApiError(Exception):
 
     @property
     def transient(self) -> bool:
-        """Whether the same call may succeed in a moment."""
+        """True if the same call may succeed in a moment."""
         return self.status == 0 or self.status in _RETRIED
 
     @property
@@ -87,7 +87,7 @@ class ApiError(Exception):
 
     @property
     def wait_seconds(self) -> float:
-        """How long the API wants to be left alone, as far as it is obeyed; 0: it does not say."""
+        """The wait that the API asks for, as far as it is obeyed; 0: it asks for none."""
         return min(_LONGEST_OBEDIENCE_SECONDS, self.retry_after_seconds or 0.0)
 
 

@@ -10,7 +10,7 @@ SERVICE_ACCOUNT_DIR = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
 
 def is_in_cluster(environment: Mapping[str, str] = os.environ) -> bool:
-    """Whether this process runs in a Pod."""
+    """True if this process runs in a Pod."""
     return bool(environment.get("KUBERNETES_SERVICE_HOST"))
 
 

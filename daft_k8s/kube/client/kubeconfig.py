@@ -17,7 +17,7 @@ from daft_k8s.kube.client.link import Cluster
 
 _DEFAULT_PATH = "~/.kube/config"
 _REFRESH_SECONDS = 60.0
-"""How old credentials may be before the kubeconfig is asked again: plugins and files know when theirs end."""
+"""The age after which the kubeconfig is asked again for credentials: plugins and files know when theirs end."""
 
 
 async def load(context: str | None) -> tuple[client.Configuration, str | None, str]:
@@ -98,7 +98,7 @@ def cluster(configuration: client.Configuration, origin: str = "") -> Cluster:
 
 
 def _refresher(loader: Any) -> Callable[[client.Configuration], Awaitable[None]]:
-    """What the client calls before each request: tokens end while a session lives."""
+    """The hook that the client calls before each request: tokens end while a session lives."""
     known_until = time.monotonic() + _REFRESH_SECONDS
 
     async def refresh(configuration: client.Configuration) -> None:

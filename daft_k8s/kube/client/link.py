@@ -1,4 +1,4 @@
-"""How requests get to an API server: where it is, whom to trust, and with which credentials.
+"""The link to an API server: its address, the certificates to trust, and the credentials.
 
 In a Pod this needs nothing but aiohttp. The client's package takes nearly two seconds of CPU to load, for models and
 APIs of which none are used here, and a driver's first row would wait for it; `kubeconfig` alone loads it.
@@ -24,9 +24,9 @@ from daft_k8s import addresses
 from daft_k8s.kube.client.errors import ApiError, Obstacle
 
 TOKEN_SECONDS = 60.0
-"""How old a Pod's token may be before its file is read again: it is rotated."""
+"""The age after which a Pod's token is read again from its file: tokens are rotated."""
 CREDENTIALS_SECONDS = 30.0
-"""How long credentials may take: a kubeconfig's plugin may wait for ever, and whoever renews or watches with it."""
+"""The longest wait for credentials: a kubeconfig's plugin may hang, and renewals and watches with it."""
 _READ_BUFFER_BYTES = 2**21  # an event of a watch is a line, and may be as large as what etcd holds
 
 
@@ -36,7 +36,7 @@ async def _nobody() -> None:
 
 @dataclass(frozen=True)
 class Cluster:
-    """An API server, and who this process is to it."""
+    """An API server, and the identity of this process there."""
 
     host: str
     """Its URL, without a path."""

@@ -24,11 +24,11 @@ class LoopThread:
 
     @property
     def runs(self) -> bool:
-        """Whether it still takes work."""
+        """True while the thread takes work."""
         return self._thread.is_alive() and not self.loop.is_closed()
 
     def call(self, function: Callable[..., object], *arguments: Any) -> None:
-        """Has the function called there. Returns at once."""
+        """Has the function called on the thread. Returns at once."""
         self.loop.call_soon_threadsafe(function, *arguments)
 
     def run(self, work: Coroutine[Any, Any, Any], timeout_seconds: float) -> Any:

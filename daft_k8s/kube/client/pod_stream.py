@@ -40,7 +40,7 @@ class PodStream:
         self._greeted: set[int] = set()
 
     async def receive(self) -> memoryview:
-        """What the Pod sent next; nothing: it has closed the connection.
+        """Returns the next bytes from the Pod; none: the Pod has closed the connection.
 
         Raises:
             ApiError: The connection broke, or the port does not answer.

@@ -46,7 +46,7 @@ class SessionView:
     live: SessionSummary | None = None
     """The figures that the driver publishes; None: there are none, or they may not be read."""
     seen: str = ""
-    """How long ago the driver renewed the Lease."""
+    """The time since the driver renewed the Lease."""
 
     @property
     def ready(self) -> int:
@@ -120,7 +120,7 @@ def _add_live(view: SessionView, lease: Mapping[str, Any], age: str, now: dateti
 
 
 def age_of(timestamp: str | None, now: datetime.datetime) -> str:
-    """How long ago, in the largest fitting unit."""
+    """The time since a timestamp, in the largest unit that fits."""
     began = read_time(timestamp)
     if began is None:
         return ""

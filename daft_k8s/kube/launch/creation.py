@@ -32,8 +32,8 @@ class Creation:
     """Has Pods made, many at once, each at most once. Used on one event loop.
 
     Args:
-        configuration: For what errors say.
-        launches: Which launches are wanted.
+        configuration: For the errors.
+        launches: The launches that the pool waits for or works with.
         cluster: Gives the connection and the home, once they are there.
         supply: Asks for one launch's Pod, once.
         emit: Takes events.
@@ -59,7 +59,7 @@ class Creation:
         self._at_once = asyncio.Semaphore(_AT_ONCE)
         self._no_room_ever = ""
         self._no_room_now = ""
-        """What those are told that have to wait."""
+        """The reason for the launches that have to wait."""
         self._closing = asyncio.Event()
 
     async def look_at_quotas(self, api: Api, home: Home) -> None:
@@ -75,7 +75,7 @@ class Creation:
             self.foresee(room, home.namespace)
 
     def foresee(self, room: Room, namespace: str) -> None:
-        """What the quotas leave, before anything is made."""
+        """Takes note of the room that the quotas leave, before anything is made."""
         wanted = self._configuration.max_workers or self._configuration.num_workers
         if room.workers >= wanted:
             return
@@ -100,7 +100,7 @@ class Creation:
         self._gate.poke()
 
     def close(self) -> None:
-        """Ends all waiting: nobody wants Pods any more."""
+        """Ends all waiting: no Pods are wanted any more."""
         self._closing.set()
         self._gate.poke()
 

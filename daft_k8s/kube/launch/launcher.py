@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from daft_k8s.errors import UnsupportedError
 from daft_k8s.kube.client.loop_thread import LoopThread
-from daft_k8s.kube.launch.ailments import Ailments
 from daft_k8s.kube.launch.creation import Creation
 from daft_k8s.kube.launch.replicas import Replicas
 from daft_k8s.kube.launch.set_up import SetUp
+from daft_k8s.kube.launch.stuck_pods import StuckPods
 from daft_k8s.kube.launch.supply import BarePods, Supply
 from daft_k8s.kube.launch.tracking import POLL_SECONDS, Tracker
 from daft_k8s.kube.objects.home import Home
@@ -107,7 +107,7 @@ class PodLauncher:
         self._creation = Creation(
             configuration, self._launches, cluster=self._set_up.result, supply=self._supply, emit=self._handle
         )
-        self._ailments = Ailments(self._launches, objects=self._objects, supply=self._supply)
+        self._stuck_pods = StuckPods(self._launches, objects=self._objects, supply=self._supply)
         self._tasks: set[asyncio.Task[Any]] = set()
         self._background: list[asyncio.Task[Any]] = []
         self._closed = False
@@ -119,7 +119,7 @@ class PodLauncher:
 
     @property
     def patience_seconds(self) -> float:
-        """How long the pool waits for a worker that answers nothing, before it takes it for lost by itself."""
+        """The time for which the pool waits for a worker that does not answer, before it counts as lost."""
         return self._routes.patience_seconds
 
     @property
@@ -205,7 +205,7 @@ class PodLauncher:
                 news=self,
                 poll_seconds=self._poll_seconds,
             )
-            self._keep_on(tracker.run(), self._objects.keep(), self._ailments.run())
+            self._keep_on(tracker.run(), self._objects.keep(), self._stuck_pods.run())
         return api, home
 
     def _begin_launch(self, key: Key, asked_at: float) -> None:
@@ -266,7 +266,7 @@ class PodLauncher:
             await self._routes.open(key, address, namespace=home.namespace, pod=pod, node=node, name=name)
 
     def _pool(self) -> PoolNews | None:
-        """None: nobody is to be told any more, or not yet."""
+        """The pool; None: it is to be told nothing any more, or is not there yet."""
         return None if self._closed else self._manager_getter()
 
     async def _shut_down(self, timeout_seconds: float) -> None:
@@ -291,7 +291,7 @@ class PodLauncher:
 
 
 def check(configuration: Configuration, session_id: str) -> None:
-    """Raises whatever can be known before the cluster is asked.
+    """Raises the errors that can be known before the cluster is asked.
 
     Raises:
         ConfigurationError: The `pod_template` sets what is the runner's own.
@@ -307,7 +307,7 @@ def check(configuration: Configuration, session_id: str) -> None:
 
 
 def _report_death(task: asyncio.Task[Any]) -> None:
-    """Tracking never ends by itself; if it does, everybody must know."""
+    """Logs that tracking has ended, which it never does by itself."""
     if not task.cancelled():
         logger.critical("the tracking of Pods has ended: %s", task.exception(), exc_info=task.exception())
 

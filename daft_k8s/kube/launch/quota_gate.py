@@ -1,4 +1,4 @@
-"""Who may ask for a Pod while a ResourceQuota is used up."""
+"""The turns in which Pods are asked for while a ResourceQuota is used up."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ LONGEST_PAUSE_SECONDS = 60.0
 
 
 class QuotaGate:
-    """While there is room, everybody may try at once. Then one may, with pauses that double, until there is again.
+    """Lets all callers try at once while there is room; then one at a time, with pauses that double.
 
-    However many workers are wanted, a full quota is so asked a few times a minute. Used on one event loop.
+    So a full quota is asked a few times a minute, however many workers are wanted. Used on one event loop.
 
     Args:
         first_pause_seconds: Between the first refusal and the next try.
-        longest_pause_seconds: What the pauses grow to.
+        longest_pause_seconds: The longest pause.
     """
 
     def __init__(
@@ -36,25 +36,25 @@ class QuotaGate:
         self._turns = asyncio.Lock()
         self._poked = asyncio.Event()
         self.used_up = False
-        """Whether there is no room left: the quota has refused, or those who came took all that was foreseen."""
+        """True if no room is left: the quota has refused, or earlier callers took all the room that was foreseen."""
         self.refusals = 0
-        """How often the quota has refused."""
+        """The number of refusals by the quota."""
 
     @property
     def is_full(self) -> bool:
-        """Whether whoever comes now has to wait."""
+        """True if the next caller has to wait."""
         return self.used_up or self._room == 0
 
     def foresee(self, room: int) -> None:
-        """So many may try; what comes after them waits as if it had been refused."""
+        """Lets this many callers try; those after them wait as if the quota had refused."""
         self._room = room
 
     @asynccontextmanager
     async def turn(self, wanted: Callable[[], bool]) -> AsyncGenerator[bool, None]:
-        """Waits until a Pod may be asked for. Gives whether that is a turn of one's own: one at a time has such a one.
+        """Waits until a Pod may be asked for. Yields True if this caller is the single one that probes the quota.
 
         Args:
-            wanted: Whether the one who waits still wants it; if not, it does not keep others waiting.
+            wanted: Returns True while the caller still wants its Pod; if not, it does not keep others waiting.
         """
         if not self.used_up and self._room is not None:
             self.used_up = self._room == 0
@@ -74,7 +74,7 @@ class QuotaGate:
                 self._reset()
 
     def refused(self) -> bool:
-        """The quota refused a Pod; returns whether that is news."""
+        """The quota refused a Pod; returns True if that is news."""
         news = not self.used_up
         self.refusals += 1
         self.used_up, self._room = True, None
@@ -88,7 +88,7 @@ class QuotaGate:
             self._pause_seconds = 0.0
 
     def poke(self) -> None:
-        """Something has changed that may have made room, or nobody wants to wait any more."""
+        """Something may have made room, or a caller does not want to wait any more."""
         self._poked.set()
 
     async def _pause(self, wanted: Callable[[], bool]) -> None:
@@ -96,7 +96,7 @@ class QuotaGate:
             await asyncio.wait_for(self._poked.wait(), self._pause_seconds)
         except asyncio.TimeoutError:
             return
-        if wanted():  # else whoever comes next is poked: this one will not ask
+        if wanted():  # else the next caller is poked: this one will not ask
             self._poked.clear()
 
     def _reset(self) -> None:

@@ -1,4 +1,4 @@
-"""Where the Pod of a launch comes from: how it is asked for, known again and taken away."""
+"""The supply of Pods for launches: how each is asked for, recognised and removed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 ENDED_PODS_KEPT = 5
-"""So many Pods that have ended stay, for whoever reads their logs; a session that lives for days ends hundreds."""
+"""The ended Pods that stay, so that their logs can be read; a session that lives for days ends hundreds."""
 
 
 class NameTakenError(Exception):
@@ -34,16 +34,16 @@ class NameTakenError(Exception):
 
 
 class Supply(Protocol):
-    """What differs between bare Pods and those of a StatefulSet. Used on one event loop; times are in seconds."""
+    """The differences between bare Pods and those of a StatefulSet. Used on one event loop; times are in seconds."""
 
     def begin(self, key: Key, now: float) -> list[Change]:
         """The pool wants a process."""
 
     async def provide(self, key: Key, api: Api, home: Home) -> list[Change]:
-        """Asks the cluster for its Pod, once. Raises ApiError and NameTakenError."""
+        """Asks the cluster for the Pod of a launch, once. Raises ApiError and NameTakenError."""
 
     async def withdraw(self, key: Key) -> None:
-        """Nobody wanted it any more by the time it was asked for."""
+        """The launch was not wanted any more by the time its Pod was asked for."""
 
     async def stop(self, key: Key, pod: str) -> None:
         """The pool wants the process to end; it may drain."""
@@ -61,13 +61,13 @@ class Supply(Protocol):
         """A complete list."""
 
     def forget(self, name: str) -> None:
-        """Nobody asks about this Pod any more."""
+        """Drops what is known of a Pod that is gone."""
 
     async def tidy(self, name: str) -> None:
-        """The process of this Pod has ended, and what it left as its last words is known. Nobody has deleted it yet."""
+        """The process of this Pod has ended, its exit is known, and the Pod is not deleted yet."""
 
     async def clear(self, pods: Sequence[Mapping[str, Any]], *, asked_at: float) -> None:
-        """Takes away what a complete list shows and no launch wants."""
+        """Removes the Pods that a complete list shows and no launch wants."""
 
     def pod_name(self, key: Key) -> str:
         """The name of its Pod."""

@@ -24,20 +24,20 @@ _SHORTEST_WATCH_SECONDS = 1.0
 
 
 class News(Protocol):
-    """Who is told."""
+    """The receiver of lists and events."""
 
     def on_listed(self, pods: list[dict[str, Any]], asked_at: float) -> None: ...
     def on_event(self, kind: str, pod: Mapping[str, Any]) -> None: ...
 
 
 class Tracker:
-    """Tells of the Pods that a selector fits. Neither of its two loops ever gives up; `run` ends by cancelling it.
+    """Watches and lists the Pods that a selector fits. Its two loops never give up; `run` ends when it is cancelled.
 
     Args:
         api: The cluster.
-        namespace: Where the Pods are.
-        selector: Which they are.
-        news: Who is told.
+        namespace: The namespace of the Pods.
+        selector: The selector of the Pods.
+        news: The receiver of lists and events.
         poll_seconds: The time between two lists.
         clock: The time, in seconds.
     """

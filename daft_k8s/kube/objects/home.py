@@ -1,15 +1,12 @@
-"""Where a session's workers live in a cluster, and whom they belong to."""
+"""The place of a session's workers in a cluster, and their owner."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from daft_k8s.errors import ConfigurationError
-
-if TYPE_CHECKING:
-    pass
 
 NAMED_CONTAINERS = ("driver", "main")
 """Names by which the driver's container is known in a Pod that has several."""
@@ -25,13 +22,13 @@ class Owner:
     api_version: str = "v1"
 
     def reference(self) -> dict[str, object]:
-        """As it stands in the metadata of what it owns."""
+        """The owner reference for the metadata of an owned object."""
         return {"apiVersion": self.api_version, "kind": self.kind, "name": self.name, "uid": self.uid}
 
 
 @dataclass(frozen=True)
 class Home:
-    """What the manifest of a worker needs to know beyond the configuration."""
+    """The facts beyond the configuration that the manifest of a worker depends on."""
 
     namespace: str
     image: str
@@ -42,11 +39,11 @@ class Home:
     annotations: Mapping[str, str] = field(default_factory=dict)
     """Of its Pods and its Lease."""
     driver_alone: bool = False
-    """Whether the driver's container is the only one of its Pod."""
+    """True if the driver's container is the only one of its Pod."""
     forwarded: bool = False
-    """Whether the driver comes by port-forward, which arrives at a Pod's loopback address."""
+    """True if the driver comes by port-forward, which arrives at a Pod's loopback address."""
     job: str = ""
-    """What the driver runs in: its Job's name, else its Pod's; "" where neither is known."""
+    """The name of the driver's Job, else of its Pod; "" where neither is known."""
 
 
 def driver_job(pod: Mapping[str, Any]) -> str:

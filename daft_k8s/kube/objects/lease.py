@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 API_VERSION = "coordination.k8s.io/v1"
 RENEW_SECONDS = 15.0
 PUBLISH_SECONDS = 5.0
-"""How often a summary that has changed goes to the Lease: often enough to watch, and no weight for the API server."""
+"""The time between two writes of a changed summary: short enough to watch, and no load for the API server."""
 DURATION_SECONDS = 30
-"""What a Lease promises: the next renewal, and one that is missed."""
+"""The duration of a Lease: the next renewal, and one that is missed."""
 MOST_LIFE = datetime.timedelta(days=7)
 """A Lease counts for no longer than that without a renewal, whatever it says: any account with the right to create
 Leases may write any number there."""
 DEAD_AFTER_DURATIONS = 5
-"""How many times that a Lease may stay as it is before its session counts as dead: 150 s, more than
+"""The number of durations without a renewal after which a session counts as dead: 150 s, more than
 `orphan_timeout_seconds`, so by then its workers have gone by themselves, if their driver has."""
 
 

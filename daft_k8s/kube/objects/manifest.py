@@ -25,15 +25,15 @@ HEALTH_PORT = 7779
 TOKEN_KEY = "token"
 """Of the Secret's data."""
 SECRET_DIR = "/var/run/secrets/daft-k8s"
-"""Where a worker finds the session's Secret, as files."""
+"""The folder in which a worker finds the session's Secret, as files."""
 _SECRET_VOLUME = "daft-session"
 SPILL_DIR = "/var/lib/daft-spill"
 TMP_DIR = "/tmp"
 
 _MEMORY_SHARE = 0.9
-"""What a worker plans with: the kernel kills at the limit, and counts what no program plans with (stacks, sockets)."""
+"""The share of its limit that a worker plans with: the kernel kills at the limit, and counts stacks and sockets."""
 _EXIT_SECONDS = 8
-"""What a worker gets beyond its drain time-out to close its servers and exit, before it is killed."""
+"""The time beyond its drain time-out in which a worker closes its servers and exits, before it is killed."""
 _LIVENESS_PERIOD_SECONDS = 10
 _LIVENESS_SPARE_SECONDS = 60
 

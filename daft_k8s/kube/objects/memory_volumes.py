@@ -11,9 +11,9 @@ from daft_k8s.kube.objects import names
 
 
 def memory_left(pod: Mapping[str, Any], limit_bytes: int) -> int:
-    """What the worker's volumes in memory leave of its limit, in bytes, once they are full.
+    """The part of the worker's limit, in bytes, that its volumes in memory leave once they are full.
 
-    A volume without a `sizeLimit` may grow until the container is killed; nobody can plan with it.
+    A volume without a `sizeLimit` may grow until the container is killed, so it is not counted.
 
     Raises:
         ConfigurationError: They leave nothing.

@@ -13,11 +13,11 @@ ROLE_LABEL = "daft.io/role"
 WORKER_LABEL = "daft.io/worker"
 LAUNCH_LABEL = "daft.io/launch"
 OWNER_LABEL = "daft.io/owner"
-"""Whose it is, if the driver runs outside the cluster."""
+"""The user and the machine of a driver outside the cluster."""
 DRIVER_POD_LABEL = "daft.io/driver-pod"
 """The uid of the Pod that the driver runs in."""
 DRIVER_ANNOTATION = "daft.io/driver-process"
-"""Which process of that Pod the driver is, as `driver_process` says it."""
+"""The driver's process in that Pod, in the form of `driver_process`."""
 OWNER_UID_ANNOTATION = "daft.io/owner-uid"
 """On the Pods of a StatefulSet, which owns them: the uid of what owns the StatefulSet."""
 SUMMARY_ANNOTATION = "daft.io/summary"
@@ -37,7 +37,7 @@ _MAX_LENGTH = 63
 """Of a label's value, and of a Pod's name if it is to be its host name too."""
 _HASH_LENGTH = 10
 _NUMBER_LENGTH = 10
-"""What controllers add to a name, at most."""
+"""The most characters that a controller adds to a name."""
 _PLAIN_SESSION = re.compile(r"[a-z0-9]+")
 _PLAIN_WORKER = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 _LABEL_VALUE = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?")

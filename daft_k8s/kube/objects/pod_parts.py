@@ -1,4 +1,4 @@
-"""What the Pods of workers, drivers and probes have in common: the Pod Security level `restricted`, and their place."""
+"""The parts that the Pods of workers, drivers and probes share: the Pod Security level `restricted`, and placement."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from daft_k8s.config import Configuration
 
 USER_ID = 10001
-"""Of the published image; any image works whose files everybody may read."""
+"""The user of the published image; any image works whose files every user may read."""
 
 
 def pod_security(*, owns_volumes: bool) -> dict[str, Any]:
@@ -36,7 +36,7 @@ def container_security() -> dict[str, Any]:
 
 
 def placement(configuration: Configuration) -> dict[str, Any]:
-    """Where a Pod beside the workers may run, and with which rights to pull: as they may."""
+    """The nodes and the pull secrets of a Pod beside the workers: those of the workers."""
     return {
         "imagePullSecrets": [{"name": secret} for secret in configuration.image_pull_secrets],
         "nodeSelector": dict(configuration.node_selector),

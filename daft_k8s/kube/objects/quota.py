@@ -1,4 +1,4 @@
-"""What ResourceQuotas leave for workers, and what their refusals say. Pure."""
+"""The room that ResourceQuotas leave for workers, and the meaning of their refusals."""
 
 from __future__ import annotations
 
@@ -20,29 +20,29 @@ _ONE_EACH = ("pods", "count/pods")
 
 @dataclass(frozen=True)
 class Room:
-    """How many workers fit into what the quotas of a namespace leave."""
+    """The number of workers that the quotas of a namespace leave room for."""
 
     workers: int
     quota: str
     """The quota that leaves the least."""
     words: str
-    """What there is and what a worker takes, for people."""
+    """The free amount and the demand of a worker, for people."""
     never: bool = False
-    """It would have no room for a single worker even if nothing else were there."""
+    """True if the quota has no room for a single worker, even in an empty namespace."""
 
 
 @dataclass(frozen=True)
 class Refusal:
-    """What a quota said when it refused a Pod."""
+    """The refusal of a Pod by a quota."""
 
     quota: str
     words: str
     never: bool
-    """The Pod alone is larger than the quota."""
+    """True if the Pod alone is larger than the quota."""
 
 
 def read_refusal(message: str) -> Refusal:
-    """Understands the API's words, which are the same since Kubernetes 1.6; total."""
+    """Parses the API's message, which has been the same since Kubernetes 1.6; total."""
     match = _REFUSAL.search(message)
     if match is None:
         return Refusal("", message, never=False)
@@ -84,7 +84,7 @@ def find_room(quotas: Iterable[Mapping[str, Any]], pod: Mapping[str, Any]) -> Ro
 
 
 def demand(pod: Mapping[str, Any]) -> Mapping[str, Fraction]:
-    """What a Pod takes from a quota, by the quota's names of resources."""
+    """The demand of a Pod, by a quota's names of resources."""
     spec = pod.get("spec") or {}
     total = dict.fromkeys(_ONE_EACH, Fraction(1))
     for kind in ("requests", "limits"):

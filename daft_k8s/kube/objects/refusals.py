@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Advice:
-    """An error for people, and whether trying again could help."""
+    """An error for people, and the decision if trying again could help."""
 
     text: str
     restartable: bool
 
 
 def explain(error: ApiError, namespace: str, configuration: Configuration | None = None) -> Advice:
-    """What the error of making something in the namespace means for the pool."""
+    """Explains the error of making an object in the namespace, and decides if a restart could help."""
     words = f"Kubernetes says: {error.message}"
     if error.over_quota:
         too_small = read_refusal(error.message).never

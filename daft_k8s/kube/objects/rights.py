@@ -15,19 +15,19 @@ ACCOUNT = "daft-driver"
 
 @dataclass(frozen=True)
 class Right:
-    """What may be done with one kind of object."""
+    """The verbs that a driver needs on one kind of object."""
 
     group: str
     """The API group; "" is Kubernetes' core."""
     resource: str
     verbs: tuple[str, ...]
     optional: tuple[str, ...] = ()
-    """Verbs without which it works too, if less well."""
+    """Verbs that a driver can do without, if less well."""
 
 
 @dataclass(frozen=True)
 class Missing:
-    """One verb that was not given."""
+    """A verb that was not granted."""
 
     group: str
     resource: str

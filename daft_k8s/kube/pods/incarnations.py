@@ -1,4 +1,4 @@
-"""Which process of a StatefulSet's Pods stands for which launch. Pure.
+"""The processes of a StatefulSet's Pods, and the launches that they stand for.
 
 A Pod of a StatefulSet keeps its name, and restarts in place: behind one name come, one after the other, processes of
 several Pods, and several processes of one Pod. To the rest of this room each process is a Pod of its own, with a
@@ -24,7 +24,7 @@ _NEXT_IS_MADE = ("ContainerCreating", "PodInitializing")
 
 @dataclass(frozen=True)
 class Seen:
-    """What one look at a Pod says."""
+    """The processes that one look at a Pod shows."""
 
     processes: tuple[dict[str, Any], ...]
     """As Pods of their own, oldest first."""
@@ -34,7 +34,7 @@ class Seen:
 
 @dataclass
 class _Name:
-    """What is known behind one Pod's name."""
+    """The known processes behind one Pod's name."""
 
     newest: dict[str, Any] | None = None
     known_at: float = float("-inf")

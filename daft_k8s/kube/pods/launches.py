@@ -1,4 +1,4 @@
-"""What the states of Pods mean for the pool: when a launch has started, and when to give it up. Pure."""
+"""The launches of workers, from the states of their Pods: when one has started, and when to give it up."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ Key = tuple[str, int]
 """A worker's id and the number of its launch."""
 
 GRACE_SECONDS = {Stage.PULL_FAILING: 20.0, Stage.CONFIG_FAILING: 15.0}
-"""How long what often mends itself may go on: a registry that stumbles, a Secret that comes late."""
+"""The time for which a failure that often mends itself may last: a registry that stumbles, a late Secret."""
 EVENTS_AFTER_SECONDS = 10.0
-"""After how long on its node a Pod's events are read: most images and volumes are there by then, or will not be."""
+"""The time on its node after which a Pod's events are read: most images and volumes are there by then, or never."""
 _STUCK_SPARE_SECONDS = 10.0
-"""How long past its grace period a Pod may be deleted before it counts as ended: its node is gone."""
+"""The time past its grace period after which a deleted Pod counts as ended: its node is gone."""
 _SIGKILL_CODE, _SIGTERM_CODE = 137, 143
 """The exit codes of containers that a signal ended."""
 _DEADLINE_SHARE = 0.9
@@ -28,7 +28,7 @@ _DEADLINE_SHARE = 0.9
 
 @dataclass(frozen=True)
 class Started:
-    """It serves at this IP, or is about to."""
+    """A process serves at this IP, or is about to."""
 
     key: Key
     address: str
@@ -36,7 +36,7 @@ class Started:
 
 @dataclass(frozen=True)
 class Postponed:
-    """The cluster has no room for its Pod now; it is asked for again."""
+    """The cluster has no room for a Pod now; the Pod is asked for again."""
 
     key: Key
     reason: str
@@ -51,20 +51,20 @@ class Admitted:
 
 @dataclass(frozen=True)
 class Leaving:
-    """Somebody else deletes its Pod: it ends what it runs and takes no more."""
+    """A Pod is deleted by others: its worker ends its tasks and takes no more."""
 
     key: Key
 
 
 @dataclass(frozen=True)
 class Exited:
-    """It is over, or never came; the pool is told once."""
+    """A launch is over, or never came."""
 
     key: Key
     reason: str
     restartable: bool
     delete: bool
-    """Whether the Pod is still there and has to go."""
+    """True if the Pod is still there and has to go."""
     cause: ExitCause
 
 
@@ -80,14 +80,14 @@ class _Launch:
     since: float = 0.0
     """When it came to the present stage."""
     started: bool = False
-    """Whether the pool knows where it is, and so may have given it work."""
+    """True if the pool knows the address, and so may have given it work."""
     ready: bool = False
-    """Whether it was seen to serve, by its node or by the pool."""
+    """True if its node or the pool has seen it serve."""
     leaving: str = ""
-    """Why somebody else deletes its Pod; "": nobody does."""
+    """The reason why its Pod is deleted by others; "": it is not."""
     stop_reason: str = ""
     problem: str = ""
-    """What its creation meets with."""
+    """The last problem of its creation."""
     warning: str = ""
     """The last warning among the Pod's events in the present stage; "": there is none."""
 
@@ -106,8 +106,8 @@ class Launches:
     Args:
         start_timeout_seconds: How long the pool waits for a launch.
         termination_seconds: The grace period of the Pods.
-        ask_at_once: Whether a process that runs counts as started: whoever asks it finds out when it serves, while its
-            node looks once a second and then has to tell the API server.
+        ask_at_once: True if a process that runs counts as started. The pool then finds out by itself when it serves,
+            before its node has looked and told the API server.
     """
 
     def __init__(self, *, start_timeout_seconds: float, termination_seconds: float, ask_at_once: bool = False) -> None:
@@ -130,7 +130,7 @@ class Launches:
         return pod in self._keys
 
     def is_wanted(self, key: Key) -> bool:
-        """Whether the pool waits for this launch and has not told it to stop."""
+        """True if the pool waits for this launch and has not told it to stop."""
         launch = self._launches.get(key)
         return launch is not None and not launch.stop_reason
 
@@ -233,12 +233,12 @@ class Launches:
         return [Exited(key, text, restartable, True, "stopped" if launch.stop_reason else "never_started")]
 
     def node_of(self, key: Key) -> str:
-        """Where its Pod is; "": that is not known."""
+        """The node of its Pod; "": that is not known."""
         launch = self._launches.get(key)
         return "" if launch is None or launch.state is None else launch.state.node
 
     def words(self, key: Key, reason: str) -> str:
-        """What is said of a launch, with its Pod and the node where that is."""
+        """A message about a launch, with its Pod and node."""
         launch = self._launches.get(key)
         if launch is None:
             return f"{key[0]}: {reason}"
@@ -326,7 +326,7 @@ class Launches:
 
 
 def _cause(launch: _Launch | None, state: PodState | None) -> ExitCause:
-    """Which kind of end it was, as far as it matters to the tasks there."""
+    """The cause of an end, as far as it matters to the tasks there."""
     cause = Cause.NONE if state is None else state.cause
     if launch is not None and launch.stop_reason:
         return "stopped"

@@ -1,4 +1,4 @@
-"""What is known of a session's Pods, from a watch for speed and from lists for truth.
+"""The known states of a session's Pods, from a watch for speed and from lists for truth.
 
 Both feed one store. A watch may miss anything; what it does say is true. Only a complete, successful list may
 prove that a Pod is missing, and only some time after the Pod was last known to be there: a list can be older than
@@ -40,7 +40,7 @@ class PodStore:
         self._known: dict[str, _Known] = {}
 
     def state(self, name: str) -> PodState | None:
-        """What is known of a Pod; None: nothing."""
+        """The last known state of a Pod; None: there is none."""
         known = self._known.get(name)
         return None if known is None else known.state
 

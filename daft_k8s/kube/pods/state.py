@@ -1,4 +1,4 @@
-"""What the JSON of a Pod means: one total function, whose rules are tried in a fixed order."""
+"""The state of a Pod from its JSON: one total function, whose rules are tried in a fixed order."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SIGNALS = 128
 
 
 class Stage(enum.Enum):
-    """Where a Pod is in its life, from the first to the last."""
+    """The stages of a Pod's life, from the first to the last."""
 
     PENDING = "waits for a node"
     GATED = "it is not admitted to scheduling yet"
@@ -33,12 +33,12 @@ class Stage(enum.Enum):
 
     @property
     def over(self) -> bool:
-        """Whether its process has ended for good."""
+        """True if its process has ended for good."""
         return self in (Stage.SUCCEEDED, Stage.FAILED, Stage.GONE)
 
 
 class Cause(enum.Enum):
-    """Why a Pod has failed, or will."""
+    """The reason why a Pod has failed, or will."""
 
     NONE = "none"
     OUT_OF_MEMORY = "out of memory"
@@ -53,7 +53,7 @@ class Cause(enum.Enum):
 
 @dataclass(frozen=True)
 class PodState:
-    """What a Pod's JSON says."""
+    """The state of a Pod."""
 
     stage: Stage
     reason: str = ""
@@ -63,7 +63,7 @@ class PodState:
     address: str = ""
     """The Pod's IP; known at the latest when it is ready."""
     node: str = ""
-    """Where it is, or was meant to be."""
+    """The node of the Pod, or the one meant for it."""
     hopeless: bool = False
     """Waiting, or another Pod like it, would change nothing."""
     vague: bool = False

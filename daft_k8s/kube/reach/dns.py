@@ -1,4 +1,4 @@
-"""Whether a name has got around in the cluster's DNS."""
+"""The wait until the cluster's DNS knows a name."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ async def wait_for_name(
     look_up: Callable[[str], set[str]] = addresses_of,
     within_seconds: float = _WITHIN_SECONDS,
 ) -> bool:
-    """Waits until a name stands for an address; tells whether it does.
+    """Waits until a name stands for an address; returns True if it does.
 
     Args:
         name: The name.
         address: The IP that it should stand for.
-        look_up: Asks the DNS; tests ask somebody else.
-        within_seconds: How long to wait.
+        look_up: Asks the DNS; tests put another in its place.
+        within_seconds: The longest wait.
     """
     loop = asyncio.get_running_loop()
     # Of its own: a name server that does not answer blocks for seconds.

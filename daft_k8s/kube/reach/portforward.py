@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Protocol
 from daft_k8s.kube.client import retries
 from daft_k8s.kube.client.errors import ApiError
 from daft_k8s.kube.client.loop_thread import LoopThread
-from daft_k8s.kube.reach.silence import Silences
+from daft_k8s.kube.reach.failure_detector import FailureDetector
 
 if TYPE_CHECKING:
     from daft_k8s.kube.client.api import Stream
@@ -30,14 +30,14 @@ logger = logging.getLogger(__name__)
 LOOPBACK = "127.0.0.1"
 _CHUNK_BYTES = 256 * 1024
 _BUFFER_BYTES = 1024 * 1024
-"""What may wait for a slow client before the Pod is no longer read."""
+"""The most that waits for a slow client; beyond it the Pod is no longer read."""
 _DIAL_SECONDS = 20.0
-"""How long a client's connection waits for the API server, before it is closed and the client must try again."""
+"""The time for which a client's connection waits for the API server; then it is closed, and the client tries again."""
 _SILENCE_SECONDS = 10.0
-"""How long a Pod may send nothing after the client has sent its last byte. It is not told of that, so it may wait."""
+"""The time for which a Pod may send nothing after the client's last byte. The Pod is not told of that end."""
 _FLUSH_SECONDS = 30.0
 _START_SECONDS = 5.0
-"""How long nothing is said of failures after the opening: the process in the Pod may be about to listen."""
+"""The time after the opening in which failures are not logged: the process in the Pod may be about to listen."""
 _LOOK_SECONDS = 1.0
 """Between two looks at who is silent."""
 _RESET_AT_ONCE = struct.pack("ii", 1, 0)
@@ -45,7 +45,7 @@ _RESET_AT_ONCE = struct.pack("ii", 1, 0)
 
 
 class StreamApi(Protocol):
-    """What is asked of the cluster; tests put another in its place."""
+    """The calls to the cluster; tests put another in its place."""
 
     async def open_port(self, namespace: str, pod: str, port: int) -> Stream: ...
     async def answers(self) -> bool: ...
@@ -67,14 +67,14 @@ class _Forward:
     servers: list[asyncio.Server] = field(default_factory=list)
     connections: set[asyncio.Task[None]] = field(default_factory=set)
     broken: bool = False
-    """Whether the last stream failed, and that was told."""
+    """True if the last stream failed, and that was logged."""
     opened_at: float = 0.0
     problem: ApiError | None = None
-    """What the last try to get a stream met with, if nothing has come from the Pod since."""
+    """The error of the last try to get a stream, if nothing has come from the Pod since."""
 
     @property
     def unreached(self) -> bool:
-        """Whether the API server itself has found no way to the Pod's node."""
+        """True if the API server itself has found no way to the Pod's node."""
         return self.problem is not None and self.problem.status >= 500
 
     def close(self) -> None:
@@ -104,7 +104,7 @@ class PortForwards:
     ) -> None:
         self._connect = connect
         self._on_silent = on_silent
-        self._silences = Silences(silence_seconds)
+        self._failures = FailureDetector(silence_seconds)
         self._watching: asyncio.Task[None] | None = None
         self._thread = LoopThread("daft-k8s-forward")
         self._connecting: asyncio.Task[StreamApi] | None = None
@@ -165,7 +165,7 @@ class PortForwards:
         self._forwards[forward.name] = forward
         forward.opened_at = asyncio.get_running_loop().time()
         if self._watching is None:
-            self._watching = asyncio.ensure_future(self._watch_silences())
+            self._watching = asyncio.ensure_future(self._watch_failures())
             self._watching.add_done_callback(_report_death)
         try:
             for port in ports:
@@ -179,7 +179,7 @@ class PortForwards:
         return [f"{LOOPBACK}:{server.sockets[0].getsockname()[1]}" for server in forward.servers]
 
     def _close(self, name: str) -> None:
-        self._silences.forget(name)
+        self._failures.forget(name)
         forward = self._forwards.pop(name, None)
         if forward is not None:
             forward.close()
@@ -234,18 +234,18 @@ class PortForwards:
     def _heard(self, forward: _Forward) -> None:
         if self._forwards.get(forward.name) is forward:
             forward.problem = None
-            self._silences.heard(forward.name, asyncio.get_running_loop().time())
+            self._failures.heard(forward.name, asyncio.get_running_loop().time())
 
-    async def _watch_silences(self) -> None:
+    async def _watch_failures(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(_LOOK_SECONDS)
-            if not self._silences.raises_doubt(loop.time()):
+            if not self._failures.raises_doubt(loop.time()):
                 continue
-            if not await self._api_answers() or self._silences.has_no_way(self._unreached(), loop.time()):
-                self._silences.api_is_away(loop.time())
+            if not await self._api_answers() or self._failures.has_no_way(self._unreached(), loop.time()):
+                self._failures.api_is_away(loop.time())
                 continue
-            for name, seconds in self._silences.api_answers(loop.time()):
+            for name, seconds in self._failures.api_answers(loop.time()):
                 problem = self._forwards[name].problem if name in self._forwards else None
                 reason = f"nothing has come from it for {seconds:.0f} s, though the API server answers"
                 self._on_silent(name, f"{reason}; the last try: {problem}" if problem else reason)

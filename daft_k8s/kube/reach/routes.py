@@ -51,10 +51,10 @@ class Routes:
 
     @property
     def patience_seconds(self) -> float:
-        """How long the pool waits for a worker that answers nothing, before it takes it for lost by itself.
+        """The time for which the pool waits for a worker that does not answer, before it counts as lost.
 
-        Outside, it is told who is silent while the API server answers. For as long as that is away it can wait until
-        its workers, who have not been called either, are gone.
+        With port-forwards, the pool is told which workers are silent while the API server answers. While that is away,
+        the pool can wait until the workers end by themselves, as the driver does not call them either.
         """
         unreachable = self._configuration.unreachable_timeout_seconds
         return unreachable if self._forwards is None else max(unreachable, self._configuration.orphan_timeout_seconds)
@@ -88,7 +88,7 @@ class Routes:
         self._emit(Reachable(key, control, data, None if name is None else f"{name}:{DATA_PORT}"))
 
     def close(self, key: Key) -> None:
-        """The launch is over: nobody goes there any more."""
+        """Closes the way to a launch that is over."""
         if self._forwards is not None:
             self._forwards.close(_name(key))
 
@@ -104,7 +104,7 @@ class Routes:
 
 
 def _name(key: Key) -> str:
-    """How the forwards know a launch."""
+    """The name of a launch among the forwards."""
     return f"{key[0]}/{key[1]}"
 
 

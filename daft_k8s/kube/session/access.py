@@ -1,4 +1,4 @@
-"""How this process gets at the cluster: from a Pod of it, or from outside with a kubeconfig."""
+"""The access of this process to the cluster: from one of its Pods, or from outside with a kubeconfig."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ FindHome = Callable[["Api", "Configuration"], Awaitable["Home"]]
 
 @dataclass(frozen=True)
 class Access:
-    """What the launcher needs to know of where it runs."""
+    """The access from the place where the driver runs."""
 
     connect: Connect
     """Makes a connection to the cluster, on the event loop that will use it."""
     find_home: FindHome
-    """Finds out where workers go."""
+    """Finds the namespace and the owner of the workers."""
     forwarded: bool = False
-    """Whether workers are reached by way of the API server: their Pods' addresses mean nothing here."""
+    """True if workers are reached through the API server, as their Pods' addresses mean nothing here."""
 
 
 def choose(configuration: Configuration) -> Access:

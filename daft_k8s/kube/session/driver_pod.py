@@ -1,4 +1,4 @@
-"""What a driver that is itself a Pod knows of its surroundings."""
+"""The surroundings of a driver that runs in a Pod."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ async def find_home(
     own: str | None = None,
     addresses: Callable[[], set[str]] | None = None,
 ) -> Home:
-    """Where workers go: what the configuration says, else where and what the driver is.
+    """Finds the place of the workers: the configuration's, else the driver's own namespace and image.
 
     Args:
         api: The cluster.
@@ -128,7 +128,7 @@ def _is_here(pod: Mapping[str, Any], addresses: set[str]) -> bool:
 
 
 def _traces(pod: Mapping[str, Any], uid: str) -> dict[str, Any]:
-    """What tells the next driver of this Pod whether this one still lives."""
+    """The marks from which the next driver of this Pod learns if this one still lives."""
     spec = pod.get("spec") or {}
     others = [item for item in spec.get("initContainers") or () if item.get("restartPolicy") == "Always"]
     containers = [*(spec.get("containers") or ()), *others, *(spec.get("ephemeralContainers") or ())]

@@ -1,4 +1,4 @@
-"""Which process a driver in a Pod is, and whether another one of the same Pod is still there.
+"""The identity of a driver's process in its Pod, and the check if another one of that Pod is still there.
 
 A container that is restarted in its Pod keeps the Pod's name and uid, and several notebooks may share one container. So
 a driver is known by its process id, by when that process started, and by the namespace in which its id counts.
@@ -18,11 +18,11 @@ def identity(proc: Path = PROC) -> str:
 
 
 def is_gone(other: str, *, alone: bool, proc: Path = PROC) -> bool:
-    """Whether another process of this Pod has ended. Where that is not certain it has not.
+    """True if another process of this Pod has certainly ended.
 
     Args:
-        other: What `identity` said there.
-        alone: Whether this container is the only one of its Pod. Only then another namespace of process ids is certain
+        other: The `identity` of that process.
+        alone: True if this container is the only one of its Pod. Only then another namespace of process ids is certain
             to be that of the container's former life, and not that of its neighbour.
         proc: Where processes are shown.
     """

@@ -1,4 +1,4 @@
-"""What a driver outside the cluster knows of its surroundings: a laptop, a notebook server, CI."""
+"""The surroundings of a driver outside the cluster: a laptop, a notebook server, CI."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from daft_k8s.kube.client.api import Api
 
 _LAST_NAMESPACE = "default"
-"""Where kubectl goes if neither it nor its context is told."""
+"""The namespace that kubectl uses if neither an option nor its context names one."""
 
 
 def check(configuration: Configuration) -> None:
@@ -34,7 +34,7 @@ def check(configuration: Configuration) -> None:
 
 
 async def find_home(api: Api, configuration: Configuration) -> Home:
-    """Where workers go: the configuration's namespace, else that of the kubeconfig's context, else `default`.
+    """Finds the namespace of the workers: the configuration's, else the kubeconfig context's, else `default`.
 
     Raises:
         ConfigurationError: The image is not set.
@@ -49,7 +49,7 @@ async def find_home(api: Api, configuration: Configuration) -> Home:
 
 
 def who() -> str:
-    """The user and the machine, for people who wonder whose Pods these are: `user.host`."""
+    """The user and the machine, as `user.host`, for people who look for the owner of Pods."""
     try:
         user = getpass.getuser()
     except (KeyError, OSError):  # a user id without a name, as in many containers

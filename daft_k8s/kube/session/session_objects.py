@@ -1,4 +1,4 @@
-"""What a session makes in the cluster besides its workers, and how everything it has made goes again."""
+"""The objects of a session besides its workers, and the removal of everything that it has made."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What dead sessions left in a namespace, and how it goes.
+"""The removal of what dead sessions left in a namespace.
 
 A session of a driver in a Pod dies with that Pod, and the cluster removes what the Pod owns. What is left to be swept
 belongs to drivers outside the cluster that were killed, and to drivers whose Pod outlived them.
@@ -41,7 +41,7 @@ _ROUNDS = 3
 _GRACE_SECONDS = 1
 """For workers whose driver is gone: nobody waits for anything that they do."""
 CONFIRM_SECONDS = 60.0
-"""How long a driver that lives has for renewing its Lease, once the API server can be asked again: a few tries."""
+"""The time in which a live driver renews its Lease once the API server can be asked again: a few tries."""
 
 
 class Remains(NamedTuple):
@@ -58,7 +58,7 @@ class Remains(NamedTuple):
 
 
 class _Signs(enum.Enum):
-    """What the Pods of a session whose Lease has run out say."""
+    """The evidence from the Pods of a session whose Lease has run out."""
 
     DEATH = enum.auto()
     LIFE = enum.auto()
@@ -305,7 +305,7 @@ def _serves_since(pod: Mapping[str, Any], latest: datetime.datetime) -> bool:
 
 
 def _ended_after(pod: Mapping[str, Any], earliest: datetime.datetime | None) -> bool:
-    """Whether its process has ended after that time; no, where either is not known."""
+    """True if the worker's process has ended after that time; False where either time is not known."""
     ended = _time(pod, "terminated", "finishedAt")
     return earliest is not None and ended is not None and ended > earliest
 
@@ -319,7 +319,7 @@ def _time(pod: Mapping[str, Any], state: str, which: str) -> datetime.datetime |
 
 
 async def _if_allowed(call: Awaitable[Result]) -> Result | None:
-    """What it gives; None: the driver has not the right to it."""
+    """Returns the result of a call; None: the driver lacks the right to it."""
     try:
         return await call
     except ApiError as error:

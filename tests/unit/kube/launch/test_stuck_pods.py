@@ -10,7 +10,7 @@ import pytest
 
 from daft_k8s.config import Configuration
 from daft_k8s.kube.client.errors import ApiError
-from daft_k8s.kube.launch.ailments import LOOK_SECONDS, Ailments
+from daft_k8s.kube.launch.stuck_pods import LOOK_SECONDS, StuckPods
 from daft_k8s.kube.launch.supply import BarePods
 from daft_k8s.kube.objects.home import Home, Owner
 from daft_k8s.kube.pods.launches import EVENTS_AFTER_SECONDS, Launches
@@ -51,7 +51,7 @@ class Node:
             access=Access(self.connect, self.find_home),
         )
         supply = BarePods(configuration, "s1", objects=self.objects, launches=self.launches, grace_seconds=27)
-        self.ailments = Ailments(self.launches, objects=self.objects, supply=supply, clock=now)
+        self.stuck_pods = StuckPods(self.launches, objects=self.objects, supply=supply, clock=now)
         supply.begin(self.key, 0)
 
     async def connect(self) -> Any:
@@ -67,7 +67,7 @@ class Node:
         async def work() -> None:
             await self.objects.set_up(self.look)
             self.launches.has_state(POD, read_state(pod(POD, node="n", own=waiting("ContainerCreating"))), now())
-            running = asyncio.ensure_future(self.ailments.run())
+            running = asyncio.ensure_future(self.stuck_pods.run())
             await then
             running.cancel()
 

@@ -1,8 +1,8 @@
-"""For how long workers have sent nothing, and whether it is they who are silent. Pure: times are arguments, in seconds.
+"""The detection of workers that have failed, from their silence. Pure: times are arguments, in seconds.
 
-A driver outside the cluster reaches its workers by way of the API server. When that is away, none of them can be heard,
-and none of them is to blame: silence counts for as long as the API server answers. When it answers and has itself no
-way to the nodes (a tunnel to them is down), it is as good as away.
+A driver outside the cluster reaches its workers by way of the API server. While that is away, no worker can be heard
+and none is to blame: silence counts only while the API server answers. An API server that answers, but itself has no
+way to the nodes (a tunnel to them is down), counts as away.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ DOUBT_SECONDS = 5.0
 """A worker that lives answers its driver's long poll every 2 s; before this much silence nothing needs to be asked."""
 
 
-class Silences:
-    """Who has been silent since when.
+class FailureDetector:
+    """Finds workers that have been silent for too long.
 
     Args:
-        limit_seconds: How much silence makes a worker a lost one.
+        limit_seconds: The silence after which a worker counts as lost.
     """
 
     def __init__(self, limit_seconds: float) -> None:
@@ -26,23 +26,23 @@ class Silences:
         self._away = False
 
     def heard(self, name: str, now: float) -> None:
-        """It has sent something. Who has never been heard may still be starting, and is not waited for here."""
+        """A worker has sent something. One that was never heard may still be starting, and cannot be lost here."""
         self._since[name] = now
 
     def forget(self, name: str) -> None:
-        """Nobody waits for it any more."""
+        """A worker is not waited for any more."""
         self._since.pop(name, None)
 
     def raises_doubt(self, now: float) -> bool:
-        """Whether anybody is silent for so long that it matters whether the API server answers."""
+        """True if a worker has been silent for so long that the API server has to be asked."""
         return self._away or any(self._is_doubtful(since, now) for since in self._since.values())
 
     def has_no_way(self, unreached: Mapping[str, str], now: float) -> bool:
-        """Whether nobody can be heard for want of a way: all are silent, and the API server says that it reaches none.
+        """True if no worker can be heard for want of a way: all are silent, and the API server reaches none.
 
         Args:
-            unreached: The node, by the names of those of whom it has said so since they were last heard. They must be
-                on two nodes at least: one may be lost, and with it all that was there.
+            unreached: The node of each worker that the API server could not reach since the worker was last heard.
+                There must be two nodes at least: a single one may be lost, and with it all that was there.
             now: The time.
         """
         silent = self._away or all(self._is_doubtful(since, now) for since in self._since.values())
@@ -50,12 +50,12 @@ class Silences:
         return silent and None not in nodes and len(nodes - {""}) >= 2
 
     def api_is_away(self, now: float) -> None:
-        """The API server does not answer, or reaches nobody, so up to now all silence is its own."""
+        """The API server does not answer, or reaches no worker, so no silence counts up to now."""
         self._away = True
         self._begin_anew(now)
 
     def api_answers(self, now: float) -> list[tuple[str, float]]:
-        """The API server answers: those who are lost, each once, with the seconds of their silence."""
+        """The API server answers; returns the workers that are lost, each once, with the seconds of their silence."""
         if self._away:
             self._away = False
             self._begin_anew(now)

@@ -1,4 +1,4 @@
-"""Reading Kubernetes' events about Pods that stay on their nodes without running."""
+"""Pods that stay on their nodes without running, and the reasons from Kubernetes' events."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ _AT_ONCE = 3
 """The Pods that are asked about in one look: what keeps a hundred of them waiting is mostly one thing."""
 
 
-class Ailments:
-    """Finds out why Pods do not run though they are at their nodes. Used on one event loop.
+class StuckPods:
+    """Finds the reasons why Pods do not run though they are at their nodes. Used on one event loop.
 
     Args:
         launches: The launches that the pool waits for or works with; told what is found.
