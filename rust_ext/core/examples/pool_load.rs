@@ -4,8 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use daft_k8s_core::pool::Addresses;
-use daft_k8s_core::{Action, Event, LaunchId, Pool, PoolConfig, TaskId, WorkerId};
+use daft_k8s_core::{Action, Addresses, Event, LaunchId, PoolConfig, Session, TaskId, WorkerId};
 
 const WORKERS: u32 = 200;
 const EVENTS_PER_SECOND: u64 = 1_000;
@@ -13,7 +12,7 @@ const SECONDS: u64 = 1_800;
 
 fn main() {
     let config = PoolConfig { slots_per_worker: 2, ..PoolConfig::default() };
-    let mut pool = Pool::new(config);
+    let mut pool = Session::new(config);
     let mut now = Duration::ZERO;
     pool.handle(Event::SetRange { min: 1, start: WORKERS, max: 2 * WORKERS }, now);
     for index in 0..WORKERS {

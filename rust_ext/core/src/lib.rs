@@ -1,22 +1,25 @@
 //! The pure decisions of daft_k8s: events in, actions out.
 //!
-//! What lives here: the pool of workers of one driver session ([`pool`]), the worker's log of
-//! finished tasks ([`task_log`]), the ids that both sides use ([`ids`]), the back-off rule ([`backoff`])
-//! and the levels of log lines ([`log`]). What must not: I/O, clocks, threads, async. `now` is always an argument, so the
-//! whole crate is tested in virtual time.
+//! What lives here: the truth of one driver session ([`session`]), composed of its workers ([`fleet`]), its tasks
+//! ([`tasks`]) and its partitions ([`slots`]); the worker's log of finished tasks ([`task_log`]), the ids that both
+//! sides use ([`ids`]), the back-off rule ([`backoff`]) and the levels of log lines ([`log`]). What must not: I/O,
+//! clocks, threads, async. `now` is always an argument, so the whole crate is tested in virtual time.
 
 #![forbid(unsafe_code)]
 
 pub mod backoff;
+pub mod fleet;
 pub mod ids;
 pub mod log;
-pub mod pool;
+pub mod session;
+pub mod slots;
 pub mod task_log;
+pub mod tasks;
 
 pub use backoff::Backoff;
+pub use fleet::{Addresses, ExitCause, UnknownCause, WorkerPhase};
 pub use ids::{Attempt, IdError, Incarnation, LaunchId, TaskId, TaskKey, WorkerId};
 pub use log::{Level, LogSink};
-pub use pool::{
-    Action, Addresses, Event, ExitCause, FailKind, Pool, PoolConfig, TaskPhase, TaskView, WorkerPhase, WorkerView,
-};
+pub use session::{Action, Event, FailKind, PoolConfig, Session, TaskView, WorkerView};
 pub use task_log::TaskLog;
+pub use tasks::TaskPhase;

@@ -187,9 +187,8 @@ impl K8sWorkerManager {
         cause: &str,
     ) -> PyResult<()> {
         let worker = worker_of(worker_id)?;
-        let cause: ExitCause = cause
-            .parse()
-            .map_err(|error: daft_k8s_core::pool::UnknownCause| PyValueError::new_err(error.to_string()))?;
+        let cause: ExitCause =
+            cause.parse().map_err(|error: daft_k8s_core::UnknownCause| PyValueError::new_err(error.to_string()))?;
         py.detach(|| self.driver.worker_exited(worker, LaunchId(launch_id), reason, restartable, cause));
         Ok(())
     }

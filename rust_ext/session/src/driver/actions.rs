@@ -106,7 +106,7 @@ impl Inner {
             Action::Defect { message } => {
                 self.host.log(Level::Error, format!("a defect of daft_k8s, please report it: {message}"));
             }
-            Action::PoolBroken { message } => {
+            Action::Unavailable { message } => {
                 self.host.log(Level::Error, format!("no worker is left: {message}"));
                 self.readiness.send_modify(|readiness| readiness.broken = Some(message.to_string()));
             }
@@ -116,7 +116,7 @@ impl Inner {
     /// A lost process whose link is still open was restarted in place: the new one was given nothing yet, and
     /// counts its calls from the beginning.
     fn renew_link(self: &Arc<Self>, state: &mut State, worker: WorkerId, launch: LaunchId) {
-        let incarnation = state.pool.worker(worker).and_then(|view| view.incarnation.cloned());
+        let incarnation = state.core.worker(worker).and_then(|view| view.incarnation.cloned());
         if let Some(link) = state.links.get_mut(&worker).filter(|link| link.process.launch == launch) {
             *link = Link::open(self, Process::new(worker, launch, link.process.addresses.clone()), incarnation);
         }

@@ -48,7 +48,7 @@ impl Inner {
     /// will be read by one that Daft has not submitted: Daft keeps no other references to outputs of a query that runs.
     pub(super) fn fail_what_needs(self: &Arc<Self>, state: &State, process: &Arc<Process>) {
         let is_unsent =
-            |task: &TaskId| state.pool.task(*task).is_some_and(|view| !matches!(view.phase, TaskPhase::Sent { .. }));
+            |task: &TaskId| state.core.task(*task).is_some_and(|view| !matches!(view.phase, TaskPhase::Sent { .. }));
         let reads = |running: &Running| {
             running.spec.inputs.iter().flat_map(|(_, inputs)| inputs).any(|input| reads_from(input, process))
         };

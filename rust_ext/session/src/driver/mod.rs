@@ -1,9 +1,9 @@
 //! The driver's half of a session: the pool of workers and every connection to them.
 //!
 //! ```text
-//! submit ─▶ Pool (pure) ─ actions ─▶ Link of a worker: handshake, submit, long poll, calls, drops
-//!              ▲                          │
-//!              └──────── events ◀─────────┘◀── launcher: started, exited
+//! submit ─▶ Session (pure) ─ actions ─▶ Link of a worker: handshake, submit, long poll, calls, drops
+//!                ▲                           │
+//!                └──────── events ◀──────────┘◀── launcher: started, exited
 //! ```
 //!
 //! One lock guards the pool and what belongs to it. Nothing that is done under it blocks: links are told
@@ -34,7 +34,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use daft_k8s_core::{Attempt, Event, FailKind, LaunchId, Pool, PoolConfig, TaskId, TaskKey, TaskPhase, WorkerId};
+use daft_k8s_core::{Attempt, Event, FailKind, LaunchId, PoolConfig, Session, TaskId, TaskKey, TaskPhase, WorkerId};
 use daft_k8s_data::{ClientConfig, DataClient, PartitionData};
 use daft_k8s_net::tls::ClientTls;
 use parking_lot::Mutex;
@@ -124,7 +124,7 @@ struct Inner {
 
 /// What the one lock guards.
 struct State {
-    pool: Pool,
+    core: Session,
     tasks: HashMap<TaskId, Running>,
     /// Unfinished tasks by (query, number), as workers name them.
     by_key: HashMap<(String, u64), TaskId>,
@@ -144,7 +144,7 @@ impl Driver {
     pub fn start(config: DriverConfig, host: Arc<dyn DriverHost>, runtime: &Handle) -> Self {
         let (dropped, to_drop) = mpsc::unbounded_channel();
         let state = State {
-            pool: Pool::new(config.pool.clone()),
+            core: Session::new(config.pool.clone()),
             tasks: HashMap::new(),
             by_key: HashMap::new(),
             plans: Plans::default(),
@@ -278,7 +278,7 @@ async fn tick(inner: std::sync::Weak<Inner>) {
         tokio::time::sleep(TICK).await;
         let Some(inner) = inner.upgrade() else { return };
         let now = inner.started.elapsed();
-        let due = inner.state.lock().pool.next_deadline().is_some_and(|deadline| deadline <= now);
+        let due = inner.state.lock().core.next_deadline().is_some_and(|deadline| deadline <= now);
         if due && let Err(panic) = caught(|| inner.feed(Event::Tick)) {
             inner.host.log(Level::Error, format!("the driver panicked while the pool did what was due: {panic}"));
         }
@@ -301,7 +301,7 @@ impl Inner {
     /// As [`Self::feed_with`], for who holds the lock.
     fn act(self: &Arc<Self>, state: &mut State, event: Event, report: &mut Option<Report>) {
         let mut panicked = None;
-        for action in state.pool.handle(event, self.started.elapsed()) {
+        for action in state.core.handle(event, self.started.elapsed()) {
             // All actions are carried out, or the pool would count on what was never done.
             let performed = catch_unwind(AssertUnwindSafe(|| self.perform(state, action, report)));
             panicked = panicked.or(performed.err());
@@ -325,7 +325,7 @@ impl Inner {
     /// Inputs are lost, says this attempt. The pool knows of no attempt there, so it is compared here.
     fn feed_inputs_lost(self: &Arc<Self>, process: &Process, (task, attempt): (TaskId, Attempt), reason: String) {
         let mut state = self.state.lock();
-        let phase = state.pool.task(task).map(|view| view.phase);
+        let phase = state.core.task(task).map(|view| view.phase);
         if let Some(TaskPhase::Sent { worker, launch, attempt: present, .. }) = phase
             && (worker, launch, present) == (process.worker, process.launch, attempt)
         {

@@ -26,7 +26,7 @@ impl Driver {
     pub(super) fn resize(&self, event: Event) {
         let mut state = self.inner.state.lock();
         self.inner.act(&mut state, event, &mut None);
-        if state.pool.broken().is_none() {
+        if state.core.unavailable().is_none() {
             self.inner.readiness.send_if_modified(|readiness| readiness.broken.take().is_some());
         }
     }
@@ -38,7 +38,7 @@ impl Driver {
 
     /// How many workers there may be; tasks may be submitted for any of them.
     pub fn max_workers(&self) -> u32 {
-        self.inner.state.lock().pool.max_workers()
+        self.inner.state.lock().core.max_workers()
     }
 
     /// No worker is let go until this query ends: it keeps something at workers of which no partition tells.

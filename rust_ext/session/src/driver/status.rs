@@ -10,7 +10,7 @@ impl Driver {
     pub fn status(&self) -> Value {
         let state = self.inner.state.lock();
         let workers: Vec<Value> = state
-            .pool
+            .core
             .workers()
             .map(|view| {
                 let id: WorkerId = view.worker;
@@ -32,9 +32,9 @@ impl Driver {
             .collect();
         json!({
             "session_id": self.inner.config.session_id,
-            "min_workers": state.pool.min_workers(),
-            "max_workers": state.pool.max_workers(),
-            "alive_workers": state.pool.alive_count(),
+            "min_workers": state.core.min_workers(),
+            "max_workers": state.core.max_workers(),
+            "alive_workers": state.core.alive_count(),
             "ready_workers": state.ready.len(),
             "unfinished_tasks": state.tasks.len(),
             // What must not grow with the queries and the workers that ever were.

@@ -1,8 +1,9 @@
-//! Read-only views of the pool, for status and for tests.
+//! Read-only views of the session, for status and for tests.
 
-use super::worker::{State, Worker, WorkerPhase};
-use super::{Pool, TaskPhase};
+use super::Session;
+use crate::fleet::{WorkerPhase, WorkerRecord as Worker, WorkerState as State};
 use crate::ids::{Incarnation, LaunchId, TaskId, WorkerId};
+use crate::tasks::TaskPhase;
 
 /// One logical worker as it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,86 +51,87 @@ pub struct TaskView {
     pub attempts: u32,
 }
 
-impl Pool {
-    /// The configuration that it was made with.
+impl Session {
+    /// The configuration that the session was made with.
     #[must_use]
     pub const fn config(&self) -> &super::PoolConfig {
-        &self.config
+        &self.turn.config
     }
 
     /// How many workers there may be; tasks may prefer any of them.
     #[must_use]
     pub const fn max_workers(&self) -> u32 {
-        self.max
+        self.fleet.max()
     }
 
     /// How many workers there always should be.
     #[must_use]
     pub const fn min_workers(&self) -> u32 {
-        self.min
+        self.fleet.min()
     }
 
     /// How many workers are up or coming up.
     #[must_use]
     pub const fn alive_count(&self) -> usize {
-        self.alive
+        self.fleet.alive()
     }
 
     /// One worker, wanted or not; `None` if it was never wanted.
     #[must_use]
     pub fn worker(&self, worker: WorkerId) -> Option<WorkerView<'_>> {
-        self.workers.get(worker.index()).map(view)
+        self.fleet.get(worker).map(|worker| self.view(worker))
     }
 
     /// All workers that are wanted or still drain, by number.
     pub fn workers(&self) -> impl Iterator<Item = WorkerView<'_>> {
-        self.workers.iter().filter(|worker| !matches!(worker.state, State::Absent)).map(view)
+        let is_there = |worker: &&Worker| !matches!(worker.state, State::Absent);
+        self.fleet.workers().iter().filter(is_there).map(|worker| self.view(worker))
     }
 
-    /// How many workers take tasks.
+    /// How many workers are ready.
     #[must_use]
     pub fn ready_count(&self) -> usize {
-        self.workers.iter().filter(|worker| matches!(worker.state, State::Ready(_))).count()
+        self.fleet.workers().iter().filter(|worker| matches!(worker.state, State::Ready(_))).count()
     }
 
     /// The tasks that are at a worker, by number.
     pub fn tasks_at(&self, worker: WorkerId) -> impl Iterator<Item = TaskId> + '_ {
-        self.workers.get(worker.index()).into_iter().flat_map(|worker| worker.tasks.iter().copied())
+        self.tasks.at(worker)
     }
 
     /// One task; `None` once it is over.
     #[must_use]
     pub fn task(&self, task: TaskId) -> Option<TaskView> {
-        let record = self.tasks.get(&task)?;
+        let record = self.tasks.get(task)?;
         Some(TaskView { task, prefer: record.prefer, phase: record.phase, attempts: record.attempts() })
     }
 
     /// The tasks that wait for room, in the order in which they will be served.
     pub fn waiting(&self) -> impl Iterator<Item = TaskId> + '_ {
-        self.waiting.values().copied()
+        self.tasks.waiting()
     }
 
-    /// The tasks that wait for a worker to themselves, in the order in which they will be served.
-    pub fn waiting_alone(&self) -> impl Iterator<Item = TaskId> + '_ {
-        self.alone.values().copied()
+    /// The tasks that wait for a worker of their own, in the order in which they will be served.
+    pub fn waiting_exclusive(&self) -> impl Iterator<Item = TaskId> + '_ {
+        self.tasks.waiting_exclusive()
     }
 
     /// How many tasks are not at a worker: they wait for room or back off.
     #[must_use]
     pub fn queued_count(&self) -> usize {
-        self.tasks.len() - self.sent_count()
+        self.tasks.len() - self.tasks.sent()
     }
 
     /// How many tasks are at workers.
     #[must_use]
     pub fn sent_count(&self) -> usize {
-        self.workers.iter().map(|worker| worker.tasks.len()).sum()
+        self.tasks.sent()
     }
 
     /// Why no worker can come up any more, while that is so.
     #[must_use]
-    pub fn broken(&self) -> Option<&str> {
-        self.broken.as_deref()
+    pub fn unavailable(&self) -> Option<&str> {
+        self.fleet.unavailable().map(|message| &**message)
     }
 
     /// True once the session has ended.
@@ -137,27 +139,28 @@ impl Pool {
     pub const fn is_shut_down(&self) -> bool {
         self.closed
     }
-}
 
-fn view(worker: &Worker) -> WorkerView<'_> {
-    let addresses = worker.state.addresses();
-    WorkerView {
-        worker: worker.id,
-        launch: worker.launch,
-        phase: worker.state.phase(),
-        incarnation: worker.state.link().map(|link| &link.incarnation),
-        control: addresses.map(|addresses| &*addresses.control),
-        data: addresses.map(|addresses| &*addresses.data),
-        peer: addresses.map(|addresses| &*addresses.peer),
-        wanted: worker.wanted,
-        holds: worker.holds,
-        tasks: worker.tasks.len(),
-        cooling: worker.cooling.is_some(),
-        restarts: worker.recent_restarts(),
-        reason: worker.reason.as_deref(),
-        waits_for: match &worker.state {
-            State::Postponed { reason, .. } => Some(reason),
-            _ => None,
-        },
+    fn view<'a>(&'a self, worker: &'a Worker) -> WorkerView<'a> {
+        let addresses = worker.state.addresses();
+        let load = self.tasks.load(worker.id);
+        WorkerView {
+            worker: worker.id,
+            launch: worker.launch,
+            phase: worker.state.phase(),
+            incarnation: worker.link().map(|link| &link.incarnation),
+            control: addresses.map(|addresses| &*addresses.control),
+            data: addresses.map(|addresses| &*addresses.data),
+            peer: addresses.map(|addresses| &*addresses.peer),
+            wanted: worker.wanted,
+            holds: self.slots.held_at(worker.id),
+            tasks: load.map_or(0, |load| load.tasks.len()),
+            cooling: load.is_some_and(|load| load.cooling.is_some()),
+            restarts: worker.recent_restarts(),
+            reason: worker.reason.as_deref(),
+            waits_for: match &worker.state {
+                State::Postponed { reason, .. } => Some(reason),
+                _ => None,
+            },
+        }
     }
 }

@@ -4,11 +4,10 @@ use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::cause::ExitCause;
-use super::config::PoolConfig;
 use crate::ids::{Attempt, LaunchId, WorkerId};
+use crate::{ExitCause, PoolConfig};
 
-/// The place of a task in its life; the transitions are in the [module](super)'s table.
+/// The place of a task in its life; the transitions are in the table of [`session`](crate::session).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TaskPhase {
     /// Waits for a worker with room.
@@ -61,15 +60,15 @@ struct Refusals {
 
 /// One task that is not over.
 #[derive(Debug)]
-pub(super) struct Task {
+pub(crate) struct Task {
     /// Its place in the order of submission.
     pub order: u64,
     pub prefer: WorkerId,
     pub phase: TaskPhase,
     /// The number of its latest send among all sends of the pool.
     pub sent: u64,
-    /// The worker that is kept free for it, while it waits for one to itself.
-    pub seat: Option<WorkerId>,
+    /// The worker that is reserved for it, while it waits for one of its own.
+    pub reserved: Option<WorkerId>,
     /// The time at which its worker was told to cancel it.
     pub cancelled_at: Option<Duration>,
     last_attempt: Option<Attempt>,
@@ -84,7 +83,7 @@ impl Task {
             prefer,
             phase: TaskPhase::Waiting,
             sent: 0,
-            seat: None,
+            reserved: None,
             cancelled_at: None,
             last_attempt: None,
             losses: Vec::new(),
@@ -109,8 +108,8 @@ impl Task {
         self.last_attempt.map_or(0, |attempt| attempt.0)
     }
 
-    /// True if it gets a worker to itself: the memory of one that it shared was not enough.
-    pub fn needs_a_worker_to_itself(&self) -> bool {
+    /// True if the task needs an exclusive reservation: the memory of a worker that it shared was not enough.
+    pub fn needs_reservation(&self) -> bool {
         self.losses_to_memory() > 0
     }
 
@@ -136,7 +135,7 @@ impl Task {
         attempt
     }
 
-    /// The attempt at hand ended without a report. Returns whether another may be made.
+    /// The attempt at hand ended without a report. Returns true if another may be made.
     pub fn lose(&mut self, reason: Arc<str>, cause: ExitCause, ran: bool, config: &PoolConfig) -> bool {
         if let TaskPhase::Sent { worker, launch, attempt, .. } = self.phase {
             let charged = ran && cause.charges();

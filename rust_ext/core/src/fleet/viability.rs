@@ -1,44 +1,53 @@
-//! When no worker can come up any more, and how people are told.
+//! Viability: whether any worker can still come up, and the message for people if none can.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::Arc;
 
+use super::Fleet;
 use super::worker::{State, Worker};
-use super::{Action, Pool, Timer};
+use crate::Action;
 use crate::ids::WorkerId;
+use crate::session::turn::{Timer, Turn};
 
-/// How many different reasons the message of a broken pool spells out.
+/// How many different reasons the message of an unavailable pool spells out.
 const REASONS_SHOWN: usize = 10;
 
-impl Pool {
+impl Fleet {
     /// Decides anew whether any wanted worker is left that is or can come up.
-    pub(super) fn judge(&mut self) {
+    pub fn check_viability(&mut self, turn: &mut Turn) {
         let wanted: Vec<&Worker> = self.workers.iter().filter(|worker| worker.wanted).collect();
         if wanted.is_empty() || !wanted.iter().all(|worker| worker.state.is_out_of_sight()) {
-            self.broken = None;
-        } else if self.broken.is_none() {
-            let message: Arc<str> = broken_message(&wanted).into();
-            self.broken = Some(message.clone());
-            self.rest();
-            self.actions.push(Action::PoolBroken { message });
+            self.unavailable = None;
+        } else if self.unavailable.is_none() {
+            let message: Arc<str> = unavailable_message(&wanted).into();
+            self.unavailable = Some(message.clone());
+            self.stop_retries(turn);
+            turn.push(Action::Unavailable { message });
         }
     }
 
-    /// A broken pool starts nothing by itself: the next query tries again.
-    fn rest(&mut self) {
+    /// As [`Self::check_viability`], where a launch that waits for room may have run out of patience.
+    pub fn check_postponed(&mut self, turn: &mut Turn) {
+        if self.postponed > 0 {
+            self.check_viability(turn);
+        }
+    }
+
+    /// An unavailable pool starts nothing by itself: the next query tries again.
+    fn stop_retries(&mut self, turn: &mut Turn) {
         for worker in &mut self.workers {
             if let State::GivenUp { until } = &mut worker.state
                 && let Some(until) = until.take()
             {
-                self.timers.remove(&(until, Timer::Worker(worker.id)));
+                turn.clear_timer(until, Timer::Worker(worker.id));
             }
         }
     }
 }
 
 /// Names every reason once, with the workers that it stopped. Bounded, however many workers there are.
-fn broken_message(workers: &[&Worker]) -> String {
+fn unavailable_message(workers: &[&Worker]) -> String {
     let mut reasons: BTreeMap<&str, (WorkerId, usize)> = BTreeMap::new();
     for worker in workers {
         let reason = match &worker.state {

@@ -1,13 +1,13 @@
 //! The record of one logical worker.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::ids::{Incarnation, LaunchId, TaskId, WorkerId};
+use crate::ids::{Incarnation, LaunchId, WorkerId};
 
-/// The phase of a logical worker, for status; the transitions are in the [module](super)'s table.
+/// The phase of a logical worker, for status; the transitions are in the table of [`session`](crate::session).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum WorkerPhase {
     /// Not wanted; no process.
@@ -59,14 +59,14 @@ pub struct Addresses {
 
 /// A process that shook hands.
 #[derive(Debug, Clone)]
-pub(super) struct Link {
+pub(crate) struct Link {
     pub incarnation: Incarnation,
     pub addresses: Addresses,
 }
 
 /// The state with what belongs to it alone. Each `Duration` has a timer.
 #[derive(Debug)]
-pub(super) enum State {
+pub(crate) enum State {
     Absent,
     Starting {
         deadline: Duration,
@@ -129,10 +129,10 @@ impl State {
         }
     }
 
-    /// True if it is capacity that is there, or that soon will be.
+    /// True if the worker is capacity that is there, or that soon will be.
     ///
     /// A worker that failed to start and waits for its next start is not: it must not keep others from being started.
-    /// Nor is one for which there is no room: idle ones are not let go on its account.
+    /// Nor is a worker without room: idle workers are not let go on its account.
     pub const fn counts(&self) -> bool {
         matches!(
             self,
@@ -174,9 +174,9 @@ impl State {
     }
 }
 
-/// One logical worker, with the tasks that are at its present process.
+/// One logical worker.
 #[derive(Debug)]
-pub(super) struct Worker {
+pub(crate) struct Worker {
     pub id: WorkerId,
     /// The latest launch; 0 before the first.
     pub launch: LaunchId,
@@ -184,30 +184,18 @@ pub(super) struct Worker {
     pub launched_at: Duration,
     /// True if it should be up.
     pub wanted: bool,
-    /// The number of partitions in use and of actors at its present process.
-    pub holds: u64,
-    /// The time since which it has had nothing to do and nothing to keep.
+    /// The time since which it has had no task and has held nothing.
     pub idle_since: Option<Duration>,
     /// The end of the window after which a worker that was given up is tried again; `None` if that would not help.
     pub retry_at: Option<Duration>,
     /// The time of the first refusal to start it, since it was ready last.
     pub refused_since: Option<Duration>,
-    /// Sent and not yet over.
-    pub tasks: BTreeSet<TaskId>,
-    /// The time until which it is offered no task, because it refused one.
-    pub cooling: Option<Duration>,
-    /// Refusals in a row, a burst counted once.
-    pub refusals: u32,
-    /// True if calls of cancelled tasks hold all of its slots, as it told.
+    /// True if calls of cancelled tasks hold all of its slots, as the worker reported.
     pub has_no_slot: bool,
-    /// These calls, for people.
+    /// The calls that hold slots, for people.
     pub stuck_calls: Arc<str>,
     /// Set while no slot of it works.
     pub stuck: Option<Stuck>,
-    /// The load under which it stands among the workers with room.
-    pub listed: Option<usize>,
-    /// The task that has this worker to itself, or will once the other tasks here have ended.
-    pub kept_for: Option<TaskId>,
     /// The reason for the loss of its latest lost process.
     pub reason: Option<Arc<str>>,
     /// Its restarts within the window and since it last ran a task to its end.
@@ -216,7 +204,7 @@ pub(super) struct Worker {
 
 /// The state of a worker whose slots are held by cancelled tasks.
 #[derive(Debug)]
-pub(super) struct Stuck {
+pub(crate) struct Stuck {
     pub since: Duration,
     /// The time of its timer; `None` once all is due.
     pub due: Option<Duration>,
@@ -240,40 +228,25 @@ impl Worker {
             state: State::Absent,
             launched_at: Duration::ZERO,
             wanted: false,
-            holds: 0,
             idle_since: None,
             retry_at: None,
             refused_since: None,
-            tasks: BTreeSet::new(),
-            cooling: None,
-            refusals: 0,
             has_no_slot: false,
             stuck_calls: "".into(),
             stuck: None,
-            listed: None,
-            kept_for: None,
             reason: None,
             restarts: VecDeque::new(),
         }
     }
 
-    /// True if nothing would be lost with its process.
-    pub fn is_free(&self) -> bool {
-        self.tasks.is_empty() && self.holds == 0
+    /// True if tasks may be sent to it: it is ready, and has a slot that works.
+    pub const fn takes_tasks(&self) -> bool {
+        matches!(self.state, State::Ready(_)) && self.stuck.is_none()
     }
 
-    /// True if it takes tasks, and has had none to do and nothing to keep.
-    pub fn is_idle(&self) -> bool {
-        matches!(self.state, State::Ready(_)) && self.is_free() && self.kept_for.is_none()
-    }
-
-    /// True if this worker is offered tasks now.
-    pub fn has_room(&self, capacity: usize) -> bool {
-        matches!(self.state, State::Ready(_))
-            && self.cooling.is_none()
-            && self.kept_for.is_none()
-            && self.stuck.is_none()
-            && self.tasks.len() < capacity
+    /// The present process, if it shook hands.
+    pub const fn link(&self) -> Option<&Link> {
+        self.state.link()
     }
 
     /// Notes one more restart. Returns the number of earlier ones in the window, or `None` if the budget is spent.
@@ -300,7 +273,6 @@ impl Worker {
 
     /// Clears the budget: the worker ran a task to its end, so its image, its memory and its node fit.
     pub fn proved_fit(&mut self) {
-        self.refusals = 0;
         self.restarts.clear();
     }
 
@@ -314,15 +286,5 @@ impl Worker {
     /// The number of restarts that count against the budget, as of the latest one.
     pub fn recent_restarts(&self) -> usize {
         self.restarts.iter().filter(|restart| restart.counts).count()
-    }
-
-    /// Drops what belongs to the present process; the caller sees to the tasks.
-    pub fn forget_tasks(&mut self) -> BTreeSet<TaskId> {
-        self.cooling = None;
-        self.refusals = 0;
-        (self.has_no_slot, self.stuck_calls) = (false, "".into());
-        self.listed = None;
-        self.kept_for = None;
-        std::mem::take(&mut self.tasks)
     }
 }

@@ -1,4 +1,4 @@
-//! Launches that wait for room: what they cost, what they hold up, and that nobody waits for them without end.
+//! Launches that wait for room: what they cost, what they hold up, and the end of each wait for them.
 
 use super::world::World;
 use super::*;
@@ -34,7 +34,7 @@ fn a_launch_that_is_postponed_waits_as_long_as_it_takes_and_costs_no_restart() {
     let view = stage.pool.worker(w(2)).unwrap();
     assert_eq!((view.phase, view.launch, view.restarts), (WorkerPhase::Postponed, LaunchId(1), 0));
     assert_eq!(view.waits_for, Some(FULL));
-    assert_eq!(stage.pool.broken(), None, "the others work");
+    assert_eq!(stage.pool.unavailable(), None, "the others work");
 }
 
 #[test]
@@ -107,14 +107,14 @@ fn a_pool_without_room_is_mended_by_room_and_has_patience_again_when_a_query_beg
     stage.tell(Event::SetDesired(1));
     postpone(&mut stage, w(0));
     stage.tick();
-    assert!(stage.pool.broken().is_some());
+    assert!(stage.pool.unavailable().is_some());
     stage.tell(Event::Wake);
-    assert_eq!(stage.pool.broken(), None);
+    assert_eq!(stage.pool.unavailable(), None);
     assert_eq!(stage.submit(1, 0), [], "it waits");
     stage.tick();
-    assert!(stage.pool.broken().is_some());
+    assert!(stage.pool.unavailable().is_some());
     admit(&mut stage, w(0));
-    assert_eq!(stage.pool.broken(), None);
+    assert_eq!(stage.pool.unavailable(), None);
     assert_eq!(stage.submit(2, 0), []);
     assert_eq!(stage.come_up(w(0)), [ready(0, 1, "worker-0/1"), send(2, 1, 0, 1)]);
 }
@@ -126,7 +126,7 @@ fn a_pool_without_room_is_mended_when_a_launch_fails_in_another_way_and_is_tried
     postpone(&mut stage, w(0));
     stage.tick();
     stage.exit(w(0), "not admitted");
-    assert_eq!(stage.pool.broken(), None);
+    assert_eq!(stage.pool.unavailable(), None);
     assert_eq!(stage.tick(), [launch(0, 2)]);
 }
 

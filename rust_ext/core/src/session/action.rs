@@ -1,10 +1,9 @@
-//! The actions that the pool asks of the shell around it.
+//! The actions that the session asks of the shell around it.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::cause::ExitCause;
-use super::worker::Addresses;
+use crate::fleet::{Addresses, ExitCause};
 use crate::ids::{Attempt, Incarnation, LaunchId, TaskId, WorkerId};
 
 /// One action to carry out. Actions are carried out in the order in which they were given.
@@ -146,7 +145,7 @@ pub enum Action {
         message: Arc<str>,
     },
     /// No wanted worker is ready and none can come up any more. Once, until more workers are wanted.
-    PoolBroken {
+    Unavailable {
         /// Every worker's reason; for people.
         message: Arc<str>,
     },

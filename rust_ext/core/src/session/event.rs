@@ -1,10 +1,9 @@
-//! The events that the pool is told by the driver, the allocator, the connections and the clock.
+//! The events that the session is told by the driver, the allocator, the connections and the clock.
 
-use super::cause::ExitCause;
-use super::worker::Addresses;
+use crate::fleet::{Addresses, ExitCause};
 use crate::ids::{Attempt, Incarnation, LaunchId, TaskId, WorkerId};
 
-/// News for the pool. News of an old launch or an old attempt is ignored (fenced).
+/// News for the session. News of an old launch or an old attempt is ignored (fenced).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     /// The driver wants workers `worker-0` to `worker-<n-1>`: a pool of a fixed size.
@@ -18,7 +17,7 @@ pub enum Event {
         /// Never more; tasks may be submitted for any of them from the start.
         max: u32,
     },
-    /// The driver: a query begins and needs a worker, though its first task is not there yet. A broken elastic pool
+    /// The driver: a query begins and needs a worker, though its first task is not there yet. An unavailable elastic pool
     /// tries again what may go better.
     Wake,
     /// The driver: so many workers are needed for what are no tasks, such as actors that wait for a worker with room.
@@ -209,7 +208,7 @@ pub enum Event {
     },
     /// The driver no longer wants the task's result.
     CancelTask(TaskId),
-    /// Time passed; due at [`Pool::next_deadline`](super::Pool::next_deadline).
+    /// Time passed; due at [`Session::next_deadline`](super::Session::next_deadline).
     Tick,
     /// The session ends.
     Shutdown,

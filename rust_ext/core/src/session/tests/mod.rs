@@ -1,16 +1,16 @@
-//! What is covered: every rule of the pool's tables by a sentence, and its invariants under random events. Workers:
-//! `lives`, `mending` (given up and tried again), `stuck` (their slots are held), `postponed` (without room), `scaling`
-//! (how many there are; some of it in a `world` where starts and tasks take time). Tasks: `runs`, `refusals`. Random
-//! events: `properties`, checked by an `observer`. What is not covered: anything that does I/O.
+//! Covers every rule of the session's tables by a sentence, and its invariants under random events. Workers:
+//! `lifecycle`, `addresses`, `mending` (given up and tried again), `stuck` (their slots are held), `postponed` (without
+//! room), `scaling` (their number; some of it in a `world` where starts and tasks take time). Tasks: `attempts`,
+//! `refusals`. Random events: `properties`, checked by an `observer`. Does not cover anything that does I/O.
 
 mod addresses;
-mod lives;
+mod attempts;
+mod lifecycle;
 mod mending;
 mod observer;
 mod postponed;
 mod properties;
 mod refusals;
-mod runs;
 mod scaling;
 mod stuck;
 mod world;
@@ -18,7 +18,8 @@ mod world;
 use std::time::Duration;
 
 use super::*;
-use crate::ids::{Attempt, Incarnation, LaunchId};
+use crate::ids::{Attempt, Incarnation};
+use crate::{Addresses, TaskPhase, WorkerPhase};
 
 const fn ms(count: u64) -> Duration {
     Duration::from_millis(count)
@@ -36,7 +37,7 @@ const fn t(number: u64) -> TaskId {
     TaskId(number)
 }
 
-/// Where a worker of this host listens.
+/// The addresses of a worker on this host.
 fn at(host: &str) -> Addresses {
     let (control, data) = (format!("{host}:7777").into(), format!("{host}:7778").into());
     Addresses { control, data, peer: format!("{host}.peers:7778").into() }
@@ -53,18 +54,18 @@ fn small() -> PoolConfig {
     }
 }
 
-/// A pool with a clock that stands still until it is told to go on.
+/// A session with a clock that stands still until it is told to go on.
 struct Stage {
-    pool: Pool,
+    pool: Session,
     now: Duration,
 }
 
 impl Stage {
     fn new(config: PoolConfig) -> Self {
-        Self { pool: Pool::new(config), now: Duration::ZERO }
+        Self { pool: Session::new(config), now: Duration::ZERO }
     }
 
-    /// A pool of `small()` whose `count` workers are ready.
+    /// A session of `small()` whose `count` workers are ready.
     fn ready(count: u32) -> Self {
         Self::ready_with(small(), count)
     }
@@ -137,7 +138,7 @@ impl Stage {
         self.tell(Event::Submit { task: t(task), prefer: w(prefer) })
     }
 
-    /// Where a task is; it must be at a worker.
+    /// The place of a task, which must be at a worker.
     fn place(&self, task: u64) -> (WorkerId, LaunchId, Attempt) {
         match self.pool.task(t(task)).expect("a task that is not over").phase {
             TaskPhase::Sent { worker, launch, attempt, .. } => (worker, launch, attempt),
@@ -185,8 +186,8 @@ fn lost(worker: u32, launch: u64, incarnation: &str, reason: &str) -> Action {
     Action::WorkerLost { worker, launch, incarnation, reason: reason.into(), orderly: false }
 }
 
-/// The pool lets a worker go.
-fn let_go(worker: u32, launch: u64, incarnation: &str, reason: &str) -> Action {
+/// The session releases a worker.
+fn released(worker: u32, launch: u64, incarnation: &str, reason: &str) -> Action {
     let incarnation = Incarnation::from(incarnation);
     let (worker, launch) = (w(worker), LaunchId(launch));
     Action::WorkerLost { worker, launch, incarnation, reason: reason.into(), orderly: true }

@@ -1,11 +1,11 @@
-//! A world in virtual time around a pool: starts and tasks take time, some starts fail.
+//! A world in virtual time around a session: starts and tasks take time, some starts fail.
 
 use std::collections::BTreeMap;
 
 use super::*;
 
 pub(super) struct World {
-    pub pool: Pool,
+    pub pool: Session,
     pub now: Duration,
     pub start_time: Duration,
     pub task_time: Duration,
@@ -29,7 +29,7 @@ pub(super) struct World {
 impl World {
     pub fn new(config: PoolConfig) -> Self {
         Self {
-            pool: Pool::new(config),
+            pool: Session::new(config),
             now: Duration::ZERO,
             start_time: secs(5),
             task_time: secs(1),

@@ -1,4 +1,4 @@
-//! Workers: coming up, going down, being wanted no more, being given up.
+//! Workers that come up, drain, are wanted no more or are given up.
 
 use super::*;
 
@@ -80,14 +80,14 @@ fn a_worker_beyond_its_restart_budget_is_given_up_and_the_pool_breaks_with_all_r
     stage.tell(Event::SetDesired(2));
     stage.refuse_start(w(1), "ImagePullBackOff");
     assert_eq!(stage.phase(w(1)), WorkerPhase::GivenUp);
-    assert_eq!(stage.pool.broken(), None, "worker-0 is still there");
+    assert_eq!(stage.pool.unavailable(), None, "worker-0 is still there");
     stage.come_up(w(0));
     for _ in 0..2 {
         stage.exit(w(0), "OOM killed");
         stage.tick();
     }
     let actions = stage.exit(w(0), "OOM killed");
-    let [Action::PoolBroken { message }] = &actions[..] else { panic!("{actions:?}") };
+    let [Action::Unavailable { message }] = &actions[..] else { panic!("{actions:?}") };
     for part in ["worker-0: OOM killed", "2 restarts within 600s", "worker-1: ImagePullBackOff"] {
         assert!(message.contains(part), "{message}");
     }
@@ -104,7 +104,7 @@ fn a_broken_pool_fails_waiting_tasks_and_later_ones_at_once() {
     let refused = Event::Refused { worker: w(0), launch: LaunchId(1), reason: "Daft 1 and 2".to_owned() };
     let actions = stage.tell(refused);
     assert_eq!(actions[..2], [stop(0, 1, "the worker refused the connection: Daft 1 and 2"), disconnect(0, 1)]);
-    assert!(matches!(actions[2], Action::PoolBroken { .. }));
+    assert!(matches!(actions[2], Action::Unavailable { .. }));
     let (task, kind, message) = failure(&actions);
     assert_eq!((task, kind), (t(7), FailKind::NoWorkers));
     assert!(message.contains("worker-0: the worker refused the connection: Daft 1 and 2"));
@@ -118,9 +118,9 @@ fn a_broken_pool_is_mended_by_wanting_more_workers() {
     let mut stage = Stage::new(small());
     stage.tell(Event::SetDesired(1));
     stage.tell(Event::Refused { worker: w(0), launch: LaunchId(1), reason: "token".to_owned() });
-    assert!(stage.pool.broken().is_some());
+    assert!(stage.pool.unavailable().is_some());
     assert_eq!(stage.tell(Event::SetDesired(2)), [launch(1, 1)]);
-    assert_eq!(stage.pool.broken(), None);
+    assert_eq!(stage.pool.unavailable(), None);
     assert_eq!(stage.submit(1, 0), []);
     assert_eq!(stage.come_up(w(1)), [ready(1, 1, "worker-1/1"), send(1, 1, 1, 1)]);
 }
@@ -131,7 +131,7 @@ fn a_worker_that_was_given_up_is_tried_again_once_it_was_not_wanted_in_between()
     stage.tell(Event::SetDesired(1));
     stage.tell(Event::Refused { worker: w(0), launch: LaunchId(1), reason: "token".to_owned() });
     assert_eq!(stage.tell(Event::SetDesired(0)), []);
-    assert_eq!(stage.pool.broken(), None);
+    assert_eq!(stage.pool.unavailable(), None);
     assert_eq!(stage.tell(Event::SetDesired(1)), [launch(0, 2)]);
 }
 
@@ -151,7 +151,7 @@ fn many_workers_with_one_reason_give_a_short_message() {
             cause: ExitCause::Crash,
         });
     }
-    let [Action::PoolBroken { message }] = &actions[..] else { panic!("{actions:?}") };
+    let [Action::Unavailable { message }] = &actions[..] else { panic!("{actions:?}") };
     assert!(message.contains("worker-0 and 2 more: quota"), "{message}");
     assert!(message.ends_with("and 488 more reasons"), "{message}");
 }
@@ -248,7 +248,7 @@ fn a_process_that_keeps_restarting_in_place_is_given_up() {
     assert!(matches!(actions[0], Action::Stop { .. }));
     assert_eq!(actions[1], disconnect(0, 1));
     assert!(matches!(&actions[2], Action::WorkerLost { incarnation, .. } if incarnation.as_str() == "c"));
-    assert!(matches!(actions[3], Action::PoolBroken { .. }));
+    assert!(matches!(actions[3], Action::Unavailable { .. }));
     assert_eq!(stage.phase(w(0)), WorkerPhase::GivenUp);
 }
 
@@ -262,7 +262,7 @@ fn surplus_workers_that_are_idle_or_not_up_yet_are_stopped_at_once() {
         [
             stop(1, 1, SURPLUS),
             disconnect(1, 1),
-            let_go(1, 1, "worker-1/1", SURPLUS),
+            released(1, 1, "worker-1/1", SURPLUS),
             stop(2, 1, SURPLUS),
             disconnect(2, 1),
             stop(3, 1, SURPLUS),
@@ -281,7 +281,7 @@ fn a_surplus_worker_that_is_busy_is_stopped_after_its_last_task_and_gets_no_othe
     assert_eq!(stage.submit(2, 1), [send(2, 1, 0, 1)]);
     let actions = stage.succeed(1);
     assert!(matches!(actions[0], Action::Deliver { .. }), "the result counts before its worker is lost");
-    assert_eq!(actions[1..], [stop(1, 1, SURPLUS), disconnect(1, 1), let_go(1, 1, "worker-1/1", SURPLUS)]);
+    assert_eq!(actions[1..], [stop(1, 1, SURPLUS), disconnect(1, 1), released(1, 1, "worker-1/1", SURPLUS)]);
     assert_eq!(stage.phase(w(1)), WorkerPhase::Absent);
 }
 

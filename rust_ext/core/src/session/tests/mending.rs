@@ -80,10 +80,10 @@ fn a_task_that_is_cancelled_bounds_nothing() {
 fn the_next_query_mends_a_broken_pool_of_a_fixed_size() {
     let mut stage = Stage::ready(1);
     use_up(&mut stage, w(0));
-    assert!(stage.pool.broken().is_some());
+    assert!(stage.pool.unavailable().is_some());
     assert_eq!(stage.pool.next_deadline(), None, "it rests until there is a query");
     assert_eq!(stage.tell(Event::Wake), [launch(0, 4)]);
-    assert_eq!(stage.pool.broken(), None);
+    assert_eq!(stage.pool.unavailable(), None);
     assert_eq!(stage.submit(1, 0), []);
     assert_eq!(stage.come_up(w(0)), [ready(0, 4, "worker-0/4"), send(1, 1, 0, 4)]);
 }

@@ -1,4 +1,4 @@
-//! Elastic pools: growing with the work, letting idle workers go, never one that is needed.
+//! Elastic pools: growing with the work, releasing idle workers, never one that is needed.
 
 use super::world::World;
 use super::*;
@@ -39,7 +39,7 @@ fn a_query_that_begins_finds_a_worker_coming_up() {
     assert_eq!(stage.tell(Event::Wake), [], "one is enough until there are tasks");
     stage.come_up(w(0));
     assert_eq!(stage.tell(Event::Wake), []);
-    assert_eq!(stage.tick(), [stop(0, 1, IDLE), disconnect(0, 1), let_go(0, 1, "worker-0/1", IDLE)]);
+    assert_eq!(stage.tick(), [stop(0, 1, IDLE), disconnect(0, 1), released(0, 1, "worker-0/1", IDLE)]);
     assert_eq!(stage.now, secs(120));
 }
 
@@ -77,7 +77,7 @@ fn actors_that_wait_for_a_worker_make_a_pool_grow_though_there_is_no_task() {
 fn what_is_needed_for_actors_is_not_let_go_for_being_idle() {
     let mut stage = elastic(0, 2, 5);
     stage.tell(Event::Need(1));
-    assert_eq!(stage.tick(), [stop(1, 1, IDLE), disconnect(1, 1), let_go(1, 1, "worker-1/1", IDLE)]);
+    assert_eq!(stage.tick(), [stop(1, 1, IDLE), disconnect(1, 1), released(1, 1, "worker-1/1", IDLE)]);
     assert_eq!(stage.pool.next_deadline(), None);
 }
 
@@ -140,10 +140,10 @@ fn idle_workers_are_let_go_down_to_the_lower_bound_the_last_ones_first() {
         [
             stop(2, 1, IDLE),
             disconnect(2, 1),
-            let_go(2, 1, "worker-2/1", IDLE),
+            released(2, 1, "worker-2/1", IDLE),
             stop(1, 1, IDLE),
             disconnect(1, 1),
-            let_go(1, 1, "worker-1/1", IDLE)
+            released(1, 1, "worker-1/1", IDLE)
         ]
     );
     assert_eq!(stage.pool.next_deadline(), None, "worker-3 was busy, and two are left");
@@ -161,7 +161,7 @@ fn a_worker_that_runs_a_task_is_not_let_go_however_long_that_takes() {
 }
 
 #[test]
-fn a_worker_that_holds_what_somebody_refers_to_is_not_let_go() {
+fn a_worker_that_holds_what_somebody_refers_to_is_not_released() {
     let mut stage = elastic(0, 2, 2);
     stage.submit(1, 1);
     let (worker, launch, attempt) = stage.place(1);

@@ -1,10 +1,11 @@
-//! An observer of a pool that keeps its own books, from events and actions alone, and compares.
+//! An observer of a session that keeps its own books, from events and actions alone, and compares.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
 
-type Place = (WorkerId, LaunchId, Attempt);
+use crate::fleet::WorkerRecord;
+use crate::tasks::Place;
 
 const SLOTS: usize = 2;
 
@@ -32,14 +33,14 @@ pub(super) struct Seen {
 }
 
 pub(super) struct Observer {
-    pub pool: Pool,
+    pub pool: Session,
     pub now: Duration,
     pub desired: u32,
     pub elastic: bool,
     pub holds: BTreeMap<(WorkerId, LaunchId), u64>,
     pub workers: BTreeMap<WorkerId, Seen>,
     pub tasks: BTreeMap<TaskId, Known>,
-    pub mourned: BTreeSet<Incarnation>,
+    pub removed: BTreeSet<Incarnation>,
     pub incarnations: u64,
     pub sends: u64,
     /// Why a worker is lost by the event at hand.
@@ -62,14 +63,14 @@ fn config() -> PoolConfig {
 impl Observer {
     pub fn new(elastic: bool) -> Self {
         Self {
-            pool: Pool::new(config()),
+            pool: Session::new(config()),
             now: Duration::ZERO,
             desired: 0,
             elastic,
             holds: BTreeMap::new(),
             workers: BTreeMap::new(),
             tasks: BTreeMap::new(),
-            mourned: BTreeSet::new(),
+            removed: BTreeSet::new(),
             incarnations: 0,
             sends: 0,
             cause: ExitCause::Crash,
@@ -100,7 +101,7 @@ impl Observer {
             }
             self.check(action);
         }
-        self.broken &= self.pool.broken().is_some();
+        self.broken &= self.pool.unavailable().is_some();
         self.check_rest();
     }
 
@@ -201,7 +202,7 @@ impl Observer {
                 let seen = self.present(*worker, *launch);
                 assert!(seen.process && seen.connected);
                 seen.incarnation = Some(incarnation.clone());
-                assert!(!self.mourned.contains(incarnation));
+                assert!(!self.removed.contains(incarnation));
             }
             Action::WorkerLost { worker, launch, incarnation, orderly, .. } => {
                 if *orderly {
@@ -213,7 +214,7 @@ impl Observer {
                 self.holds.remove(&(*worker, *launch));
                 let gone = self.present(*worker, *launch).incarnation.take();
                 assert_eq!(gone.as_ref(), Some(incarnation));
-                assert!(self.mourned.insert(incarnation.clone()), "lost twice");
+                assert!(self.removed.insert(incarnation.clone()), "lost twice");
                 let here = self.tasks.values_mut().filter(|known| known.at.is_some_and(|(at, ..)| at == *worker));
                 let mut here: Vec<&mut Known> = here.collect();
                 here.sort_by_key(|known| known.sent);
@@ -235,11 +236,14 @@ impl Observer {
                 known.last = attempt.0;
                 known.sent = self.sends;
                 self.sends += 1;
-                let alone = known.lost_to_memory > 0;
+                let exclusive = known.lost_to_memory > 0;
                 let others = self.tasks.values().filter(|other| other.at.is_some_and(|(at, ..)| at == *worker));
                 let mut others = others.peekable();
-                assert!(!alone || others.peek().is_none(), "{task} is not alone after it ran out of memory");
-                assert!(others.all(|other| other.lost_to_memory == 0), "{task} disturbs one that is to be alone");
+                assert!(
+                    !exclusive || others.peek().is_none(),
+                    "{task} has no worker of its own after it ran out of memory"
+                );
+                assert!(others.all(|other| other.lost_to_memory == 0), "{task} disturbs a task with a reservation");
                 let known = self.tasks.get_mut(task).expect("as above");
                 known.at = Some((*worker, *launch, *attempt));
             }
@@ -277,7 +281,7 @@ impl Observer {
                 self.cause = ExitCause::Stopped;
             }
             Action::Defect { message } => panic!("{message}"),
-            Action::PoolBroken { .. } => {
+            Action::Unavailable { .. } => {
                 assert!(!std::mem::replace(&mut self.broken, true), "broken twice");
             }
         }
@@ -287,6 +291,10 @@ impl Observer {
         let seen = self.workers.get_mut(&worker).expect("a worker that was launched");
         assert_eq!(seen.launch, launch.0, "an action for a stale launch");
         seen
+    }
+
+    fn record(&self, view: &WorkerView<'_>) -> &WorkerRecord {
+        self.pool.fleet.get(view.worker).expect("a known worker")
     }
 
     /// What holds after every event: the pool's view agrees with the books, and the queue is served.
@@ -305,8 +313,8 @@ impl Observer {
         for view in self.pool.workers() {
             let load = self.load(view.worker);
             assert_eq!(load, view.tasks);
-            let kept = self.pool.workers[view.worker.index()].kept_for.is_some();
-            let stuck = self.pool.workers[view.worker.index()].stuck.is_some();
+            let kept = self.pool.tasks.load(view.worker).unwrap().reserved_for.is_some();
+            let stuck = self.pool.fleet.stuck_since(view.worker).is_some();
             let open = view.phase == WorkerPhase::Ready && !view.cooling && !kept && !stuck && load < capacity;
             assert!(!(waits && open), "{} has room while tasks wait", view.worker);
             let held = self.holds.get(&(view.worker, view.launch)).copied().unwrap_or(0);
@@ -315,51 +323,60 @@ impl Observer {
             let alive = self.workers.get(&view.worker).is_some_and(|seen| seen.process);
             assert_eq!(alive, !matches!(view.phase, WorkerPhase::Restarting | WorkerPhase::GivenUp));
         }
-        let kept_for = self.pool.workers.iter().filter_map(|worker| worker.kept_for);
+        let kept_for =
+            self.pool.fleet.workers().iter().filter_map(|worker| self.pool.tasks.load(worker.id)?.reserved_for);
         let gone: Vec<TaskId> = kept_for.filter(|task| self.pool.task(*task).is_none()).collect();
         assert_eq!(gone, [], "workers are kept for tasks that are over");
-        if let Some(first) = self.pool.waiting_alone().next() {
-            let kept = |view: &WorkerView<'_>| self.pool.workers[view.worker.index()].kept_for.is_some();
-            let stuck = |view: &WorkerView<'_>| self.pool.workers[view.worker.index()].stuck.is_some();
+        if let Some(first) = self.pool.waiting_exclusive().next() {
+            let kept = |view: &WorkerView<'_>| self.pool.tasks.load(view.worker).unwrap().reserved_for.is_some();
+            let stuck = |view: &WorkerView<'_>| self.pool.fleet.stuck_since(view.worker).is_some();
             let is_free = |view: &WorkerView<'_>| view.phase == WorkerPhase::Ready && !kept(view) && !stuck(view);
             let unkept = self.pool.workers().any(|view| is_free(&view));
-            assert!(!unkept || self.pool.tasks[&first].seat.is_some(), "{first} could have a worker to itself");
+            assert!(
+                !unkept || self.pool.tasks.get(first).unwrap().reserved.is_some(),
+                "{first} could have a worker to itself"
+            );
         }
-        let waits = waits || self.pool.waiting_alone().next().is_some();
-        assert!(!waits || self.pool.broken().is_none(), "tasks wait for a broken pool");
+        let waits = waits || self.pool.waiting_exclusive().next().is_some();
+        assert!(!waits || self.pool.unavailable().is_none(), "tasks wait for a broken pool");
         assert!(self.pool.next_deadline().is_none_or(|due| due > self.now), "overdue");
-        let backing_off = self.pool.queued_count() - self.pool.waiting().count() - self.pool.waiting_alone().count();
+        let backing_off =
+            self.pool.queued_count() - self.pool.waiting().count() - self.pool.waiting_exclusive().count();
         let timed = |view: &WorkerView<'_>| {
             use WorkerPhase::{Connecting, GivenUp, Postponed, Restarting, Starting};
-            let is_patient = || self.pool.workers[view.worker.index()].state.due().is_some();
+            let is_patient = || self.record(view).state.due().is_some();
             usize::from(match view.phase {
                 Starting | Connecting | Restarting => true,
                 Postponed | GivenUp => is_patient(),
                 _ => false,
             }) + usize::from(view.cooling)
-                + usize::from(self.pool.workers[view.worker.index()].stuck.as_ref().is_some_and(|it| it.due.is_some()))
+                + usize::from(self.record(view).stuck.as_ref().is_some_and(|it| it.due.is_some()))
         };
         let of_cancel = |timer: &Timer| match timer {
-            Timer::Cancel(task) => usize::from(self.pool.tasks[task].is_cancelling()),
+            Timer::Cancel(task) => usize::from(self.pool.tasks.get(*task).unwrap().is_cancelling()),
             _ => 0,
         };
-        let cancelled = self.pool.timers.iter().map(|(_, timer)| of_cancel(timer)).sum::<usize>();
-        let stuck = self.pool.workers.iter().filter(|worker| worker.stuck.is_some()).count();
-        assert_eq!(self.pool.stuck, stuck);
+        let cancelled = self.pool.turn.timers.iter().map(|(_, timer)| of_cancel(timer)).sum::<usize>();
+        let audit = self.pool.fleet.audit();
+        let stuck = self.pool.fleet.workers().iter().filter(|worker| worker.stuck.is_some()).count();
+        assert_eq!(audit.stuck, stuck);
         let of_workers = self.pool.workers().map(|view| timed(&view)).sum::<usize>();
-        let of_scaling = usize::from(self.pool.growth.due.is_some()) + usize::from(self.pool.idleness_due.is_some());
+        let of_scaling = usize::from(audit.growth_due.is_some()) + usize::from(audit.idleness_due.is_some());
         let timers = backing_off + of_workers + of_scaling + cancelled;
         let postponed = self.pool.workers().filter(|view| view.phase == WorkerPhase::Postponed).count();
-        assert_eq!(self.pool.postponed, postponed);
-        let growing = self.pool.growth.due.is_some();
+        assert_eq!(audit.postponed, postponed);
+        let growing = audit.growth_due.is_some();
         assert!(postponed == 0 || !growing, "others would only wait behind those that are postponed");
-        let lost_sight = |view: &WorkerView<'_>| self.pool.workers[view.worker.index()].state.is_out_of_sight();
+        let lost_sight = |view: &WorkerView<'_>| self.record(view).state.is_out_of_sight();
         let mut wanted = self.pool.workers().filter(|view| view.wanted).peekable();
         let is_hopeless = wanted.peek().is_some() && wanted.all(|view| lost_sight(&view));
-        let is_broken = self.pool.broken().is_some();
+        let is_broken = self.pool.unavailable().is_some();
         assert!(self.closed || is_hopeless || !is_broken, "broken, though a worker may come up");
         assert!(self.closed || !is_hopeless || is_broken || postponed == 0, "everybody waits for room without end");
-        assert_eq!(self.pool.alive, self.pool.workers.iter().filter(|worker| worker.state.counts()).count());
-        assert!(self.closed || self.pool.timers.len() == timers, "each wait has one timer, no timer is left over");
+        assert_eq!(
+            self.pool.fleet.alive(),
+            self.pool.fleet.workers().iter().filter(|worker| worker.state.counts()).count()
+        );
+        assert!(self.closed || self.pool.turn.timers.len() == timers, "each wait has one timer, no timer is left over");
     }
 }

@@ -97,7 +97,7 @@ impl Observer {
     }
 
     /// A reference is dropped.
-    fn let_go_of_one(&mut self, number: u8) {
+    fn drop_one_reference(&mut self, number: u8) {
         let held: Vec<_> = self.holds.iter().filter(|(_, held)| **held > 0).map(|(holder, _)| *holder).collect();
         if let Some((worker, launch)) = held.get(usize::from(number) % held.len().max(1)).copied() {
             self.tell(Event::Release { worker, launch, count: 1 });
@@ -131,7 +131,7 @@ impl Observer {
                 self.tell(Event::Stuck { worker, launch, slots: u32::from(b % 4), calls: "udf".to_owned() });
             }
             26 if b > 100 => self.tell(Event::Need(u32::from(b % 7))),
-            27 => self.let_go_of_one(b),
+            27 => self.drop_one_reference(b),
             _ => {
                 self.now = self.pool.next_deadline().unwrap_or(self.now).max(self.now);
                 self.tell(Event::Tick);
@@ -169,7 +169,7 @@ impl Observer {
         self.tell(Event::SetDesired(0)); // forgets who was given up
         self.tell(if self.elastic { Event::SetRange { min: 1, start: 1, max: 4 } } else { Event::SetDesired(2) });
         while self.holds.values().any(|held| *held > 0) {
-            self.let_go_of_one(0);
+            self.drop_one_reference(0);
         }
         for _ in 0..1000 {
             // Up, and out of whatever it was in.

@@ -1,4 +1,4 @@
-//! Tasks: being sent, ending, being refused, being sent again, being cancelled.
+//! Tasks that are sent, end, are refused, are sent again or are cancelled.
 
 use super::*;
 
@@ -185,7 +185,7 @@ fn a_task_that_crashes_its_workers_ends_though_some_were_taken_away_in_between()
 }
 
 #[test]
-fn a_task_that_runs_out_of_memory_runs_again_alone_and_then_fails_with_the_option_to_raise() {
+fn a_task_that_runs_out_of_memory_runs_again_on_a_worker_of_its_own_and_then_fails_with_the_option_to_raise() {
     let mut stage = Stage::ready(2);
     for task in 1..=4 {
         stage.submit(task, u32::from(task > 2));
@@ -193,7 +193,7 @@ fn a_task_that_runs_out_of_memory_runs_again_alone_and_then_fails_with_the_optio
     assert_eq!((stage.place(1).0, stage.place(2).0), (w(0), w(1)));
     let actions = stage.exit_by(w(0), "OOMKilled", ExitCause::OutOfMemory);
     assert!(!actions.iter().any(|action| matches!(action, Action::Send { .. })), "{actions:?}");
-    assert_eq!(stage.pool.waiting_alone().collect::<Vec<_>>(), [t(1)]);
+    assert_eq!(stage.pool.waiting_exclusive().collect::<Vec<_>>(), [t(1)]);
     assert_eq!(stage.submit(5, 1), [], "worker-1 is kept for task 1");
     stage.succeed(2);
     assert_eq!(stage.succeed(3).last(), Some(&send(1, 2, 1, 1)), "once nothing else is there");
@@ -215,7 +215,7 @@ fn a_task_that_finds_no_worker_to_itself_does_not_hold_up_one_that_has_found_one
     }
     stage.exit_by(w(2), "OOMKilled", ExitCause::OutOfMemory);
     stage.exit_by(w(0), "OOMKilled", ExitCause::OutOfMemory);
-    assert_eq!(stage.pool.waiting_alone().collect::<Vec<_>>(), [t(1), t(2)], "worker-1 is kept for task 2");
+    assert_eq!(stage.pool.waiting_exclusive().collect::<Vec<_>>(), [t(1), t(2)], "worker-1 is kept for task 2");
     assert_eq!(stage.succeed(4)[1..], [send(2, 2, 1, 1)]);
 }
 
@@ -473,7 +473,7 @@ fn a_worker_that_was_kept_for_a_task_that_failed_with_the_pool_takes_others_agai
     stage.tick();
     stage.start(w(0));
     stage.tell(Event::Refused { worker: w(0), launch: LaunchId(2), reason: "an old image".to_owned() });
-    assert_eq!(stage.pool.waiting_alone().collect::<Vec<_>>(), [t(2)], "worker-1 is kept for it, and is busy");
+    assert_eq!(stage.pool.waiting_exclusive().collect::<Vec<_>>(), [t(2)], "worker-1 is kept for it, and is busy");
     let (task, kind, _) = failure(&stage.tell(Event::SetDesired(1)));
     assert_eq!((task, kind), (t(2), FailKind::NoWorkers), "worker-0 was given up");
     stage.tell(Event::SetDesired(2));

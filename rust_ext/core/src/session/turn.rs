@@ -1,0 +1,80 @@
+//! The things that all parts of a session share: the configuration, the time, timers, and the actions so far.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::{Action, PoolConfig};
+use crate::ids::{TaskId, WorkerId};
+
+/// The things that may be due at a point in time. Each is checked against the state when it fires.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Timer {
+    /// A start takes too long, or a restart is due.
+    Worker(WorkerId),
+    /// A worker that refused a task is offered tasks again.
+    Cooling(WorkerId),
+    /// A task that was refused is tried again.
+    Task(TaskId),
+    /// A cancelled task should have ended by now.
+    Cancel(TaskId),
+    /// The patience with a stuck worker ends.
+    Stuck(WorkerId),
+    /// An elastic pool may grow.
+    Growth,
+    /// A worker of an elastic pool has been idle for long enough.
+    Idleness,
+}
+
+/// What an event is handled with, by each part of the session in turn.
+#[derive(Debug)]
+pub(crate) struct Turn {
+    pub config: PoolConfig,
+    /// The time since the session's start; never goes back.
+    pub now: Duration,
+    pub timers: BTreeSet<(Duration, Timer)>,
+    /// The actions that the event at hand has led to so far.
+    pub actions: Vec<Action>,
+    /// Workers of which something changed that decides on their load, idleness or end; [`Session`](super::Session)
+    /// brings these up to date.
+    pub touched: BTreeSet<WorkerId>,
+}
+
+impl Turn {
+    pub const fn new(config: PoolConfig) -> Self {
+        Self { config, now: Duration::ZERO, timers: BTreeSet::new(), actions: Vec::new(), touched: BTreeSet::new() }
+    }
+
+    /// The time after `wait`.
+    pub const fn after(&self, wait: Duration) -> Duration {
+        self.now.saturating_add(wait)
+    }
+
+    pub fn set_timer(&mut self, due: Duration, timer: Timer) {
+        self.timers.insert((due, timer));
+    }
+
+    pub fn clear_timer(&mut self, due: Duration, timer: Timer) {
+        self.timers.remove(&(due, timer));
+    }
+
+    /// Takes the timers that are due.
+    pub fn take_due(&mut self) -> Vec<(Duration, Timer)> {
+        let mut due = Vec::new();
+        while let Some(first) = self.timers.pop_first() {
+            if first.0 > self.now {
+                self.timers.insert(first);
+                break;
+            }
+            due.push(first);
+        }
+        due
+    }
+
+    pub fn push(&mut self, action: Action) {
+        self.actions.push(action);
+    }
+
+    pub fn touch(&mut self, worker: WorkerId) {
+        self.touched.insert(worker);
+    }
+}
