@@ -20,6 +20,9 @@ MAX_FILES = 20_000
 MAX_ENTRIES = 200_000
 """Entries of folders that are looked at: a folder with more is a data set, or the wrong one."""
 
+MAX_DEPTH = 100
+"""Folders in one another: no code has as many, and each costs a step of what walks through them."""
+
 _NEVER = frozenset({"__pycache__", "node_modules", "site-packages", "dist-packages", "__pypackages__"})
 _MODULE_SUFFIXES = tuple(importlib.machinery.SOURCE_SUFFIXES + importlib.machinery.EXTENSION_SUFFIXES)
 _HOW_TO_LEAVE_OUT = "name it in a .daftignore file there, or set working_dir to another folder (or to none)"
@@ -93,6 +96,11 @@ class _Walk:
             if real in folder.real_parents:
                 continue  # a link back to a folder above it
             parents = (*folder.real_parents, real)
+            if len(parents) > MAX_DEPTH:
+                raise CodeError(
+                    f"the code to ship to the workers lies more than {MAX_DEPTH} folders deep, in "
+                    f"{folder.source[:200]}; leave it out: {_HOW_TO_LEAVE_OUT}"
+                )
             try:
                 entries = sorted(os.scandir(folder.source), key=lambda entry: entry.name)
             except OSError as error:

@@ -5,23 +5,18 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import lzma
 import os
-import stat
-import tarfile
 import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from daft_k8s.code.selection import is_safe_path
+from daft_k8s.code.archives import DAMAGED, open_members
+from daft_k8s.code.selection import MAX_DEPTH, is_safe_path
 from daft_k8s.errors import CodeError
 
 _BLOCK_BYTES = 1 << 20
-_DAMAGED = (EOFError, NotImplementedError, RuntimeError, ValueError, lzma.LZMAError, zlib.error)
-"""What the modules for archives raise besides their own errors."""
 
 
 def read_manifest(manifest: bytes, digest: str) -> list[tuple[str, str, bool]]:
@@ -83,48 +78,27 @@ def unpack_archive(path: str, name: str, folder: str, *, size_limit_bytes: int) 
         size_limit_bytes: What may be in it.
 
     Raises:
-        CodeError: It is of neither form, too large, or holds a path or a link that leads out of the folder.
+        CodeError: It is of neither form, too large, too deep, or holds a path or a link that leads out of the folder.
     """
     total = 0
-    members = _zip_members(path, name) if zipfile.is_zipfile(path) else _tar_members(path, name)
-    for member, size_bytes, executable, source in members:
-        _check_path(member, name)
-        total += size_bytes
-        if total > size_limit_bytes:
-            raise CodeError(
-                f"{name} unpacks to more than code_size_limit allows ({size_limit_bytes} bytes); raise it, or leave "
-                "out what is not code"
-            )
-        _write(folder, member, source, executable=executable, size_limit_bytes=size_bytes)
-
-
-def _zip_members(path: str, name: str) -> Iterator[tuple[str, int, bool, IO[bytes]]]:
-    with open(path, "rb") as file, _zip(file, name) as archive:
-        for info in archive.infolist():
-            mode = info.external_attr >> 16
-            if info.is_dir():
-                _check_path(info.filename.rstrip("/") or "/", name)
+    with open_members(path, name) as members:
+        for member in members:
+            _check_path(member.path, name)
+            if member.source is None:
                 continue
-            if mode and stat.S_IFMT(mode) not in (0, stat.S_IFREG):
-                raise _no_file(name, info.filename)
-            with archive.open(info) as source:
-                yield info.filename, info.file_size, bool(mode & stat.S_IXUSR), source
-
-
-def _tar_members(path: str, name: str) -> Iterator[tuple[str, int, bool, IO[bytes]]]:
-    try:
-        with tarfile.open(path) as archive:
-            for info in archive:
-                if info.isdir():
-                    if info.name.strip("./"):
-                        _check_path(info.name, name)
-                    continue
-                source = archive.extractfile(info) if info.isreg() else None
-                if source is None:
-                    raise _no_file(name, info.name)
-                yield info.name.removeprefix("./"), info.size, bool(info.mode & stat.S_IXUSR), source
-    except (tarfile.TarError, *_DAMAGED) as error:
-        raise CodeError(f"{name} is neither a zip nor a tar that can be read: {error}") from error
+            total += member.size_bytes
+            if total > size_limit_bytes:
+                raise CodeError(
+                    f"{name} unpacks to more than code_size_limit allows ({size_limit_bytes} bytes); raise it, or "
+                    "leave out what is not code"
+                )
+            _write(
+                folder,
+                member.path,
+                member.source,
+                executable=member.executable,
+                size_limit_bytes=member.size_bytes,
+            )
 
 
 @contextmanager
@@ -132,20 +106,15 @@ def _zip(file: IO[bytes], name: str) -> Iterator[zipfile.ZipFile]:
     try:
         with zipfile.ZipFile(file) as archive:
             yield archive
-    except (zipfile.BadZipFile, *_DAMAGED) as error:
+    except (zipfile.BadZipFile, *DAMAGED) as error:
         raise CodeError(f"{name} cannot be unpacked: {error}") from error
-
-
-def _no_file(name: str, member: str) -> CodeError:
-    return CodeError(
-        f"{name} holds {member}, which is a link or a device; it is not unpacked, as links may lead out of the folder. "
-        "Pack the file itself in its place"
-    )
 
 
 def _check_path(path: str, name: str) -> None:
     if not is_safe_path(path):
-        raise CodeError(f"{name} holds the path {path!r}, which leads out of the folder; it is not unpacked")
+        raise CodeError(f"{name} holds the path {path[:200]!r}, which leads out of the folder; it is not unpacked")
+    if path.count("/") >= MAX_DEPTH:
+        raise CodeError(f"{name} holds a path of more than {MAX_DEPTH} folders, {path[:200]!r}; it is not unpacked")
 
 
 def _create(target: Path) -> IO[bytes]:

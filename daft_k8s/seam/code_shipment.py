@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
-import shutil
+import re
 import tempfile
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("daft_k8s")
 
 _BAKED_IN = "local://"
+_DIGEST_MARK = "#sha256="
 _COPY_BYTES = 4 << 20
 
 
@@ -108,17 +110,48 @@ def _is_far(configuration: Configuration) -> bool:
     return configuration.allocation != "local" and not is_in_cluster()
 
 
+def _split_digest(uri: str) -> tuple[str, str]:
+    """The URI without its `#sha256=`, and that digest in lower case; "": none is demanded.
+
+    Raises:
+        CodeError: The digest is none, or is missing where anybody on the way could put another archive in its place.
+    """
+    address, mark, digest = uri.partition(_DIGEST_MARK)
+    if mark and not re.fullmatch("[0-9a-fA-F]{64}", digest):
+        raise CodeError(f"working_dir {uri}: {_DIGEST_MARK} takes the 64 hex digits of a SHA-256")
+    if not mark and uri.lower().startswith("http://"):
+        raise CodeError(
+            f"working_dir {uri} comes over plain HTTP, where whoever is on the way can put other code in its place; "
+            f"use https://, or add the archive's digest: {uri}{_DIGEST_MARK}…"
+        )
+    return address, digest.lower()
+
+
 def _download(uri: str, path: str, size_limit_bytes: int) -> None:
-    """Gets an archive with Daft's own readers, so with the credentials that Daft uses."""
+    """Gets an archive with Daft's own readers, so with the credentials that Daft uses.
+
+    Raises:
+        CodeError: It cannot be read, has more bytes than the limit, or not the digest that the URI demands.
+    """
     import daft
 
+    address, wanted = _split_digest(uri)
+    found, size_bytes = hashlib.sha256(), 0
     try:
-        with daft.File(uri).open() as source, open(path, "wb") as target:
-            shutil.copyfileobj(source, target, _COPY_BYTES)
+        with daft.File(address).open() as source, open(path, "wb") as target:
+            while size_bytes <= size_limit_bytes:
+                block = source.read(min(_COPY_BYTES, size_limit_bytes + 1 - size_bytes))
+                if not block:
+                    break
+                size_bytes += len(block)
+                found.update(block)
+                target.write(block)
     except Exception as error:  # whatever Daft's many readers raise
         raise CodeError(f"working_dir {uri} cannot be read: {error}") from error
-    if os.path.getsize(path) > size_limit_bytes:
+    if size_bytes > size_limit_bytes:
         raise CodeError(
-            f"working_dir {uri} has {os.path.getsize(path)} bytes, and code_size_limit allows {size_limit_bytes}; "
-            "raise it, or leave out what is not code"
+            f"working_dir {uri} has more bytes than code_size_limit allows ({size_limit_bytes}); raise it, or leave "
+            "out what is not code"
         )
+    if wanted and found.hexdigest() != wanted:
+        raise CodeError(f"working_dir {uri} has another digest: {found.hexdigest()}; it is not used")

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import io
-import tarfile
-import zipfile
 from pathlib import Path
 
 import pytest
 
 from daft_k8s.code.bundle import CodeBundle, make_bundle
 from daft_k8s.code.selection import is_safe_path, select_files
-from daft_k8s.code.unpack import is_present, read_manifest, unpack_archive, unpack_bundle
+from daft_k8s.code.unpack import is_present, read_manifest, unpack_bundle
 from daft_k8s.errors import CodeError
 from daft_k8s.wire.code_reference import CHUNK_BYTES
 
@@ -91,56 +89,3 @@ def test_paths_that_lead_out_are_unsafe(path: str) -> None:
 @pytest.mark.parametrize("path", ["a", "a/b.py", "..a/b..", "a/.b"])
 def test_paths_that_stay_are_safe(path: str) -> None:
     assert is_safe_path(path)
-
-
-def make_tar(path: Path, *members: tuple[tarfile.TarInfo, bytes]) -> str:
-    with tarfile.open(path, "w:gz") as archive:
-        for info, content in members:
-            info.size = len(content)
-            archive.addfile(info, io.BytesIO(content))
-    return str(path)
-
-
-def test_foreign_zips_and_tars_are_unpacked(tmp_path: Path) -> None:
-    with zipfile.ZipFile(tmp_path / "code.zip", "w") as archive:
-        archive.mkdir("pkg")
-        archive.writestr("pkg/a.py", "X = 1\n")
-    tar = make_tar(tmp_path / "code.tgz", (tarfile.TarInfo("./pkg/a.py"), b"X = 1\n"))
-    for number, path in enumerate([str(tmp_path / "code.zip"), tar]):
-        folder = tmp_path / str(number)
-        folder.mkdir()
-        unpack_archive(path, "s3://b/code", str(folder), size_limit_bytes=MIB)
-        assert (folder / "pkg" / "a.py").read_text() == "X = 1\n"
-
-
-def test_foreign_archives_that_lead_out_are_refused(tmp_path: Path) -> None:
-    link = tarfile.TarInfo("link")
-    link.type, link.linkname = tarfile.SYMTYPE, "/etc"
-    hostile = [
-        make_tar(tmp_path / "a.tgz", (tarfile.TarInfo("../a.py"), b"")),
-        make_tar(tmp_path / "b.tgz", (tarfile.TarInfo("/tmp/a.py"), b"")),
-        make_tar(tmp_path / "c.tgz", (link, b"")),
-    ]
-    with zipfile.ZipFile(tmp_path / "d.zip", "w") as archive:
-        archive.writestr("../a.py", "")
-    with zipfile.ZipFile(tmp_path / "e.zip", "w") as archive:
-        info = zipfile.ZipInfo("link")
-        info.external_attr = 0o120777 << 16
-        archive.writestr(info, "/etc/passwd")
-    hostile += [str(tmp_path / "d.zip"), str(tmp_path / "e.zip")]
-    folder = tmp_path / "target"
-    folder.mkdir()
-    for path in hostile:
-        with pytest.raises(CodeError, match=r"s3://b/x holds .*(leads out|may lead out)"):
-            unpack_archive(path, "s3://b/x", str(folder), size_limit_bytes=MIB)
-    assert not list(folder.iterdir())
-
-
-def test_a_bomb_and_something_else_are_refused(tmp_path: Path) -> None:
-    with zipfile.ZipFile(tmp_path / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("zeros", bytes(2 * MIB))
-    (tmp_path / "page.html").write_text("<html>not found</html>")
-    with pytest.raises(CodeError, match="code_size_limit"):
-        unpack_archive(str(tmp_path / "bomb.zip"), "bomb", str(tmp_path), size_limit_bytes=MIB)
-    with pytest.raises(CodeError, match="neither a zip nor a tar"):
-        unpack_archive(str(tmp_path / "page.html"), "page", str(tmp_path), size_limit_bytes=MIB)

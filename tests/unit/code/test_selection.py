@@ -137,3 +137,9 @@ def test_an_installed_program_has_none_and_a_home_is_not_searched(
     monkeypatch.setenv("HOME", str(tmp_path))
     found = script_folder(module("__main__", None), current=str(tmp_path))
     assert found is not None and found.shallow
+
+
+def test_folders_in_folders_without_end_are_refused(tmp_path: Path) -> None:
+    (tmp_path / Path(*["d"] * 120)).mkdir(parents=True)
+    with pytest.raises(CodeError, match="more than 100 folders deep"):
+        select_files(str(tmp_path), modules_only=False, size_limit_bytes=MIB)

@@ -93,8 +93,33 @@ def test_a_remote_archive_is_read_with_dafts_own_readers(tmp_path: Path) -> None
     (tmp_path / "source").write_bytes(b"x" * MEBI)
     code_shipment._download(f"file://{tmp_path}/source", str(tmp_path / "target"), MEBI)
     assert (tmp_path / "target").stat().st_size == MEBI
-    with pytest.raises(CodeError, match="code_size_limit allows 1024"):
+    with pytest.raises(CodeError, match=r"code_size_limit allows \(1024\)"):
         code_shipment._download(f"file://{tmp_path}/source", str(tmp_path / "target"), 1024)
+
+
+def test_no_more_of_a_remote_archive_is_kept_than_the_limit_and_a_byte(tmp_path: Path) -> None:
+    (tmp_path / "source").write_bytes(b"x" * MEBI)
+    with pytest.raises(CodeError, match="more bytes than code_size_limit allows"):
+        code_shipment._download(f"file://{tmp_path}/source", str(tmp_path / "target"), 1000)
+    assert (tmp_path / "target").stat().st_size == 1001
+
+
+def test_a_remote_archive_with_another_digest_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "source").write_bytes(b"code")
+    uri, digest = f"file://{tmp_path}/source", hashlib.sha256(b"code").hexdigest()
+    code_shipment._download(f"{uri}#sha256={digest.upper()}", str(tmp_path / "target"), MEBI)
+    assert (tmp_path / "target").read_bytes() == b"code"
+    with pytest.raises(CodeError, match=f"another digest: {digest}"):
+        code_shipment._download(f"{uri}#sha256={'0' * 64}", str(tmp_path / "other"), MEBI)
+    with pytest.raises(CodeError, match="64 hex digits"):
+        code_shipment._download(f"{uri}#sha256=0", str(tmp_path / "other"), MEBI)
+
+
+def test_plain_http_is_refused_without_a_digest() -> None:
+    with pytest.raises(CodeError, match="comes over plain HTTP"):
+        prepare(allocation="pod", working_dir="http://127.0.0.1:9/code.zip")
+    named = f"http://127.0.0.1:9/code.zip#sha256={'A' * 64}"
+    assert code_shipment._split_digest(named) == ("http://127.0.0.1:9/code.zip", "a" * 64)
 
 
 def test_code_above_the_limit_starts_nothing(project: Path) -> None:
