@@ -23,6 +23,7 @@ MAX_BYTES = 10_000
 
 _VERSION = 1
 _MAX_NAME = 64
+_MAX_NUMBER = 2**63
 
 
 @dataclass(frozen=True)
@@ -91,23 +92,39 @@ def encode(summary: SessionSummary) -> str:
 
 
 def decode(text: object) -> SessionSummary | None:
-    """A summary that was encoded; None: it is none, or of a version that says things in another way."""
+    """A summary that was encoded; None: it is none, or of a version that says things in another way.
+
+    Any text is taken: who may write Leases can put one there.
+    """
     try:
+        if len(str(text)) > MAX_BYTES:
+            return None
         values = json.loads(str(text))
         if values.pop("version") != _VERSION:
             return None
         queries = tuple(_query(item) for item in values.pop("queries"))
-        workers = {str(name): _worker(numbers) for name, numbers in values.pop("workers").items()}
-        counts = {str(name): int(value) for name, value in values.items()}
+        workers = {str(name)[:_MAX_NAME]: _worker(numbers) for name, numbers in values.pop("workers").items()}
+        counts = {str(name): count(value) for name, value in values.items()}
         return SessionSummary(**counts, queries=queries, workers=workers)
-    except (AttributeError, KeyError, TypeError, ValueError):
+    except (AttributeError, KeyError, TypeError, ValueError, RecursionError):
         return None
 
 
+def count(value: object) -> int:
+    """A count or a size that another process tells.
+
+    Raises:
+        ValueError: The value is none, or none that there can be.
+    """
+    if not isinstance(value, int) or not 0 <= value < _MAX_NUMBER:
+        raise ValueError(f"{str(value)[:_MAX_NAME]} is no count")
+    return int(value)
+
+
 def _worker(values: list[Any]) -> WorkerSummary:
-    return WorkerSummary(*(int(number) for number in values))
+    return WorkerSummary(*(count(number) for number in values))
 
 
 def _query(values: list[Any]) -> QuerySummary:
     query, *numbers = values
-    return QuerySummary(str(query), *(int(number) for number in numbers))
+    return QuerySummary(str(query)[:_MAX_NAME], *(count(number) for number in numbers))

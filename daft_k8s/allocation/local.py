@@ -16,6 +16,7 @@ from daft_k8s.allocation.local_environment import worker_environment
 from daft_k8s.allocation.local_process import COMMAND, LocalProcess, Ready
 from daft_k8s.allocation.session_dir import SessionDir, sweep_dead_sessions
 from daft_k8s.errors import WorkerStartError
+from daft_k8s.printable import is_terminal
 from daft_k8s.wire.worker_output import shown
 
 if TYPE_CHECKING:
@@ -167,7 +168,8 @@ class LocalLauncher:
         """A process wrote a line. Called on a thread of its own."""
         if sys.stderr is not None and self._configuration.worker_output:  # None: under some services
             as_json = self._configuration.log_format == "json"
-            sys.stderr.write(f"{shown(process.worker_id, line, as_json=as_json)}\n")
+            terminal = is_terminal(sys.stderr)
+            sys.stderr.write(f"{shown(process.worker_id, line, as_json=as_json, terminal=terminal)}\n")
 
     def _environment(
         self, worker_id: str, launch_id: int, spill_dir: str, ready_fd: int, lifeline_fd: int

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from daft_k8s.allocation.exit_reasons import cause_of_exit, describe_exit, is_restartable
 from daft_k8s.allocation.memory_kills import count_memory_kills
 from daft_k8s.boot import processes, start
+from daft_k8s.printable import printable
 
 if TYPE_CHECKING:
     from daft_k8s.pool_news import ExitCause
@@ -247,7 +248,7 @@ class LocalProcess:
         lines = list(self._lines)[-QUOTED_LINES:]
         if not lines:
             return f"{text}; it logged nothing"
-        return f"{text}; last log lines:\n" + "\n".join(f"  {line}" for line in lines)
+        return f"{text}; last log lines:\n" + "\n".join(f"  {printable(line)}" for line in lines)
 
 
 def _read_line(fd: int, timeout_seconds: float) -> bytes | None:

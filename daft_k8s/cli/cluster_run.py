@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import sys
 from typing import TYPE_CHECKING
 
 from daft_k8s.cli import exit_codes
-from daft_k8s.cli.output import note
+from daft_k8s.cli.output import note, write_line
 from daft_k8s.jobs.run import Run
 from daft_k8s.kube.client.console import Console
 
@@ -27,7 +26,7 @@ def run_on_cluster(
         CodeError: The code cannot be brought along.
         ClusterError: The cluster refuses the Job, or loses it.
     """
-    run = Run(job, configuration, keep=keep, tell=note, write=_write)
+    run = Run(job, configuration, keep=keep, tell=note, write=write_line)
 
     async def main() -> int:
         async with Console(context=context, namespace=configuration.namespace) as console:
@@ -42,8 +41,3 @@ def run_on_cluster(
             return exit_codes.INTERRUPTED if code is None else code
 
     return asyncio.run(main())
-
-
-def _write(line: str) -> None:
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()

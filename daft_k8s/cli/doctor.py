@@ -14,6 +14,7 @@ from daft_k8s.cli.output import output_option, print_json, reports_errors
 from daft_k8s.doctor.findings import Finding
 from daft_k8s.doctor.local_checks import local_findings
 from daft_k8s.kube.objects.rights import ACCOUNT
+from daft_k8s.printable import printable
 
 _STYLES = {"ok": "green", "warning": "yellow", "failed": "red", "skipped": "blue"}
 
@@ -59,6 +60,7 @@ def command(*, local: bool, context: str | None, service_account: str, output: s
 
 
 def _show(finding: Finding) -> None:
-    click.echo(f"{click.style(f'{finding.mark:>8}', fg=_STYLES[finding.mark])}  {finding.check}: {finding.text}")
+    text = printable(finding.text, lines=True)
+    click.echo(f"{click.style(f'{finding.mark:>8}', fg=_STYLES[finding.mark])}  {finding.check}: {text}")
     for number, line in enumerate(finding.fix.splitlines()):
-        click.echo(f"{'':8}  {'  ' if number else '->'} {line}")
+        click.echo(f"{'':8}  {'  ' if number else '->'} {printable(line)}")

@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-import sys
 
 import click
 
 from daft_k8s.cli import exit_codes
-from daft_k8s.cli.output import fail, note, output_option, reports_errors
+from daft_k8s.cli.output import fail, note, output_option, reports_errors, write_line
 from daft_k8s.errors import ClusterError
 from daft_k8s.kube.client.console import Console
 from daft_k8s.kube.inventory.logs import Source, copy_log, find_sources, follow, has_no_pods
@@ -101,11 +100,9 @@ class _Printer:
                 return
         self.count += 1
         if self._json:
-            line = json.dumps({"source": source.name, "pod": source.pod, "line": line})
-        elif self._prefixed:
-            line = f"({source.name}) {line}"
-        sys.stdout.write(line + "\n")
-        sys.stdout.flush()
+            write_line(json.dumps({"source": source.name, "pod": source.pod, "line": line}))
+        else:
+            write_line(line, source.name if self._prefixed else "")
 
     def failed(self, source: Source, error: ClusterError) -> None:
         note(f"({source.name}) no log: {error}")

@@ -13,6 +13,7 @@ import click
 from daft_k8s.cli import exit_codes
 from daft_k8s.cli.tables import table_lines
 from daft_k8s.errors import DaftK8sError
+from daft_k8s.printable import for_terminal, is_terminal, printable
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -49,12 +50,19 @@ def print_rows(output: str, rows: Sequence[Mapping[str, object]], columns: Seque
 
 def note(text: str) -> None:
     """A line for people that is no part of the result."""
-    click.echo(text, err=True)
+    click.echo(printable(text, lines=True), err=True)
+
+
+def write_line(line: str, source: str = "") -> None:
+    """Shows a line of a log at once; a terminal does not obey it, and it cannot pass for one of another source."""
+    shown = for_terminal(line) if is_terminal(sys.stdout) else line
+    sys.stdout.write(f"({source}) {shown}\n" if source else f"{shown}\n")
+    sys.stdout.flush()
 
 
 def fail(text: str, code: int) -> NoReturn:
     """Ends the command with an error."""
-    click.echo(f"{click.style('error:', fg='red', bold=True)} {text}", err=True)
+    click.echo(f"{click.style('error:', fg='red', bold=True)} {printable(text, lines=True)}", err=True)
     sys.exit(code)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from daft_k8s.printable import printable
+
 
 def table_lines(head: Sequence[str], lines: Sequence[Sequence[object]]) -> Iterator[str]:
     """The lines of a table whose columns are as wide as they must be."""
@@ -14,4 +16,4 @@ def table_lines(head: Sequence[str], lines: Sequence[Sequence[object]]) -> Itera
 
 
 def _cell(value: object) -> str:
-    return "" if value is None else str(value)
+    return "" if value is None else printable(str(value))

@@ -10,6 +10,7 @@ import click
 from daft_k8s.cli.output import reports_errors
 from daft_k8s.cli.status import look, show
 from daft_k8s.errors import ClusterError
+from daft_k8s.printable import printable
 
 
 @click.command(name="top")
@@ -34,7 +35,9 @@ def command(namespace: str | None, context: str | None, interval: float, count: 
         except ClusterError as error:
             if not shown:
                 raise
-            click.echo(f"{time.strftime('%H:%M:%S')} {error}", err=True)  # below what was last seen
+            click.echo(
+                f"{time.strftime('%H:%M:%S')} {printable(str(error), lines=True)}", err=True
+            )  # below what was last seen
         else:
             click.clear()
             click.echo(time.strftime("%H:%M:%S"))

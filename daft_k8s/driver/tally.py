@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from daft_k8s.session_summary import QuerySummary, SessionSummary, WorkerSummary
+from daft_k8s.session_summary import QuerySummary, SessionSummary, WorkerSummary, count
 
 
 @dataclass
@@ -69,7 +69,7 @@ class Tally:
     def hear(self, worker_id: str, _target: str, payload: bytes) -> bytes:
         """A worker's report."""
         told = json.loads(payload)
-        memory = _Memory(int(told["resident"]), int(told["held"]), int(told["spilled"]))
+        memory = _Memory(*(count(told[name]) for name in ("resident", "held", "spilled")))
         with self._lock:
             self._memory[worker_id] = memory
         return b""

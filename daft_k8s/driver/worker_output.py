@@ -11,6 +11,7 @@ import time
 from collections.abc import Awaitable
 from typing import NamedTuple
 
+from daft_k8s.printable import is_terminal
 from daft_k8s.wire.worker_output import INTERVAL_SECONDS, Lines, shown
 
 BYTES_PER_SECOND = 1 << 20
@@ -69,7 +70,8 @@ class WorkerOutput:
     def _print_all(self) -> None:
         while True:
             batch = self._batches.get()
-            text = _text(batch.worker_id, batch.lines, as_json=self._as_json)
+            terminal = is_terminal(sys.stderr)
+            text = _text(batch.worker_id, batch.lines, as_json=self._as_json, terminal=terminal)
             with contextlib.suppress(Exception):  # standard error may be closed, or of any class
                 if sys.stderr is not None:
                     sys.stderr.write(text)
@@ -84,8 +86,8 @@ class WorkerOutput:
             printed.set_result(b"")
 
 
-def _text(worker_id: str, lines: Lines, *, as_json: bool) -> str:
-    told = [shown(worker_id, line, as_json=as_json) for line in lines.lines]
+def _text(worker_id: str, lines: Lines, *, as_json: bool, terminal: bool) -> str:
+    told = [shown(worker_id, line, as_json=as_json, terminal=terminal) for line in lines.lines]
     if lines.dropped:
         told.insert(0, f"({worker_id}) [{lines.dropped:,} lines are not shown: they came too fast]")
     return "".join(f"{line}\n" for line in told)

@@ -6,6 +6,8 @@ import json
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from daft_k8s.printable import for_terminal
+
 OUTPUT_CALLS = "output"
 """The prefix of the calls by which workers send their lines to the driver."""
 TARGET = f"{OUTPUT_CALLS}/lines"
@@ -32,15 +34,28 @@ class Lines(NamedTuple):
             ValueError: It was not encoded by `encode`.
         """
         dropped, lines = json.loads(payload)
-        return cls(int(dropped), [str(line) for line in lines])
+        # A line's end in a line would let the rest pass for another worker's.
+        return cls(int(dropped), [part for line in lines for part in str(line).split("\n")])
 
 
-def shown(worker_id: str, line: str, *, as_json: bool) -> str:
+def shown(worker_id: str, line: str, *, as_json: bool, terminal: bool = False) -> str:
     """Returns a line with its worker's name in front.
 
     Args:
         worker_id: The worker.
         line: What it wrote.
         as_json: True if workers log JSON: a JSON line names its worker itself, and must stay JSON.
+        terminal: True if the line goes to a terminal, which obeys what UDFs print.
     """
-    return line if as_json and line.startswith("{") else f"({worker_id}) {line}"
+    if terminal:
+        line = for_terminal(line)
+    return line if as_json and _names_worker(line, worker_id) else f"({worker_id}) {line}"
+
+
+def _names_worker(line: str, worker_id: str) -> bool:
+    """True for a JSON line of this worker: a UDF may print one that names another, or the driver."""
+    try:
+        entry = json.loads(line) if line.startswith("{") else None
+        return isinstance(entry, dict) and entry.get("worker") == worker_id
+    except (ValueError, RecursionError):
+        return False

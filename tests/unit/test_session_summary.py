@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+from random import Random
 from typing import Any
 
 import pytest
 
+from daft_k8s.cli.status import show
 from daft_k8s.driver.tally import Tally
+from daft_k8s.kube.inventory.sessions import SessionView
 from daft_k8s.session_summary import (
     MAX_BYTES,
     MAX_QUERIES,
@@ -81,10 +84,36 @@ def test_names_of_any_length_cost_the_details_and_not_the_totals() -> None:
 @pytest.mark.parametrize(
     "text",
     [None, "", "{", "[]", "7", '{"version":2}', '{"version":1}', '{"version":1,"queries":[],"workers":{},"new":1}',
-     '{"version":1,"queries":[[1]],"workers":{}}', '{"version":1,"queries":[],"workers":{"a":"b"}}'],
+     '{"version":1,"queries":[[1]],"workers":{}}', '{"version":1,"queries":[],"workers":{"a":"b"}}',
+     '{"version":1,"queries":[],"workers":{},"held_bytes":1e999}', '{"version":1,"queries":[],"workers":{},"done":-1}',
+     '{"version":1,"queries":[],"workers":{"a":[NaN]}}', '{"version":1,"queries":[["q",Infinity,0,0]],"workers":{}}',
+     '{"version":1,"queries":[],"workers":{},"held_bytes":1' + "0" * 400 + "}", "[" * 9000,
+     '{"version":1,' + " " * 10000],
 )  # fmt: skip
 def test_what_is_no_summary_is_none(text: object) -> None:
     assert decode(text) is None
+
+
+JUNK: list[Any] = [None, True, -1, 10**400, 1e999, float("nan"), "x" * 500, "\ud800\x1b]0;title\x07", [], {}, [[]]]
+
+
+def test_a_forged_summary_shows_something_or_nothing_and_never_fails(capsys: pytest.CaptureFixture[str]) -> None:
+    """A fuzzer in small, through `status` as well: the Lease's annotation may be anything."""
+    random = Random(3)
+    good = json.loads(encode(SessionSummary(queries=(QuerySummary("q", 1, 2, 3),), workers={"w": WorkerSummary(1)})))
+    seen = 0
+    for _ in range(2000):
+        values = json.loads(json.dumps(good))
+        for key in random.sample(sorted(values), random.randint(0, 2)):
+            values[key] = random.choice([*JUNK, [["q", *JUNK[:3]]], [[random.choice(JUNK), 1, 2, 3]], {"w": JUNK[:4]}])
+        summary = decode(json.dumps(values))
+        seen += summary is not None
+        show([SessionView("s", "outside", "", "1s", live=summary)], "text")
+        show([SessionView("s", "outside", "", "1s", live=summary)], "json")
+    assert 100 < seen < 2000
+    text = capsys.readouterr().out
+    text.encode()
+    assert "\x1b" not in text
 
 
 def test_tasks_are_counted_by_query_and_for_the_session() -> None:

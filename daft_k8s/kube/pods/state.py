@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from daft_k8s.kube.objects import names
+from daft_k8s.printable import printable
 from daft_k8s.wire import exit_codes
 
 _SIGNALS = 128
@@ -134,7 +135,8 @@ def _condition(pod: Pod, kind: str) -> Mapping[str, Any]:
 
 def _words(source: Mapping[str, Any]) -> str:
     """Reason and message of a status, in one line, unless the message is a log."""
-    reason, message = str(source.get("reason") or ""), str(source.get("message") or "").strip()
+    reason = printable(str(source.get("reason") or ""))
+    message = printable(str(source.get("message") or "").strip(), lines=True)
     return f"{reason}: {message}" if reason and message else reason or message
 
 
@@ -353,7 +355,7 @@ def _describe(ended: Mapping[str, Any]) -> str:
 
 
 def _log(ended: Mapping[str, Any]) -> str:
-    lines = str(ended.get("message") or "").strip().splitlines()[-10:]
+    lines = [printable(line) for line in str(ended.get("message") or "").strip().splitlines()[-10:]]
     return "; last log lines:\n" + "\n".join(f"  {line}" for line in lines) if lines else ""
 
 

@@ -26,6 +26,7 @@ from daft_k8s.kube.objects.manifest import session_secret_of
 from daft_k8s.kube.objects.stateful_set import set_name
 from daft_k8s.kube.pods.state import read_state
 from daft_k8s.kube.session import driver_process
+from daft_k8s.printable import printable
 
 if TYPE_CHECKING:
     from daft_k8s.kube.client.api import Api
@@ -76,7 +77,9 @@ async def sweep_dead_sessions(api: Api, namespace: str, *, confirm_seconds: floa
     async def dead() -> AsyncGenerator[Remains, None]:
         async for found in find_dead_sessions(api, namespace, confirm_seconds=confirm_seconds):
             session = _session(found)
-            whose = _label(found, names.OWNER_LABEL) or found["spec"].get("holderIdentity") or "a driver"
+            whose = printable(
+                str(_label(found, names.OWNER_LABEL) or found["spec"].get("holderIdentity") or "a driver")
+            )
             logger.info("removing the session %s of %s, which has not renewed its Lease since %s",
                         session, whose, found["spec"]["renewTime"])  # fmt: skip
             yield remains_of(found)

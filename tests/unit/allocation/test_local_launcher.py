@@ -230,6 +230,17 @@ def test_lines_are_shown_with_their_workers_name(
     assert "(worker-1) \ufffd\n" in shown
 
 
+def test_a_terminal_obeys_nothing_that_a_udf_prints(
+    pool: Pool, launch: Launch, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    launch(r"ready(); print('\x1b]0;title\x07\x1b[2J'); print('x\r(worker-2) forged'); sys.exit(1)")
+    [news] = pool.wait_for("exited")
+    shown = capsys.readouterr().err
+    assert shown.splitlines() == ["(worker-1) \\x1b]0;title\\x07\\x1b[2J", "(worker-1) (worker-2) forged"]
+    assert "\x1b" not in str(news[3]), "nor do those that an error quotes"
+
+
 def test_a_closed_stderr_of_the_driver_does_not_block_the_worker(
     pool: Pool, launch: Launch, monkeypatch: pytest.MonkeyPatch
 ) -> None:

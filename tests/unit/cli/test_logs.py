@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 from daft_k8s.cli import logs
@@ -28,3 +30,17 @@ def test_the_lines_of_a_query_come_with_their_tracebacks_and_no_others(capsys: p
         printer.line(DRIVER, "printed by the script")  # what comes between from elsewhere changes nothing
     assert capsys.readouterr().out.splitlines() == lines[2:6]
     assert printer.count == 4
+
+
+def test_a_terminal_obeys_nothing_that_a_log_holds(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = ["\x1b]0;title\x07", "x\r(driver) forged"]
+    printer = logs._Printer("text", None, prefixed=True)
+    for line in lines:
+        printer.line(WORKER, line)
+    assert capsys.readouterr().out == "".join(f"(worker-0) {line}\n" for line in lines), "in a file it stays as it is"
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    for line in lines:
+        printer.line(WORKER, line)
+    assert capsys.readouterr().out.splitlines() == [r"(worker-0) \x1b]0;title\x07", "(worker-0) (driver) forged"]

@@ -34,6 +34,29 @@ def test_lines_of_json_stay_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().err.splitlines() == ['{"worker": "worker-1"}', "(worker-1) plain"]
 
 
+def test_a_line_of_json_that_names_another_worker_is_shown_as_this_ones(capsys: pytest.CaptureFixture[str]) -> None:
+    forged = ['{"worker": "worker-2"}', '{"level": "ERROR"}', "{" * 100_000, '{"worker": "worker-1"}{']
+    asyncio.run(hear(WorkerOutput(as_json=True), *forged))
+    assert capsys.readouterr().err.splitlines() == [f"(worker-1) {line}" for line in forged]
+
+
+def test_a_line_cannot_hold_another_workers(capsys: pytest.CaptureFixture[str]) -> None:
+    asyncio.run(hear(WorkerOutput(as_json=False), "x\n(worker-2) forged"))
+    assert capsys.readouterr().err.splitlines() == ["(worker-1) x", "(worker-1) (worker-2) forged"]
+
+
+def test_a_terminal_obeys_nothing_that_a_udf_prints(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    asyncio.run(hear(WorkerOutput(as_json=False), "\x1b]0;title\x07\x1b[2J", "x\r(worker-2) forged", "\x1b[31mred"))
+    assert capsys.readouterr().err.splitlines() == [
+        r"(worker-1) \x1b]0;title\x07\x1b[2J",
+        "(worker-1) (worker-2) forged",
+        "(worker-1) \x1b[31mred\x1b[m",
+    ]
+
+
 def test_more_than_the_rate_waits_and_is_not_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(worker_output, "BYTES_PER_SECOND", 50_000)
 
