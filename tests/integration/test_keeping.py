@@ -104,7 +104,8 @@ def test_a_secret_that_somebody_deletes_is_made_again_and_the_next_worker_starts
     namespace: Namespace, driver: Driver
 ) -> None:
     session = driver.facts()["session"]
-    namespace.kubectl("delete", "secret", f"daft-{session}")
+    [secret] = [secret["metadata"]["name"] for secret in namespace.secrets(session)]
+    namespace.kubectl("delete", "secret", secret)
     lost = next(iter(workers(namespace, driver)))
     namespace.kubectl("delete", "pod", lost, "--wait=false", "--grace-period=1")
     wait_until(lambda: lost not in workers(namespace, driver), 30, "the worker is lost")
@@ -115,8 +116,8 @@ def test_a_secret_that_somebody_deletes_is_made_again_and_the_next_worker_starts
 
     seconds = wait_until(is_replaced, 90, "another worker serves in its place")
     print(f"replaced after {seconds:.1f} s")
-    assert [secret["metadata"]["name"] for secret in namespace.secrets(session)] == [f"daft-{session}"]
-    assert f"the session's Secret daft-{session} was gone" in driver.log()
+    assert [secret["metadata"]["name"] for secret in namespace.secrets(session)] == [secret]
+    assert f"the session's Secret {secret} was gone" in driver.log()
 
 
 def test_a_lease_that_somebody_deletes_is_made_again_and_costs_no_worker(namespace: Namespace, driver: Driver) -> None:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from daft_k8s.kube.client.errors import ApiError
 from daft_k8s.kube.launch.supply import Supply
-from daft_k8s.kube.objects import names
 from daft_k8s.kube.pods.launches import Key, Launches
 from daft_k8s.kube.pods.pod_events import last_warning
 from daft_k8s.kube.session.session_objects import SessionObjects
@@ -83,7 +82,7 @@ class StuckPods:
         same = words.replace(pod, "")
         logger.log(logging.DEBUG if same in self._told else logging.WARNING, "the Pod %s waits: %s", pod, words)
         self._told.add(same)
-        if f'"{names.secret_name(self._objects.session_id)}"' in words:
+        if f'"{self._objects.secret_name}"' in words:
             problem = await self._objects.secure(surely=True)
             if problem:
                 self._launches.has_warning(key, f"{words}; {problem}")

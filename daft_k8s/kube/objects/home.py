@@ -42,6 +42,8 @@ class Home:
     """True if the driver's container is the only one of its Pod."""
     forwarded: bool = False
     """True if the driver comes by port-forward, which arrives at a Pod's loopback address."""
+    secret: str = ""
+    """The name of the session's Secret; "": none is made, as for a Pod that is only tried."""
     job: str = ""
     """The name of the driver's Job, else of its Pod; "" where neither is known."""
 

@@ -68,7 +68,7 @@ def session_secret(session_id: str, token: str, home: Home, certificates: Mappin
         "type": "Opaque",
         "immutable": True,
         "metadata": {
-            "name": names.secret_name(session_id),
+            "name": home.secret,
             "namespace": home.namespace,
             "labels": labels,
             **owned_by(home),
@@ -184,7 +184,7 @@ def _spec(configuration: Configuration, home: Home, session_id: str, variables: 
     if configuration.spill_size_limit_bytes is not None:
         spill["emptyDir"]["sizeLimit"] = str(configuration.spill_size_limit_bytes)
     # For its owner and its group alone, which is that of the Pod (fsGroup).
-    secret = {"secretName": names.secret_name(session_id), "defaultMode": 0o440}
+    secret = {"secretName": home.secret or names.object_name(session_id), "defaultMode": 0o440}
     volumes = [spill, {"name": _SECRET_VOLUME, "secret": secret}]
     mounts: list[dict[str, Any]] = [
         {"name": "spill", "mountPath": spill_dir},

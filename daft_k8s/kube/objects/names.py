@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
+from secrets import token_hex
 from typing import Any
 
 SESSION_LABEL = "daft.io/session"
@@ -38,6 +39,7 @@ _MAX_LENGTH = 63
 _HASH_LENGTH = 10
 _NUMBER_LENGTH = 10
 """The most characters that a controller adds to a name."""
+_SECRET_BYTES = 8
 _PLAIN_SESSION = re.compile(r"[a-z0-9]+")
 _PLAIN_WORKER = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 _LABEL_VALUE = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?")
@@ -51,9 +53,12 @@ def pod_name(session_id: str, worker_id: str, launch_id: int) -> str:
     return _with_hash(name, repr((session_id, worker_id, launch_id)))
 
 
-def secret_name(session_id: str) -> str:
-    """The name of the Secret that holds the session's token and certificates."""
-    return object_name(session_id)
+def new_secret_name(session_id: str) -> str:
+    """A name for the Secret with the session's token and certificates, which only its Pods are told.
+
+    Any account that may create Secrets could put one of its own under a name that can be guessed.
+    """
+    return f"{object_name(session_id)}-{token_hex(_SECRET_BYTES)}"
 
 
 def service_name(session_id: str) -> str:

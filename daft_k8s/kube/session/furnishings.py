@@ -51,6 +51,7 @@ class Furnishings:
         self._certificates = certificates
         self._orphan_timeout_seconds = orphan_timeout_seconds
         self._summarize = summarize
+        self.secret_name = names.new_secret_name(session_id)
         self.home: Home | None = None
         """The home, with the owner of what is made there; None: it is not known yet."""
         self._base: Home | None = None
@@ -72,7 +73,7 @@ class Furnishings:
             ApiError: The cluster refuses the Secret, or does not answer.
         """
         async with self._making:
-            self._base = base
+            self._base = base = replace(base, secret=self.secret_name)
             if base.owner is not None:
                 self.home = base
                 await together(self._make_lease(api, base), self._make_secret(api, base))
@@ -85,7 +86,7 @@ class Furnishings:
                 "the driver's Pod is not known and the session has no Lease, so nothing owns the workers: "
                 "should the driver be killed, they exit after orphan_timeout_seconds, and their Pods and the Secret "
                 "%s stay",
-                names.secret_name(self._session_id),
+                self.secret_name,
             )
         return self.home
 
@@ -108,11 +109,10 @@ class Furnishings:
         async with self._making:
             if self._ended or self.home is None or not self._complete or (not surely and self._is_fresh()):
                 return ""
-            name = names.secret_name(self._session_id)
             try:
                 was_gone = await self._make_secret(api, self.home)
             except ApiError as error:
-                problem = f"the session's Secret {name} may be gone and could not be made again: {error}"
+                problem = f"the session's Secret {self.secret_name} may be gone and could not be made again: {error}"
                 if error.over_quota or error.transient_once_accepted:
                     # A quota refuses before the API looks for what is there, so this says nothing of the Secret.
                     logger.debug("%s", problem)
@@ -124,7 +124,7 @@ class Furnishings:
             logger.warning(
                 "the session's Secret %s was gone, so that no new worker could start: somebody has deleted it. It is "
                 "made again",
-                name,
+                self.secret_name,
             )
         return ""
 
@@ -205,7 +205,7 @@ class Furnishings:
                 home = _owned(base, await self._make_lease(api, base))
                 if home != self.home:
                     # It belongs to the old Lease, and so would soon be gone.
-                    await api.delete_secret(home.namespace, names.secret_name(self._session_id))
+                    await api.delete_secret(home.namespace, self.secret_name)
                 self.home = home
                 await self._make_secret(api, home)
                 self._complete = True

@@ -75,6 +75,11 @@ class SessionObjects:
         """The place of the workers; None: it is not known yet."""
         return self._furnishings.home
 
+    @property
+    def secret_name(self) -> str:
+        """The name of the session's Secret."""
+        return self._furnishings.secret_name
+
     async def set_up(self, look: Callable[[Api, Home], Coroutine[Any, Any, None]]) -> tuple[Api, Home]:
         """Finds the home and makes the session's Secret there. May be tried again after it failed.
 
@@ -225,5 +230,5 @@ class SessionObjects:
             logger.debug("the Pods of session %s could not be deleted yet: %s", self.session_id, error)
             problems.append(error)
 
-        remains = Remains(names.label_value(self.session_id), secret=names.secret_name(self.session_id))
+        remains = Remains(names.label_value(self.session_id), secret=self.secret_name)
         await retries.tear_down(tell=tell)(remove_session, api, home.namespace, remains, END_GRACE_SECONDS)

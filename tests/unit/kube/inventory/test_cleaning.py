@@ -26,7 +26,6 @@ class FakeConsole:
             self.api.leases[names.lease_name(session)] = lease.session_lease(
                 session, Home("jobs", "image"), holder="ada.laptop", orphan_timeout_seconds=120, now=self.api.time
             )
-            self.api.secrets[names.secret_name(session)] = {}
 
     async def items(self, path: str, selector: str = "") -> list[dict[str, Any]]:
         return []

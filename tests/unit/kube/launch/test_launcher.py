@@ -395,7 +395,7 @@ def test_the_next_pod_of_a_worker_that_did_not_answer_prefers_another_node(
 
 def test_shutting_down_deletes_pods_and_secret(launcher: PodLauncher, cluster: FakeCluster, pool: Pool) -> None:
     begin(launcher, cluster)
-    assert list(cluster.secrets) == ["daft-s1"]
+    assert list(cluster.secrets) == ["daft-s1-00000000"]
     launcher.shutdown(5)
     assert not cluster.pods
     assert not cluster.secrets

@@ -23,7 +23,7 @@ from tests.unit.kube.pod_json import pod, waiting
 from tests.unit.kube.virtual_time import run_for
 
 INSIDE = Home("jobs", "image", owner=Owner("driver", "uid"))
-SECRET = "daft-s1"
+SECRET = "daft-s1-00000000"
 
 
 POD = "daft-s1-worker-0-1"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -68,12 +69,12 @@ def test_the_worker_understands_its_environment(tmp_path: Path) -> None:
 
 
 def test_what_is_secret_is_in_files_for_the_worker_alone() -> None:
-    secret = session_secret("abc123", "token-1", HOME, {"tls.key": b"the key"})
+    secret = session_secret("abc123", "token-1", replace(HOME, secret="daft-abc123-12ab"), {"tls.key": b"the key"})
     assert {name: base64.b64decode(text) for name, text in secret["data"].items()} == {
         "token": b"token-1",
         "tls.key": b"the key",
     }
-    pod = make()
+    pod = make(home=replace(HOME, secret="daft-abc123-12ab"))
     assert secret["metadata"]["ownerReferences"] == pod["metadata"]["ownerReferences"]
     [mount] = [mount for mount in container(pod)["volumeMounts"] if mount["mountPath"] == SECRET_DIR]
     [volume] = [volume for volume in pod["spec"]["volumes"] if volume["name"] == mount["name"]]

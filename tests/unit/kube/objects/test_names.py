@@ -44,5 +44,5 @@ def test_a_labels_value_is_accepted(text: str) -> None:
 
 @given(IDS)
 def test_the_secrets_name_is_a_dns_label(session: str) -> None:
-    assert DNS_LABEL.fullmatch(names.secret_name(session))
-    assert len(names.secret_name(session)) <= 63
+    assert DNS_LABEL.fullmatch(names.new_secret_name(session))
+    assert len(names.new_secret_name(session)) <= 63

@@ -76,7 +76,7 @@ def test_a_deletion_that_is_forbidden_is_told_and_not_tried_again(
 def test_a_session_that_ends_while_the_api_stumbles_leaves_nothing(
     objects: SessionObjects, cluster: FakeCluster, status: int
 ) -> None:
-    cluster.secrets["daft-s1"] = {}
+    cluster.secrets["daft-s1-00000000"] = {}
     cluster.problems = refusals("deletecollection pods", *[status] * 5) | refusals("delete secrets", status)
     run_for(30, objects.tear_down(20))
     assert not cluster.pods
@@ -154,7 +154,7 @@ def test_of_two_drivers_of_one_job_each_ends_its_own_workers_only(cluster: FakeC
         pools[1].wait_for("started")
         launchers[0].shutdown(5)
         assert list(cluster.pods) == [f"daft-{sessions[1]}-worker-0-1"]
-        assert list(cluster.secrets) == [f"daft-{sessions[1]}"]
+        assert list(cluster.secrets) == [f"daft-{sessions[1]}-00000000"]
         assert [news[0] for news in pools[1].news] == ["started"]
         assert pools[0].news == []
     finally:

@@ -17,7 +17,8 @@ from tests.unit.kube.virtual_time import run_for
 
 INSIDE = Home("jobs", "image", owner=Owner("driver", "uid"))
 OUTSIDE = Home("jobs", "image", forwarded=True)
-SECRET = LEASE = "daft-s1"
+SECRET = "daft-s1-00000000"
+LEASE = "daft-s1"
 NO_ROOM = ApiError("create secrets", 403, "exceeded quota: small", reason="Forbidden")
 DENIED = ApiError("create secrets", 403, "denied by a webhook", reason="Forbidden")
 

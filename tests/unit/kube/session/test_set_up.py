@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import json
+import re
+import secrets
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,6 +16,7 @@ from daft_k8s.config import Configuration
 from daft_k8s.errors import WorkerStartError
 from daft_k8s.kube.objects import names
 from daft_k8s.kube.objects.home import Home, Owner
+from daft_k8s.kube.objects.manifest import worker_pod
 from daft_k8s.kube.session.access import Access
 from daft_k8s.kube.session.session_objects import SessionObjects
 from tests.unit.kube.fake_cluster import FakeCluster
@@ -66,6 +72,32 @@ def test_what_does_not_depend_on_one_another_is_asked_at_once(cluster: FakeClust
     run_for(60, work())
     assert {"review rights", "list resourcequotas", "create leases", "create secrets"} <= set(cluster.calls)
     assert ("list pods" in cluster.calls) is (home is INSIDE)
+
+
+def test_a_secret_that_another_account_made_beforehand_is_not_taken(
+    cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(names, "token_hex", secrets.token_hex)
+    planted: dict[str, Any] = {"metadata": {"name": "daft-s1"}, "data": {"token": "bWFsbG9yeQ=="}}
+    cluster.secrets["daft-s1"] = planted
+
+    objects = objects_in(cluster, INSIDE)
+    run_for(60, objects.set_up(look))
+    assert objects.home is not None
+    secret = objects.home.secret
+    assert re.fullmatch("daft-s1-[0-9a-f]{16}", secret)
+    pod = worker_pod(
+        Configuration(allocation="pod"), replace(INSIDE, secret=secret), session_id="s1", worker_id="w", launch_id=1
+    )
+    assert secret in {volume.get("secret", {}).get("secretName") for volume in pod["spec"]["volumes"]}
+    assert base64.b64decode(cluster.secrets[secret]["data"]["token"]) == b"t"
+    assert cluster.secrets["daft-s1"] is planted
+
+
+def test_no_object_but_the_pods_tells_the_name_of_the_secret(cluster: FakeCluster) -> None:
+    run_for(60, objects_in(cluster, OUTSIDE).set_up(look))
+    [secret] = cluster.secrets
+    assert secret not in json.dumps(cluster.leases)
 
 
 def test_nothing_is_made_before_the_rights_are_known_to_be_there(cluster: FakeCluster) -> None:

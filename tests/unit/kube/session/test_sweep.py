@@ -37,7 +37,7 @@ def add_session(cluster: FakeCluster, session: str, *, age_seconds: float = 0, o
     made["metadata"]["uid"] = f"uid-of-{session}"
     cluster.leases[names.lease_name(session)] = made
     owner = home.owner or lease.owner(made)
-    secret = names.secret_name(session)
+    secret = f"daft-{session}-00000000"
     cluster.secrets[secret] = {"metadata": {"name": secret, "ownerReferences": [owner.reference()]}}
     for worker in ("worker-0", "worker-1"):
         labels = {**home.labels, names.SESSION_LABEL: session, names.ROLE_LABEL: names.WORKER_ROLE}
@@ -68,7 +68,7 @@ def let_workers_run(cluster: FakeCluster, session: str, *, for_seconds: float, r
 def sessions(cluster: FakeCluster) -> set[str]:
     """Those of which anything is left."""
     pods = {pod["metadata"]["labels"][names.SESSION_LABEL] for pod in cluster.pods.values()}
-    return pods | {name.removeprefix("daft-") for name in (*cluster.secrets, *cluster.leases)}
+    return pods | {name.split("-")[1] for name in (*cluster.secrets, *cluster.leases)}
 
 
 def test_a_session_whose_lease_has_long_run_out_goes_with_all_it_made(cluster: FakeCluster) -> None:
@@ -215,7 +215,7 @@ def test_a_lease_of_another_name_cannot_have_a_living_session_removed(cluster: F
     forge_lease(cluster, "victim", "mallory")
     assert sweep(cluster) == []
     assert len(cluster.pods) == 2
-    assert set(cluster.secrets) == {"daft-victim"}
+    assert set(cluster.secrets) == {"daft-victim-00000000"}
     assert set(cluster.leases) == {"daft-victim", "mallory"}
 
 
@@ -228,7 +228,7 @@ def test_a_lease_that_owns_nothing_cannot_have_a_session_without_one_removed(clu
     forge_lease(cluster, "victim", leaseDurationSeconds=10)
     assert sweep(cluster) == []
     assert len(cluster.pods) == 2
-    assert set(cluster.secrets) == {"daft-victim"}
+    assert set(cluster.secrets) == {"daft-victim-00000000"}
 
 
 def test_a_lease_cannot_have_objects_deleted_that_only_bear_its_sessions_name(cluster: FakeCluster) -> None:
