@@ -18,7 +18,7 @@ from daft_k8s.errors import CodeError
 DIGEST_FILE = "digest"
 MANIFEST_PART = "manifest"
 ARCHIVE_PART = "archive"
-"""Parts are named `manifest-000`, `manifest-001`, ..., `archive-000`, ...: a ConfigMap holds less than 1 MiB."""
+"""Parts are named `manifest-000`, `manifest-001`, ..., `archive-000`, ...: a Secret holds less than 1 MiB."""
 
 _CONFIGURATION = 3
 """The exit code of the command `daft-k8s` for such errors."""

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import importlib.machinery
+import logging
 import os
+import re
 from collections.abc import Iterator
+from fnmatch import translate
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -12,6 +15,8 @@ from daft_k8s.errors import CodeError
 
 if TYPE_CHECKING:
     from pathspec import GitIgnoreSpec
+
+logger = logging.getLogger("daft_k8s")
 
 IGNORE_FILES = (".gitignore", ".daftignore")
 """Read in every folder; what a later one says goes first, so `!generated.py` in `.daftignore` brings a file back."""
@@ -24,7 +29,18 @@ MAX_DEPTH = 100
 """Folders in one another: no code has as many, and each costs a step of what walks through them."""
 
 _NEVER = frozenset({"__pycache__", "node_modules", "site-packages", "dist-packages", "__pypackages__"})
+_KEYS = (
+    *("*.pem", "*.key", "*.p12", "*.pfx", "*.jks", "*.keystore", "*.kdbx", "*.ppk", "*.ovpn", "*.tfstate"),
+    *("id_rsa", "id_dsa", "id_ecdsa", "id_ed25519", "*.kubeconfig", "kubeconfig", "credentials", "htpasswd"),
+    *("*credentials*.json", "*service[-_]account*.json", "client_secret*.json", "secrets.json"),
+    *("credentials.y*ml", "secrets.y*ml", "credentials.toml", "secrets.toml", "credentials.ini", "secrets.ini"),
+)
+"""Files with keys, as tools name them. Hidden ones, such as `.env` and `.netrc`, are never shipped anyway."""
+_IS_KEY = re.compile("|".join(map(translate, _KEYS)), re.IGNORECASE)
+_told: set[tuple[str, ...]] = set()
+"""Keys that were warned of."""
 _MODULE_SUFFIXES = tuple(importlib.machinery.SOURCE_SUFFIXES + importlib.machinery.EXTENSION_SUFFIXES)
+_NAMED = 5
 _HOW_TO_LEAVE_OUT = "name it in a .daftignore file there, or set working_dir to another folder (or to none)"
 
 
@@ -48,7 +64,8 @@ class _Folder(NamedTuple):
 def select_files(root: str, *, modules_only: bool, size_limit_bytes: int, shallow: bool = False) -> list[SelectedFile]:
     """The files to ship, sorted by path.
 
-    Hidden files and folders, virtual environments and caches are never among them, nor what ignore files name.
+    Hidden files and folders, virtual environments and caches are never among them, nor what ignore files name, nor
+    files with keys, unless an ignore file brings them back.
 
     Args:
         root: The folder.
@@ -78,7 +95,20 @@ def select_files(root: str, *, modules_only: bool, size_limit_bytes: int, shallo
             f"files, and code_size_limit allows {shown_bytes(size_limit_bytes)}; the largest are {named}. Leave out "
             f"what is not code ({_HOW_TO_LEAVE_OUT}), raise code_size_limit, or bake it into the image"
         )
+    _tell_of_keys(walk)
     return sorted(files)
+
+
+def _tell_of_keys(walk: _Walk) -> None:
+    keys = tuple(sorted(walk.keys))
+    if keys and keys not in _told:
+        _told.add(keys)
+        named = ", ".join(keys[:_NAMED]) + (f" and {len(keys) - _NAMED} more" if len(keys) > _NAMED else "")
+        logger.warning(
+            "files that look like keys are not shipped to the workers: %s. To ship one, write !NAME into a .daftignore "
+            "file; better, use a Kubernetes Secret or the cloud's identity of a service account",
+            named,
+        )
 
 
 class _Walk:
@@ -87,6 +117,8 @@ class _Walk:
         self._modules_only = modules_only
         self._shallow = shallow
         self._seen = 0
+        self.keys: list[str] = []
+        """Files that would have been shipped if they did not look like keys."""
 
     def __iter__(self) -> Iterator[SelectedFile]:
         waiting = [_Folder(self._root, "", (), ())]
@@ -129,7 +161,7 @@ class _Walk:
     def _is_folder(self, entry: os.DirEntry[str], path: str, ignores: tuple[tuple[str, GitIgnoreSpec], ...]) -> bool:
         if not entry.is_dir() or self._shallow or os.path.exists(os.path.join(entry.path, "pyvenv.cfg")):
             return False
-        if _is_ignored(f"{path}/", ignores):
+        if _said(f"{path}/", ignores):
             return False
         if entry.is_symlink() and not self._is_inside(entry.path):
             if self._modules_only and not _has_modules(entry.path):
@@ -142,8 +174,14 @@ class _Walk:
     ) -> SelectedFile | None:
         if self._modules_only and not entry.name.endswith(_MODULE_SUFFIXES):
             return None
-        if not entry.is_file() or _is_ignored(path, ignores):
+        if not entry.is_file():
             return None  # sockets, pipes, dangling links
+        ignored = _said(path, ignores)
+        if ignored is None and _IS_KEY.fullmatch(entry.name):
+            self.keys.append(path)
+            return None
+        if ignored:
+            return None
         if entry.is_symlink() and not self._is_inside(entry.path):
             raise self._leads_out(entry.path)
         return SelectedFile(path, entry.path, entry.stat().st_size)
@@ -179,8 +217,9 @@ def _read_ignores(folder: _Folder, entries: list[os.DirEntry[str]]) -> Iterator[
                 raise CodeError(f"the ignore file {found[name]} cannot be read: {error}") from error
 
 
-def _is_ignored(path: str, ignores: tuple[tuple[str, GitIgnoreSpec], ...]) -> bool:
-    ignored = False
+def _said(path: str, ignores: tuple[tuple[str, GitIgnoreSpec], ...]) -> bool | None:
+    """True if ignore files leave a path out, False if one brings it back; None: they do not name it."""
+    ignored = None
     for base, spec in ignores:
         said = spec.check_file(path[len(base) :]).include
         if said is not None:

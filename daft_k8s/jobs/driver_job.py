@@ -1,4 +1,4 @@
-"""The JSON of the Job that runs a driver, and of the ConfigMaps with its code."""
+"""The JSON of the Job that runs a driver, and of the Secrets with its code."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ CONTAINER = "driver"
 PARTS_DIR = "/var/run/daft-code"
 CODE_DIR = "/code"
 PART_BYTES = 700 << 10
-"""A ConfigMap holds 1 MiB, in base64."""
+"""A Secret holds 1 MiB."""
 MAX_CODE_BYTES = 8 << 20
-"""The most that goes into ConfigMaps: more would burden etcd."""
+"""The most that goes into Secrets: more would burden etcd."""
 
 _KEPT_SECONDS = 3600
 _GRACE_SECONDS = 20
@@ -53,8 +53,8 @@ class DriverJob:
         return f"daft-{slug}-{self.suffix}"
 
 
-def code_maps(job: DriverJob, bundle: CodeBundle, owner: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The ConfigMaps with the driver's code, which go with the Job.
+def code_secrets(job: DriverJob, bundle: CodeBundle, owner: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The Secrets with the driver's code, which go with the Job. More accounts may read ConfigMaps than Secrets.
 
     Raises:
         CodeError: The code is too large for them.
@@ -69,33 +69,33 @@ def code_maps(job: DriverJob, bundle: CodeBundle, owner: Mapping[str, Any]) -> l
     for name, content in ((MANIFEST_PART, bundle.manifest), (ARCHIVE_PART, bundle.archive)):
         for number, start in enumerate(range(0, len(content), PART_BYTES)):
             contents[f"{name}-{number:03}"] = content[start : start + PART_BYTES]
-    maps: list[dict[str, Any]] = []
+    secrets: list[dict[str, Any]] = []
     room = 0
     for key, content in contents.items():
         if len(content) > room:
-            maps.append(_empty_map(job, len(maps), owner))
+            secrets.append(_empty_secret(job, len(secrets), owner))
             room = PART_BYTES
         room -= len(content)
-        maps[-1]["binaryData"][key] = base64.b64encode(content).decode()
-    return maps
+        secrets[-1]["data"][key] = base64.b64encode(content).decode()
+    return secrets
 
 
 def job_manifest(
-    job: DriverJob, configuration: Configuration, *, maps: int, environment: Mapping[str, str], keep: bool
+    job: DriverJob, configuration: Configuration, *, secrets: int, environment: Mapping[str, str], keep: bool
 ) -> dict[str, Any]:
     """The Job. Its Pod passes the Pod Security level `restricted`.
 
     Args:
         job: The program.
         configuration: Image, labels and the like.
-        maps: How many ConfigMaps hold its code.
+        secrets: How many Secrets hold its code.
         environment: The driver's variables.
         keep: Leave it when it has ended.
     """
     labels = {names.RUN_LABEL: job.run_name, names.MANAGED_BY_LABEL: names.MANAGED_BY, names.ROLE_LABEL: "driver"}
     spec: dict[str, Any] = {
         "backoffLimit": 0,
-        "template": {"metadata": {"labels": labels}, "spec": _pod_spec(job, configuration, maps, environment)},
+        "template": {"metadata": {"labels": labels}, "spec": _pod_spec(job, configuration, secrets, environment)},
     }
     if not keep:
         spec["ttlSecondsAfterFinished"] = _KEPT_SECONDS
@@ -110,22 +110,23 @@ def program(job: DriverJob) -> list[str]:
     return ["python", "-m", "daft_k8s.code.entry", PARTS_DIR, CODE_DIR, script, *job.arguments]
 
 
-def _empty_map(job: DriverJob, number: int, owner: Mapping[str, Any]) -> dict[str, Any]:
+def _empty_secret(job: DriverJob, number: int, owner: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "apiVersion": "v1",
-        "kind": "ConfigMap",
+        "kind": "Secret",
+        "type": "Opaque",
         "metadata": {
             "name": f"{job.run_name}-code-{number}",
             "labels": {names.RUN_LABEL: job.run_name, names.MANAGED_BY_LABEL: names.MANAGED_BY},
             "ownerReferences": [dict(owner)],
         },
         "immutable": True,
-        "binaryData": {},
+        "data": {},
     }
 
 
 def _pod_spec(
-    job: DriverJob, configuration: Configuration, maps: int, environment: Mapping[str, str]
+    job: DriverJob, configuration: Configuration, secrets: int, environment: Mapping[str, str]
 ) -> dict[str, Any]:
     variables: list[dict[str, Any]] = [{"name": name, "value": value} for name, value in environment.items()]
     variables.append({"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}})
@@ -140,9 +141,9 @@ def _pod_spec(
         "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}, {"name": "code", "mountPath": CODE_DIR}],
     }
     volumes: list[dict[str, Any]] = [{"name": "tmp", "emptyDir": {}}, {"name": "code", "emptyDir": {}}]
-    if maps:
-        sources = [{"configMap": {"name": f"{job.run_name}-code-{number}"}} for number in range(maps)]
-        volumes.append({"name": "parts", "projected": {"sources": sources}})
+    if secrets:
+        sources = [{"secret": {"name": f"{job.run_name}-code-{number}"}} for number in range(secrets)]
+        volumes.append({"name": "parts", "projected": {"sources": sources, "defaultMode": 0o440}})
         container["volumeMounts"].append({"name": "parts", "mountPath": PARTS_DIR, "readOnly": True})
     return {
         "restartPolicy": "Never",

@@ -12,7 +12,7 @@ from daft_k8s.code.bundle import CodeBundle, make_bundle
 from daft_k8s.code.selection import select_files, shown_bytes
 from daft_k8s.config.environment import as_environment
 from daft_k8s.errors import ClusterError, ConfigurationError
-from daft_k8s.jobs.driver_job import CODE_DIR, CONTAINER, DriverJob, code_maps, job_manifest
+from daft_k8s.jobs.driver_job import CODE_DIR, CONTAINER, DriverJob, code_secrets, job_manifest
 from daft_k8s.kube.client.console import Console, NotFoundError
 from daft_k8s.kube.objects.names import RUN_LABEL
 from daft_k8s.kube.pods.state import PodState, Stage, read_state
@@ -73,18 +73,18 @@ class Run:
         self._path = f"/apis/batch/v1/{{ns}}/jobs/{job.run_name}"
 
     async def create(self, console: Console) -> None:
-        """Makes the Job, and the ConfigMaps with its code.
+        """Makes the Job, and the Secrets with its code.
 
         Raises:
-            CodeError: The code is too large for ConfigMaps.
+            CodeError: The code is too large for Secrets.
             ClusterError: The cluster refuses the Job.
         """
-        maps = 0
+        secrets = 0
         if self._bundle is not None:
             owner: dict[str, Any] = {"apiVersion": "batch/v1", "kind": "Job", "name": "", "uid": ""}
-            maps = len(code_maps(self._job, self._bundle, owner))
+            secrets = len(code_secrets(self._job, self._bundle, owner))
         manifest = job_manifest(
-            self._job, self._configuration, maps=maps, environment=self._environment, keep=self._keep
+            self._job, self._configuration, secrets=secrets, environment=self._environment, keep=self._keep
         )
         account = self._job.service_account
         try:
@@ -102,8 +102,8 @@ class Run:
         # The Pod waits for them. They belong to the Job, so that they go with it.
         owner = {"apiVersion": "batch/v1", "kind": "Job", "name": self._job.run_name, "uid": created["metadata"]["uid"]}
         try:
-            for item in code_maps(self._job, self._bundle, owner):
-                await console.create("/api/v1/{ns}/configmaps", item)
+            for item in code_secrets(self._job, self._bundle, owner):
+                await console.create("/api/v1/{ns}/secrets", item)
         except BaseException:
             await console.delete(self._path)
             raise

@@ -41,6 +41,37 @@ def test_a_working_dir_is_shipped_with_its_data(tmp_path: Path) -> None:
     assert chosen(tmp_path, modules_only=False) == ["main.py", "model/weights.bin"]
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "tls.pem",
+        "tls.KEY",
+        "id_rsa",
+        "credentials.json",
+        "my-service-account.json",
+        "secrets.yaml",
+        "a.p12",
+        "kubeconfig",
+    ],
+)
+def test_keys_are_not_shipped_and_one_warning_says_so(
+    tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = f"deploy/{tmp_path.name}/{name}"
+    fill(tmp_path, "main.py", path)
+    for _ in range(2):
+        assert chosen(tmp_path, modules_only=False) == ["main.py"]
+    [record] = caplog.records
+    assert f"look like keys are not shipped to the workers: {path}. " in record.getMessage()
+
+
+def test_a_key_that_an_ignore_file_brings_back_is_shipped(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    fill(tmp_path, "ca/public.pem", "ca/private.pem", "monkey.json", "credentials.py")
+    (tmp_path / ".daftignore").write_text("private.pem\n!public.pem\n")
+    assert chosen(tmp_path, modules_only=False) == ["ca/public.pem", "credentials.py", "monkey.json"]
+    assert not caplog.records, "what an ignore file leaves out is no news"
+
+
 def test_environments_caches_and_hidden_files_are_never_shipped(tmp_path: Path) -> None:
     fill(
         tmp_path,
