@@ -12,8 +12,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-MEMORY_CALLS = "memory"
-"""The prefix of the calls by which workers report their memory to the driver."""
 MAX_WORKERS = 100
 """Workers that are told of one by one; the totals count all."""
 MAX_QUERIES = 8

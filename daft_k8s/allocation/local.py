@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from daft_k8s.allocation.driver_environment import DriverEnvironment
 from daft_k8s.allocation.local_environment import worker_environment
-from daft_k8s.allocation.local_process import COMMAND, LocalProcess, Ready
+from daft_k8s.allocation.local_process import COMMAND, LocalProcess
 from daft_k8s.allocation.session_dir import SessionDir, sweep_dead_sessions
 from daft_k8s.errors import WorkerStartError
 from daft_k8s.printable import is_terminal
@@ -22,6 +22,7 @@ from daft_k8s.wire.worker_output import shown
 if TYPE_CHECKING:
     from daft_k8s.config import Configuration
     from daft_k8s.pool_news import ExitCause, PoolNews
+    from daft_k8s.wire.ready_line import Ready
 
 logger = logging.getLogger(__name__)
 
@@ -153,7 +154,7 @@ class LocalLauncher:
         """A process serves. Called on its thread."""
         manager = self._manager_getter()
         if manager is not None:
-            manager.worker_started(process.worker_id, process.launch_id, ready.control, ready.data)
+            manager.worker_started(process.worker_id, process.launch_id, ready.control_address, ready.data_address)
 
     def on_exit(self, process: LocalProcess, reason: str, restartable: bool, cause: ExitCause) -> None:
         """A process is gone, or never came. Called on its thread."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import os
 import select
@@ -14,12 +13,13 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from daft_k8s.allocation.exit_reasons import cause_of_exit, describe_exit, is_restartable
 from daft_k8s.allocation.memory_kills import count_memory_kills
 from daft_k8s.boot import processes, start
 from daft_k8s.printable import printable
+from daft_k8s.wire.ready_line import Ready
 
 if TYPE_CHECKING:
     from daft_k8s.pool_news import ExitCause
@@ -37,13 +37,6 @@ _LAST_OUTPUT_SECONDS = 1.0
 """How long the output of a process that has ended may still be read: children may hold its pipe open."""
 
 COMMAND = tuple(start.command("daft_k8s.worker"))
-
-
-class Ready(NamedTuple):
-    """The ready line of a worker."""
-
-    control: str
-    data: str
 
 
 class ProcessEvents(Protocol):
@@ -205,9 +198,8 @@ class LocalProcess:
         if line == b"":
             return None  # it ended, or will: how is what there is to tell
         try:
-            content = json.loads(line)
-            ready = Ready(str(content["control"]), str(content["data"]))
-        except (ValueError, KeyError, TypeError):
+            ready = Ready.decode(line)
+        except ValueError:
             self.kill()
             return f"wrote a ready line that is none, and was killed: {line[:200]!r}"
         self._was_ready = True

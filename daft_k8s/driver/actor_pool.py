@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import enum
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from daft_k8s.errors import ActorError
 from daft_k8s.wire.actor_messages import ActorSpec
+from daft_k8s.wire.calls import ActorRoute
 from daft_k8s.wire.raised import add_note, is_ordinary
 
 if TYPE_CHECKING:
@@ -76,16 +76,10 @@ class Actor:
     reason: str = ""
     error: bytes = b""
 
-    def route(self) -> bytes:
-        """Where it is, as workers are told."""
+    def route(self) -> ActorRoute:
+        """The location of the actor, as workers are told."""
         worker_id = "" if self.place is None else self.place.worker_id
-        route = {
-            "actor_id": self.actor_id,
-            "generation": self.generation,
-            "worker_id": worker_id,
-            "address": self.address,
-        }
-        return json.dumps(route).encode()
+        return ActorRoute(self.actor_id, self.generation, worker_id, self.address)
 
 
 class ActorPool:

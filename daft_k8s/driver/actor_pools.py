@@ -7,9 +7,7 @@ broken connections; the loss of a worker is told by the pool of workers.
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
-import pickle
 import time
 import uuid
 from collections.abc import Callable, Iterable, Sequence
@@ -28,10 +26,9 @@ from daft_k8s.driver.actor_pool import (
 )
 from daft_k8s.driver.actor_routes import ActorRoutes
 from daft_k8s.errors import ActorError
-from daft_k8s.wire.actor_messages import CALL_PREFIX, ActorEvent
+from daft_k8s.wire.calls import ActorEvent, ActorNews, ActorPresence, ActorRoute, CheckActor, Done, FindActor
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
     from concurrent.futures import Future
 
     from daft_k8s.driver.session import Session
@@ -62,7 +59,9 @@ class ActorPools:
         self._routes = ActorRoutes(self._pools, self._revive)
         self._owners = PoolOwners()
         self._needed = 0
-        session.add_call_handler(CALL_PREFIX, self.answer)
+        session.calls.add(ActorNews, self.on_news)
+        session.calls.add(FindActor, self.find_actor)
+        session.calls.add(CheckActor, self.check_actor)
         session.add_worker_listener(self)
 
     # ------------------------------------------------------------------------------- workers
@@ -219,32 +218,17 @@ class ActorPools:
 
     # ------------------------------------------------------------------------------- calls of workers
 
-    def answer(self, worker_id: str, target: str, payload: bytes) -> bytes | Awaitable[bytes]:
-        """Answers one call of a worker."""
-        kind, _, actor_id = target.removeprefix(f"{CALL_PREFIX}/").partition("/")
-        if kind == "news":
-            event, generation, address, reason, error = pickle.loads(payload)  # our own worker's: it knows the token
-            self._on_news(worker_id, actor_id, event, generation, address, reason, error)
-            return b""
-        if kind == "route":
-            request = json.loads(payload)
-            return self._routes.find(request["pool"], request["actor"], [tuple(failed) for failed in request["failed"]])
-        if kind == "there":
-            request = json.loads(payload)
-            there = self._routes.is_there(request["pool"], request["actor"], request["generation"])
-            return json.dumps({"there": there}).encode()
-        raise LookupError(f"this driver answers no calls to {target!r}")
+    async def find_actor(self, _worker_id: str, request: FindActor) -> ActorRoute:
+        """Names the location of an actor, once there is one."""
+        return await self._routes.find(request.pool_id, request.actor_id, request.failed)
 
-    def _on_news(
-        self,
-        worker_id: str,
-        actor_id: str,
-        event: ActorEvent,
-        generation: int,
-        address: str,
-        reason: str,
-        error: bytes,
-    ) -> None:
+    def check_actor(self, _worker_id: str, request: CheckActor) -> ActorPresence:
+        """Tells without waiting if an actor is where a task looked for it."""
+        return ActorPresence(self._routes.is_there(request.pool_id, request.actor_id, request.generation))
+
+    def on_news(self, worker_id: str, news: ActorNews) -> Done:
+        """Follows an event of an actor."""
+        actor_id, event, generation = news.actor_id, news.event, news.generation
         found = [
             (pool, actor)
             for pool, actor in self._find_all([actor_id])
@@ -256,18 +240,19 @@ class ActorPools:
             self._session.manager.stop_actor(worker_id, actor_id, generation)
         for pool, actor in found:
             if event is ActorEvent.READY and actor.state is ActorState.STARTING:
-                actor.state, actor.address = ActorState.READY, address
+                actor.state, actor.address = ActorState.READY, news.address
             elif event is ActorEvent.LATE and pool.starting:
-                actor.reason = reason  # the pool's own time-out is about to tell what that means
+                actor.reason = news.reason  # the pool's own time-out is about to tell what that means
             elif event is ActorEvent.KILLED:
                 self._take_down(actor)
-                self._on_killed(pool, actor, reason)
+                self._on_killed(pool, actor, news.reason)
                 self._place_waiting()
             elif event in (ActorEvent.LATE, ActorEvent.FAILED):
                 self._take_down(actor)
-                actor.state, actor.reason, actor.error = ActorState.FAILED, reason, error
+                actor.state, actor.reason, actor.error = ActorState.FAILED, news.reason, news.error
                 self._place_waiting()
             pool.changed()
+        return Done()
 
     def _on_killed(self, pool: ActorPool, actor: Actor, reason: str) -> None:
         """An actor or its worker was killed in its constructor."""

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from daft_k8s.driver.actor_pool import Actor, ActorPool, ActorState
 from daft_k8s.errors import ActorError
+from daft_k8s.wire.calls import ActorRoute
 
 UNREACHED_SECONDS = 1.0
 """A place that a worker could not reach is named to it again after this, twice as long each time, unless there is
@@ -27,7 +28,7 @@ class ActorRoutes:
         self._pools = pools
         self._revive = revive
 
-    async def find(self, pool_id: str, actor_id: str, failed: Sequence[tuple[str, int]]) -> bytes:
+    async def find(self, pool_id: str, actor_id: str, failed: Sequence[tuple[str, int]]) -> ActorRoute:
         """Waits until there is a place for a call, for as long as an actor of the pool may take to start.
 
         Args:
@@ -61,7 +62,7 @@ class ActorRoutes:
             await pool.wait_for_change((min(deadline, unreached_until) if ready else deadline) - now)
 
     def is_there(self, pool_id: str, actor_id: str, generation: int) -> bool:
-        """Whether an actor takes calls and still is where it was with this generation."""
+        """True if an actor takes calls and still is where it was with this generation."""
         pool = self._pools.get(pool_id)
         actor = None if pool is None or pool.retired else pool.find(actor_id)
         return actor is not None and actor.state is ActorState.READY and actor.generation == generation

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import atexit
 import json
 import logging
@@ -11,18 +10,18 @@ import secrets
 import sys
 import threading
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from daft_k8s.allocation import make_launcher
 from daft_k8s.driver.pool_words import describe_pool
 from daft_k8s.driver.tally import Tally
 from daft_k8s.driver.termination import exit_on_signals, signals_postponed
+from daft_k8s.driver.worker_calls import WorkerCalls
 from daft_k8s.driver.worker_output import WorkerOutput
 from daft_k8s.errors import ClusterError, SessionClosedError, WorkerStartError
-from daft_k8s.session_summary import MEMORY_CALLS, encode
-from daft_k8s.wire.raised import headline
-from daft_k8s.wire.worker_output import OUTPUT_CALLS
+from daft_k8s.session_summary import encode
+from daft_k8s.wire.calls import PrintLines, ReportMemory
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    from daft_k8s._native import K8sWorkerManager, SessionCertificates, WorkerCall
+    from daft_k8s._native import K8sWorkerManager, SessionCertificates
     from daft_k8s.allocation import DriverEnvironment, Launcher
     from daft_k8s.config import Configuration
 
@@ -45,9 +44,6 @@ TASKS_AHEAD_FACTOR = 3
 Each round of its scheduler costs about as much as ten small tasks. 2,000 trivial tasks on two workers ran at 570 a
 second with factor 1, 700 with 3, and not faster with 6; more would only undo Daft's order of stages.
 """
-
-CallHandler = Callable[[str, str, bytes], "bytes | Awaitable[bytes]"]
-"""Answers a worker's call: (worker id, target, payload) -> reply, at once or later. Runs on the event loop."""
 
 
 class WorkerListener(Protocol):
@@ -90,10 +86,12 @@ class Session:
         self._environment = environment
         self._manager_factory = manager_factory
         self._output = WorkerOutput(as_json=configuration.log_format == "json")
-        self._handlers: dict[str, CallHandler] = {MEMORY_CALLS: self.tally.hear, OUTPUT_CALLS: self._output.hear}
+        self.calls = WorkerCalls()
+        """Answers the calls of workers."""
+        self.calls.add(ReportMemory, self.tally.on_memory)
+        self.calls.add(PrintLines, self._output.print_lines)
         self._closers: list[Callable[[], None]] = []
         self._listeners: list[WorkerListener] = []
-        self._answering: set[asyncio.Task[None]] = set()
         self._lock = threading.RLock()
         self._pid = os.getpid()
         self._manager: K8sWorkerManager | None = None
@@ -186,7 +184,7 @@ class Session:
                     python_version=f"{sys.version_info.major}.{sys.version_info.minor}",
                     loop=self._loop,
                     launcher=launcher,
-                    on_worker_call=self._on_worker_call,
+                    on_worker_call=self.calls.on_call,
                     on_worker_ready=self._on_worker_ready,
                     on_worker_lost=self._on_worker_lost,
                     on_log=_on_log,
@@ -249,10 +247,6 @@ class Session:
                 f"start_timeout_seconds. What they do: {describe_pool(manager.status())}"
             )
 
-    def add_call_handler(self, prefix: str, handler: CallHandler) -> None:
-        """Routes workers' calls whose target begins with `prefix/` to `handler`."""
-        self._handlers[prefix] = handler
-
     def add_closer(self, closer: Callable[[], None]) -> None:
         """Calls `closer` when the session is shut down, after its connections are closed."""
         self._closers.append(closer)
@@ -260,22 +254,6 @@ class Session:
     def add_worker_listener(self, listener: WorkerListener) -> None:
         """Tells `listener` of workers that come and go. Before the session starts, or some are missed."""
         self._listeners.append(listener)
-
-    def _on_worker_call(self, call: WorkerCall) -> None:
-        handler = self._handlers.get(call.target.partition("/")[0])
-        try:
-            if handler is None:
-                raise LookupError(f"this driver answers no calls to {call.target!r}")
-            reply = handler(call.worker_id, call.target, call.payload)
-        except Exception as error:
-            call.fail(headline(error))
-            return
-        if isinstance(reply, bytes):
-            call.reply(reply)
-            return
-        answering = asyncio.get_running_loop().create_task(_reply_later(call, reply))
-        self._answering.add(answering)
-        answering.add_done_callback(self._answering.discard)
 
     def _on_worker_ready(self, worker_id: str) -> None:
         launcher = self._launcher
@@ -353,13 +331,6 @@ class Session:
     def __repr__(self) -> str:
         state = "closed" if self.closed else "open" if self._manager is not None else "not started"
         return f"<daft_k8s session {self.session_id}, {self._size()} workers, {state}>"
-
-
-async def _reply_later(call: WorkerCall, reply: Awaitable[bytes]) -> None:
-    try:
-        call.reply(await reply)
-    except Exception as error:
-        call.fail(headline(error))
 
 
 def _native_manager(**arguments: Any) -> K8sWorkerManager:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import dataclasses
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from daft_k8s.session_summary import QuerySummary, SessionSummary, WorkerSummary, count
+from daft_k8s.wire.calls import Done, ReportMemory
 
 
 @dataclass
@@ -17,13 +18,6 @@ class _Query:
     began: float
     tasks: int = 0
     done: int = 0
-
-
-@dataclass
-class _Memory:
-    resident_bytes: int = 0
-    held_bytes: int = 0
-    spilled_bytes: int = 0
 
 
 class Tally:
@@ -37,7 +31,7 @@ class Tally:
         self._clock = clock
         self._lock = threading.Lock()
         self._queries: dict[str, _Query] = {}
-        self._memory: dict[str, _Memory] = {}
+        self._memory: dict[str, ReportMemory] = {}
         self._done = 0
         self._failed = 0
 
@@ -66,13 +60,12 @@ class Tally:
             elif kind != "cancelled":
                 self._failed += 1
 
-    def hear(self, worker_id: str, _target: str, payload: bytes) -> bytes:
-        """A worker's report."""
-        told = json.loads(payload)
-        memory = _Memory(*(count(told[name]) for name in ("resident", "held", "spilled")))
+    def on_memory(self, worker_id: str, report: ReportMemory) -> Done:
+        """Keeps a worker's latest report."""
+        report = ReportMemory(*(count(size) for size in dataclasses.astuple(report)))
         with self._lock:
-            self._memory[worker_id] = memory
-        return b""
+            self._memory[worker_id] = report
+        return Done()
 
     def worker_lost(self, worker_id: str) -> None:
         """What it held is gone with it."""
@@ -106,7 +99,7 @@ class Tally:
                     for name, query in self._queries.items()
                 ),
                 workers={
-                    name: WorkerSummary(tasks, **vars(memory.get(name, _Memory())))
+                    name: WorkerSummary(tasks, **vars(memory.get(name, ReportMemory())))
                     for name, tasks in at_workers.items()
                 },
             )

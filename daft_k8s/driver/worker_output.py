@@ -12,7 +12,8 @@ from collections.abc import Awaitable
 from typing import NamedTuple
 
 from daft_k8s.printable import is_terminal
-from daft_k8s.wire.worker_output import INTERVAL_SECONDS, Lines, shown
+from daft_k8s.wire.calls import Done, PrintLines
+from daft_k8s.wire.worker_output import INTERVAL_SECONDS, shown
 
 BYTES_PER_SECOND = 1 << 20
 """Of all workers together. What exceeds it waits at the workers, and is dropped there: a terminal, a notebook or a log
@@ -26,8 +27,8 @@ _POLL_SECONDS = 0.02
 
 class _Batch(NamedTuple):
     worker_id: str
-    lines: Lines
-    printed: asyncio.Future[bytes]
+    request: PrintLines
+    printed: asyncio.Future[Done]
 
 
 class WorkerOutput:
@@ -45,13 +46,13 @@ class WorkerOutput:
         self._heard = float("-inf")
         self._is_settling = threading.Event()
 
-    def hear(self, worker_id: str, _target: str, payload: bytes) -> Awaitable[bytes]:
+    def print_lines(self, worker_id: str, request: PrintLines) -> Awaitable[Done]:
         """Takes a worker's lines; the answer comes when they are printed, and lets the worker send more.
 
         Called on the event loop.
         """
         printed = asyncio.get_running_loop().create_future()
-        batch = _Batch(worker_id, Lines.decode(payload), printed)
+        batch = _Batch(worker_id, request, printed)
         self._heard = time.monotonic()
         self._unprinted += 1
         self._batches.put(batch)
@@ -71,7 +72,7 @@ class WorkerOutput:
         while True:
             batch = self._batches.get()
             terminal = is_terminal(sys.stderr)
-            text = _text(batch.worker_id, batch.lines, as_json=self._as_json, terminal=terminal)
+            text = _text(batch.worker_id, batch.request, as_json=self._as_json, terminal=terminal)
             with contextlib.suppress(Exception):  # standard error may be closed, or of any class
                 if sys.stderr is not None:
                     sys.stderr.write(text)
@@ -80,14 +81,16 @@ class WorkerOutput:
             with contextlib.suppress(RuntimeError):  # the event loop is closed
                 batch.printed.get_loop().call_soon_threadsafe(self._answer, batch.printed)
 
-    def _answer(self, printed: asyncio.Future[bytes]) -> None:
+    def _answer(self, printed: asyncio.Future[Done]) -> None:
         self._unprinted -= 1
         if not printed.done():
-            printed.set_result(b"")
+            printed.set_result(Done())
 
 
-def _text(worker_id: str, lines: Lines, *, as_json: bool, terminal: bool) -> str:
-    told = [shown(worker_id, line, as_json=as_json, terminal=terminal) for line in lines.lines]
-    if lines.dropped:
-        told.insert(0, f"({worker_id}) [{lines.dropped:,} lines are not shown: they came too fast]")
+def _text(worker_id: str, request: PrintLines, *, as_json: bool, terminal: bool) -> str:
+    # A line's end in a line would let the rest pass for another worker's.
+    lines = [part for line in request.lines for part in str(line).split("\n")]
+    told = [shown(worker_id, line, as_json=as_json, terminal=terminal) for line in lines]
+    if request.dropped:
+        told.insert(0, f"({worker_id}) [{request.dropped:,} lines are not shown: they came too fast]")
     return "".join(f"{line}\n" for line in told)

@@ -15,6 +15,7 @@ from daft_k8s.code.selection import select_files
 from daft_k8s.code.unpack import unpack_archive
 from daft_k8s.errors import CodeError
 from daft_k8s.kube.client.in_cluster import is_in_cluster
+from daft_k8s.wire.calls import CodeChunk, CodeManifest, FetchCodeChunk, FetchCodeManifest
 from daft_k8s.wire.code_reference import CodeReference
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ _COPY_BYTES = 4 << 20
 
 
 class CodeShipment:
-    """What the tasks of a session need. Thread-safe: nothing of it changes.
+    """The code that the tasks of a session need. Thread-safe: nothing of it changes.
 
     Args:
         bundle: What workers fetch that do not have it; None: nothing travels.
@@ -39,15 +40,19 @@ class CodeShipment:
         self._bundle = bundle
         self.reference = reference
 
-    def answer(self, worker_id: str, target: str, payload: bytes) -> bytes:
-        """Answers a worker's call for the manifest or a chunk of the archive."""
-        _, digest, what = target.split("/")
+    def manifest(self, _worker_id: str, request: FetchCodeManifest) -> CodeManifest:
+        """The list of files, for a worker that may lack them."""
+        return CodeManifest(self._find(request.digest).manifest)
+
+    def chunk(self, _worker_id: str, request: FetchCodeChunk) -> CodeChunk:
+        """A piece of the archive, for a worker that lacks the files."""
+        return CodeChunk(self._find(request.digest).chunk(request.offset))
+
+    def _find(self, digest: str) -> CodeBundle:
         bundle = self._bundle
         if bundle is None or digest != bundle.digest:
             raise LookupError(f"this driver has no code with the digest {digest}")
-        if what == "manifest":
-            return bundle.manifest
-        return bundle.chunk(int(what))
+        return bundle
 
 
 def prepare_code(configuration: Configuration) -> CodeShipment:

@@ -180,14 +180,20 @@ def open_session(configuration: Configuration, **session_arguments: Any) -> Sess
     from daft_k8s.seam.code_shipment import prepare_code
     from daft_k8s.seam.flight_losses import FlightLosses
     from daft_k8s.seam.flight_shuffle import FlightFolders
-    from daft_k8s.seam.limit import TARGET_PREFIX, LimitCounters
-    from daft_k8s.seam.llm import TARGET_PREFIX as LLM_PREFIX
+    from daft_k8s.seam.limit import LimitCounters
     from daft_k8s.seam.llm import EnginePools
     from daft_k8s.seam.path_entries import warn_of_unknown
     from daft_k8s.seam.query_folders import QueryFolders
     from daft_k8s.seam.repetition import QueryRuns
     from daft_k8s.seam.search_path_news import SearchPathNews
-    from daft_k8s.wire.code_reference import TARGET_PREFIX as CODE_PREFIX
+    from daft_k8s.wire.calls import (
+        ChooseEngine,
+        ClaimRows,
+        FetchCodeChunk,
+        FetchCodeManifest,
+        StartLimit,
+        TaskRestarts,
+    )
 
     shipment = prepare_code(configuration)
     environment = DriverEnvironment.take()
@@ -201,10 +207,13 @@ def open_session(configuration: Configuration, **session_arguments: Any) -> Sess
     counters = LimitCounters()
     session.attachments["limit"] = counters
     session.attachments["runs"] = QueryRuns()
-    session.add_call_handler(TARGET_PREFIX, counters.answer)
+    session.calls.add(StartLimit, counters.start)
+    session.calls.add(ClaimRows, counters.claim)
+    session.calls.add(TaskRestarts, counters.restart)
     session.add_closer(counters.close)
     session.attachments["code"] = shipment
-    session.add_call_handler(CODE_PREFIX, shipment.answer)
+    session.calls.add(FetchCodeManifest, shipment.manifest)
+    session.calls.add(FetchCodeChunk, shipment.chunk)
     is_local = configuration.allocation == "local"
     session.attachments["folders"] = QueryFolders(enabled=is_local)
     session.attachments["search_path"] = SearchPathNews(environment.search_path if is_local else None)
@@ -213,7 +222,7 @@ def open_session(configuration: Configuration, **session_arguments: Any) -> Sess
     session.add_closer(pools.close)
     engines = EnginePools(pools)
     session.attachments["llm"] = engines
-    session.add_call_handler(LLM_PREFIX, engines.answer)
+    session.calls.add(ChooseEngine, engines.choose)
     folders = FlightFolders(session.session_id)
     session.attachments["flight"] = folders
     losses = FlightLosses()

@@ -7,17 +7,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import threading
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
 
 from daft_k8s.seam.limit_counter import LimitCounter
-
-TARGET_PREFIX = "limit"
-RESTART_TARGET = "limit/restart"
-"""Where a worker announces that a task runs again (`daft_k8s.worker.driver_calls.announce_restart`)."""
+from daft_k8s.wire.calls import (
+    ClaimRows,
+    Done,
+    DriverCall,
+    LimitStarted,
+    Reply,
+    RowsGranted,
+    StartLimit,
+    TaskRestarts,
+)
 
 _collector = threading.local()
 
@@ -46,18 +50,18 @@ class LimitCounterHandle:
 
     async def start_task(self, input_id: str) -> None:
         """Daft calls this when the first rows of a task reach its LIMIT."""
-        self._epochs[input_id] = int(await self._call({"call": "start", "input": input_id}))
+        self._epochs[input_id] = (await self._call(StartLimit(self.counter_id, input_id))).epoch
 
     async def claim(self, input_id: str, num_rows: int) -> tuple[int, int, bool]:
         """Daft calls this for each piece of rows; see `LimitCounter.claim`."""
         epoch = self._epochs.get(input_id, 0)
-        skip, take, done = await self._call({"call": "claim", "input": input_id, "epoch": epoch, "rows": num_rows})
-        return int(skip), int(take), bool(done)
+        granted = await self._call(ClaimRows(self.counter_id, input_id, epoch, num_rows))
+        return granted.skip, granted.take, granted.done
 
-    async def _call(self, request: dict[str, Any]) -> Any:
+    async def _call(self, request: DriverCall[Reply]) -> Reply:
         from daft_k8s.worker.driver_calls import call_driver
 
-        return json.loads(await call_driver(f"{TARGET_PREFIX}/{self.counter_id}", json.dumps(request).encode()))
+        return await call_driver(request)
 
 
 class DriverLimitHandle(LimitCounterHandle):
@@ -151,24 +155,28 @@ class LimitCounters:
             if counter_id not in self._bound:
                 self._live.pop(counter_id, None)
 
-    def _restart(self, query_id: str, input_id: str, worker_id: str) -> None:
-        with self._lock:
-            handles = [self._live[counter_id] for counter_id in self._of_query.get(query_id, ())]
-        for handle in handles:
-            handle.counter.restart(input_id, worker_id)
+    def start(self, worker_id: str, request: StartLimit) -> LimitStarted:
+        """Begins a run of a task."""
+        return LimitStarted(self._find(request.counter_id).counter.start(request.input_id, worker_id))
 
-    def answer(self, worker_id: str, target: str, payload: bytes) -> bytes:
-        """Answers one call of a worker; what it raises is sent back to the worker as text."""
-        request = json.loads(payload)
-        if target == RESTART_TARGET:
-            self._restart(request["query"], request["input"], worker_id)
-            return b""
+    def claim(self, _worker_id: str, request: ClaimRows) -> RowsGranted:
+        """Grants a task rows of a piece."""
+        handle = self._find(request.counter_id)
+        granted = handle.counter.claim(request.input_id, request.epoch, request.num_rows)
+        handle.refresh()
+        return RowsGranted(*granted)
+
+    def restart(self, worker_id: str, request: TaskRestarts) -> Done:
+        """A task runs again: for each counter of its query, the rows of its last run count as missing."""
         with self._lock:
-            handle = self._live.get(target.partition("/")[2])
+            handles = [self._live[counter_id] for counter_id in self._of_query.get(request.query_id, ())]
+        for handle in handles:
+            handle.counter.restart(request.input_id, worker_id)
+        return Done()
+
+    def _find(self, counter_id: str) -> DriverLimitHandle:
+        with self._lock:
+            handle = self._live.get(counter_id)
         if handle is None:
             raise LookupError("the query of this LIMIT has ended")
-        if request["call"] == "start":
-            return json.dumps(handle.counter.start(request["input"], worker_id)).encode()
-        granted = handle.counter.claim(request["input"], request["epoch"], request["rows"])
-        handle.refresh()
-        return json.dumps(granted).encode()
+        return handle

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from daft_k8s.errors import ActorError, ConfigurationError
 from daft_k8s.seam.actors import ActorHandle, actor_pools, note_pickled_pool
 from daft_k8s.seam.prefix_router import PrefixRouter
+from daft_k8s.wire.calls import ChooseEngine, EngineChosen
 from daft_k8s.wire.raised import headline
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from daft_k8s.driver.actor_pools import ActorPools
     from daft_k8s.driver.session import Session
 
-TARGET_PREFIX = "llm"
 _ENGINE = "daft_k8s.worker.llm_engine:LLMEngine"
 
 
@@ -41,8 +40,8 @@ class EnginePool:
         """The engine for a batch of prompts, from a worker; waits until the engines have started."""
         from daft_k8s.worker.actor_calls import ask_driver
 
-        request = {"pool": self.pool_id, "prefix": prefix, "prompts": num_prompts}
-        return ActorHandle(self.pool_id, (await ask_driver(f"{TARGET_PREFIX}/choose", request))["engine"])
+        chosen = await ask_driver(ChooseEngine(self.pool_id, prefix, num_prompts))
+        return ActorHandle(self.pool_id, chosen.actor_id)
 
 
 class LLMActors(EnginePool):
@@ -116,11 +115,9 @@ class EnginePools:
         self._started[pool_id] = _Started(request.name, future, load_balance_threshold)
         return pool_id
 
-    async def answer(self, _worker_id: str, _target: str, payload: bytes) -> bytes:
+    async def choose(self, _worker_id: str, request: ChooseEngine) -> EngineChosen:
         """Names the engine for a batch of prompts."""
-        request = json.loads(payload)
-        engine = await self._choose(request["pool"], request["prefix"], request["prompts"])
-        return json.dumps({"engine": engine}).encode()
+        return EngineChosen(await self._choose(request.pool_id, request.prefix, request.num_prompts))
 
     async def _choose(self, pool_id: str, prefix: str | None, num_prompts: int) -> str:
         started = self._started.get(pool_id)

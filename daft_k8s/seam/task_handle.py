@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import logging
 import sys
 from typing import TYPE_CHECKING, Protocol
@@ -90,7 +91,7 @@ class SubmittedTaskHandle:
                 raise CarriedError(missing)
             stats, in_flight_server = split_result(outcome.stats)
             if in_flight_server:
-                references = [FlightPartitionRef(*reference) for reference in in_flight_server]
+                references = [FlightPartitionRef(*dataclasses.astuple(reference)) for reference in in_flight_server]
                 return RayTaskResult.success_flight(references, stats)
             partitions = [RayPartitionRef(ref, ref.num_rows, ref.size_bytes) for ref in outcome.partitions]
             return RayTaskResult.success_ray(partitions, stats)

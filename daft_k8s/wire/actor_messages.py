@@ -1,4 +1,4 @@
-"""What travels to actors and back: a contract between the driver, the workers and the actors' own processes.
+"""Messages to actors and back: between the driver, the workers and the actors' own processes.
 
 A message is one pickle whose large buffers stay outside of it (protocol 5): Daft's partitions keep their Arrow
 buffers there, so they are neither copied into the pickle nor out of it, and their batches, empty ones included, stay as
@@ -7,17 +7,15 @@ they are. Laid out in bytes, each part begins at a multiple of 64, so that Arrow
 
 from __future__ import annotations
 
-import enum
 import pickle
 import struct
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
+from daft_k8s.wire import codec
 from daft_k8s.wire.code_reference import CodeReference
 from daft_k8s.wire.raised import add_note, ordinary
-
-CALL_PREFIX = "actors"
-"""Begins the targets of workers' calls to the driver that concern actors."""
 
 ALIGNMENT_BYTES = 64
 _PROTOCOL = 5
@@ -26,8 +24,9 @@ _COUNT = struct.Struct("<Q")
 Buffer = bytes | bytearray | memoryview
 
 
-class ActorSpec(NamedTuple):
-    """What an actor is made of, and what it may use."""
+@dataclass(frozen=True)
+class ActorSpec:
+    """The parts of an actor, and what it may use. The driver sends it to the worker that shall host the actor."""
 
     label: str
     """For people: the UDF's name and the actor's number."""
@@ -53,22 +52,13 @@ class ActorSpec(NamedTuple):
 
     def encode(self) -> bytes:
         """The spec as bytes."""
-        return pickle.dumps(tuple(self), _PROTOCOL)
+        return codec.encode(self)
 
     @classmethod
     def decode(cls, data: Buffer) -> ActorSpec:
         """The inverse of `encode`."""
-        return cls(*pickle.loads(data))
-
-
-class ActorEvent(enum.Enum):
-    """What a worker tells the driver of an actor."""
-
-    READY = "takes calls"
-    RESTARTING = "its process died and is replaced here"
-    KILLED = "its process was killed in its constructor: another try may go better"
-    LATE = "its constructor was not done in time"
-    FAILED = "is gone for good"
+        spec: ActorSpec = codec.decode(data)
+        return spec
 
 
 def encode_message(value: Any) -> list[Buffer]:
@@ -101,13 +91,22 @@ def decode_message(data: Buffer) -> Any:
     return pickle.loads(parts[0], buffers=parts[1:])
 
 
+@dataclass(frozen=True)
+class ActorCall:
+    """A call of one of an actor's methods."""
+
+    method: str
+    arguments: tuple[Any, ...]
+
+
 def encode_call(method: str, arguments: tuple[Any, ...]) -> list[Buffer]:
     """A call of one of an actor's methods."""
-    return encode_message((method, arguments))
+    return encode_message(ActorCall(method, arguments))
 
 
-class Answer(NamedTuple):
-    """How a call ended."""
+@dataclass(frozen=True)
+class Answer:
+    """The end of a call of an actor."""
 
     kind: str
     """`value`; `error`: the actor's own code raised; `dead`: the actor is gone, and did not begin the call."""

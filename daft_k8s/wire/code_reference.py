@@ -1,17 +1,15 @@
-"""What a task says about the code that it needs."""
+"""A task's reference to the driver's code that it needs."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
-TARGET_PREFIX = "code"
-"""Workers ask their driver for code with the targets `code/<digest>/manifest` and `code/<digest>/<offset>`."""
+from dataclasses import dataclass
 
 CHUNK_BYTES = 512 << 10
 """What one answer of the driver carries: well below the least `max_message_bytes`."""
 
 
-class CodeReference(NamedTuple):
+@dataclass(frozen=True)
+class CodeReference:
     """Names code by its content; travels with every task that is sent to a worker which may lack it."""
 
     digest: str
@@ -26,11 +24,3 @@ class CodeReference(NamedTuple):
     in_place: bool = True
     """A worker that has the same content at `root` uses it there. Not where that is the driver's own disk: what is
     changed there while the session lasts would reach some tasks and not others."""
-
-
-def manifest_target(digest: str) -> str:
-    return f"{TARGET_PREFIX}/{digest}/manifest"
-
-
-def chunk_target(digest: str, offset: int) -> str:
-    return f"{TARGET_PREFIX}/{digest}/{offset}"

@@ -10,8 +10,10 @@ from __future__ import annotations
 import io
 import pickle
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+from daft_k8s.wire import codec
 from daft_k8s.wire.code_reference import CodeReference
 
 if TYPE_CHECKING:
@@ -29,19 +31,20 @@ class TaskPayload(NamedTuple):
     """Inputs that are not partitions, e.g. files to scan, by source id."""
 
 
-class TaskNeeds(NamedTuple):
+@dataclass(frozen=True)
+class TaskNeeds:
     """The things that a worker must have before it can read a task."""
 
     code: CodeReference | None
     """The driver's own code; None: nothing that the worker does not have."""
-    extensions: list[str]
+    extensions: tuple[str, ...]
     """Paths of Daft's native extensions that the driver has loaded."""
     folder: str | None = None
     """The folder in which relative paths start, for a worker that sees the driver's disk.
 
     The driver's current folder when the query began, "" if that was gone. None: the worker has a disk of its own.
     """
-    search_path: Sequence[str] = ()
+    search_path: tuple[str, ...] = ()
     """The driver's `sys.path`; empty: as when the session began, or the workers do not share the driver's disk."""
 
 
@@ -61,10 +64,8 @@ def encode_payload(
 
     What it needs comes first, as a pickle of its own: it is read before anything that may import or call that.
     """
-    needs = (None if code is None else tuple(code), list(extensions), folder, tuple(search_path))
-    return pickle.dumps(needs, _PICKLE_PROTOCOL) + pickle.dumps(
-        (task.config(), task.context(), task.inputs()), _PICKLE_PROTOCOL
-    )
+    needs = TaskNeeds(code, tuple(extensions), folder, tuple(search_path))
+    return codec.encode(needs) + pickle.dumps((task.config(), task.context(), task.inputs()), _PICKLE_PROTOCOL)
 
 
 def decode_plan(plan: bytes) -> LocalPhysicalPlan:
@@ -76,17 +77,18 @@ def decode_plan(plan: bytes) -> LocalPhysicalPlan:
 def decode_payload(payload: bytes) -> TaskPayload:
     """The inverse of `encode_payload`, for the worker."""
     stream = io.BytesIO(payload)
-    pickle.load(stream)
+    pickle.load(stream)  # the needs
     return TaskPayload(*pickle.load(stream))
 
 
 def decode_needs(payload: bytes) -> TaskNeeds:
     """Reads the needs alone. Imports nothing of the user's."""
-    code, extensions, folder, search_path = pickle.loads(payload)  # up to the end of the first pickle
-    return TaskNeeds(None if code is None else CodeReference(*code), extensions, folder, search_path)
+    needs: TaskNeeds = codec.decode(payload)
+    return needs
 
 
-class FlightReference(NamedTuple):
+@dataclass(frozen=True)
+class FlightReference:
     """A partition that lies in the shuffle server of Daft's executor instead of in the worker's store."""
 
     shuffle_id: int
@@ -103,12 +105,12 @@ def join_result(stats: bytes, references: Sequence[FlightReference]) -> bytes:
     """The report of a finished task besides its partitions: Daft's statistics, and references of Daft's own."""
     if not references:
         return stats
-    return _WITH_REFERENCES + pickle.dumps((stats, [tuple(reference) for reference in references]), _PICKLE_PROTOCOL)
+    return _WITH_REFERENCES + codec.encode((stats, list(references)))
 
 
 def split_result(result: bytes) -> tuple[bytes, list[FlightReference]]:
     """The inverse of `join_result`, for the driver."""
     if not result.startswith(_WITH_REFERENCES):
         return result, []
-    stats, references = pickle.loads(result[len(_WITH_REFERENCES) :])
-    return stats, [FlightReference(*reference) for reference in references]
+    stats, references = codec.decode(result[len(_WITH_REFERENCES) :])
+    return stats, references

@@ -3,39 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from typing import NamedTuple
 
 from daft_k8s.printable import for_terminal
 
-OUTPUT_CALLS = "output"
-"""The prefix of the calls by which workers send their lines to the driver."""
-TARGET = f"{OUTPUT_CALLS}/lines"
 INTERVAL_SECONDS = 0.1
 """Between two calls of one worker. Lines that come meanwhile travel together."""
-
-
-class Lines(NamedTuple):
-    """Lines of one worker, in order."""
-
-    dropped: int
-    """Lines before these that the worker had no room for."""
-    lines: Sequence[str]
-
-    def encode(self) -> bytes:
-        """Returns the payload of a call."""
-        return json.dumps([self.dropped, self.lines]).encode()
-
-    @classmethod
-    def decode(cls, payload: bytes) -> Lines:
-        """Reads a payload.
-
-        Raises:
-            ValueError: It was not encoded by `encode`.
-        """
-        dropped, lines = json.loads(payload)
-        # A line's end in a line would let the rest pass for another worker's.
-        return cls(int(dropped), [part for line in lines for part in str(line).split("\n")])
 
 
 def shown(worker_id: str, line: str, *, as_json: bool, terminal: bool = False) -> str:

@@ -18,7 +18,7 @@ import time
 from typing import Any
 
 from daft_k8s.boot import processes
-from daft_k8s.wire.actor_messages import ActorSpec, Answer, decode_message, encode_message
+from daft_k8s.wire.actor_messages import ActorCall, ActorSpec, Answer, decode_message, encode_message
 from daft_k8s.wire.raised import traceback_of
 from daft_k8s.worker import actor_channel
 from daft_k8s.worker.current_folder import enter_folder
@@ -79,8 +79,8 @@ def _make(spec: ActorSpec) -> Any:
 
 def _answer(actor: Any, call: bytearray) -> Answer:
     try:
-        method, arguments = decode_message(call)
-        return Answer("value", getattr(actor, method)(*arguments))
+        wanted: ActorCall = decode_message(call)
+        return Answer("value", getattr(actor, wanted.method)(*wanted.arguments))
     except BaseException as error:  # a panic of Daft's extension is no Exception
         return _error_answer(error)
 
@@ -96,9 +96,9 @@ def _send(sock: socket.socket, answer: Answer) -> None:
         with contextlib.suppress(Exception):  # a UDF may have closed or replaced it
             stream.flush()
     try:
-        parts = encode_message(tuple(answer))
+        parts = encode_message(answer)
     except BaseException as error:  # e.g. Python objects that cannot be pickled
-        parts = encode_message(tuple(_error_answer(error)))
+        parts = encode_message(_error_answer(error))
     with contextlib.suppress(OSError):  # the worker is gone; the next receive tells
         actor_channel.send(sock, parts)
 

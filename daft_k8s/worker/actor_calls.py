@@ -8,19 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-import json
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 from daft_k8s.errors import ActorError, DaftK8sError, WorkerLostError
 from daft_k8s.wire.actor_messages import (
-    CALL_PREFIX,
-    Answer,
     Buffer,
     decode_message,
     encode_call,
     join_message,
     result_of,
 )
+from daft_k8s.wire.calls import ActorRoute, CheckActor, DriverCall, FindActor, Reply
 from daft_k8s.wire.raised import CarriedError, carrying, ordinary
 from daft_k8s.worker.actor_host import ActorGoneError, ActorHost
 from daft_k8s.worker.driver_calls import DriverCallError, call_driver
@@ -47,15 +45,6 @@ class PeerCaller(Protocol):
     def call_peer(
         self, address: str, actor_id: str, payload: bytes, callback: Callable[[bytes | None, str | None], None]
     ) -> None: ...
-
-
-class Route(NamedTuple):
-    """Where an actor is, as the driver sees it."""
-
-    actor_id: str
-    generation: int
-    worker_id: str
-    address: str
 
 
 class _Worker(NamedTuple):
@@ -116,7 +105,7 @@ class ActorPlace:
     The driver is asked about it only if it cannot be reached.
     """
 
-    def __init__(self, pool_id: str, route: Route) -> None:
+    def __init__(self, pool_id: str, route: ActorRoute) -> None:
         self._pool_id = pool_id
         self._route = route
 
@@ -137,8 +126,8 @@ class ActorPlace:
             try:
                 return await self.call_once(method, *arguments)
             except ActorGoneError:
-                place = {"pool": self._pool_id, "actor": self.actor_id, "generation": self._route.generation}
-                if not (await ask_driver(f"{CALL_PREFIX}/there", place))["there"]:
+                place = CheckActor(self._pool_id, self.actor_id, self._route.generation)
+                if not (await ask_driver(place)).is_there:
                     raise
             await asyncio.sleep(pause)
             pause *= 2
@@ -167,12 +156,12 @@ async def call_and_stay(pool_id: str, actor_id: str, method: str, *arguments: An
     if actor is not None:
         try:
             result = await _result(asyncio.wrap_future(actor.call(parts)), actor.spec.label)
-            return result, ActorPlace(pool_id, Route(actor_id, actor.spec.generation, _HERE, ""))
+            return result, ActorPlace(pool_id, ActorRoute(actor_id, actor.spec.generation, _HERE, ""))
         except ActorGoneError as error:
             failed.append((actor_id, actor.spec.generation))
             problem = str(error)
     for _ in range(MAX_ROUTES):
-        route = await _ask_for_route(pool_id, actor_id, failed)
+        route = await ask_driver(FindActor(pool_id, actor_id, tuple(failed)))
         try:
             return await _call_route(worker, route, parts), ActorPlace(pool_id, route)
         except ActorGoneError as error:
@@ -181,25 +170,19 @@ async def call_and_stay(pool_id: str, actor_id: str, method: str, *arguments: An
     raise WorkerLostError(f"{MAX_ROUTES} places of an actor were tried, the last was {problem}")
 
 
-async def _ask_for_route(pool_id: str, actor_id: str, failed: Sequence[tuple[str, int]]) -> Route:
-    request = {"pool": pool_id, "actor": actor_id, "failed": failed}
-    return Route(**await ask_driver(f"{CALL_PREFIX}/route", request))
-
-
-async def ask_driver(target: str, request: dict[str, Any]) -> dict[str, Any]:
+async def ask_driver(request: DriverCall[Reply]) -> Reply:
     """Asks the driver about actors.
 
     Raises:
         ActorError: In the driver's words.
     """
     try:
-        answer: dict[str, Any] = json.loads(await call_driver(target, json.dumps(request).encode()))
+        return await call_driver(request)
     except DriverCallError as error:
         raise ActorError(error.reason.removeprefix(f"{ActorError.__name__}: ")) from error
-    return answer
 
 
-async def _call_route(worker: _Worker, route: Route, parts: Sequence[Buffer]) -> Any:
+async def _call_route(worker: _Worker, route: ActorRoute, parts: Sequence[Buffer]) -> Any:
     label = f"{route.actor_id} on {route.worker_id}"
     actor = worker.host.find(route.actor_id)
     if actor is not None:
@@ -222,7 +205,7 @@ async def _call_route(worker: _Worker, route: Route, parts: Sequence[Buffer]) ->
 
 async def _result(answer: asyncio.Future[Any], label: str) -> Any:
     data = await answer
-    return result_of(Answer(*await _on_thread(decode_message, data)), label)
+    return result_of(await _on_thread(decode_message, data), label)
 
 
 async def _on_thread(function: Callable[..., T], *arguments: Any) -> T:

@@ -7,7 +7,6 @@ import concurrent.futures
 import contextlib
 import logging
 import os
-import pickle
 import queue
 import threading
 import time
@@ -16,14 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 from daft_k8s.errors import DaftK8sError
 from daft_k8s.wire.actor_messages import (
-    CALL_PREFIX,
-    ActorEvent,
     ActorSpec,
     Answer,
     Buffer,
     encode_message,
     join_message,
 )
+from daft_k8s.wire.calls import ActorEvent, ActorNews
 from daft_k8s.worker.actor_process import ActorDiedError, ActorLateError, ActorProcess, ActorStartError
 from daft_k8s.worker.driver_calls import DriverCallError, call_driver
 from daft_k8s.worker.gpus import device_environment
@@ -154,7 +152,7 @@ class HostedActor:
             except (ActorStartError, ActorDiedError) as error:
                 pickled = error.error if isinstance(error, ActorStartError) else b""
                 answer = Answer("error", message=str(error), error=pickled)
-                call.answer.set_result(join_message(encode_message(tuple(answer))))
+                call.answer.set_result(join_message(encode_message(answer)))
             except Exception as error:
                 call.answer.set_exception(error)
         process, self._process = self._process, None
@@ -337,8 +335,7 @@ class ActorHost:
                 del self._wanted[actor_id]
             if actor is not None and actor.spec is spec:
                 del self._actors[actor_id]
-        news = pickle.dumps((event, spec.generation, self._address, message, error))
-        self._keep(_tell_driver(f"{CALL_PREFIX}/news/{actor_id}", news))
+        self._keep(_tell_driver(ActorNews(actor_id, event, spec.generation, self._address, message, error)))
 
     async def _answer(self, command: ActorCommand) -> None:
         actor = self.find(command.actor_id)
@@ -358,8 +355,8 @@ class ActorHost:
         task.add_done_callback(self._tasks.discard)
 
 
-async def _tell_driver(target: str, news: bytes) -> None:
+async def _tell_driver(news: ActorNews) -> None:
     try:
-        await call_driver(target, news)
+        await call_driver(news)
     except DriverCallError as error:
         logger.warning("the driver could not be told of an actor: %s", error)

@@ -103,7 +103,7 @@ class ActorProcess:
             message = f"the process of {self._label} on {socket.gethostname()}, which ran its constructor, {how}"
             killed = self._process.returncode is None or self._process.returncode < 0
             raise ActorDiedError(message) if killed else ActorStartError(message)
-        answer = Answer(*decode_message(data))
+        answer: Answer = decode_message(data)
         if answer.kind == "error":
             self._close()
             raise ActorStartError(f"the constructor of {self._label} failed:\n{answer.message}", answer.error)

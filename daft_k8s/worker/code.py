@@ -10,13 +10,14 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from typing import IO
+from collections.abc import Sequence
+from typing import IO, Protocol
 
 from daft_k8s.code.search_path import with_entries_of
 from daft_k8s.code.unpack import is_present, read_manifest, unpack_bundle
 from daft_k8s.errors import CodeError
-from daft_k8s.wire.code_reference import CHUNK_BYTES, CodeReference, chunk_target, manifest_target
+from daft_k8s.wire.calls import DriverCall, FetchCodeChunk, FetchCodeManifest, Reply
+from daft_k8s.wire.code_reference import CHUNK_BYTES, CodeReference
 from daft_k8s.worker.driver_calls import DriverCallError, call_driver
 
 logger = logging.getLogger(__name__)
@@ -27,7 +28,11 @@ WORKING_DIR = "DAFT_WORKING_DIR"
 _CALLS_AHEAD = 8
 """Chunks asked for at once: enough to fill a connection with some latency, and a few MB of memory."""
 
-Call = Callable[[str, bytes], Awaitable[bytes]]
+
+class Call(Protocol):
+    """The form of `call_driver`."""
+
+    async def __call__(self, request: DriverCall[Reply]) -> Reply: ...
 
 
 class WorkerCode:
@@ -90,7 +95,7 @@ class WorkerCode:
 
     async def _find_or_fetch(self, reference: CodeReference) -> tuple[str, str]:
         try:
-            manifest = await self._call(manifest_target(reference.digest), b"")
+            manifest = (await self._call(FetchCodeManifest(reference.digest))).data
         except DriverCallError as error:
             raise CodeError(f"the driver's code did not arrive: {error}") from error
         entries = await asyncio.to_thread(read_manifest, manifest, reference.digest)
@@ -113,7 +118,7 @@ class WorkerCode:
 
         async def fetch(offset: int) -> None:
             async with free:
-                chunk = await self._call(chunk_target(reference.digest, offset), b"")
+                chunk = (await self._call(FetchCodeChunk(reference.digest, offset))).data
                 if len(chunk) != min(CHUNK_BYTES, reference.archive_bytes - offset):
                     raise CodeError("a piece of the driver's code arrived incomplete; run the query again")
                 archive.seek(offset)

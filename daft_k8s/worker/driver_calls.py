@@ -6,10 +6,11 @@ They ride on a stream that the driver opened. Code that travels inside plans imp
 from __future__ import annotations
 
 import asyncio
-import json
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from daft_k8s.errors import DaftK8sError
+from daft_k8s.wire.calls import DriverCall, Reply, TaskRestarts
+from daft_k8s.wire.codec import decode, encode
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,17 +46,17 @@ def set_current_worker(caller: DriverCaller | None) -> None:
     _current = caller
 
 
-async def call_driver(target: str, payload: bytes) -> bytes:
-    """Asks the driver and waits for its answer.
+async def call_driver(request: DriverCall[Reply]) -> Reply:
+    """Makes a call to the driver and waits for its reply.
 
     Raises:
         DriverCallError: Not in a worker process, the driver is gone, or it answered with an error.
     """
-    caller = _current
+    caller, target = _current, _name(request)
     if caller is None:
         raise DriverCallError(f"{target!r} can be called in a daft_k8s worker process only, and this is none")
     loop = asyncio.get_running_loop()
-    answer: asyncio.Future[bytes] = loop.create_future()
+    answer: asyncio.Future[Reply] = loop.create_future()
 
     def settle(payload: bytes | None, error: str | None) -> None:
         if answer.done():
@@ -63,11 +64,22 @@ async def call_driver(target: str, payload: bytes) -> bytes:
         if error is not None or payload is None:
             answer.set_exception(DriverCallError(f"calling {target!r} of the driver failed: {error}", error or ""))
         else:
-            answer.set_result(payload)
+            answer.set_result(decode(payload))
 
     # The server answers on its own event loop, which need not be the caller's.
-    caller.call_driver(target, payload, lambda data, error: _on_loop(loop, settle, data, error))
+    begin_call(caller, request, lambda data, error: _on_loop(loop, settle, data, error))
     return await answer
+
+
+def begin_call(
+    caller: DriverCaller, request: DriverCall[Any], callback: Callable[[bytes | None, str | None], None]
+) -> None:
+    """Begins a call without waiting, on any thread; the reply, or an error, arrives at `callback`."""
+    caller.call_driver(_name(request), encode(request), callback)
+
+
+def _name(request: DriverCall[Any]) -> str:
+    return type(request).__name__
 
 
 async def announce_restart(query_id: str, task_id: int) -> None:
@@ -78,7 +90,7 @@ async def announce_restart(query_id: str, task_id: int) -> None:
     Raises:
         DriverCallError: The driver is gone.
     """
-    await call_driver("limit/restart", json.dumps({"query": query_id, "input": str(task_id)}).encode())
+    await call_driver(TaskRestarts(query_id, str(task_id)))
 
 
 def _on_loop(

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 import logging
 from typing import Protocol
 
-from daft_k8s.session_summary import MEMORY_CALLS
+from daft_k8s.wire.calls import ReportMemory
 from daft_k8s.worker.driver_calls import DriverCallError, call_driver
 
 logger = logging.getLogger(__name__)
 
-TARGET = f"{MEMORY_CALLS}/report"
 INTERVAL_SECONDS = 5.0
 GRAIN_BYTES = 4 << 20
 """What changes by less is not reported: an idle worker says nothing."""
@@ -26,23 +26,20 @@ class MemoryTeller(Protocol):
 
 async def report_memory(server: MemoryTeller) -> None:
     """Reports until it is cancelled. One report at a time is under way: a driver that is away misses some."""
-    reported: dict[str, int] = {}
+    reported = ReportMemory()
     while True:
         await asyncio.sleep(INTERVAL_SECONDS)
         now = read(server.memory_status())
-        if any(abs(size - reported.get(name, 0)) >= GRAIN_BYTES for name, size in now.items()):
+        sizes = zip(dataclasses.astuple(now), dataclasses.astuple(reported), strict=True)
+        if any(abs(size - before) >= GRAIN_BYTES for size, before in sizes):
             try:
-                await call_driver(TARGET, json.dumps(now).encode())
+                await call_driver(now)
             except DriverCallError as error:
                 logger.debug("the driver did not take a report of memory: %s", error)
             reported = now
 
 
-def read(status: str) -> dict[str, int]:
-    """What is reported of `WorkerServer.memory_status`, in bytes."""
+def read(status: str) -> ReportMemory:
+    """The report of `WorkerServer.memory_status`."""
     told = json.loads(status)
-    return {
-        "resident": int(told["resident_bytes"]),
-        "held": int(told["store_bytes"]),
-        "spilled": int(told["spilled_bytes"]),
-    }
+    return ReportMemory(int(told["resident_bytes"]), int(told["store_bytes"]), int(told["spilled_bytes"]))

@@ -15,7 +15,9 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
-from daft_k8s.wire.worker_output import INTERVAL_SECONDS, TARGET, Lines
+from daft_k8s.wire.calls import PrintLines
+from daft_k8s.wire.worker_output import INTERVAL_SECONDS
+from daft_k8s.worker.driver_calls import begin_call
 
 if TYPE_CHECKING:
     from typing import TextIO
@@ -105,7 +107,7 @@ class OutputCopy:
         self._waiting_bytes -= size
         dropped, self._dropped = self._dropped, 0
         self._is_sending = True
-        self._caller.call_driver(TARGET, Lines(dropped, batch).encode(), self._taken)
+        begin_call(self._caller, PrintLines(dropped, tuple(batch)), self._taken)
 
     def _taken(self, _payload: bytes | None, _error: str | None) -> None:
         """The driver has answered. Called on the event loop."""

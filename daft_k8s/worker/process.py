@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import logging
 import os
 import signal
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, NoReturn
 from daft_k8s.boot import processes
 from daft_k8s.errors import ConfigurationError, DaftK8sError, WorkerStartError
 from daft_k8s.wire import exit_codes
+from daft_k8s.wire.ready_line import Ready
 from daft_k8s.wire.worker_settings import WorkerSettings, forget_settings
 from daft_k8s.worker import event_loop
 from daft_k8s.worker.actor_calls import set_current_host
@@ -217,13 +217,9 @@ class WorkerProcess:
         if settings.lifeline_fd >= 0:
             watch_lifeline(settings.lifeline_fd, self._on_driver_gone)
         if settings.ready_fd >= 0:
-            line = {
-                "control": server.control_address,
-                "data": server.data_address,
-                "instance_id": server.instance_id,
-            }
+            line = Ready(server.control_address, server.data_address).encode()
             with contextlib.suppress(BrokenPipeError):  # nobody is waiting any more; the lifeline will tell
-                os.write(settings.ready_fd, json.dumps(line).encode() + b"\n")
+                os.write(settings.ready_fd, line)
             os.close(settings.ready_fd)
         logger.debug(
             "%s serves at %s (control), %s (data)", settings.worker_id, server.control_address, server.data_address

@@ -157,7 +157,7 @@ class RealProcess(Peer):
     """A worker process as the launcher starts it, with Daft."""
 
     def __init__(self, ready: dict[str, str], process: subprocess.Popen[bytes], log: Path) -> None:
-        super().__init__(ready["control"], ready["data"])
+        super().__init__(ready["control_address"], ready["data_address"])
         self.__dict__["process"] = process
         self.__dict__["log"] = log
 

@@ -22,6 +22,7 @@ from daft_k8s.session_summary import (
     decode,
     encode,
 )
+from daft_k8s.wire.calls import Done, ReportMemory
 from daft_k8s.worker import memory_reports
 
 LARGE = 1 << 40
@@ -151,7 +152,7 @@ def test_workers_that_are_to_be_started_again_are_wanted() -> None:
 def test_memory_is_that_of_the_workers_that_are_there() -> None:
     tally = Tally()
     for worker in ("worker-0", "worker-1", "worker-9"):
-        tally.hear(worker, memory_reports.TARGET, b'{"resident": 10, "held": 2, "spilled": 1}')
+        tally.on_memory(worker, ReportMemory(10, 2, 1))
     found = tally.summary(pool(0, 0), 1)
     assert (found.held_bytes, found.spilled_bytes) == (4, 2)
     assert found.workers["worker-1"] == WorkerSummary(0, 10, 2, 1)
@@ -161,7 +162,7 @@ def test_memory_is_that_of_the_workers_that_are_there() -> None:
 
 def test_a_worker_reports_its_memory_only_when_it_has_changed(monkeypatch: pytest.MonkeyPatch) -> None:
     sizes = [0, 50, 51, 90]  # MiB, one for each look
-    reports: list[dict[str, int]] = []
+    reports: list[ReportMemory] = []
 
     class Server:
         def memory_status(self) -> str:
@@ -170,15 +171,14 @@ def test_a_worker_reports_its_memory_only_when_it_has_changed(monkeypatch: pytes
             held = sizes.pop(0) << 20
             return json.dumps({"resident_bytes": 0, "store_bytes": held, "spilled_bytes": 0, "partitions": 1})
 
-    async def call(target: str, payload: bytes) -> bytes:
-        assert target == memory_reports.TARGET
-        reports.append(json.loads(payload))
+    async def call(report: ReportMemory) -> Done:
+        reports.append(report)
         if len(reports) == 1:
             raise memory_reports.DriverCallError("the driver is away")
-        return b""
+        return Done()
 
     monkeypatch.setattr(memory_reports, "call_driver", call)
     monkeypatch.setattr(memory_reports, "INTERVAL_SECONDS", 0)
     with pytest.raises(asyncio.CancelledError):
         asyncio.run(memory_reports.report_memory(Server()))
-    assert [report["held"] >> 20 for report in reports] == [50, 90]
+    assert [report.held_bytes >> 20 for report in reports] == [50, 90]

@@ -17,7 +17,7 @@ READY = """
 import json, os, signal, subprocess, sys, time
 def ready():
     fd = int(os.environ["DAFT_K8S_INTERNAL_READY_FD"])
-    os.write(fd, json.dumps({"control": "127.0.0.1:1", "data": "127.0.0.1:2", "instance_id": "i"}).encode() + b"\\n")
+    os.write(fd, json.dumps({"control_address": "127.0.0.1:1", "data_address": "127.0.0.1:2"}).encode() + b"\\n")
     os.close(fd)
 def wait():
     while True:

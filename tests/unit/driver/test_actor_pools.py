@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import json
-import pickle
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -19,8 +17,10 @@ from daft_k8s.driver import actor_routes
 from daft_k8s.driver.actor_placement import Demand
 from daft_k8s.driver.actor_pool import ActorPool, ActorState, PoolRequest
 from daft_k8s.driver.actor_pools import ActorPools
+from daft_k8s.driver.worker_calls import WorkerCalls
 from daft_k8s.errors import ActorError, ConfigurationError, SessionClosedError
-from daft_k8s.wire.actor_messages import ActorEvent, ActorSpec
+from daft_k8s.wire.actor_messages import ActorSpec
+from daft_k8s.wire.calls import ActorEvent, ActorNews, ActorRoute, CheckActor, Done, FindActor
 
 
 class FakeSession:
@@ -34,6 +34,7 @@ class FakeSession:
         self.manager = self
         self.ready: set[str] = set()
         self.started: list[tuple[str, str, ActorSpec]] = []
+        self.calls = WorkerCalls()
         self.stopped: list[str] = []
         self.stops: list[tuple[str, str, int]] = []
         self.needed: list[int] = []
@@ -41,9 +42,6 @@ class FakeSession:
     def ensure_open(self) -> None:
         if self.closed:
             raise SessionClosedError("closed")
-
-    def add_call_handler(self, prefix: str, handler: Any) -> None:
-        assert prefix == "actors"
 
     def add_worker_listener(self, listener: ActorPools) -> None:
         self.pools = listener
@@ -71,8 +69,8 @@ class FakeSession:
 
     def tell(self, event: ActorEvent, start: tuple[str, str, ActorSpec], reason: str = "", error: bytes = b"") -> None:
         worker_id, actor_id, spec = start
-        news = pickle.dumps((event, spec.generation, f"{worker_id}:7777", reason, error))
-        assert self.pools.answer(worker_id, f"actors/news/{actor_id}", news) == b""
+        news = ActorNews(actor_id, event, spec.generation, f"{worker_id}:7777", reason, error)
+        assert self.pools.on_news(worker_id, news) == Done()
 
     def all_ready(self) -> None:
         for start in self.started:
@@ -110,12 +108,8 @@ async def started(session: FakeSession, pools: ActorPools, wanted: PoolRequest) 
     return await starting
 
 
-async def route(pools: ActorPools, pool: ActorPool, number: int, *failed: tuple[str, int]) -> dict[str, Any]:
-    asked = {"pool": pool.pool_id, "actor": f"{pool.pool_id}/{number}", "failed": failed}
-    answer = pools.answer("worker-9", "actors/route", json.dumps(asked).encode())
-    assert not isinstance(answer, bytes)
-    found: dict[str, Any] = json.loads(await answer)
-    return found
+async def route(pools: ActorPools, pool: ActorPool, number: int, *failed: tuple[str, int]) -> ActorRoute:
+    return await pools.find_actor("worker-9", FindActor(pool.pool_id, f"{pool.pool_id}/{number}", failed))
 
 
 def test_a_pool_is_there_when_all_its_actors_are_ready() -> None:
@@ -292,7 +286,7 @@ def test_an_actor_that_was_moved_and_is_killed_in_its_constructor_is_started_aga
         asked = asyncio.ensure_future(route(pools, pool, 0))
         await settle()
         session.tell(ActorEvent.READY, session.started[-1])
-        assert (await asked)["generation"] == 3
+        assert (await asked).generation == 3
 
     play(scenario)
 
@@ -361,7 +355,7 @@ def test_an_actor_that_came_back_with_its_pool_is_moved_as_often_as_a_new_one() 
         worker_id = session.started[-1][0]
         session.lose_worker(worker_id)
         session.all_ready()
-        assert (await route(pools, pool, 0))["worker_id"] != worker_id
+        assert (await route(pools, pool, 0)).worker_id != worker_id
 
     play(scenario)
 
@@ -401,13 +395,13 @@ def test_an_actor_of_a_lost_worker_is_started_again_and_calls_go_to_the_others_m
         lost = next(start for start in session.started if start[0] == "worker-0")
         number = int(lost[1].rpartition("/")[2])
         session.lose_worker("worker-0")
-        assert (await route(pools, pool, number))["worker_id"] == "worker-1"
+        assert (await route(pools, pool, number)).worker_id == "worker-1"
         again = session.started[-1]
         assert (again[0], again[1], again[2].generation) == ("worker-1", lost[1], 2)
         session.tell(ActorEvent.READY, lost)
-        assert (await route(pools, pool, number))["actor_id"] != lost[1], "news of a lost place were believed"
+        assert (await route(pools, pool, number)).actor_id != lost[1], "news of a lost place were believed"
         session.tell(ActorEvent.READY, again)
-        assert (await route(pools, pool, number))["generation"] == 2
+        assert (await route(pools, pool, number)).generation == 2
 
     play(scenario)
 
@@ -430,8 +424,8 @@ def test_a_place_that_failed_is_not_named_again() -> None:
     async def scenario(session: FakeSession, pools: ActorPools) -> None:
         pool = await started(session, pools, request(2))
         first = (f"{pool.pool_id}/0", 1)
-        assert (await route(pools, pool, 0))["actor_id"].endswith("/0")
-        assert (await route(pools, pool, 0, first))["actor_id"].endswith("/1")
+        assert (await route(pools, pool, 0)).actor_id.endswith("/0")
+        assert (await route(pools, pool, 0, first)).actor_id.endswith("/1")
 
     play(scenario)
 
@@ -506,7 +500,7 @@ def test_a_pool_that_daft_is_done_with_makes_room_and_comes_back_if_a_task_runs_
         assert len(session.started) == 8
         for start in session.started[4:]:
             session.tell(ActorEvent.READY, start)
-        assert (await asked)["generation"] == 2
+        assert (await asked).generation == 2
         assert len(session.stopped) == 4
         release()
         await settle()
@@ -525,7 +519,7 @@ def test_a_pool_that_daft_is_done_with_ends_with_the_last_task_that_uses_it() ->
         releases[0]()
         await settle()
         assert session.stopped == []
-        assert (await route(pools, pool, 0))["generation"] == 1
+        assert (await route(pools, pool, 0)).generation == 1
         releases[1]()
         await settle()
         assert len(session.stopped) == 2
@@ -538,10 +532,7 @@ def test_whether_an_actor_is_still_at_a_place_is_told_without_waiting() -> None:
         pool = await started(session, pools, request(1))
 
         def there(generation: int, pool_id: str = pool.pool_id) -> bool:
-            asked = {"pool": pool_id, "actor": f"{pool_id}/0", "generation": generation}
-            answer = pools.answer("worker-9", "actors/there", json.dumps(asked).encode())
-            assert isinstance(answer, bytes)
-            return bool(json.loads(answer)["there"])
+            return pools.check_actor("worker-9", CheckActor(pool_id, f"{pool_id}/0", generation)).is_there
 
         assert there(1)
         assert not there(1, "unknown")
@@ -564,7 +555,7 @@ def test_a_pool_lives_on_between_two_of_its_tasks_until_daft_is_done_with_it() -
         pools.bind("query", [pool.pool_id])()
         await settle()
         assert session.stopped == []
-        assert (await route(pools, pool, 0))["generation"] == 1
+        assert (await route(pools, pool, 0)).generation == 1
 
     play(scenario)
 
@@ -619,7 +610,7 @@ def test_a_pool_that_went_on_with_fewer_actors_comes_back_with_the_same_ones() -
         await settle()
         assert {actor_id for _, actor_id, _ in session.started[3:]} == ids
         session.all_ready()
-        assert (await asked)["generation"] == 2
+        assert (await asked).generation == 2
 
     play(scenario)
 
@@ -631,7 +622,7 @@ def test_a_place_that_could_not_be_reached_is_named_again_if_there_is_no_other(m
         for stateless in (True, False):
             pool = await started(session, pools, request(1, stateless=stateless))
             place = (f"{pool.pool_id}/0", 1)
-            assert (await route(pools, pool, 0, place, place))["generation"] == 1
+            assert (await route(pools, pool, 0, place, place)).generation == 1
 
     play(scenario)
 
@@ -644,7 +635,7 @@ def test_a_place_that_could_not_be_reached_is_not_named_while_a_new_one_comes() 
         session.lose_worker(session.started[0][0])
         await settle()
         session.tell(ActorEvent.READY, session.started[-1])
-        assert (await asked)["generation"] == 2
+        assert (await asked).generation == 2
 
     play(scenario)
 
@@ -689,7 +680,7 @@ def test_a_copy_of_an_actor_that_came_up_where_it_is_not_wanted_any_more_is_stop
         assert session.stops == [(worker_id, actor_id, 1)]
         session.tell(ActorEvent.READY, session.started[1])
         session.tell(ActorEvent.READY, session.started[1])
-        assert (await route(pools, pool, 0))["generation"] == 2
+        assert (await route(pools, pool, 0)).generation == 2
         assert len(session.stops) == 1
         pools.stop(pool.pool_id)
         session.tell(ActorEvent.READY, first)

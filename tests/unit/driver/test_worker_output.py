@@ -12,12 +12,12 @@ import pytest
 
 from daft_k8s.driver import worker_output
 from daft_k8s.driver.worker_output import WorkerOutput
-from daft_k8s.wire.worker_output import TARGET, Lines
+from daft_k8s.wire.calls import Done, PrintLines
 
 
 async def hear(output: WorkerOutput, *lines: str, worker_id: str = "worker-1", dropped: int = 0) -> None:
-    answer = await asyncio.wait_for(output.hear(worker_id, TARGET, Lines(dropped, lines).encode()), 20)
-    assert answer == b""
+    answer = await asyncio.wait_for(output.print_lines(worker_id, PrintLines(dropped, lines)), 20)
+    assert answer == Done()
 
 
 def test_each_line_has_its_worker_and_a_gap_is_told(capsys: pytest.CaptureFixture[str]) -> None:
@@ -83,7 +83,7 @@ def test_a_standard_error_that_does_not_take_lines_does_not_stop_the_event_loop(
 
     async def run() -> None:
         output = WorkerOutput(as_json=False)
-        answer = asyncio.ensure_future(output.hear("w", TARGET, Lines(0, ["a"]).encode()))
+        answer = asyncio.ensure_future(output.print_lines("w", PrintLines(0, ("a",))))
         await asyncio.sleep(0.05)
         assert not answer.done()
         taken.set()

@@ -7,6 +7,7 @@ earlier test may have run a native plan: `in_process_queries.py` is run as a pro
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import threading
 import traceback
 from dataclasses import dataclass, field
@@ -175,7 +176,11 @@ class FakeManager:
             references: list[FlightReference] = []
             async for partition in stream:
                 if isinstance(partition, FlightPartitionRef):
-                    references.append(FlightReference(*(getattr(partition, name) for name in FlightReference._fields)))
+                    references.append(
+                        FlightReference(
+                            *(getattr(partition, item.name) for item in dataclasses.fields(FlightReference))
+                        )
+                    )
                     continue
                 if not isinstance(partition, PyMicroPartition):
                     break

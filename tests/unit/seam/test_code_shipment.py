@@ -18,7 +18,7 @@ from daft_k8s.config import Configuration, load
 from daft_k8s.errors import CodeError, ConfigurationError
 from daft_k8s.seam import code_shipment
 from daft_k8s.seam.code_shipment import CodeShipment, prepare_code
-from daft_k8s.wire.code_reference import chunk_target, manifest_target
+from daft_k8s.wire.calls import FetchCodeChunk, FetchCodeManifest
 
 MEBI = 2**20
 
@@ -42,10 +42,10 @@ def test_pods_get_the_scripts_modules_and_one_line_says_so(project: Path, caplog
         shipment = prepare(allocation="pod")
     assert shipment.reference is not None
     assert shipment.reference.root == str(project) and not shipment.reference.is_working_dir
-    manifest = shipment.answer("worker-0", manifest_target(shipment.reference.digest), b"")
+    manifest = shipment.manifest("worker-0", FetchCodeManifest(shipment.reference.digest)).data
     assert hashlib.sha256(manifest).hexdigest() == shipment.reference.digest
     assert b"main.py" in manifest and b"data.csv" not in manifest
-    archive = shipment.answer("worker-0", chunk_target(shipment.reference.digest, 0), b"")
+    archive = shipment.chunk("worker-0", FetchCodeChunk(shipment.reference.digest, 0)).data
     assert len(archive) == shipment.reference.archive_bytes
     (record,) = caplog.records
     assert record.getMessage() == f"ships 1 modules (0 KiB) of {project} to workers that lack them"
@@ -146,4 +146,4 @@ def test_mistakes_are_refused(options: dict[str, Any]) -> None:
 
 def test_an_unknown_digest_is_refused(project: Path) -> None:
     with pytest.raises(LookupError, match="no code"):
-        prepare(allocation="pod").answer("worker-0", manifest_target("0" * 64), b"")
+        prepare(allocation="pod").manifest("worker-0", FetchCodeManifest("0" * 64))

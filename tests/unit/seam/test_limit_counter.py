@@ -6,21 +6,15 @@ Not covered here: the calls from a worker's process to the driver (tests/local).
 from __future__ import annotations
 
 import asyncio
-import json
 import pickle
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daft_k8s.seam.limit import (
-    RESTART_TARGET,
-    TARGET_PREFIX,
-    LimitCounterHandle,
-    LimitCounters,
-    collect_pickled_counters,
-)
+from daft_k8s.seam.limit import DriverLimitHandle, LimitCounterHandle, LimitCounters, collect_pickled_counters
 from daft_k8s.seam.limit_counter import LimitCounter, StaleClaimError
+from daft_k8s.wire.calls import ClaimRows, Done, RowsGranted, StartLimit, TaskRestarts
 
 
 class Task:
@@ -154,21 +148,21 @@ def test_an_announced_restart_counts_for_the_counters_of_its_query_alone() -> No
         counters.bind("query", [mine])
         counters.bind("another query", [other])
         for handle in (mine, other):
-            epoch = ask(counters, handle.counter_id, call="start", input="1")
-            ask(counters, handle.counter_id, call="claim", input="1", epoch=epoch, rows=4)
+            claim(counters, handle, "1", start(counters, handle, "1"), 4)
         for query in ("query", "a query that has ended"):
-            counters.answer("worker-0", RESTART_TARGET, json.dumps({"query": query, "input": "1"}).encode())
+            counters.restart("worker-0", TaskRestarts(query, "1"))
         assert mine.counter.missing_rows("1", "worker-0") == 4
         assert other.counter.missing_rows("1", "worker-0") == 0
 
     asyncio.run(scenario())
 
 
-def ask(counters: LimitCounters, counter_id: str, **request: object) -> object:
-    reply: object = json.loads(
-        counters.answer("worker-0", f"{TARGET_PREFIX}/{counter_id}", json.dumps(request).encode())
-    )
-    return reply
+def start(counters: LimitCounters, handle: DriverLimitHandle, input_id: str) -> int:
+    return counters.start("worker-0", StartLimit(handle.counter_id, input_id)).epoch
+
+
+def claim(counters: LimitCounters, handle: DriverLimitHandle, input_id: str, epoch: int, num_rows: int) -> RowsGranted:
+    return counters.claim("worker-0", ClaimRows(handle.counter_id, input_id, epoch, num_rows))
 
 
 def test_waiting_for_the_limit_ends_when_a_worker_claims_the_last_row() -> None:
@@ -176,11 +170,11 @@ def test_waiting_for_the_limit_ends_when_a_worker_claims_the_last_row() -> None:
         counters = LimitCounters()
         handle = counters.create(5, 0)
         waiting = asyncio.ensure_future(handle.await_limit_completion())
-        epoch = ask(counters, handle.counter_id, call="start", input="7")
-        assert ask(counters, handle.counter_id, call="claim", input="7", epoch=epoch, rows=4) == [0, 4, False]
+        epoch = start(counters, handle, "7")
+        assert claim(counters, handle, "7", epoch, 4) == RowsGranted(0, 4, False)
         await asyncio.sleep(0)
         assert not waiting.done()
-        assert ask(counters, handle.counter_id, call="claim", input="7", epoch=epoch, rows=4) == [0, 1, True]
+        assert claim(counters, handle, "7", epoch, 4) == RowsGranted(0, 1, True)
         return await asyncio.wait_for(waiting, 5)
 
     assert asyncio.run(scenario()) == ["7"]
@@ -201,10 +195,10 @@ def test_a_counter_outlives_its_teardown_until_its_query_ends() -> None:
         handle.teardown()
         unused.teardown()
         assert len(counters) == 1
-        assert ask(counters, handle.counter_id, call="start", input="1") == 1
+        assert start(counters, handle, "1") == 1
         counters.end_query("query")
         with pytest.raises(LookupError, match="has ended"):
-            ask(counters, handle.counter_id, call="start", input="1")
+            start(counters, handle, "1")
 
     asyncio.run(scenario())
 
@@ -216,7 +210,7 @@ def test_a_task_that_is_submitted_after_its_query_has_ended_keeps_no_counter() -
         counters.bind("query", [handle])
         counters.end_query("query")
         counters.bind("query", [handle])
-        assert counters.answer("worker-0", RESTART_TARGET, json.dumps({"query": "query", "input": "1"}).encode()) == b""
+        assert counters.restart("worker-0", TaskRestarts("query", "1")) == Done()
         assert len(counters) == 0
 
     asyncio.run(scenario())

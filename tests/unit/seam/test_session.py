@@ -197,36 +197,6 @@ def test_pods_of_a_driver_outside_are_refused_without_an_image() -> None:
         Session(configuration(allocation="pod"), loop=loop, daft_version="0.7.26").start()
 
 
-@dataclass
-class Call:
-    target: str
-    worker_id: str = "worker-1"
-    payload: bytes = b"?"
-    answers: list[object] = field(default_factory=list)
-
-    def reply(self, payload: bytes) -> None:
-        self.answers.append(payload)
-
-    def fail(self, message: str) -> None:
-        self.answers.append(message)
-
-
-def test_calls_of_workers_go_to_the_handler_of_their_prefix_and_are_answered_once(pool: Pool) -> None:
-    def broken(*_: object) -> bytes:
-        raise KeyError("lost")
-
-    session = session_with(pool).start()
-    session.add_call_handler("limit", lambda worker, target, payload: f"{worker} {target}".encode() + payload)
-    session.add_call_handler("broken", broken)
-    calls = [Call("limit/x"), Call("broken/x"), Call("unknown/x")]
-    for call in calls:
-        pool.arguments["on_worker_call"](call)
-    assert calls[0].answers == [b"worker-1 limit/x?"]
-    assert calls[1].answers == ["KeyError: 'lost'"]
-    assert calls[2].answers == ["LookupError: this driver answers no calls to 'unknown/x'"]
-    session.shutdown()
-
-
 def run(script: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, timeout=30, cwd=ROOT, check=False

@@ -80,7 +80,7 @@ def test_references_of_dafts_own_shuffle_arrive_as_such() -> None:
     reference = FlightReference(1 << 33, "grpc://127.0.0.1:1", (5 << 32) | 2, 10, 80)
     result: Any = result_of(Outcome("success", [], join_result(b"stats", [reference])))
     (arrived,) = result._0
-    assert [getattr(arrived, name) for name in FlightReference._fields] == list(reference)
+    assert {name: getattr(arrived, name) for name in vars(reference)} == vars(reference)
     assert bytes(result._1) == b"stats"
 
 

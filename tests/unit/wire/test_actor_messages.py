@@ -48,8 +48,9 @@ def test_the_batches_of_a_partition_stay_as_they_are() -> None:
     (batch,) = whole._micropartition.get_record_batches()
     empty = PyRecordBatch.empty(whole._micropartition.schema())
     partition = PyMicroPartition.from_record_batches([batch.slice(1, 3), empty, batch])
-    method, (arrived,) = decode_message(bytearray(join_message(encode_call("eval_input", (partition,)))))
-    assert method == "eval_input"
+    call = decode_message(bytearray(join_message(encode_call("eval_input", (partition,)))))
+    assert call.method == "eval_input"
+    (arrived,) = call.arguments
     assert [len(batch) for batch in arrived.get_record_batches()] == [2, 0, 3]
     there = MicroPartition._from_pymicropartition(arrived).to_pydict()
     assert there == MicroPartition._from_pymicropartition(partition).to_pydict()

@@ -7,6 +7,7 @@ from typing import Any
 
 from daft_k8s.wire.task_payload import (
     FlightReference,
+    TaskNeeds,
     decode_needs,
     decode_payload,
     decode_plan,
@@ -45,8 +46,8 @@ def test_a_task_survives_the_journey() -> None:
 
 def test_what_a_task_needs_is_read_before_the_rest() -> None:
     payload = encode_payload(make_task({}), extensions=["/opt/libhello.so"], search_path=("/script",))
-    assert decode_needs(payload + b"not a pickle") == (None, ["/opt/libhello.so"], None, ("/script",))
-    assert decode_needs(encode_payload(make_task({}))) == (None, [], None, ())
+    assert decode_needs(payload + b"not a pickle") == TaskNeeds(None, ("/opt/libhello.so",), None, ("/script",))
+    assert decode_needs(encode_payload(make_task({}))) == TaskNeeds(None, ())
     assert decode_needs(encode_payload(make_task({}), folder="/home/ann")).folder == "/home/ann"
 
 

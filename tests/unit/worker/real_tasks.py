@@ -23,6 +23,8 @@ import daft
 from daft.daft import LocalPhysicalPlan, PyDaftExecutionConfig, PyMicroPartition
 from daft.recordbatch.micropartition import MicroPartition
 
+from daft_k8s.wire.calls import Done
+from daft_k8s.wire.codec import decode, encode
 from daft_k8s.wire.pickled_errors import decode_error
 from daft_k8s.wire.task_payload import encode_payload
 from daft_k8s.worker.code import WorkerCode
@@ -107,12 +109,12 @@ class Server:
         self.outputs: dict[str, list[Any]] = collections.defaultdict(list)
         self.ends: dict[str, list[Any]] = {}
         self.futures: dict[str, asyncio.Future[None]] = {}
-        self.calls: list[tuple[str, Any]] = []
+        self.calls: list[Any] = []
         set_current_worker(self)
 
     def call_driver(self, target: str, payload: bytes, callback: Any) -> None:
-        self.calls.append((target, json.loads(payload)))
-        callback(b"", None)
+        self.calls.append(decode(payload))
+        callback(encode(Done()), None)
 
     def put_output(self, key: str, pieces: Any, num_rows: int, size_bytes: int) -> None:
         parts = [PyMicroPartition.from_arrow_stream(piece) for piece in pieces]
@@ -218,7 +220,7 @@ async def sharing(worker: Worker) -> Any:
         "ends": [end[:2] for end in ends],
         "pipelines": [pipelines.index(number) for number in pipelines],
         "announced": [
-            [target, call["query"], task_ids.index(int(call["input"]))] for target, call in worker.server.calls
+            [type(call).__name__, call.query_id, task_ids.index(int(call.input_id))] for call in worker.server.calls
         ],
     }
 

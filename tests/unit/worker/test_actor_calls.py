@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections import Counter
 from collections.abc import Callable, Iterator
 
@@ -11,7 +10,9 @@ import pytest
 
 from daft_k8s.errors import ActorError
 from daft_k8s.seam.llm import EnginePool
-from daft_k8s.wire.actor_messages import Answer, decode_message, encode_message, join_message
+from daft_k8s.wire.actor_messages import ActorCall, Answer, decode_message, encode_message, join_message
+from daft_k8s.wire.calls import ActorPresence, ActorRoute, CheckActor, ChooseEngine, EngineChosen, FindActor
+from daft_k8s.wire.codec import decode, encode
 from daft_k8s.worker import actor_calls, llm_executor
 from daft_k8s.worker.driver_calls import set_current_worker
 from daft_k8s.worker.llm_executor import generate
@@ -67,23 +68,25 @@ class RemoteEngines:
 
     def call_driver(self, target: str, payload: bytes, callback: Settle) -> None:
         self.driver_calls[target] += 1
-        request = json.loads(payload)
-        if target == "llm/choose":
-            answer: dict[str, object] = {"engine": "pool/0"}
-        elif target == "actors/there":
-            answer = {"there": request["actor"] not in self.gone}
+        request = decode(payload)
+        if isinstance(request, ChooseEngine):
+            answer: object = EngineChosen("pool/0")
+        elif isinstance(request, CheckActor):
+            answer = ActorPresence(request.actor_id not in self.gone)
         else:
-            failed = {actor_id for actor_id, _ in request["failed"]} | self.gone
+            assert isinstance(request, FindActor)
+            failed = {actor_id for actor_id, _ in request.failed} | self.gone
             actor_id = next(name for name in ("pool/0", "pool/1", "pool/2") if name not in failed)
-            answer = {"actor_id": actor_id, "generation": 1, "worker_id": "worker-9", "address": actor_id}
-        callback(json.dumps(answer).encode(), None)
+            answer = ActorRoute(actor_id, 1, "worker-9", actor_id)
+        callback(encode(answer), None)
 
     def call_peer(self, address: str, actor_id: str, payload: bytes, callback: Settle) -> None:
         if self.unreachable.get(address, 0) > 0:
             self.unreachable[address] -= 1
             callback(None, "the connection broke")
             return
-        method, (ticket, *_) = decode_message(bytearray(payload))
+        call: ActorCall = decode_message(bytearray(payload))
+        method, ticket = call.method, call.arguments[0]
         result: object = None
         if method == "submit":
             self.submitted[ticket] = address
@@ -92,7 +95,7 @@ class RemoteEngines:
                 self.strays.append(ticket)
             self.asked[ticket] += 1
             result = (True, ["done"] if self.asked[ticket] == 3 else None)
-        callback(bytes(join_message(encode_message(tuple(Answer("value", result))))), None)
+        callback(bytes(join_message(encode_message(Answer("value", result)))), None)
 
     async def generate(self, batches: int = 1) -> None:
         set_current_worker(self)
@@ -111,7 +114,7 @@ def engines(monkeypatch: pytest.MonkeyPatch) -> RemoteEngines:
 def test_the_driver_is_not_asked_each_time_that_a_task_asks_whether_its_batch_is_done(engines: RemoteEngines) -> None:
     asyncio.run(engines.generate(1_000))
     assert sum(engines.asked.values()) == 3_000
-    assert engines.driver_calls == {"llm/choose": 1_000, "actors/route": 1_000}
+    assert engines.driver_calls == {"ChooseEngine": 1_000, "FindActor": 1_000}
 
 
 def test_a_batch_is_asked_for_where_it_is_though_a_connection_breaks(engines: RemoteEngines) -> None:
@@ -125,7 +128,7 @@ def test_a_batch_is_asked_for_where_it_is_though_a_connection_breaks(engines: Re
     asyncio.run(asyncio.wait_for(play(), 20))
     assert list(engines.submitted.values()) == ["pool/0"]
     assert engines.strays == []
-    assert engines.driver_calls["actors/there"] == 3
+    assert engines.driver_calls["CheckActor"] == 3
 
 
 @pytest.mark.parametrize("gone", [True, False])
@@ -144,4 +147,4 @@ def test_a_batch_of_an_engine_that_is_gone_or_stays_unreachable_is_given_to_anot
     asyncio.run(asyncio.wait_for(play(), 20))
     assert list(engines.submitted.values()) == ["pool/0", "pool/1"]
     assert engines.strays == []
-    assert engines.driver_calls["actors/there"] == (1 if gone else actor_calls.MAX_TRIES_THERE - 1)
+    assert engines.driver_calls["CheckActor"] == (1 if gone else actor_calls.MAX_TRIES_THERE - 1)

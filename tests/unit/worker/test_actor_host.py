@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import queue
 import signal
@@ -16,7 +17,8 @@ import psutil
 import pytest
 from daft.pickle import dumps
 
-from daft_k8s.wire.actor_messages import ActorEvent, ActorSpec, Answer, decode_message, encode_call, result_of
+from daft_k8s.wire.actor_messages import ActorSpec, decode_message, encode_call, result_of
+from daft_k8s.wire.calls import ActorEvent
 from daft_k8s.worker import actor_channel
 from daft_k8s.worker.actor_host import ActorGoneError, HostedActor
 
@@ -72,7 +74,7 @@ class KilledWhenMadeAgain:
 
 def spec(start: int | None = 0, **changes: Any) -> ActorSpec:
     whole = ActorSpec("actor 0 of UDF f", f"{__name__}:Counter", dumps((start,)), 1, 1.0, (), SECONDS, 2)
-    return whole._replace(**changes)
+    return dataclasses.replace(whole, **changes)
 
 
 @pytest.fixture
@@ -99,7 +101,7 @@ def call(actor: HostedActor, method: str, *arguments: Any) -> Any:
 
 
 def result(answer: Future[Any]) -> Any:
-    return result_of(Answer(*decode_message(answer.result(SECONDS))), "the actor")
+    return result_of(decode_message(answer.result(SECONDS)), "the actor")
 
 
 def wait_until_running(answer: Future[Any]) -> None:

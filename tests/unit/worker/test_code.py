@@ -6,11 +6,13 @@ Not covered: the connection (tests/local/test_code.py).
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import importlib
 import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,6 +20,7 @@ from daft_k8s.code.advice import missing_module, ways_to_ship
 from daft_k8s.code.bundle import CodeBundle, make_bundle
 from daft_k8s.code.selection import select_files
 from daft_k8s.errors import CodeError
+from daft_k8s.wire.calls import CodeChunk, CodeManifest, FetchCodeManifest
 from daft_k8s.wire.code_reference import CodeReference
 from daft_k8s.worker.code import WorkerCode
 from daft_k8s.worker.driver_calls import DriverCallError
@@ -41,18 +44,19 @@ class Driver:
 
     def __init__(self, bundle: CodeBundle) -> None:
         self.bundle = bundle
-        self.calls: list[str] = []
+        self.calls: list[Any] = []
         self.failures = 0
 
-    async def __call__(self, target: str, payload: bytes) -> bytes:
+    async def __call__(self, request: Any) -> Any:
         await asyncio.sleep(0)
-        self.calls.append(target)
+        self.calls.append(request)
         if self.failures:
             self.failures -= 1
             raise DriverCallError("the stream broke")
-        _, digest, what = target.split("/")
-        assert digest == self.bundle.digest
-        return self.bundle.manifest if what == "manifest" else self.bundle.chunk(int(what))
+        assert request.digest == self.bundle.digest
+        if isinstance(request, FetchCodeManifest):
+            return CodeManifest(self.bundle.manifest)
+        return CodeChunk(self.bundle.chunk(request.offset))
 
 
 def project(root: Path, module: str, content: str = "X = 1\n") -> CodeBundle:
@@ -65,7 +69,7 @@ def project(root: Path, module: str, content: str = "X = 1\n") -> CodeBundle:
 
 
 def elsewhere(bundle: CodeBundle, *, is_working_dir: bool = False) -> CodeReference:
-    return bundle.reference(is_working_dir=is_working_dir)._replace(root="/not/on/this/machine")
+    return dataclasses.replace(bundle.reference(is_working_dir=is_working_dir), root="/not/on/this/machine")
 
 
 def test_code_is_fetched_once_for_all_tasks_and_can_be_imported(tmp_path: Path) -> None:

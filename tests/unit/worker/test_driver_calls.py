@@ -9,7 +9,11 @@ from typing import Any
 
 import pytest
 
+from daft_k8s.wire.calls import LimitStarted, StartLimit
+from daft_k8s.wire.codec import decode, encode
 from daft_k8s.worker.driver_calls import DriverCallError, call_driver, set_current_worker
+
+REQUEST = StartLimit("counter", "12")
 
 
 @pytest.fixture(autouse=True)
@@ -28,29 +32,31 @@ class Caller:
 
 def test_the_answer_is_returned() -> None:
     def answer(target: str, payload: bytes, callback: Any) -> None:
-        asyncio.get_running_loop().call_soon(callback, target.encode() + b":" + payload, None)
+        assert target == "StartLimit"
+        reply = LimitStarted(len(decode(payload).input_id))
+        asyncio.get_running_loop().call_soon(callback, encode(reply), None)
 
     set_current_worker(Caller(answer))
-    assert asyncio.run(call_driver("limit/1", b"claim")) == b"limit/1:claim"
+    assert asyncio.run(call_driver(REQUEST)) == LimitStarted(2)
 
 
 def test_an_answer_from_another_thread_reaches_the_callers_loop() -> None:
     def answer(target: str, payload: bytes, callback: Any) -> None:
-        threading.Thread(target=callback, args=(b"done", None)).start()
+        threading.Thread(target=callback, args=(encode(LimitStarted(3)), None)).start()
 
     set_current_worker(Caller(answer))
-    assert asyncio.run(asyncio.wait_for(call_driver("limit/1", b""), 10)) == b"done"
+    assert asyncio.run(asyncio.wait_for(call_driver(REQUEST), 10)) == LimitStarted(3)
 
 
 def test_an_error_of_the_driver_is_raised_with_its_words() -> None:
     set_current_worker(Caller(lambda target, payload, callback: callback(None, "the query has ended")))
-    with pytest.raises(DriverCallError, match=r"limit/1.*the query has ended"):
-        asyncio.run(call_driver("limit/1", b""))
+    with pytest.raises(DriverCallError, match=r"StartLimit.*the query has ended"):
+        asyncio.run(call_driver(REQUEST))
 
 
 def test_outside_a_worker_the_error_says_so() -> None:
     with pytest.raises(DriverCallError, match="worker process only"):
-        asyncio.run(call_driver("limit/1", b""))
+        asyncio.run(call_driver(REQUEST))
 
 
 def test_an_answer_after_the_caller_gave_up_does_nothing() -> None:
@@ -59,7 +65,7 @@ def test_an_answer_after_the_caller_gave_up_does_nothing() -> None:
 
     async def give_up() -> None:
         with pytest.raises(asyncio.TimeoutError):
-            await asyncio.wait_for(call_driver("limit/1", b""), 0.01)
-        callbacks[0](b"late", None)
+            await asyncio.wait_for(call_driver(REQUEST), 0.01)
+        callbacks[0](encode(LimitStarted(1)), None)
 
     asyncio.run(give_up())

@@ -13,7 +13,8 @@ from collections.abc import Callable
 
 import pytest
 
-from daft_k8s.wire.worker_output import TARGET, Lines
+from daft_k8s.wire.calls import Done, PrintLines
+from daft_k8s.wire.codec import decode, encode
 from daft_k8s.worker import output
 from daft_k8s.worker.output import OutputCopy
 
@@ -24,19 +25,19 @@ class Driver:
     """Keeps what it is sent; answers when it is told to."""
 
     def __init__(self) -> None:
-        self.batches: list[Lines] = []
+        self.batches: list[PrintLines] = []
         self.answer: Answer | None = None
 
     def call_driver(self, target: str, payload: bytes, callback: Answer) -> None:
-        assert target == TARGET
+        assert target == "PrintLines"
         assert self.answer is None, "one batch at a time"
-        self.batches.append(Lines.decode(payload))
+        self.batches.append(decode(payload))
         self.answer = callback
 
     def take(self) -> None:
         answer, self.answer = self.answer, None
         assert answer is not None
-        answer(b"", None)
+        answer(encode(Done()), None)
 
     @property
     def lines(self) -> list[str]:
@@ -74,7 +75,7 @@ def test_a_line_is_sent_at_once_and_those_that_come_before_the_answer_together(d
         await taken(driver, copy)
 
     asyncio.run(run())
-    assert [batch.lines for batch in driver.batches] == [["first"], ["second", "third"]]
+    assert [batch.lines for batch in driver.batches] == [("first",), ("second", "third")]
 
 
 def test_lines_from_before_the_driver_came_are_sent_when_it_does(driver: Driver) -> None:
@@ -158,7 +159,7 @@ def run(rest: str, *flags: str) -> tuple[bytes, bytes]:
 
 @pytest.mark.parametrize("flags", [(), ("-u",)])
 def test_a_crash_right_after_a_print_loses_it_neither_here_nor_at_the_driver(flags: tuple[str, ...]) -> None:
-    assert run("os._exit(1)", *flags) == (b"line 1\n", Lines(0, ["line 1"]).encode())
+    assert run("os._exit(1)", *flags) == (b"line 1\n", encode(PrintLines(0, ("line 1",))))
 
 
 def test_without_buffering_a_crash_does_not_lose_a_line_without_its_end() -> None:
@@ -175,7 +176,7 @@ if child == 0:
     os._exit(0)
 os.waitpid(child, 0)
 """
-    assert run(rest) == (b"line 1\nchild\n", Lines(0, ["line 1"]).encode())
+    assert run(rest) == (b"line 1\nchild\n", encode(PrintLines(0, ("line 1",))))
 
 
 def test_bytes_and_the_descriptor_of_the_streams_are_there_as_usual() -> None:

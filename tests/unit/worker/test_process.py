@@ -86,7 +86,7 @@ def start(tmp_path: Path) -> Iterator[StartWorker]:
 
 def test_a_ready_worker_says_where_it_listens_and_has_a_private_directory(start: StartWorker, tmp_path: Path) -> None:
     worker = start()
-    assert worker.wait_ready() == {"control": "127.0.0.1:1", "data": "127.0.0.1:2", "instance_id": "instance"}
+    assert worker.wait_ready() == {"control_address": "127.0.0.1:1", "data_address": "127.0.0.1:2"}
     assert stat.S_IMODE((tmp_path / "deep" / "spill").stat().st_mode) == 0o700
 
 

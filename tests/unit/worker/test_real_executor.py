@@ -47,7 +47,7 @@ def test_only_first_attempts_of_tasks_with_a_udf_share_a_pipeline(results: dict[
 
 
 def test_a_task_that_runs_again_is_announced_to_the_driver(results: dict[str, Any]) -> None:
-    assert results["sharing"]["announced"] == [["limit/restart", "q", 2]]
+    assert results["sharing"]["announced"] == [["TaskRestarts", "q", 2]]
 
 
 def test_a_task_with_its_own_pipeline_fails_alone(results: dict[str, Any]) -> None:
