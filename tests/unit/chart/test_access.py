@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address, ip_network
+
 import pytest
 
 from daft_k8s.config.configuration import Configuration
@@ -58,7 +60,7 @@ def test_rights_and_policies_follow_the_workers_to_another_namespace(helm: Helm)
 def test_only_driver_and_workers_reach_the_workers_and_nobody_the_driver(helm: Helm) -> None:
     objects = helm.render()
     driver, workers = (objects[f"NetworkPolicy/totals-daft-{who}"]["spec"] for who in ("driver", "workers"))
-    assert driver["policyTypes"] == workers["policyTypes"] == ["Ingress"]
+    assert driver["policyTypes"] == ["Ingress"]
     assert driver["ingress"] == []
     labels = driver_pod(objects)["metadata"]["labels"]
     assert driver["podSelector"]["matchLabels"].items() <= labels.items()
@@ -66,6 +68,31 @@ def test_only_driver_and_workers_reach_the_workers_and_nobody_the_driver(helm: H
     assert from_driver["from"] == [{"podSelector": driver["podSelector"]}]
     assert {entry["port"] for entry in from_driver["ports"]} == {CONTROL_PORT, DATA_PORT}
     assert from_workers == {"from": [{"podSelector": workers["podSelector"]}]}
+
+
+@pytest.mark.parametrize("service", ["169.254.169.254", "100.100.100.200", "fd00:ec2::254", "fd20:ce::254"])
+def test_workers_reach_everything_but_the_clouds_metadata(helm: Helm, service: str) -> None:
+    store = {"to": [{"ipBlock": {"cidr": "10.9.0.0/16"}}]}
+    workers = helm.render({"networkPolicy": {"egress": {"rules": [store]}}})["NetworkPolicy/totals-daft-workers"][
+        "spec"
+    ]
+    assert workers["policyTypes"] == ["Ingress", "Egress"]
+    anywhere, dns, to_store = workers["egress"]
+    assert "ports" not in anywhere
+    assert {"namespaceSelector": {}} in anywhere["to"]
+    blocks = [peer["ipBlock"] for peer in anywhere["to"] if "ipBlock" in peer]
+    assert [block["cidr"] for block in blocks] == ["0.0.0.0/0", "::/0"]
+    excepted = {network for block in blocks for network in block["except"]}
+    assert any(ip_address(service) in ip_network(network) for network in excepted)
+    assert {entry["port"] for entry in dns["ports"]} == {53}
+    assert to_store == store
+
+
+@pytest.mark.parametrize("egress", [{"metadata": True}, {"metadata": True, "restricted": False}])
+def test_the_metadata_service_can_be_let_in(helm: Helm, egress: dict[str, object]) -> None:
+    workers = helm.render({"networkPolicy": {"egress": egress}})["NetworkPolicy/totals-daft-workers"]["spec"]
+    assert workers["policyTypes"] == ["Ingress"]
+    assert "egress" not in workers
 
 
 def test_restricted_egress_names_all_that_may_be_reached(helm: Helm) -> None:
