@@ -62,6 +62,8 @@ HOOKS: dict[str, tuple[str, ...]] = {
         "RayTaskResult.success_flight",
         "RayTaskResult.success_ray",
         "get_runner",
+        "WriteMode.Append",
+        "WriteMode.Overwrite",
         "set_compute_runtime_num_worker_threads",
         "set_runner_ray",
     ),

@@ -42,7 +42,7 @@ def install() -> None:
 
         checks.check_version(daft.__version__)  # before what imports names that another version may lack
         checks.check_hooks(daft.__version__)
-        from daft_k8s.seam import llm, path_entries, progress, sort_merge, unlimited
+        from daft_k8s.seam import llm, path_entries, progress, sort_merge, staged_writes, unlimited
         from daft_k8s.wire.arrow_partitions import guard_pickling
 
         replacements, handles = _replacements(), _handles()
@@ -60,6 +60,7 @@ def install() -> None:
         guard_pickling()
         unlimited.install()
         sort_merge.install()
+        staged_writes.install()  # before the paths: it remembers them as those have made them
         path_entries.install(_known_configuration)
         _installed = True
 
@@ -186,6 +187,7 @@ def open_session(configuration: Configuration, **session_arguments: Any) -> Sess
     from daft_k8s.seam.query_folders import QueryFolders
     from daft_k8s.seam.repetition import QueryRuns
     from daft_k8s.seam.search_path_news import SearchPathNews
+    from daft_k8s.seam.staged_writes import Stages
     from daft_k8s.wire.calls import (
         ChooseEngine,
         ClaimRows,
@@ -207,6 +209,9 @@ def open_session(configuration: Configuration, **session_arguments: Any) -> Sess
     counters = LimitCounters()
     session.attachments["limit"] = counters
     session.attachments["runs"] = QueryRuns()
+    staged = Stages()
+    session.attachments["stages"] = staged
+    session.add_closer(staged.remove_left)
     session.calls.add(StartLimit, counters.start)
     session.calls.add(ClaimRows, counters.claim)
     session.calls.add(TaskRestarts, counters.restart)

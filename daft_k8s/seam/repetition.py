@@ -1,7 +1,7 @@
 """Running a query again as a whole, after a worker was lost with data that only another run can give back.
 
-A query is repeated only if its user cannot tell: none of its results has been handed out, no task that writes was ever
-given to a worker, and its inputs are still there.
+A query is repeated only if its user cannot tell: none of its results has been handed out, no task was ever given to a
+worker that writes where others see it, and its inputs are still there.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ REPEATABLE = frozenset({Loss.INPUTS, Loss.INFRASTRUCTURE})
 HARMLESS = frozenset(
     {
         "AsofJoin",
+        "CatalogWrite",  # its files count only once the driver has named them in the table's log
         "Concat",
         "CrossJoin",
         "Dedup",
@@ -48,6 +49,7 @@ HARMLESS = frozenset(
         "InMemoryScan",
         "IntoBatches",
         "IntoPartitions",
+        "LanceWrite",  # as CatalogWrite
         "Limit",
         "MonotonicallyIncreasingId",
         "PhysicalScan",
@@ -72,12 +74,21 @@ HARMLESS = frozenset(
 )
 """Daft's operators that leave nothing behind. All others count as writes, so that a new one is never repeated."""
 
+FILE_WRITES = frozenset({"CommitWrite", "PhysicalWrite"})
+"""Daft's operators that write files to a folder."""
+
 _OPERATOR = re.compile(r"\w+")
 
 
-def leaves_something(task_name: str) -> bool:
-    """True if an operator of a task, as Daft names it ("PhysicalScan->Project"), may write something."""
-    return not HARMLESS.issuperset(_OPERATOR.findall(task_name))
+def leaves_something(task_name: str, *, stages_files: bool = False) -> bool:
+    """True if a task may write something where others see it.
+
+    Args:
+        task_name: The task's operators, as Daft names them ("PhysicalScan->Project").
+        stages_files: The files of the query's run go to a folder of their own.
+    """
+    harmless = HARMLESS | FILE_WRITES if stages_files else HARMLESS
+    return not harmless.issuperset(_OPERATOR.findall(task_name))
 
 
 class QueryRun:
@@ -96,6 +107,7 @@ class QueryRun:
         self._lock = threading.Lock()
         self._ended = False
         self._uploads = False
+        self._stages_files = False
         self._handed_out = False
         self._writing: list[K8sTaskResultHandle] = []
         self._lent: Callable[[], Iterable[PartitionRef]] = tuple
@@ -116,6 +128,10 @@ class QueryRun:
         """Tells that the plan uploads. An upload hides in any projection, so each task counts as one that writes."""
         self._uploads = True
 
+    def stage_files(self) -> None:
+        """Tells that the files of this run go to a folder of its own, and to their destination only at its end."""
+        self._stages_files = True
+
     def submit(
         self,
         name: str,
@@ -132,7 +148,7 @@ class QueryRun:
             if self._ended:
                 raise SessionClosedError(f"query {self.query_id} has ended")
             handle = send()
-            if self._uploads or leaves_something(name):
+            if self._uploads or leaves_something(name, stages_files=self._stages_files):
                 self._writing.append(handle)
             if self._lent_tickets:
                 tickets = {reference.ticket for _, references in inputs for reference in references}

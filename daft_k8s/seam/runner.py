@@ -37,6 +37,7 @@ from daft_k8s.seam.plan_check import (
 )
 from daft_k8s.seam.plan_paths import find_paths, has_uploads
 from daft_k8s.seam.repetition import QueryRun, query_runs, repeat, repeat_until_handed_out
+from daft_k8s.seam.staged_writes import find_write, stages
 from daft_k8s.seam.stream import ResultStream
 from daft_k8s.seam.unlimited import Cut
 from daft_k8s.wire.raised import text_of
@@ -120,26 +121,36 @@ class K8sRunner(Runner[Any]):
 
     def run(self, builder: LogicalPlanBuilder) -> tuple[PartitionCacheEntry, ExecutionMetadata | None]:
         """Runs a query to its end; its data stays on the workers."""
+        write = find_write(builder) if self._session.configuration.allocation == "local" else None
 
         def attempt(run: QueryRun) -> tuple[K8sPartitionSet, ExecutionMetadata]:
-            collected = K8sPartitionSet()
-
-            def check() -> None:
-                # A worker that died late has perhaps taken results with it that were here as references. What was
-                # written stays written, though, and only the list of its files is lost.
-                if not run.has_written:
-                    collected.ensure_held()
-
-            results = self._run(builder, run, ahead=REFERENCES_AHEAD, fetch=False, before_end=check)
-            while True:
-                try:
-                    result = next(results)
-                except StopIteration as end:
-                    return collected, end.value
-                collected.set_partition(collected.num_partitions(), result)
+            if write is None:
+                return self._collect(builder, run)
+            with stages(self._session).begin(write) as stage:
+                run.stage_files()
+                collected, metadata = self._collect(stage.builder, run)
+                listed = stage.publish([result.micropartition() for _, result in collected.items()])
+                return K8sPartitionSet.from_local(self._session, _local(listed)), metadata
 
         collected, metadata = repeat(self._session, attempt)
         return self._part_set_cache.put_partition_set(collected), metadata
+
+    def _collect(self, builder: LogicalPlanBuilder, run: QueryRun) -> tuple[K8sPartitionSet, ExecutionMetadata]:
+        collected = K8sPartitionSet()
+
+        def check() -> None:
+            # A worker that died late has perhaps taken results with it that were here as references. What was
+            # written stays written, though, and only the list of its files is lost.
+            if not run.has_written:
+                collected.ensure_held()
+
+        results = self._run(builder, run, ahead=REFERENCES_AHEAD, fetch=False, before_end=check)
+        while True:
+            try:
+                result = next(results)
+            except StopIteration as end:
+                return collected, end.value
+            collected.set_partition(collected.num_partitions(), result)
 
     def put_partition_set_into_cache(self, pset: PartitionSet[Any]) -> PartitionCacheEntry:
         if isinstance(pset, LocalPartitionSet):
@@ -278,6 +289,13 @@ class _Planned(NamedTuple):
     physical_plan: str
     endless_wait: str | None
     uses_flight: bool
+
+
+def _local(parts: list[MicroPartition]) -> LocalPartitionSet:
+    partition_set = LocalPartitionSet()
+    for number, part in enumerate(parts):
+        partition_set.set_partition_from_table(number, part)
+    return partition_set
 
 
 def _held_references(cached: dict[str, list[RayPartitionRef]]) -> Iterator[PartitionRef]:

@@ -5,6 +5,5 @@ happen. `run.py` counts what came of it, with the native runner as the oracle (t
 a few seeds for every change; `make chaos SEED=1 RUNS=1000` draws as many as wanted, and the same seed draws the
 same again.
 
-Not covered yet: Pods and nodes, slow or cut networks, full disks, workers that run out of memory, writes that are
-repeated (the files that a pipeline lists are read, not the folder).
+Not covered yet: Pods and nodes, slow or cut networks, full disks, workers that run out of memory.
 """

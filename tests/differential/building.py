@@ -256,6 +256,7 @@ def _collected(df: DataFrame, _: Path) -> list[dict[str, Any]]:
 def _written(df: DataFrame, folder: Path) -> list[dict[str, Any]]:
     target = folder / uuid.uuid4().hex
     paths = df.write_parquet(str(target)).to_pydict()["path"]
+    assert sorted(map(str, target.iterdir())) == sorted(paths), "the folder does not hold what was listed"
     schema = df.schema().to_pyarrow_schema()
     return [row for path in paths for row in pq.read_table(path, schema=schema).to_pylist()]
 

@@ -1,7 +1,7 @@
 """Workers that die, hang or are killed by their task while a query runs: a right answer or one clear error, soon.
 
-The stages are made certain by a UDF that waits at a `Checkpoint` until the test has done its deed. Not covered: tasks
-that write files (what a killed writer leaves behind), a broken network between machines.
+The stages are made certain by a UDF that waits at a `Checkpoint` until the test has done its deed. Writes of files are
+in test_writes_killed.py. Not covered: a broken network between machines.
 """
 
 from __future__ import annotations
@@ -116,7 +116,23 @@ def hold_one(values):
 parts = df.sort(['key', 'id']).with_column('held', hold_one(col('id'))).iter_partitions()
 answer = len(next(parts))
 """
-WRITES = "df.repartition(6, 'key').with_column('held', hold(col('id'))).write_parquet(folder)"
+SINKS = """
+from daft import DataType, Schema
+from daft.io import DataSink
+from daft.io.sink import WriteResult
+from daft.recordbatch import MicroPartition
+
+class Counts(DataSink[int]):
+    def schema(self):
+        return Schema.from_pydict({"rows": DataType.int64()})
+    def write(self, micropartitions):
+        for part in micropartitions:
+            yield WriteResult(result=len(part), rows_written=len(part), bytes_written=0)
+    def finalize(self, write_results):
+        return MicroPartition.from_pydict({"rows": [result.rows_written for result in write_results]})
+
+df.repartition(6, 'key').with_column('held', hold(col('id'))).write_sink(Counts())
+"""
 REUSES = """
 collected = df.repartition(6, 'key').collect()
 answer = sum(collected.with_column('held', hold(col('id'))).to_pydict()['held'])
@@ -125,14 +141,13 @@ answer = sum(collected.with_column('held', hold(col('id'))).to_pydict()['held'])
 
 @pytest.mark.parametrize(
     ("step", "reason"),
-    [(WRITES, "a task of it that writes has begun"), (REUSES, "a collected DataFrame that it reads has lost data")],
+    [(SINKS, "a task of it that writes has begun"), (REUSES, "a collected DataFrame that it reads has lost data")],
     ids=["written", "collected"],
 )
 def test_a_query_that_another_run_would_not_mend_fails_and_names_worker_signal_and_reason(
     tmp_path: Path, step: str, reason: str
 ) -> None:
     with RemoteDriver(tmp_path) as driver:
-        driver.run(f"folder = {str(tmp_path / 'written')!r}")
         checkpoint, (pid,) = hold(driver, tmp_path / "hold", step)
         worker_id = worker_of(driver, pid)
         died = send_signal(pid, signal.SIGKILL)

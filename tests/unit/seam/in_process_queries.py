@@ -12,14 +12,17 @@ import os
 import shutil
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 from unittest import mock
 
 import daft
 from daft import col
 from daft.context import get_context
+from daft.io import DataSink
+from daft.io.sink import WriteResult
 from daft.logical.builder import LogicalPlanBuilder
+from daft.recordbatch import MicroPartition
 from daft.subscribers import Subscriber
 from daft.subscribers.events import Event, QueryFinished, QueryStarted
 from fake_pool import FakeLauncher, FakeManager, FakeOutcome
@@ -82,14 +85,30 @@ def losses(manager: FakeManager, df: daft.DataFrame) -> dict[str, Any]:
         "iterate": lose(1, "Filter", lambda: sum(row["a"] for row in df.where(col("a") >= 0).iter_rows())),
         "limit": lose(1, "Limit", lambda: df.where(col("a") >= 0).limit(10).count_rows()),
         "often": lose(9, "Filter", lambda: df.where(col("a") >= 0).count_rows()),
-        "write": lose(1, "PhysicalWrite", lambda: df.repartition(2, "b").write_parquet(folder)),
+        "write": lose(1, "PhysicalWrite", lambda: len(df.repartition(2, "b").write_parquet(folder))),
+        "sink": lose(1, "DataSink", lambda: df.repartition(2, "b").write_sink(Counts())),
     }
+    found["written"] = [daft.read_parquet(folder).count_rows(), len(os.listdir(folder))]
     shutil.rmtree(folder)
     get_context().detach_subscriber("watcher")
     found["seen"] = watcher.ends[:4]
     found["seen_once"] = len(watcher.begun) == len(set(watcher.begun)) == len(watcher.ends)
     found["ended"] = set(watcher.begun) <= set(manager.ended_queries)
     return found
+
+
+class Counts(DataSink[int]):
+    """A sink of the user's own, that counts rows."""
+
+    def schema(self) -> daft.Schema:
+        return daft.Schema.from_pydict({"rows": daft.DataType.int64()})
+
+    def write(self, micropartitions: Iterator[MicroPartition]) -> Iterator[WriteResult[int]]:
+        for part in micropartitions:
+            yield WriteResult(result=len(part), rows_written=len(part), bytes_written=0)
+
+    def finalize(self, write_results: list[WriteResult[int]]) -> MicroPartition:
+        return MicroPartition.from_pydict({"rows": [result.rows_written for result in write_results]})
 
 
 class Watcher(Subscriber):

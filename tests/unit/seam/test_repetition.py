@@ -101,8 +101,8 @@ def test_the_kind_of_a_loss_travels_with_its_error() -> None:
         ("(ShuffleRead, ShuffleRead)->HashJoin->GatherWrite", False),
         ("InMemoryScan->PhysicalWrite", True),
         ("InMemoryScan->CommitWrite", True),
-        ("InMemoryScan->CatalogWrite", True),
-        ("InMemoryScan->LanceWrite", True),
+        ("InMemoryScan->CatalogWrite", False),
+        ("InMemoryScan->LanceWrite", False),
         ("PhysicalScan->DataSink", True),
         ("PhysicalScan->StageCheckpointKeys->Project", True),
         ("PhysicalScan->SomethingNew", True),
@@ -110,6 +110,16 @@ def test_the_kind_of_a_loss_travels_with_its_error() -> None:
 )
 def test_writes_and_what_is_not_known_leave_something(name: str, writes: bool) -> None:
     assert leaves_something(name) == writes
+
+
+def test_files_that_are_staged_leave_nothing_but_sinks_do() -> None:
+    assert not leaves_something("InMemoryScan->PhysicalWrite", stages_files=True)
+    assert not leaves_something("InMemoryScan->CommitWrite", stages_files=True)
+    assert leaves_something("InMemoryScan->DataSink->CommitWrite", stages_files=True)
+    run = run_of()
+    run.stage_files()
+    submit(run, "ShuffleRead->PhysicalWrite", FakeHandle(was_sent=True))
+    assert run.obstacle() is None
 
 
 def test_a_write_counts_once_a_worker_was_given_it() -> None:

@@ -96,13 +96,18 @@ def test_subscribers_see_each_run_of_a_query_that_lost_data_as_a_query_with_one_
     assert ["Failed" in end for end in ends] == [True, False, True, False], ends
 
 
-def test_a_query_that_loses_data_again_and_again_or_has_begun_to_write_fails(found: dict[str, Any]) -> None:
+def test_a_query_that_loses_data_again_and_again_or_has_written_to_a_sink_fails(found: dict[str, Any]) -> None:
     text, runs = found["lost_again"]["often"]
     assert runs == 3
     assert text.startswith("WorkerLostError: ") and "it has been run 3 times" in text
-    text, runs = found["lost_again"]["write"]
+    text, runs = found["lost_again"]["sink"]
     assert runs == 1
     assert text.startswith("WorkerLostError: ") and "a task of it that writes has begun" in text
+
+
+def test_files_are_written_once_though_the_query_runs_twice(found: dict[str, Any]) -> None:
+    assert found["lost_again"]["write"] == ["returned 2", 2]
+    assert found["lost_again"]["written"] == [1000, 2]
 
 
 def test_other_queries_run_after_one_was_abandoned_or_failed(found: dict[str, Any]) -> None:
