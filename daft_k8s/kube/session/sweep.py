@@ -146,19 +146,21 @@ async def sweep_predecessors(api: Api, home: Home, session_id: str) -> list[str]
     )
     remains: dict[str, Remains] = {}
     processes: dict[str, set[str]] = {}
-    for item in [*(found for found in leases or () if lease.bears_name_of_session(found)), *left]:
-        session = _session(item)
-        uid = "" if item in left else str(item["metadata"].get("uid") or "")
-        remains.setdefault(session, Remains(session, frozenset({pod, uid} - {""}), uid))
+    named = [found for found in leases or () if lease.bears_name_of_session(found)]
+    for found in named:
+        uid = str(found["metadata"]["uid"])
+        remains[_session(found)] = Remains(_session(found), frozenset({pod, uid}), uid)
+    for item in [*named, *left]:
+        remains.setdefault(_session(item), Remains(_session(item), frozenset({pod})))
         # All of them count: a Lease may be forged, and name a living session of this Pod.
-        processes.setdefault(session, set()).add(_driver(item))
+        processes.setdefault(_session(item), set()).add(_driver(item))
     remains.pop(names.label_value(session_id), None)
 
     async def dead() -> AsyncGenerator[Remains, None]:
-        for session, found in remains.items():
+        for session, gone in remains.items():
             if all(driver_process.is_gone(process, alone=home.driver_alone) for process in processes[session]):
                 logger.info("removing the session %s of a former driver process of this Pod", session)
-                yield found
+                yield gone
 
     return _all_or_raise(*await remove_each(api, home.namespace, dead()))
 
@@ -205,11 +207,8 @@ async def remove_session(api: Api, namespace: str, remains: Remains, grace_secon
         ApiError: Something could not be deleted.
     """
     session, owners = remains.session, remains.owners
-    selector = f"{names.SESSION_LABEL}={session},{names.ROLE_LABEL}={names.WORKER_ROLE}"
-    pods: list[dict[str, Any]] = []
-    if not remains.secret:
-        pods = await _list_owned(api, namespace, session, owners)
-    secrets = {remains.secret} if remains.secret else {session_secret_of(pod, session) for pod in pods}
+    pods = [] if remains.secret else await _list_owned(api, namespace, session, owners)
+    secrets = {remains.secret} if remains.secret else {session_secret_of(pod, session) for pod in pods} - {""}
     # First: as long as a StatefulSet is there, its controller makes anew what is deleted. Who may not delete these has
     # made none.
     if owners is None or any(_controller(pod) == set_name(session) for pod in pods):
@@ -219,7 +218,7 @@ async def remove_session(api: Api, namespace: str, remains: Remains, grace_secon
     for _ in range(_ROUNDS):
         if owners is None:
             # The right to delete many at once is often not given; one by one, then.
-            await _if_allowed(api.delete_pods(namespace, selector, grace_seconds))
+            await _if_allowed(api.delete_pods(namespace, _selector(session), grace_seconds))
         left = [pod for pod in await _list_owned(api, namespace, session, owners) if not _is_going(pod)]
         deletions = (api.delete_pod(namespace, pod["metadata"]["name"], grace_seconds) for pod in left)
         results = await asyncio.gather(*deletions, return_exceptions=True)
@@ -228,7 +227,7 @@ async def remove_session(api: Api, namespace: str, remains: Remains, grace_secon
             break
     if problems:
         raise problems[0]
-    for secret in sorted(secrets - {""}):
+    for secret in sorted(secrets):
         await _if_allowed(api.delete_secret(namespace, secret))
     await _if_allowed(_delete_lease(api, namespace, names.lease_name(session), remains.lease_uid))
 
@@ -242,8 +241,12 @@ async def _delete_lease(api: Api, namespace: str, name: str, uid: str) -> None:
 
 
 async def _list_owned(api: Api, namespace: str, session: str, owners: frozenset[str] | None) -> list[dict[str, Any]]:
-    pods, _ = await api.list_pods(namespace, f"{names.SESSION_LABEL}={session},{names.ROLE_LABEL}={names.WORKER_ROLE}")
+    pods, _ = await api.list_pods(namespace, _selector(session))
     return [pod for pod in pods if _is_owned(pod, owners)]
+
+
+def _selector(session: str) -> str:
+    return f"{names.SESSION_LABEL}={session},{names.ROLE_LABEL}={names.WORKER_ROLE}"
 
 
 def _is_owned(pod: Mapping[str, Any], owners: frozenset[str] | None) -> bool:
