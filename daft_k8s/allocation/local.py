@@ -108,6 +108,7 @@ class LocalLauncher:
                 worker_id=worker_id,
                 launch_id=launch_id,
                 environment=functools.partial(self._environment, worker_id, launch_id, spill_dir),
+                token=self._token,
                 spill_dir=spill_dir,
                 start_timeout_seconds=self._configuration.start_timeout_seconds,
                 events=self,
@@ -173,18 +174,18 @@ class LocalLauncher:
             sys.stderr.write(f"{shown(process.worker_id, line, as_json=as_json, terminal=terminal)}\n")
 
     def _environment(
-        self, worker_id: str, launch_id: int, spill_dir: str, ready_fd: int, lifeline_fd: int
+        self, worker_id: str, launch_id: int, spill_dir: str, ready_fd: int, lifeline_fd: int, token_fd: int
     ) -> dict[str, str]:
         return worker_environment(
             self._configuration,
             session_id=self._session_id,
-            token=self._token,
             worker_id=worker_id,
             launch_id=launch_id,
             spill_dir=spill_dir,
             tls_dir=self._tls_dir,
             ready_fd=ready_fd,
             lifeline_fd=lifeline_fd,
+            token_fd=token_fd,
             driver=self._driver_environment,
         )
 

@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from daft_k8s.boot import start
-from daft_k8s.wire.worker_settings import WorkerSettings
+from daft_k8s.wire.worker_settings import TOKEN_FD, WorkerSettings
 
 if TYPE_CHECKING:
     from daft_k8s.allocation.driver_environment import DriverEnvironment
@@ -24,13 +24,13 @@ def worker_environment(
     configuration: Configuration,
     *,
     session_id: str,
-    token: str,
     worker_id: str,
     launch_id: int,
     spill_dir: str,
     tls_dir: str = "",
     ready_fd: int,
     lifeline_fd: int,
+    token_fd: int,
     driver: DriverEnvironment,
 ) -> dict[str, str]:
     """All variables of one worker.
@@ -38,13 +38,13 @@ def worker_environment(
     Args:
         configuration: Sizes, limits and the user's own variables.
         session_id: The session.
-        token: The session's secret.
         worker_id: The logical worker.
         launch_id: Which process of that worker.
         spill_dir: Its private directory; the session's is the one around it.
         tls_dir: The folder with the session's certificates; "": nothing is encrypted.
         ready_fd: The pipe for its ready line.
         lifeline_fd: The pipe whose end tells it that the driver is gone.
+        token_fd: The pipe with the session's secret.
         driver: The driver's surroundings at the start of the session.
     """
     environment = {name: value for name, value in driver.variables.items() if not name.startswith(_OWN_PREFIX)}
@@ -59,7 +59,7 @@ def worker_environment(
     settings = WorkerSettings.of(
         configuration,
         session_id=session_id,
-        token=token,
+        token="",
         worker_id=worker_id,
         launch_id=launch_id,
         host=HOST,
@@ -73,6 +73,7 @@ def worker_environment(
         lifeline_fd=lifeline_fd,
     )
     environment.update(settings.to_environment())
+    environment[TOKEN_FD] = str(token_fd)
     return environment
 
 

@@ -53,7 +53,8 @@ class LocalProcess:
     Args:
         worker_id: The logical worker.
         launch_id: Which process of that worker.
-        environment: Makes the environment, given the numbers of the ready pipe and of the lifeline.
+        environment: Makes the environment, given the numbers of the ready pipe, the lifeline and the token's pipe.
+        token: The session's secret, which goes through a pipe.
         spill_dir: Removed when the process has ended, however that was.
         start_timeout_seconds: How long the ready line may take.
         events: Who is told.
@@ -65,7 +66,8 @@ class LocalProcess:
         *,
         worker_id: str,
         launch_id: int,
-        environment: Callable[[int, int], dict[str, str]],
+        environment: Callable[[int, int, int], dict[str, str]],
+        token: str,
         spill_dir: str,
         start_timeout_seconds: float,
         events: ProcessEvents,
@@ -75,6 +77,7 @@ class LocalProcess:
         self.launch_id = launch_id
         self.pid: int | None = None
         self._environment = environment
+        self._token = token
         self._spill_dir = spill_dir
         self._start_timeout_seconds = start_timeout_seconds
         self._events = events
@@ -173,21 +176,25 @@ class LocalProcess:
             os.close(lifeline_write)
 
     def _start(self, ready_fd: int, lifeline_fd: int) -> subprocess.Popen[bytes] | None:
-        environment = self._environment(ready_fd, lifeline_fd)
-        with self._lock:
-            if self._stop_reason is not None:
-                return None
-            self._process = subprocess.Popen(
-                self._command,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                pass_fds=(ready_fd, lifeline_fd),
-                start_new_session=True,  # Ctrl-C in the terminal is for the driver
-            )
-            self.pid = self._process.pid
-            return self._process
+        token_fd = _filled_pipe(self._token.encode())
+        try:
+            environment = self._environment(ready_fd, lifeline_fd, token_fd)
+            with self._lock:
+                if self._stop_reason is not None:
+                    return None
+                self._process = subprocess.Popen(
+                    self._command,
+                    env=environment,
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.STDOUT,
+                    pass_fds=(ready_fd, lifeline_fd, token_fd),
+                    start_new_session=True,  # Ctrl-C in the terminal is for the driver
+                )
+                self.pid = self._process.pid
+                return self._process
+        finally:
+            os.close(token_fd)
 
     def _wait_ready(self, fd: int) -> str | None:
         """Waits for the ready line, and kills a process that does not write one; returns what went wrong."""
@@ -241,6 +248,14 @@ class LocalProcess:
         if not lines:
             return f"{text}; it logged nothing"
         return f"{text}; last log lines:\n" + "\n".join(f"  {printable(line)}" for line in lines)
+
+
+def _filled_pipe(content: bytes) -> int:
+    """The end of a pipe from which a process reads the content; a pipe has room for far more than that."""
+    read_fd, write_fd = os.pipe()
+    with open(write_fd, "wb") as pipe:
+        pipe.write(content)
+    return read_fd
 
 
 def _read_line(fd: int, timeout_seconds: float) -> bytes | None:

@@ -1,7 +1,8 @@
 """The settings of a worker process, which travel as environment variables of the runner's own.
 
 Each field of `WorkerSettings` is the variable `DAFT_K8S_INTERNAL_<FIELD>`. Users' options have other names
-(`DAFT_K8S_<OPTION>`), and no worker inherits them. The token may also lie in a file, so that a Secret can be mounted.
+(`DAFT_K8S_<OPTION>`), and no worker inherits them. The token comes in a file, so that a Secret can be mounted, or
+through a pipe: the variables that a process was started with stay in `/proc/<pid>/environ`, whatever it forgets.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ import dataclasses
 import json
 from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from daft_k8s import addresses
@@ -23,6 +23,8 @@ PREFIX = "DAFT_K8S_INTERNAL_"
 """Begins the names of variables that are no options of users."""
 TOKEN_FILE = f"{PREFIX}TOKEN_FILE"
 """The variable that names the file with the token, instead of the token itself."""
+TOKEN_FD = f"{PREFIX}TOKEN_FD"
+"""The variable with the number of the pipe that the token is read from, once."""
 _CHOICES = {
     "log_format": ("text", "json"),
     "log_level": ("DEBUG", "INFO", "WARNING", "ERROR"),
@@ -139,8 +141,8 @@ class WorkerSettings:
         for item in dataclasses.fields(cls):
             name = variable(item.name)
             text = environment.get(name, "")
-            if item.name == "token" and not text and environment.get(TOKEN_FILE):
-                text = _token(environment[TOKEN_FILE], problems)
+            if item.name == "token" and not text:
+                text = _token(environment, problems)
             if text == "":
                 if item.default is dataclasses.MISSING:
                     problems.append(f"{name} is not set")
@@ -155,12 +157,17 @@ class WorkerSettings:
         return cls(**values)  # type: ignore[arg-type]
 
 
-def _token(path: str, problems: list[str]) -> str:
-    try:
-        return Path(path).read_text(encoding="utf-8").strip()
-    except OSError as error:
-        problems.append(f"{TOKEN_FILE}={path!r} cannot be read ({error.strerror})")
-        return ""
+def _token(environment: Mapping[str, str], problems: list[str]) -> str:
+    for name in (TOKEN_FILE, TOKEN_FD):
+        where = environment.get(name)
+        if where:
+            try:
+                # Reading from the pipe closes it: what the worker starts later inherits nothing.
+                with open(where if name == TOKEN_FILE else int(where), encoding="utf-8") as source:
+                    return source.read().strip()
+            except (OSError, ValueError) as error:
+                problems.append(f"{name}={where!r} cannot be read ({getattr(error, 'strerror', None) or error})")
+    return ""
 
 
 def forget_settings(environment: MutableMapping[str, str]) -> None:

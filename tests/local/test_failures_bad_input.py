@@ -171,3 +171,14 @@ def look(value):
 answer = daft.range(1).select(look(col("id")).alias("names")).to_pydict()["names"]
 """)
         assert answer == ["USERS_OWN"]
+        # The kernel keeps the variables that the worker was started with.
+        names = driver.run("""
+@daft.func(return_dtype=daft.DataType.string())
+def look_deeper(value):
+    with open("/proc/self/environ") as started_with:
+        return " ".join(sorted(entry.partition("=")[0] for entry in started_with.read().split(chr(0))))
+
+answer = daft.range(1).select(look_deeper(col("id")).alias("names")).to_pydict()["names"]
+""")
+        assert "DAFT_K8S_INTERNAL_TOKEN_FD" in names[0].split()
+        assert "DAFT_K8S_INTERNAL_TOKEN" not in names[0].split()

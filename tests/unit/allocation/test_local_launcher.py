@@ -47,6 +47,23 @@ def launch(pool: Pool, tmp_path: Path) -> Iterator[Launch]:
         launcher.shutdown(0)
 
 
+def test_a_worker_gets_the_token_and_nothing_of_it_stays_to_be_read(
+    pool: Pool, launch: Launch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    launch(
+        "ready(); from daft_k8s.wire.worker_settings import WorkerSettings; import subprocess;"
+        "print(WorkerSettings.from_environment(os.environ).token == 'secret-' + 'token');"
+        "print(open('/proc/self/environ').read().replace(chr(0), ' '), open('/proc/self/cmdline').read());"
+        "print(os.listdir('/proc/self/fd'));"
+        "sys.stdout.flush(); subprocess.run(['env'])"
+    )
+    pool.wait_for("exited")
+    shown = capsys.readouterr().err
+    assert "(worker-1) True\n" in shown
+    assert "DAFT_K8S_INTERNAL_TOKEN_FD=" in shown
+    assert "secret-token" not in shown.replace("'secret-' + 'token'", "")
+
+
 def test_a_ready_worker_is_announced_with_its_addresses(pool: Pool, launch: Launch) -> None:
     launch("ready(); wait()")
     assert pool.wait_for("started") == [("started", "worker-1", 3, "127.0.0.1:1", "127.0.0.1:2")]

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 
-from daft_k8s.allocation import exit_reasons
+import pytest
+
+from daft_k8s.allocation import exit_reasons, local_process
 from daft_k8s.allocation.driver_environment import DriverEnvironment
 from daft_k8s.allocation.local_environment import visible_gpus, worker_environment
 from daft_k8s.config import Configuration
@@ -22,22 +25,25 @@ CONFIGURATION = Configuration(
 )
 
 
-def environment(**inherited: str) -> dict[str, str]:
+def environment(*, token_fd: int = 7, **inherited: str) -> dict[str, str]:
     return worker_environment(
         CONFIGURATION,
         session_id="session-1",
-        token="secret-token",
         worker_id="worker-1",
         launch_id=4,
         spill_dir="/spill",
         ready_fd=5,
         lifeline_fd=6,
+        token_fd=token_fd,
         driver=DriverEnvironment(inherited, ("/script", "/run_id=10:00:00", "/site-packages")),
     )
 
 
 def test_the_worker_reads_what_the_launcher_writes() -> None:
-    settings = WorkerSettings.from_environment(environment())
+    token_fd = local_process._filled_pipe(b"secret-token")
+    settings = WorkerSettings.from_environment(environment(token_fd=token_fd))
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(token_fd)
     assert (settings.session_id, settings.token, settings.worker_id, settings.launch_id) == (
         "session-1",
         "secret-token",

@@ -11,7 +11,7 @@ import pytest
 from daft_k8s.config import FIELDS, Configuration
 from daft_k8s.config.sources import INTERNAL_PREFIX
 from daft_k8s.errors import ConfigurationError
-from daft_k8s.wire.worker_settings import TOKEN_FILE, WorkerSettings, forget_settings, variable
+from daft_k8s.wire.worker_settings import TOKEN_FD, TOKEN_FILE, WorkerSettings, forget_settings, variable
 
 REQUIRED = {
     "DAFT_K8S_INTERNAL_SESSION_ID": "s",
@@ -34,7 +34,7 @@ def test_every_setting_arrives_as_it_was_sent() -> None:
 
 
 def test_no_variable_of_a_worker_can_be_taken_for_an_option_of_a_user() -> None:
-    own = {variable(item.name) for item in dataclasses.fields(WorkerSettings)} | {TOKEN_FILE}
+    own = {variable(item.name) for item in dataclasses.fields(WorkerSettings)} | {TOKEN_FD, TOKEN_FILE}
     assert all(name.startswith(INTERNAL_PREFIX) for name in own)
     assert not own & {option.variable for option in FIELDS.values()}
 
@@ -111,6 +111,13 @@ def test_the_token_may_be_in_a_file_as_a_secret_is_mounted(tmp_path: Path) -> No
     file.unlink()
     with pytest.raises(ConfigurationError, match=r"DAFT_K8S_INTERNAL_TOKEN_FILE='.*' cannot be read \(No such file"):
         WorkerSettings.from_environment({**others, TOKEN_FILE: str(file)})
+
+
+@pytest.mark.parametrize(("number", "why"), [("none", "invalid literal"), ("987", "Bad file descriptor")])
+def test_a_pipe_of_the_token_that_is_none_is_named(number: str, why: str) -> None:
+    others = {name: value for name, value in REQUIRED.items() if name != "DAFT_K8S_INTERNAL_TOKEN"}
+    with pytest.raises(ConfigurationError, match=rf"TOKEN_FD='{number}' cannot be read \({why}.*TOKEN is not set"):
+        WorkerSettings.from_environment({**others, TOKEN_FD: number})
 
 
 def test_the_token_is_not_shown() -> None:
