@@ -4,7 +4,7 @@ use arrow_array::{
     RecordBatchIterator, RecordBatchReader,
     ffi_stream::{FFI_ArrowArrayStream, RecordBatchStreamReader},
 };
-use daft_k8s_data::PartitionData;
+use daft_k8s_ipc::PartitionData;
 use parking_lot::Mutex;
 use pyo3::{
     exceptions::{PyTypeError, PyValueError},

@@ -7,7 +7,7 @@ mod task;
 use std::{sync::Arc, time::Duration};
 
 use daft_k8s_core::{Addresses, ExitCause, LaunchId, PoolConfig, WorkerId};
-use daft_k8s_data::PartitionData;
+use daft_k8s_ipc::PartitionData;
 use daft_k8s_session::driver::{Driver, DriverConfig, FetchFailure, Partition};
 use pyo3::{
     exceptions::{PyConnectionError, PyLookupError, PyRuntimeError, PyTimeoutError, PyValueError},

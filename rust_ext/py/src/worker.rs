@@ -4,7 +4,7 @@ use std::{path::PathBuf, sync::Arc};
 
 use bytes::Bytes;
 use daft_k8s_core::{IdError, TaskKey};
-use daft_k8s_data::PartitionData;
+use daft_k8s_ipc::PartitionData;
 use daft_k8s_net::tls::Pem;
 use daft_k8s_session::{
     Level,

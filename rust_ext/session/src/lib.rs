@@ -1,5 +1,5 @@
 //! Both ends of a session, joined from the pure pool (`daft_k8s_core`), the control protocol
-//! (`daft_k8s_control`) and the data plane (`daft_k8s_data`).
+//! (`daft_k8s_control`) and the data plane (`daft_k8s_flight`).
 //!
 //! [`driver`] owns the pool and every connection to workers; [`worker`] takes tasks in, fetches their
 //! inputs and hands them to whoever runs them. Neither knows Python or Daft: plans, payloads,

@@ -35,7 +35,8 @@ use std::{
 };
 
 use daft_k8s_core::{Attempt, Event, FailKind, LaunchId, PoolConfig, Session, TaskId, TaskKey, TaskPhase, WorkerId};
-use daft_k8s_data::{ClientConfig, DataClient, PartitionData};
+use daft_k8s_flight::{ClientConfig, DataClient};
+use daft_k8s_ipc::PartitionData;
 use daft_k8s_net::tls::ClientTls;
 use parking_lot::Mutex;
 use tokio::{

@@ -7,7 +7,7 @@ use std::sync::{
 
 use bytes::Bytes;
 use daft_k8s_core::WorkerId;
-use daft_k8s_data::{CodecError, PartitionData};
+use daft_k8s_ipc::{CodecError, PartitionData};
 
 use super::{
     drops::{Dropped, Drops},

@@ -2,7 +2,8 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use daft_k8s_data::{FetchError, PartitionData, Ticket};
+use daft_k8s_flight::FetchError;
+use daft_k8s_ipc::{PartitionData, Ticket};
 use futures::future::try_join_all;
 
 use super::{Driver, Partition, Place, losses, process::Process};

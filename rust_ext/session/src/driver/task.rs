@@ -11,7 +11,7 @@ use std::{
 use bytes::Bytes;
 use daft_k8s_control::proto::{InputPartition, Task, TaskInput};
 use daft_k8s_core::{Attempt, Event, FailKind, LaunchId, TaskId, WorkerId};
-use daft_k8s_data::PartitionData;
+use daft_k8s_ipc::PartitionData;
 use sha2::{Digest, Sha256};
 
 use super::{Inner, Partition, Place, State, losses, process::Process};

@@ -1,10 +1,12 @@
 //! What a task reads: found in this worker's own store, or fetched from the workers that hold it.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use daft_k8s_control::proto::TaskInput;
-use daft_k8s_data::{CodecError, DataClient, FetchError, PartitionData, Store, StoreError, Ticket};
+use daft_k8s_flight::{DataClient, FetchError};
+use daft_k8s_ipc::{CodecError, PartitionData, Ticket};
 use daft_k8s_net::Destination;
+use daft_k8s_store::{Store, StoreError};
 use futures::{
     StreamExt, TryStreamExt,
     future::{try_join, try_join_all},
@@ -39,12 +41,12 @@ pub(super) struct InputsLost {
 
 /// Brings inputs together.
 pub(super) struct Inputs {
-    store: Store,
+    store: Arc<dyn Store>,
     client: DataClient,
 }
 
 impl Inputs {
-    pub(super) const fn new(store: Store, client: DataClient) -> Self {
+    pub(super) fn new(store: Arc<dyn Store>, client: DataClient) -> Self {
         Self { store, client }
     }
 
@@ -109,7 +111,8 @@ impl Inputs {
 
     /// An own partition: in memory in nearly all cases.
     async fn own(&self, position: usize, ticket: Ticket) -> Result<(usize, PartitionData), InputsLost> {
-        match self.store.fetch(&ticket).await {
+        let fetch = async { self.store.look_up(&ticket)?.fetch().await };
+        match fetch.await {
             Ok(data) => Ok((position, data)),
             Err(error) => Err(InputsLost {
                 tickets: vec![ticket.to_string()],

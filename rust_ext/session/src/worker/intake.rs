@@ -11,7 +11,9 @@ use std::{
 use bytes::Bytes;
 use daft_k8s_control::proto::{OutputPartition, Task, TaskEnd, task_end};
 use daft_k8s_core::{TaskKey, task_log::TaskLog};
-use daft_k8s_data::{DataClient, PartitionData, Pressure, Store};
+use daft_k8s_flight::DataClient;
+use daft_k8s_ipc::PartitionData;
+use daft_k8s_store::{Pressure, Store};
 use parking_lot::Mutex;
 use tokio::{
     runtime::Handle,
@@ -51,7 +53,7 @@ pub(super) struct Intake {
 }
 
 struct Inner {
-    store: Store,
+    store: Arc<dyn Store>,
     inputs: Inputs,
     host: Arc<dyn Host>,
     runtime: Handle,
@@ -107,7 +109,13 @@ struct Unfinished {
 }
 
 impl Intake {
-    pub(super) fn new(slots: usize, store: Store, client: DataClient, host: Arc<dyn Host>, runtime: Handle) -> Self {
+    pub(super) fn new(
+        slots: usize,
+        store: Arc<dyn Store>,
+        client: DataClient,
+        host: Arc<dyn Host>,
+        runtime: Handle,
+    ) -> Self {
         let inner = Inner {
             inputs: Inputs::new(store.clone(), client),
             store,

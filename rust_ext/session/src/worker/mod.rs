@@ -26,11 +26,13 @@ use std::{
 
 use bytes::Bytes;
 use daft_k8s_core::{Level, LogSink};
-use daft_k8s_data::{DataClient, PartitionData, Store, StoreConfig};
+use daft_k8s_flight::DataClient;
+use daft_k8s_ipc::PartitionData;
 use daft_k8s_net::{
     Auth, RejectedPeers,
     tls::{ClientTls, Identity, Pem, Role, ServerTls, TlsError},
 };
+use daft_k8s_store::{LocalStore, Store, StoreConfig};
 use parking_lot::Mutex;
 use tokio::{net::TcpListener, runtime::Handle, sync::watch};
 
@@ -156,7 +158,7 @@ pub struct Worker {
 struct Shared {
     config: WorkerConfig,
     instance_id: String,
-    store: Store,
+    store: Arc<dyn Store>,
     intake: Intake,
     calls: Calls,
     peers: Peers,
@@ -189,7 +191,7 @@ impl Worker {
             spill_dir: config.spill_dir.clone(),
         };
         let log: LogSink = Arc::new(move |level, message| log_host.log(level, message));
-        let store = Store::new(store_config, log.clone())?;
+        let store: Arc<dyn Store> = Arc::new(LocalStore::new(store_config, log.clone())?);
         let tls = config.tls.as_ref().map(Tls::new).transpose().map_err(io::Error::other)?;
         let client = DataClient::with_tls(&config.token, tls.as_ref().map(|tls| tls.client.clone()));
         let intake = Intake::new(config.slots, store.clone(), client, host.clone(), runtime.clone());
@@ -224,10 +226,10 @@ impl Worker {
         if let Some(probes) = probes {
             runtime.spawn(daft_k8s_control::serve_health(probes, health.clone(), stopped(stopping.clone())));
         }
-        runtime.spawn(daft_k8s_data::serve(
+        runtime.spawn(daft_k8s_flight::serve(
             data,
             store,
-            daft_k8s_data::ServerOptions { auth, limits: daft_k8s_data::Limits::default(), log },
+            daft_k8s_flight::ServerOptions { auth, limits: daft_k8s_flight::Limits::default(), log },
             stopped(stopping.clone()),
         ));
         runtime.spawn(watch_for_driver(shared.clone(), stopping));
@@ -314,8 +316,8 @@ impl Worker {
     }
 
     /// The partition store.
-    pub fn store(&self) -> &Store {
-        &self.shared.store
+    pub fn store(&self) -> &dyn Store {
+        &*self.shared.store
     }
 
     /// Closes both servers and removes what was spilled; nothing is spilled after that.

@@ -17,7 +17,8 @@ use daft_k8s_control::{
     },
 };
 use daft_k8s_core::TaskKey;
-use daft_k8s_data::{MemoryLevel, Ticket};
+use daft_k8s_ipc::Ticket;
+use daft_k8s_store::MemoryLevel;
 use futures::{Stream, StreamExt};
 use parking_lot::Mutex;
 use rand::Rng;
@@ -55,7 +56,7 @@ impl Service {
             return Some((Reason::Draining, format!("{worker} is draining")));
         }
         // A worker that runs nothing takes a task whatever its memory, or nothing would ever free any.
-        if self.shared.store.level() == MemoryLevel::Refuse && self.shared.intake.unfinished() > 0 {
+        if self.shared.store.stats().level == MemoryLevel::Refuse && self.shared.intake.unfinished() > 0 {
             return Some((Reason::Memory, format!("{worker} has hardly any memory left")));
         }
         None

@@ -13,7 +13,7 @@ use std::{
 use arrow_array::{ArrayRef, Int64Array, RecordBatch};
 use bytes::Bytes;
 use daft_k8s_core::{Addresses, Backoff, LaunchId, PoolConfig, TaskId, WorkerId};
-use daft_k8s_data::PartitionData;
+use daft_k8s_ipc::PartitionData;
 use daft_k8s_net::tls::{Identity, Issued};
 use daft_k8s_session::{
     Level,

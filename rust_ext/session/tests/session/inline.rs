@@ -3,7 +3,7 @@
 use std::{thread, time::Duration};
 
 use daft_k8s_core::{ExitCause, LaunchId, WorkerId};
-use daft_k8s_data::PartitionData;
+use daft_k8s_ipc::PartitionData;
 use daft_k8s_session::driver::{Partition, TaskSpec};
 
 use crate::fixture::{LONG, Session, Settings, TestWorker, numbers, rows, spec, until};

@@ -4,7 +4,7 @@ use std::{sync::atomic::Ordering, thread, time::Duration};
 
 use bytes::Bytes;
 use daft_k8s_core::{ExitCause, FailKind, LaunchId, WorkerId};
-use daft_k8s_data::PartitionData;
+use daft_k8s_ipc::PartitionData;
 use daft_k8s_session::driver::{Outcome, Partition};
 
 use crate::{

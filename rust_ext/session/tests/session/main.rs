@@ -2,7 +2,7 @@
 //!
 //! Covered: how tasks end, cancels, losses, uploads, calls of workers, what a worker answers by itself
 //! and to whom, panics, slow connections, and workers short of memory.
-//! Not covered: the decisions of the pool (`daft_k8s_core`), the data plane (`daft_k8s_data`), Python.
+//! Not covered: the decisions of the pool (`daft_k8s_core`), the data plane (`daft_k8s_flight`), Python.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 

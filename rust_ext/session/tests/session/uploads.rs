@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow_schema::{DataType, Field, Schema};
-use daft_k8s_data::PartitionData;
+use daft_k8s_ipc::PartitionData;
 
 use crate::fixture::{Session, Settings, numbers, rows, until};
 

@@ -9,7 +9,7 @@ use std::{
 use bytes::Bytes;
 use daft_k8s_control::proto::{Bounce, CancelTaskRequest, Plan, SubmitTaskRequest, bounce::Reason};
 use daft_k8s_core::Event;
-use daft_k8s_data::{PartitionData, Ticket};
+use daft_k8s_ipc::{PartitionData, Ticket};
 use parking_lot::Mutex;
 use tokio::{
     sync::{OnceCell, mpsc},
