@@ -7,13 +7,10 @@ starts before the first query.
 
 from __future__ import annotations
 
-import os
 from types import ModuleType
 
 from daft_k8s.boot import inheritance
 from daft_k8s.boot.after_import import after_import
-
-_WORKER_VARIABLE = "DAFT_FLOTILLA_WORKER"
 
 
 def take_over(_daft: ModuleType) -> None:
@@ -28,7 +25,7 @@ def take_over(_daft: ModuleType) -> None:
 
 def begin() -> None:
     """Waits for Daft, if this process shall be a driver."""
-    if inheritance.is_wanted() and os.environ.get(_WORKER_VARIABLE) != "1":
+    if inheritance.is_wanted() and not inheritance.is_worker():
         after_import("daft", take_over)
 
 

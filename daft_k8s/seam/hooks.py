@@ -15,7 +15,8 @@ from daft.daft import PyMicroPartition, PyRecordBatch, RaySwordfishWorker
 
 from daft_k8s.driver.session import Session, current_session
 from daft_k8s.errors import CodeError, ConfigurationError
-from daft_k8s.seam.actors import actor_pools, collect_pickled_pools
+from daft_k8s.handles.actors import collect_pickled_pools
+from daft_k8s.seam.actors import actor_pools
 from daft_k8s.seam.carried import carried
 from daft_k8s.seam.code_shipment import CodeShipment
 from daft_k8s.seam.flight_shuffle import FlightFolders, remove_folders

@@ -1,7 +1,4 @@
-"""The LIMIT counter's handle, which travels inside plans, and the driver's end of it.
-
-Workers import this module to unpickle the handle, so it imports neither Daft nor the driver.
-"""
+"""The driver's end of LIMIT counters."""
 
 from __future__ import annotations
 
@@ -11,13 +8,12 @@ import threading
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 
+from daft_k8s.handles.limit import LimitCounterHandle
 from daft_k8s.seam.limit_counter import LimitCounter
 from daft_k8s.wire.calls import (
     ClaimRows,
     Done,
-    DriverCall,
     LimitStarted,
-    Reply,
     RowsGranted,
     StartLimit,
     TaskRestarts,
@@ -36,32 +32,6 @@ def collect_pickled_counters() -> Iterator[list[DriverLimitHandle]]:
         yield handles
     finally:
         _collector.handles = outer
-
-
-class LimitCounterHandle:
-    """A worker's handle of a counter; asks the driver over the stream that the driver opened."""
-
-    def __init__(self, counter_id: str) -> None:
-        self.counter_id = counter_id
-        self._epochs: dict[str, int] = {}
-
-    def __reduce__(self) -> tuple[Callable[..., LimitCounterHandle], tuple[str]]:
-        return LimitCounterHandle, (self.counter_id,)
-
-    async def start_task(self, input_id: str) -> None:
-        """Daft calls this when the first rows of a task reach its LIMIT."""
-        self._epochs[input_id] = (await self._call(StartLimit(self.counter_id, input_id))).epoch
-
-    async def claim(self, input_id: str, num_rows: int) -> tuple[int, int, bool]:
-        """Daft calls this for each piece of rows; see `LimitCounter.claim`."""
-        epoch = self._epochs.get(input_id, 0)
-        granted = await self._call(ClaimRows(self.counter_id, input_id, epoch, num_rows))
-        return granted.skip, granted.take, granted.done
-
-    async def _call(self, request: DriverCall[Reply]) -> Reply:
-        from daft_k8s.worker.driver_calls import call_driver
-
-        return await call_driver(request)
 
 
 class DriverLimitHandle(LimitCounterHandle):

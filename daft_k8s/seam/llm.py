@@ -1,18 +1,16 @@
-"""Daft's hook for vLLM: engines that are actors, and the driver's answer to which of them gets a batch of prompts.
-
-Workers import this module to unpickle what travels inside plans, so it imports neither Daft nor the driver.
-"""
+"""Daft's hook for vLLM: engines that are actors, and the driver's answer to which of them gets a batch of prompts."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from daft_k8s.errors import ActorError, ConfigurationError
-from daft_k8s.seam.actors import ActorHandle, actor_pools, note_pickled_pool
+from daft_k8s.handles.actors import EnginePool
+from daft_k8s.seam.actors import actor_pools
 from daft_k8s.seam.prefix_router import PrefixRouter
+from daft_k8s.wire.actor_messages import LLM_ENGINE
 from daft_k8s.wire.calls import ChooseEngine, EngineChosen
 from daft_k8s.wire.raised import headline
 
@@ -22,26 +20,6 @@ if TYPE_CHECKING:
     from daft_k8s.driver.actor_pool import ActorPool, PoolRequest
     from daft_k8s.driver.actor_pools import ActorPools
     from daft_k8s.driver.session import Session
-
-_ENGINE = "daft_k8s.worker.llm_engine:LLMEngine"
-
-
-class EnginePool:
-    """The engines of one vLLM expression, as the workers' tasks know them."""
-
-    def __init__(self, pool_id: str) -> None:
-        self.pool_id = pool_id
-
-    def __reduce__(self) -> tuple[Callable[..., EnginePool], tuple[str]]:
-        note_pickled_pool(self.pool_id)
-        return EnginePool, (self.pool_id,)
-
-    async def choose(self, prefix: str | None, num_prompts: int) -> ActorHandle:
-        """The engine for a batch of prompts, from a worker; waits until the engines have started."""
-        from daft_k8s.worker.actor_calls import ask_driver
-
-        chosen = await ask_driver(ChooseEngine(self.pool_id, prefix, num_prompts))
-        return ActorHandle(self.pool_id, chosen.actor_id)
 
 
 class LLMActors(EnginePool):
@@ -74,7 +52,7 @@ class LLMActors(EnginePool):
         self._pools = actor_pools(session)
         request = PoolRequest(
             name=f"the vLLM model {model}",
-            factory=_ENGINE,
+            factory=LLM_ENGINE,
             arguments=(dumps((model, engine_args, generate_args)),),
             count=concurrency,
             demand=Demand(gpus=float(gpus_per_actor)),

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from daft_k8s.errors import ActorError
 from daft_k8s.seam.actors import DriverActorHandle, actor_pools
 from daft_k8s.seam.carried import carried
+from daft_k8s.wire.actor_messages import UDF_ACTOR
 from daft_k8s.wire.raised import carrying, headline
 
 if TYPE_CHECKING:
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
     from daft_k8s.driver.actor_pools import ActorPools
 
 logger = logging.getLogger("daft_k8s")
-
-_UDF_ACTOR = "daft_k8s.worker.udf_actor:UdfActor"
 
 
 @carried
@@ -166,7 +165,7 @@ async def _prepare(
     arguments = await asyncio.to_thread(carrying(_pickle_projection), name, projection)
     request = PoolRequest(
         name=name,
-        factory=_UDF_ACTOR,
+        factory=UDF_ACTOR,
         arguments=(arguments,),
         count=count,
         demand=demand,

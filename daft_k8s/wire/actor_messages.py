@@ -17,6 +17,10 @@ from daft_k8s.wire import codec
 from daft_k8s.wire.code_reference import CodeReference
 from daft_k8s.wire.raised import add_note, ordinary
 
+UDF_ACTOR = "daft_k8s.worker.udf_actor:UdfActor"
+LLM_ENGINE = "daft_k8s.worker.llm_engine:LLMEngine"
+"""The factories of our own actors."""
+
 ALIGNMENT_BYTES = 64
 _PROTOCOL = 5
 _COUNT = struct.Struct("<Q")

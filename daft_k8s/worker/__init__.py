@@ -2,6 +2,5 @@
 
 Here: the life of the process, and running tasks on Daft's native executor.
 Not here: the servers and the partition store (`daft_k8s._native`), and anything of the driver.
-Importing this package must not import Daft: the environment is set first. Imported by `seam.actors`, `seam.limit` and
-`seam.llm`. These travel inside plans and call the driver or actors from here.
+Importing this package must not import Daft: the environment is set first. Imported by no other room.
 """

@@ -14,6 +14,8 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from daft_k8s.errors import DaftK8sError
+from daft_k8s.handles.actor_calls import ActorGoneError
+from daft_k8s.handles.driver_calls import DriverCallError, call_driver
 from daft_k8s.wire.actor_messages import (
     ActorSpec,
     Answer,
@@ -23,7 +25,6 @@ from daft_k8s.wire.actor_messages import (
 )
 from daft_k8s.wire.calls import ActorEvent, ActorNews
 from daft_k8s.worker.actor_process import ActorDiedError, ActorLateError, ActorProcess, ActorStartError
-from daft_k8s.worker.driver_calls import DriverCallError, call_driver
 from daft_k8s.worker.gpus import device_environment
 
 if TYPE_CHECKING:
@@ -42,10 +43,6 @@ _GENERATIONS_KEPT = 10_000
 
 Report = Callable[[ActorEvent, ActorSpec, str, bytes], None]
 """Tells the driver of an event: (event, spec, message, pickled error). Called on the actor's thread."""
-
-
-class ActorGoneError(DaftK8sError):
-    """The actor is not here (any more), and the call was not begun: it may be made elsewhere."""
 
 
 class _NotAgainError(DaftK8sError):

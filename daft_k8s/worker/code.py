@@ -16,9 +16,9 @@ from typing import IO, Protocol
 from daft_k8s.code.search_path import with_entries_of
 from daft_k8s.code.unpack import is_present, read_manifest, unpack_bundle
 from daft_k8s.errors import CodeError
+from daft_k8s.handles.driver_calls import DriverCallError, call_driver
 from daft_k8s.wire.calls import DriverCall, FetchCodeChunk, FetchCodeManifest, Reply
 from daft_k8s.wire.code_reference import CHUNK_BYTES, CodeReference
-from daft_k8s.worker.driver_calls import DriverCallError, call_driver
 
 logger = logging.getLogger(__name__)
 

@@ -23,8 +23,8 @@ from daft.recordbatch.micropartition import MicroPartition
 from daft.runners.partitioning import PartitionCacheEntry
 
 from daft_k8s.errors import UnsupportedError
+from daft_k8s.handles.actor_calls import ready_actors_by_location
 from daft_k8s.wire.raised import carrying
-from daft_k8s.worker.actor_calls import ready_actors_by_location
 from daft_k8s.worker.event_loop import carry
 from daft_k8s.worker.extensions import listed_in_environment, load_extensions
 from daft_k8s.worker.llm_executor import PromptExecutor

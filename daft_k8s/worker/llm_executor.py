@@ -16,13 +16,11 @@ from typing import TYPE_CHECKING
 from daft.recordbatch import RecordBatch
 
 from daft_k8s.errors import ActorError
-from daft_k8s.worker.actor_calls import run_in_worker
-from daft_k8s.worker.actor_host import ActorGoneError
+from daft_k8s.handles.actor_calls import ActorGoneError, run_in_worker
 
 if TYPE_CHECKING:
-    from daft_k8s.seam.actors import ActorHandle
-    from daft_k8s.seam.llm import EnginePool
-    from daft_k8s.worker.actor_calls import ActorPlace
+    from daft_k8s.handles.actor_calls import ActorPlace
+    from daft_k8s.handles.actors import ActorHandle, EnginePool
 
 MAX_SUBMISSIONS = 5
 """How often a batch is given to an engine: one under which an engine was lost this often is the likely cause."""

@@ -8,8 +8,8 @@ import json
 import logging
 from typing import Protocol
 
+from daft_k8s.handles.driver_calls import DriverCallError, call_driver
 from daft_k8s.wire.calls import ReportMemory
-from daft_k8s.worker.driver_calls import DriverCallError, call_driver
 
 logger = logging.getLogger(__name__)
 

@@ -15,14 +15,14 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
+from daft_k8s.handles.driver_calls import begin_call
 from daft_k8s.wire.calls import PrintLines
 from daft_k8s.wire.worker_output import INTERVAL_SECONDS
-from daft_k8s.worker.driver_calls import begin_call
 
 if TYPE_CHECKING:
     from typing import TextIO
 
-    from daft_k8s.worker.driver_calls import DriverCaller
+    from daft_k8s.handles.driver_calls import DriverCaller
 
 WAITING_BYTES = 256 << 10
 """Lines that may wait for the driver. The newest are kept: they tell how a worker or a task ended."""

@@ -18,14 +18,14 @@ from typing import TYPE_CHECKING, NoReturn
 
 from daft_k8s.boot import processes
 from daft_k8s.errors import ConfigurationError, DaftK8sError, WorkerStartError
+from daft_k8s.handles.actor_calls import set_current_host
+from daft_k8s.handles.driver_calls import set_current_worker
 from daft_k8s.wire import exit_codes
 from daft_k8s.wire.ready_line import Ready
 from daft_k8s.wire.worker_settings import WorkerSettings, forget_settings
 from daft_k8s.worker import event_loop
-from daft_k8s.worker.actor_calls import set_current_host
 from daft_k8s.worker.actor_host import ActorHost
 from daft_k8s.worker.daft_variables import daft_variables
-from daft_k8s.worker.driver_calls import set_current_worker
 from daft_k8s.worker.logs import configure_logging
 from daft_k8s.worker.memory_reports import report_memory
 from daft_k8s.worker.output import OutputCopy, copy_output

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from daft_k8s.code.advice import missing_module, ways_to_ship
 from daft_k8s.errors import CodeError
+from daft_k8s.handles.driver_calls import call_driver
+from daft_k8s.wire.calls import TaskRestarts
 from daft_k8s.wire.pickled_errors import encode_error
 from daft_k8s.wire.raised import headline, printable, traceback_of, uncarried
 from daft_k8s.wire.task_payload import decode_needs, decode_payload, join_result
@@ -17,7 +19,6 @@ from daft_k8s.worker.abandoned_calls import AbandonedCalls
 from daft_k8s.worker.code import WorkerCode
 from daft_k8s.worker.current_folder import CurrentFolder
 from daft_k8s.worker.disk_advice import missing_file_advice
-from daft_k8s.worker.driver_calls import announce_restart
 from daft_k8s.worker.executor import RunRequest
 from daft_k8s.worker.extensions import load_extensions
 from daft_k8s.worker.logs import query_id_var, task_key_var
@@ -150,7 +151,8 @@ class TaskRunner:
         outputs = TaskOutputs(server, command.key, partitioned=plan.has_partitioned_output())
         try:
             if command.attempt > _FIRST_ATTEMPT:
-                await announce_restart(command.query_id, command.task_id)
+                # If this run never reaches its LIMIT, it claims nothing: the driver would count the last run's rows.
+                await call_driver(TaskRestarts(command.query_id, str(command.task_id)))
             stream = await member.start()
             while (part := await stream.next()) is not None:
                 await outputs.add(part)

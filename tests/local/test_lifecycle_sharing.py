@@ -13,7 +13,8 @@ from tests.local.remote_driver import RemoteDriver, files_below, poll
 STORES = """
 @daft.func.batch(return_dtype=daft.DataType.string())
 def look(values):
-    from daft_k8s.worker import driver_calls, logs
+    from daft_k8s.handles import driver_calls
+    from daft_k8s.worker import logs
     server = driver_calls._current
     status = json.loads(server.memory_status())
     return [json.dumps([server.instance_id, status["partitions"], status["spilled_bytes"]])] * len(values)

@@ -153,7 +153,7 @@ class FakeManager:
         self, worker_id: str, *, query_id: str, task_id: int, name: str, plan: bytes, payload: bytes, inputs: Any
     ) -> FakeOutcome:
         """What a worker does with a task."""
-        from daft_k8s.worker import driver_calls
+        from daft_k8s.handles import driver_calls
 
         # One process stands for all workers, so they can have but one identity here.
         worker_id = "worker-0"

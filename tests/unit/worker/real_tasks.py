@@ -23,12 +23,12 @@ import daft
 from daft.daft import LocalPhysicalPlan, PyDaftExecutionConfig, PyMicroPartition
 from daft.recordbatch.micropartition import MicroPartition
 
+from daft_k8s.handles.driver_calls import set_current_worker
 from daft_k8s.wire.calls import Done
 from daft_k8s.wire.codec import decode, encode
 from daft_k8s.wire.pickled_errors import decode_error
 from daft_k8s.wire.task_payload import encode_payload
 from daft_k8s.worker.code import WorkerCode
-from daft_k8s.worker.driver_calls import set_current_worker
 from daft_k8s.worker.executor import DaftExecutor
 from daft_k8s.worker.task_runner import TaskRunner
 

@@ -20,10 +20,10 @@ from daft_k8s.code.advice import missing_module, ways_to_ship
 from daft_k8s.code.bundle import CodeBundle, make_bundle
 from daft_k8s.code.selection import select_files
 from daft_k8s.errors import CodeError
+from daft_k8s.handles.driver_calls import DriverCallError
 from daft_k8s.wire.calls import CodeChunk, CodeManifest, FetchCodeManifest
 from daft_k8s.wire.code_reference import CodeReference
 from daft_k8s.worker.code import WorkerCode
-from daft_k8s.worker.driver_calls import DriverCallError
 
 MIB = 2**20
 

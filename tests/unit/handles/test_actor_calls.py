@@ -9,12 +9,13 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from daft_k8s.errors import ActorError
+from daft_k8s.handles import actor_calls
+from daft_k8s.handles.driver_calls import set_current_worker
 from daft_k8s.seam.llm import EnginePool
 from daft_k8s.wire.actor_messages import ActorCall, Answer, decode_message, encode_message, join_message
 from daft_k8s.wire.calls import ActorPresence, ActorRoute, CheckActor, ChooseEngine, EngineChosen, FindActor
 from daft_k8s.wire.codec import decode, encode
-from daft_k8s.worker import actor_calls, llm_executor
-from daft_k8s.worker.driver_calls import set_current_worker
+from daft_k8s.worker import llm_executor
 from daft_k8s.worker.llm_executor import generate
 
 Settle = Callable[[bytes | None, str | None], None]

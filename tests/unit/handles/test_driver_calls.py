@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from daft_k8s.handles.driver_calls import DriverCallError, call_driver, set_current_worker
 from daft_k8s.wire.calls import LimitStarted, StartLimit
 from daft_k8s.wire.codec import decode, encode
-from daft_k8s.worker.driver_calls import DriverCallError, call_driver, set_current_worker
 
 REQUEST = StartLimit("counter", "12")
 

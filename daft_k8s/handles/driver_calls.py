@@ -1,6 +1,6 @@
 """Calls of a worker to its driver, e.g. the LIMIT counter.
 
-They ride on a stream that the driver opened. Code that travels inside plans imports this module.
+They ride on a stream that the driver opened.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any, Protocol
 
 from daft_k8s.errors import DaftK8sError
-from daft_k8s.wire.calls import DriverCall, Reply, TaskRestarts
+from daft_k8s.wire.calls import DriverCall, Reply
 from daft_k8s.wire.codec import decode, encode
 
 if TYPE_CHECKING:
@@ -80,17 +80,6 @@ def begin_call(
 
 def _name(request: DriverCall[Any]) -> str:
     return type(request).__name__
-
-
-async def announce_restart(query_id: str, task_id: int) -> None:
-    """Tells the driver that a task runs again, before its first row.
-
-    A run that never reaches its LIMIT claims nothing, and the driver would take the rows of the run before for its own.
-
-    Raises:
-        DriverCallError: The driver is gone.
-    """
-    await call_driver(TaskRestarts(query_id, str(task_id)))
 
 
 def _on_loop(

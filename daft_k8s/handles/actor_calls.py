@@ -1,4 +1,4 @@
-"""Calls of actors by tasks of this worker. Code that travels inside plans imports this module.
+"""Calls of actors by tasks of this worker.
 
 An actor of this worker is called over its socket, any other through the worker that hosts it. Where it is, the
 driver knows; and it names another actor of the pool if the wanted one is gone.
@@ -11,7 +11,9 @@ import concurrent.futures
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 from daft_k8s.errors import ActorError, DaftK8sError, WorkerLostError
+from daft_k8s.handles.driver_calls import DriverCallError, call_driver
 from daft_k8s.wire.actor_messages import (
+    ActorSpec,
     Buffer,
     decode_message,
     encode_call,
@@ -20,8 +22,6 @@ from daft_k8s.wire.actor_messages import (
 )
 from daft_k8s.wire.calls import ActorRoute, CheckActor, DriverCall, FindActor, Reply
 from daft_k8s.wire.raised import CarriedError, carrying, ordinary
-from daft_k8s.worker.actor_host import ActorGoneError, ActorHost
-from daft_k8s.worker.driver_calls import DriverCallError, call_driver
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
@@ -39,6 +39,24 @@ _FIRST_PAUSE_SECONDS = 1.0
 """Between the first two of these; each further pause is twice as long."""
 
 
+class ActorGoneError(DaftK8sError):
+    """The actor is not here (any more), and the call was not begun: it may be made elsewhere."""
+
+
+class LocalActor(Protocol):
+    """The part of `worker.actor_host.HostedActor` that is needed here."""
+
+    spec: ActorSpec
+
+    def call(self, parts: Sequence[Buffer]) -> concurrent.futures.Future[bytes | bytearray]: ...
+
+
+class LocalActors(Protocol):
+    """The part of `worker.actor_host.ActorHost` that is needed here."""
+
+    def find(self, actor_id: str) -> LocalActor | None: ...
+
+
 class PeerCaller(Protocol):
     """The part of `WorkerServer` that is needed here."""
 
@@ -48,7 +66,7 @@ class PeerCaller(Protocol):
 
 
 class _Worker(NamedTuple):
-    host: ActorHost
+    host: LocalActors
     caller: PeerCaller
     loop: asyncio.AbstractEventLoop
 
@@ -56,7 +74,7 @@ class _Worker(NamedTuple):
 _current: _Worker | None = None
 
 
-def set_current_host(host: ActorHost | None, caller: PeerCaller | None = None) -> None:
+def set_current_host(host: LocalActors | None, caller: PeerCaller | None = None) -> None:
     """Names the actors of this process, and the server through which others are called."""
     global _current
     _current = None if host is None or caller is None else _Worker(host, caller, asyncio.get_running_loop())

@@ -1,0 +1,90 @@
+"""What a plan brings along: every handle is unpickled in a process that can import nothing of the driver.
+
+Not covered: what real plans hold, and what workers load then (tests/local/test_plans_in_workers.py).
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+import daft
+import pytest
+from daft.execution.key_filtering_join.actors import KeySpec
+from daft.pickle import dumps
+
+from daft_k8s.handles.actors import ActorHandle, EnginePool, collect_pickled_pools
+from daft_k8s.handles.key_filter import ingest_function, keep_function
+from daft_k8s.seam.actors import DriverActorHandle
+from daft_k8s.seam.limit import DriverLimitHandle
+from daft_k8s.seam.limit_counter import LimitCounter
+from daft_k8s.seam.llm import LLMActors
+
+WORKER = """
+import importlib.abc, json, pickle, sys
+DRIVER = {"daft_k8s." + name for name in json.loads(sys.argv[1])}
+class Gate(importlib.abc.MetaPathFinder):
+    def find_spec(self, fullname, path, target=None):
+        if fullname in DRIVER:
+            raise ImportError(f"a plan imports {fullname}")
+sys.meta_path.insert(0, Gate())
+from daft_k8s.worker.daft_variables import daft_variables
+import os
+with daft_variables(os.environ):
+    import daft
+    from daft.pickle import loads
+print(type(loads(sys.stdin.buffer.read())).__name__)
+print(*sorted({name.split(".")[1] for name in sys.modules if name.startswith("daft_k8s.")}))
+"""
+DRIVERS_ROOMS = ["_autostart", "allocation", "api", "cli", "config", "doctor", "driver", "jobs", "kube", "seam"]
+
+
+class Pools:
+    def retire(self, pool_id: str) -> None: ...
+
+
+def engines() -> LLMActors:
+    made: Any = LLMActors.__new__(LLMActors)
+    made.pool_id, made._pools = "pool", Pools()
+    handle: LLMActors = made
+    return handle
+
+
+async def limit() -> DriverLimitHandle:
+    return DriverLimitHandle("counter", LimitCounter(1, 0), lambda counter_id: None)
+
+
+def handles() -> dict[str, Any]:
+    import asyncio
+
+    pools: Any = Pools()
+    actors = [DriverActorHandle("pool", "pool/0", pools)]
+    keys = KeySpec(["id"])
+    return {
+        "LimitCounterHandle": asyncio.run(limit()),
+        "ActorHandle": actors[0],
+        "EnginePool": engines(),
+        "Expression of new keys": ingest_function(actors, keys)(daft.col("id")),
+        "Expression of kept keys": keep_function(actors, keys)(daft.col("id")),
+    }
+
+
+@pytest.mark.parametrize("name", list(handles()))
+def test_a_handle_comes_alive_where_no_room_of_the_driver_can_be_imported(name: str) -> None:
+    pickled = dumps(handles()[name])
+    command = [sys.executable, "-c", WORKER, json.dumps(DRIVERS_ROOMS)]
+    done = subprocess.run(command, input=pickled, capture_output=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr.decode()
+    kind, rooms = done.stdout.decode().splitlines()
+    assert kind == name.split(" ")[0]
+    assert set(rooms.split()) <= {"_native", "addresses", "boot", "errors", "handles", "printable", "wire", "worker"}
+
+
+def test_pickling_a_handle_tells_which_pools_a_plan_uses() -> None:
+    pools: Any = Pools()
+    with collect_pickled_pools() as used:
+        dumps([ActorHandle("one", "one/0"), DriverActorHandle("two", "two/0", pools), EnginePool("three")])
+        dumps(keep_function([DriverActorHandle("four", "four/0", pools)], KeySpec(["id"]))(daft.col("id")))
+    assert used == {"one", "two", "three", "four"}
