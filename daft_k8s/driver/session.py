@@ -77,8 +77,8 @@ class Session:
     ) -> None:
         self.configuration = configuration
         self.session_id = uuid.uuid4().hex[:12]
-        self.attachments: dict[str, object] = {}
-        """What the seam keeps for as long as the session lives."""
+        self.attachment: object = None
+        """The seam's own, kept for as long as the session lives."""
         self.tally = Tally()
         """Counts what the session does."""
         self._loop = loop

@@ -9,7 +9,6 @@ from daft_k8s.handles.actors import ActorHandle
 
 if TYPE_CHECKING:
     from daft_k8s.driver.actor_pools import ActorPools
-    from daft_k8s.driver.session import Session
 
 
 class DriverActorHandle(ActorHandle):
@@ -27,14 +26,3 @@ class DriverActorHandle(ActorHandle):
         # Daft drops the handles of a query that failed or was cancelled without tearing anything down.
         with contextlib.suppress(Exception):
             self.teardown()
-
-
-def actor_pools(session: Session) -> ActorPools:
-    """The session's actors."""
-    from daft_k8s.driver.actor_pools import ActorPools
-    from daft_k8s.errors import ConfigurationError
-
-    pools = session.attachments.get("actors")
-    if not isinstance(pools, ActorPools):
-        raise ConfigurationError("the session was not started through daft_k8s.set_runner_k8s")
-    return pools

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING
 
 from daft.exceptions import DaftCoreException
 
-from daft_k8s.errors import ConfigurationError, Loss, WorkerLostError
-
-if TYPE_CHECKING:
-    from daft_k8s.driver.session import Session
+from daft_k8s.errors import Loss, WorkerLostError
 
 VERDICT_SECONDS = 2.0
 """A socket breaks this long before the driver hears of its worker's death, at most."""
@@ -82,11 +78,3 @@ class FlightLosses:
             f"run the query again, or leave shuffle_algorithm unset. Daft's words: {error}",
             loss=Loss.INPUTS,
         )
-
-
-def flight_losses(session: Session) -> FlightLosses:
-    """The session's account of lost workers."""
-    losses = session.attachments.get("flight_losses")
-    if not isinstance(losses, FlightLosses):
-        raise ConfigurationError("the session was not started through daft_k8s.set_runner_k8s")
-    return losses

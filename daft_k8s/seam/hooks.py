@@ -14,17 +14,13 @@ from typing import TYPE_CHECKING, Any
 from daft.daft import PyMicroPartition, PyRecordBatch, RaySwordfishWorker
 
 from daft_k8s.driver.session import Session, current_session
-from daft_k8s.errors import CodeError, ConfigurationError
+from daft_k8s.errors import CodeError
 from daft_k8s.handles.actors import collect_pickled_pools
-from daft_k8s.seam.actors import actor_pools
 from daft_k8s.seam.carried import carried
-from daft_k8s.seam.code_shipment import CodeShipment
-from daft_k8s.seam.flight_shuffle import FlightFolders, remove_folders
-from daft_k8s.seam.limit import LimitCounters, collect_pickled_counters
+from daft_k8s.seam.flight_shuffle import remove_folders
+from daft_k8s.seam.limit import collect_pickled_counters
 from daft_k8s.seam.partitions import fetch_micropartitions, held
-from daft_k8s.seam.query_folders import QueryFolders
-from daft_k8s.seam.repetition import query_runs
-from daft_k8s.seam.search_path_news import SearchPathNews
+from daft_k8s.seam.parts import parts_of
 from daft_k8s.seam.task_handle import FailedTaskHandle, SubmittedTaskHandle, TaskHandle
 from daft_k8s.wire.raised import carrying, headline
 from daft_k8s.wire.task_payload import encode_payload, encode_plan
@@ -54,6 +50,7 @@ class WorkerHandle:
 
     def _submit(self, task: RaySwordfishTask) -> SubmittedTaskHandle:
         self._session.ensure_open()
+        parts = parts_of(self._session)
         query_id = task.context()["query_id"]
         inputs = [(source, [held(ref.object_ref) for ref in refs]) for source, refs in task.psets().items()]
         try:
@@ -61,10 +58,10 @@ class WorkerHandle:
                 plan = encode_plan(task)
             payload = encode_payload(
                 task,
-                code_shipment(self._session).reference,
+                parts.code.reference,
                 loaded_extensions(),
-                query_folders(self._session).of(query_id),
-                new_search_path(self._session),
+                parts.query_folders.of(query_id),
+                parts.search_path.current(),
             )
         except BaseException as error:  # whatever the __reduce__ of a user's object raises
             raise CodeError(
@@ -72,8 +69,8 @@ class WorkerHandle:
                 f"cannot be pickled: {headline(error)}. Make what it names (a lock, a connection) inside the function, "
                 "or in __init__ of a class with @daft.cls, which runs on the workers"
             ) from error
-        limit_counters(self._session).bind(query_id, counters)
-        release_actors = actor_pools(self._session).bind(query_id, pools)
+        parts.limit_counters.bind(query_id, counters)
+        release_actors = parts.actor_pools.bind(query_id, pools)
         task_id, name = task.id(), task.name()
         send = partial(
             self._worker.submit,
@@ -85,7 +82,7 @@ class WorkerHandle:
             inputs=inputs,
         )
         try:
-            handle = query_runs(self._session).find(query_id).submit(name, inputs, send)
+            handle = parts.query_runs.find(query_id).submit(name, inputs, send)
         except BaseException:
             release_actors()
             raise
@@ -198,42 +195,4 @@ def _boundaries(
 @carried
 async def start_limit_counter_actor(limit: int, offset: int, timeout: int) -> DriverLimitHandle:
     """The counter of one LIMIT; it lives in this process."""
-    return limit_counters(current_session()).create(limit, offset)
-
-
-def limit_counters(session: Session) -> LimitCounters:
-    """The session's LIMIT counters."""
-    counters = session.attachments.get("limit")
-    if not isinstance(counters, LimitCounters):
-        raise ConfigurationError("the session was not started through daft_k8s.set_runner_k8s")
-    return counters
-
-
-def code_shipment(session: Session) -> CodeShipment:
-    """The code that the session's tasks need."""
-    shipment = session.attachments.get("code")
-    if not isinstance(shipment, CodeShipment):
-        raise ConfigurationError("the session was not started through daft_k8s.set_runner_k8s")
-    return shipment
-
-
-def query_folders(session: Session) -> QueryFolders:
-    """The folders in which relative paths of the session's queries start."""
-    folders = session.attachments.get("folders")
-    if not isinstance(folders, QueryFolders):
-        raise ConfigurationError("the session was not started through daft_k8s.set_runner_k8s")
-    return folders
-
-
-def new_search_path(session: Session) -> tuple[str, ...]:
-    """The driver's search path, if it has changed since the session began and means something to its workers."""
-    news = session.attachments.get("search_path")
-    return news.current() if isinstance(news, SearchPathNews) else ()
-
-
-def flight_folders(session: Session) -> FlightFolders:
-    """Where the session's files of Daft's own shuffle lie."""
-    folders = session.attachments.get("flight")
-    if not isinstance(folders, FlightFolders):
-        raise ConfigurationError("the session was not started through daft_k8s.set_runner_k8s")
-    return folders
+    return parts_of(current_session()).limit_counters.create(limit, offset)

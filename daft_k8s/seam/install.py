@@ -183,6 +183,7 @@ def open_session(configuration: Configuration, **session_arguments: Any) -> Sess
     from daft_k8s.seam.flight_shuffle import FlightFolders
     from daft_k8s.seam.limit import LimitCounters
     from daft_k8s.seam.llm import EnginePools
+    from daft_k8s.seam.parts import Parts
     from daft_k8s.seam.path_entries import warn_of_unknown
     from daft_k8s.seam.query_folders import QueryFolders
     from daft_k8s.seam.repetition import QueryRuns
@@ -206,36 +207,33 @@ def open_session(configuration: Configuration, **session_arguments: Any) -> Sess
         environment=environment,
         **session_arguments,
     )
-    counters = LimitCounters()
-    session.attachments["limit"] = counters
-    session.attachments["runs"] = QueryRuns()
-    staged = Stages()
-    session.attachments["stages"] = staged
-    session.add_closer(staged.remove_left)
-    session.calls.add(StartLimit, counters.start)
-    session.calls.add(ClaimRows, counters.claim)
-    session.calls.add(TaskRestarts, counters.restart)
-    session.add_closer(counters.close)
-    session.attachments["code"] = shipment
+    is_local = configuration.allocation == "local"
+    pools = ActorPools(session)
+    session.attachment = parts = Parts(
+        limit_counters=LimitCounters(),
+        query_runs=QueryRuns(),
+        stages=Stages(),
+        code=shipment,
+        query_folders=QueryFolders(enabled=is_local),
+        search_path=SearchPathNews(environment.search_path if is_local else None),
+        actor_pools=pools,
+        engine_pools=EnginePools(pools),
+        flight_folders=FlightFolders(session.session_id),
+        flight_losses=FlightLosses(),
+    )
+    session.calls.add(StartLimit, parts.limit_counters.start)
+    session.calls.add(ClaimRows, parts.limit_counters.claim)
+    session.calls.add(TaskRestarts, parts.limit_counters.restart)
     session.calls.add(FetchCodeManifest, shipment.manifest)
     session.calls.add(FetchCodeChunk, shipment.chunk)
-    is_local = configuration.allocation == "local"
-    session.attachments["folders"] = QueryFolders(enabled=is_local)
-    session.attachments["search_path"] = SearchPathNews(environment.search_path if is_local else None)
-    pools = ActorPools(session)
-    session.attachments["actors"] = pools
+    session.calls.add(ChooseEngine, parts.engine_pools.choose)
+    session.add_closer(parts.stages.remove_left)
+    session.add_closer(parts.limit_counters.close)
     session.add_closer(pools.close)
-    engines = EnginePools(pools)
-    session.attachments["llm"] = engines
-    session.calls.add(ChooseEngine, engines.choose)
-    folders = FlightFolders(session.session_id)
-    session.attachments["flight"] = folders
-    losses = FlightLosses()
-    session.attachments["flight_losses"] = losses
-    session.add_worker_listener(losses)
-    session.add_closer(folders.remove)
+    session.add_closer(parts.flight_folders.remove)
+    session.add_worker_listener(parts.flight_losses)
     session.start()
-    if configuration.allocation != "local":
+    if not is_local:
         warn_of_unknown()
     set_current_session(session)
     return session

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from daft_k8s.errors import ConfigurationError
 from daft_k8s.handles.key_filter import ingest_function, keep_function
-from daft_k8s.seam.actors import DriverActorHandle, actor_pools
+from daft_k8s.seam.actors import DriverActorHandle
 from daft_k8s.seam.carried import carried
+from daft_k8s.seam.parts import parts_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,11 +49,10 @@ async def create_key_filter(config: KeyFilteringConfig) -> list[Any]:
     from daft_k8s.driver.actor_placement import Demand
     from daft_k8s.driver.actor_pool import PoolRequest
     from daft_k8s.driver.session import current_session
-    from daft_k8s.seam.hooks import query_folders
 
     count = int(config.num_workers or 1)
-    session = current_session()
-    pools = actor_pools(session)
+    parts = parts_of(current_session())
+    pools = parts.actor_pools
     pool = await pools.start(
         PoolRequest(
             name="the key filter",
@@ -62,7 +62,7 @@ async def create_key_filter(config: KeyFilteringConfig) -> list[Any]:
             demand=Demand(cpus=float(config.cpus_per_worker or 0)),
             start_timeout_seconds=float(PLACEMENT_GROUP_READY_TIMEOUT_SECONDS),
             max_restarts=0,
-            folder=query_folders(session).latest(),
+            folder=parts.query_folders.latest(),
             stateless=False,
         )
     )

@@ -6,9 +6,9 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from daft_k8s.errors import ActorError, ConfigurationError
+from daft_k8s.errors import ActorError
 from daft_k8s.handles.actors import EnginePool
-from daft_k8s.seam.actors import actor_pools
+from daft_k8s.seam.parts import parts_of
 from daft_k8s.seam.prefix_router import PrefixRouter
 from daft_k8s.wire.actor_messages import LLM_ENGINE
 from daft_k8s.wire.calls import ChooseEngine, EngineChosen
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from daft_k8s.driver.actor_pool import ActorPool, PoolRequest
     from daft_k8s.driver.actor_pools import ActorPools
-    from daft_k8s.driver.session import Session
 
 
 class LLMActors(EnginePool):
@@ -46,10 +45,9 @@ class LLMActors(EnginePool):
         from daft_k8s.driver.actor_placement import Demand
         from daft_k8s.driver.actor_pool import PoolRequest
         from daft_k8s.driver.session import current_session
-        from daft_k8s.seam.hooks import code_shipment, new_search_path, query_folders
 
-        session = current_session()
-        self._pools = actor_pools(session)
+        parts = parts_of(current_session())
+        self._pools = parts.actor_pools
         request = PoolRequest(
             name=f"the vLLM model {model}",
             factory=LLM_ENGINE,
@@ -57,11 +55,11 @@ class LLMActors(EnginePool):
             count=concurrency,
             demand=Demand(gpus=float(gpus_per_actor)),
             start_timeout_seconds=float(get_context().daft_execution_config.actor_udf_ready_timeout),
-            code=code_shipment(session).reference,
-            folder=query_folders(session).latest(),
-            search_path=new_search_path(session),
+            code=parts.code.reference,
+            folder=parts.query_folders.latest(),
+            search_path=parts.search_path.current(),
         )
-        super().__init__(engine_pools(session).start(request, load_balance_threshold))
+        super().__init__(parts.engine_pools.start(request, load_balance_threshold))
 
     def __del__(self) -> None:
         # Nobody tears them down: on Ray, too, they end with the last reference.
@@ -114,11 +112,3 @@ class EnginePools:
             engines = [actor.actor_id for actor in pool.actors]
             router = self._routers[pool_id] = PrefixRouter(engines, started.load_balance_threshold)
         return router.choose(prefix, num_prompts, [actor.actor_id for actor in pool.ready])
-
-
-def engine_pools(session: Session) -> EnginePools:
-    """The session's engines."""
-    pools = session.attachments.get("llm")
-    if not isinstance(pools, EnginePools):
-        raise ConfigurationError("the session was not started through daft_k8s.set_runner_k8s")
-    return pools

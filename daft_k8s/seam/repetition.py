@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from daft.naming import generate_query_name
 
-from daft_k8s.errors import ConfigurationError, Loss, SessionClosedError, WorkerLostError
+from daft_k8s.errors import Loss, SessionClosedError, WorkerLostError
 
 if TYPE_CHECKING:
     from daft_k8s._native import K8sTaskResultHandle, PartitionRef
@@ -240,14 +240,6 @@ class QueryRuns:
     def end(self, run: QueryRun) -> None:
         run.end()
         self._runs.pop(run.query_id, None)
-
-
-def query_runs(session: Session) -> QueryRuns:
-    """The session's runs."""
-    runs = session.attachments.get("runs")
-    if not isinstance(runs, QueryRuns):
-        raise ConfigurationError("the session was not started through daft_k8s.set_runner_k8s")
-    return runs
 
 
 def repeat(session: Session, attempt: Callable[[QueryRun], T]) -> T:

@@ -22,12 +22,10 @@ from daft.runners.runner import Runner
 
 from daft_k8s.driver.session import Session
 from daft_k8s.errors import SessionClosedError, WorkerLostError
-from daft_k8s.seam.actors import actor_pools
 from daft_k8s.seam.execution_config import FLIGHT_SHUFFLE, fit_to_cluster
-from daft_k8s.seam.flight_losses import flight_losses
-from daft_k8s.seam.hooks import flight_folders, limit_counters, query_folders
 from daft_k8s.seam.notifications import QueryNotifications
 from daft_k8s.seam.partitions import GoneReference, K8sMaterializedResult, K8sPartitionSet, K8sRunnerIO, held
+from daft_k8s.seam.parts import parts_of
 from daft_k8s.seam.path_entries import pod_paths
 from daft_k8s.seam.plan_check import (
     find_endless_wait,
@@ -36,8 +34,8 @@ from daft_k8s.seam.plan_check import (
     refuse_sort_merge_join,
 )
 from daft_k8s.seam.plan_paths import find_paths, has_uploads
-from daft_k8s.seam.repetition import QueryRun, query_runs, repeat, repeat_until_handed_out
-from daft_k8s.seam.staged_writes import find_write, stages
+from daft_k8s.seam.repetition import QueryRun, repeat, repeat_until_handed_out
+from daft_k8s.seam.staged_writes import find_write
 from daft_k8s.seam.stream import ResultStream
 from daft_k8s.seam.unlimited import Cut
 from daft_k8s.wire.raised import text_of
@@ -126,7 +124,7 @@ class K8sRunner(Runner[Any]):
         def attempt(run: QueryRun) -> tuple[K8sPartitionSet, ExecutionMetadata]:
             if write is None:
                 return self._collect(builder, run)
-            with stages(self._session).begin(write) as stage:
+            with parts_of(self._session).stages.begin(write) as stage:
                 run.stage_files()
                 collected, metadata = self._collect(stage.builder, run)
                 listed = stage.publish([result.micropartition() for _, result in collected.items()])
@@ -173,7 +171,7 @@ class K8sRunner(Runner[Any]):
             PyDaftExecutionConfig(),
             slots=session.slots,
             shuffle_partitions=session.configuration.shuffle_partitions,
-            flight_folders=flight_folders(session).private,
+            flight_folders=parts_of(session).flight_folders.private,
         )
         uses_flight = fitted.shuffle_algorithm == FLIGHT_SHUFFLE
         if session.configuration.elastic and uses_flight:
@@ -197,16 +195,17 @@ class K8sRunner(Runner[Any]):
     ) -> Generator[K8sMaterializedResult, None, ExecutionMetadata]:
         session = run.session
         session.ensure_open()
+        parts = parts_of(session)
         context = get_context()
         query_id = run.query_id
         with contextlib.suppress(AttributeError, ValueError, OSError):  # a program may have no stderr
             emit_query_id(query_id)
         notifications = QueryNotifications(context, query_id, daft.__version__)
-        query_folders(session).begin(query_id)
+        parts.query_folders.begin(query_id)
         stream: ResultStream | None = None
         stats: PyExecutionStats | None = None
         uses_flight = False
-        losses_before = flight_losses(session).count
+        losses_before = parts.flight_losses.count
 
         def make_result(reference: RayPartitionRef) -> K8sMaterializedResult:
             result = K8sMaterializedResult(session, held(reference.object_ref))
@@ -229,14 +228,14 @@ class K8sRunner(Runner[Any]):
             notifications.started(builder.schema()._schema, builder.repr_json(), optimized, physical_plan)
             session.tally.query_began(query_id)
             session.wait_for_worker()
-            actor_pools(session).begin_query(query_id)
+            parts.actor_pools.begin_query(query_id)
             run.lend(
                 [reference.ticket for reference in _held_references(references)],
                 lambda: _held_references(self._cached_references(session)),
             )
             if has_uploads(plan_text):
                 run.expect_uploads()
-            query_runs(session).begin(run)
+            parts.query_runs.begin(run)
             # One plan runner for each query: Daft never frees the CPUs that it has booked in it for tasks
             # of a failed or abandoned query, until no task fits any more. It costs nothing, and the
             # pool knows what workers really do.
@@ -245,7 +244,7 @@ class K8sRunner(Runner[Any]):
             del partitions, references, planned
             yield from stream
             if uses_flight:
-                flight_losses(session).ensure_none(since=losses_before)
+                parts.flight_losses.ensure_none(since=losses_before)
             if before_end is not None:
                 before_end()
             stats = stream.close()
@@ -263,7 +262,7 @@ class K8sRunner(Runner[Any]):
             raise
         except BaseException as error:
             notifications.failed(f"General Exception raised: {text_of(error)}")
-            lost = flight_losses(session).explain(error, since=losses_before) if uses_flight else None
+            lost = parts.flight_losses.explain(error, since=losses_before) if uses_flight else None
             if lost is not None:
                 raise lost from error
             if isinstance(error, WorkerLostError) and session.closed:
@@ -274,7 +273,7 @@ class K8sRunner(Runner[Any]):
                 if stream is not None:
                     stream.close()
             finally:  # also if Ctrl-C breaks off the wait for the stream
-                query_runs(session).end(run)
+                parts.query_runs.end(run)
                 _end_query(session, query_id)
                 notifications.stop()
         if stats is None:
@@ -307,8 +306,9 @@ def _held_references(cached: dict[str, list[RayPartitionRef]]) -> Iterator[Parti
 
 def _end_query(session: Session, query_id: str) -> None:
     session.tally.query_ended(query_id)
-    limit_counters(session).end_query(query_id)
-    query_folders(session).end(query_id)
-    actor_pools(session).end_query(query_id)
+    parts = parts_of(session)
+    parts.limit_counters.end_query(query_id)
+    parts.query_folders.end(query_id)
+    parts.actor_pools.end_query(query_id)
     if not session.closed:
         session.manager.end_query(query_id)

@@ -22,7 +22,6 @@ import daft
 from daft.daft import WriteMode
 from daft.expressions import ExpressionsProjection
 
-from daft_k8s.errors import ConfigurationError
 from daft_k8s.path_rules import disk_path
 from daft_k8s.seam.query_folders import current_folder
 
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
     from daft.logical.builder import LogicalPlanBuilder
     from daft.recordbatch import MicroPartition
 
-    from daft_k8s.driver.session import Session
 
 _ATTRIBUTE = "_daft_k8s_write"
 _SUCCESS_MARKER = "_SUCCESS"
@@ -198,14 +196,6 @@ class Stage:
                 why = f"{error.strerror or error}; nothing was written to {self._destination}"
                 raise OSError(error.errno, f"cannot move a written file to its place: {why}") from error
             raise
-
-
-def stages(session: Session) -> Stages:
-    """Those of a session."""
-    found = session.attachments.get("stages")
-    if not isinstance(found, Stages):
-        raise ConfigurationError("the session was not started through daft_k8s.set_runner_k8s")
-    return found
 
 
 def _remove(folder: str) -> None:

@@ -9,8 +9,9 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from daft_k8s.errors import ActorError
-from daft_k8s.seam.actors import DriverActorHandle, actor_pools
+from daft_k8s.seam.actors import DriverActorHandle
 from daft_k8s.seam.carried import carried
+from daft_k8s.seam.parts import parts_of
 from daft_k8s.wire.actor_messages import UDF_ACTOR
 from daft_k8s.wire.raised import carrying, headline
 
@@ -158,9 +159,8 @@ async def _prepare(
 ) -> tuple[ActorPools, PoolRequest]:
     from daft_k8s.driver.actor_pool import PoolRequest
     from daft_k8s.driver.session import current_session
-    from daft_k8s.seam.hooks import code_shipment, new_search_path, query_folders
 
-    session = current_session()
+    parts = parts_of(current_session())
     # On a thread: with the data that the UDF refers to, it may be large, and the event loop is everybody's.
     arguments = await asyncio.to_thread(carrying(_pickle_projection), name, projection)
     request = PoolRequest(
@@ -170,11 +170,11 @@ async def _prepare(
         count=count,
         demand=demand,
         start_timeout_seconds=float(timeout),
-        code=code_shipment(session).reference,
-        folder=query_folders(session).latest(),
-        search_path=new_search_path(session),
+        code=parts.code.reference,
+        folder=parts.query_folders.latest(),
+        search_path=parts.search_path.current(),
     )
-    return actor_pools(session), request
+    return parts.actor_pools, request
 
 
 def _pickle_projection(name: str, projection: PyExpr) -> bytes:

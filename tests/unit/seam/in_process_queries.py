@@ -30,8 +30,8 @@ from fake_pool import FakeLauncher, FakeManager, FakeOutcome
 import daft_k8s
 import daft_k8s.driver.session
 from daft_k8s.config import load
-from daft_k8s.seam.hooks import limit_counters
 from daft_k8s.seam.install import activate
+from daft_k8s.seam.parts import parts_of
 
 FLIGHT_FOLDER = tempfile.mkdtemp()
 OPTIONS = {"num_workers": 2, "worker_cpu": 1, "worker_memory": "1Gi"}
@@ -148,7 +148,7 @@ def run(manager: FakeManager, session: Any) -> dict[str, Any]:
     found["rows"] = sum(row["a"] for row in df.where(col("a") >= 0).iter_rows())
     found["partitions"] = [len(part) for part in df.where(col("a") >= 0).iter_partitions()]
     found["empty"] = df.where(col("a") > 5000).to_pydict()
-    found["counters_left"] = len(limit_counters(session))
+    found["counters_left"] = len(parts_of(session).limit_counters)
     found["queries_ended"] = len(manager.ended_queries) == len(set(manager.ended_queries)) > 0
 
     collected = df.where(col("a") >= 0).collect(num_preview_rows=3)
