@@ -19,6 +19,8 @@ from daft_k8s.wire.calls import CodeChunk, CodeManifest, FetchCodeChunk, FetchCo
 from daft_k8s.wire.code_reference import CodeReference
 
 if TYPE_CHECKING:
+    import daft
+
     from daft_k8s.config import Configuration
 
 logger = logging.getLogger("daft_k8s")
@@ -141,16 +143,12 @@ def _download(uri: str, path: str, size_limit_bytes: int) -> None:
     import daft
 
     address, wanted = _split_digest(uri)
-    found, size_bytes = hashlib.sha256(), 0
+    digest = ""
     try:
-        with daft.File(address).open() as source, open(path, "wb") as target:
-            while size_bytes <= size_limit_bytes:
-                block = source.read(min(_COPY_BYTES, size_limit_bytes + 1 - size_bytes))
-                if not block:
-                    break
-                size_bytes += len(block)
-                found.update(block)
-                target.write(block)
+        file = daft.File(address)
+        size_bytes = file.size()
+        if size_bytes <= size_limit_bytes:
+            size_bytes, digest = _copy(file, path, size_limit_bytes)
     except Exception as error:  # whatever Daft's many readers raise
         raise CodeError(f"working_dir {uri} cannot be read: {error}") from error
     if size_bytes > size_limit_bytes:
@@ -158,5 +156,16 @@ def _download(uri: str, path: str, size_limit_bytes: int) -> None:
             f"working_dir {uri} has more bytes than code_size_limit allows ({size_limit_bytes}); raise it, or leave "
             "out what is not code"
         )
-    if wanted and found.hexdigest() != wanted:
-        raise CodeError(f"working_dir {uri} has another digest: {found.hexdigest()}; it is not used")
+    if wanted and digest != wanted:
+        raise CodeError(f"working_dir {uri} has another digest: {digest}; it is not used")
+
+
+def _copy(file: daft.File, path: str, size_limit_bytes: int) -> tuple[int, str]:
+    """Writes a file's bytes, one beyond the limit at most; returns how many, and their SHA-256 in hex."""
+    found, size_bytes = hashlib.sha256(), 0
+    with file.open() as source, open(path, "wb") as target:
+        while block := source.read(min(_COPY_BYTES, size_limit_bytes + 1 - size_bytes)):
+            size_bytes += len(block)
+            found.update(block)
+            target.write(block)
+    return size_bytes, found.hexdigest()

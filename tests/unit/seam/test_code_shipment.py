@@ -11,6 +11,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import daft
 import pytest
 
 from daft_k8s.code.roots import ScriptFolder
@@ -97,11 +98,16 @@ def test_a_remote_archive_is_read_with_dafts_own_readers(tmp_path: Path) -> None
         code_shipment._download(f"file://{tmp_path}/source", str(tmp_path / "target"), 1024)
 
 
-def test_no_more_of_a_remote_archive_is_kept_than_the_limit_and_a_byte(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("told_bytes", "written_bytes"), [(MEBI, None), (10, 1001)], ids=["honest", "understated"])
+def test_no_more_of_a_remote_archive_is_kept_than_the_limit_and_a_byte(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told_bytes: int, written_bytes: int | None
+) -> None:
     (tmp_path / "source").write_bytes(b"x" * MEBI)
+    monkeypatch.setattr(daft.File, "size", lambda self: told_bytes)
+    target = tmp_path / "target"
     with pytest.raises(CodeError, match="more bytes than code_size_limit allows"):
-        code_shipment._download(f"file://{tmp_path}/source", str(tmp_path / "target"), 1000)
-    assert (tmp_path / "target").stat().st_size == 1001
+        code_shipment._download(f"file://{tmp_path}/source", str(target), 1000)
+    assert (target.stat().st_size if target.exists() else None) == written_bytes
 
 
 def test_a_remote_archive_with_another_digest_is_refused(tmp_path: Path) -> None:
