@@ -1,4 +1,4 @@
-"""Handles: what is pickled into plans in the driver and comes alive in workers.
+"""Handles: the objects that are pickled into plans in the driver and come alive in workers.
 
 Here: the handles of LIMIT counters, actors and vLLM engines, the functions of key-filtering joins, and the calls that
 they make. Not here: the driver's ends of them, which are in the seam, and the processes of actors. A plan brings this

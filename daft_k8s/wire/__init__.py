@@ -1,4 +1,4 @@
-"""Wire: what the driver's process and the worker's process agree on.
+"""Wire: the agreements between the process of the driver and that of a worker.
 
 Here: the worker's settings and exit codes, the calls of workers to the driver with their codec, and the form in which
 tasks, results, partitions, actors and users' exceptions travel. Not here: connections, servers, and any decision.

@@ -1,4 +1,4 @@
-"""What plans load into real workers: handles and the wire, and no room of the driver.
+"""Plans load handles and the wire into real workers, and no room of the driver.
 
 One session runs plans with every handle. Then each of its workers and an actor say which modules they have loaded.
 """

@@ -1,13 +1,15 @@
-"""What a plan brings along: every handle is unpickled in a process that can import nothing of the driver.
+"""Plans bring no room of the driver along: each handle is unpickled where none can be imported.
 
 Not covered: what real plans hold, and what workers load then (tests/local/test_plans_in_workers.py).
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import daft
@@ -56,24 +58,24 @@ async def limit() -> DriverLimitHandle:
     return DriverLimitHandle("counter", LimitCounter(1, 0), lambda counter_id: None)
 
 
-def handles() -> dict[str, Any]:
-    import asyncio
-
+def actor() -> DriverActorHandle:
     pools: Any = Pools()
-    actors = [DriverActorHandle("pool", "pool/0", pools)]
-    keys = KeySpec(["id"])
-    return {
-        "LimitCounterHandle": asyncio.run(limit()),
-        "ActorHandle": actors[0],
-        "EnginePool": engines(),
-        "Expression of new keys": ingest_function(actors, keys)(daft.col("id")),
-        "Expression of kept keys": keep_function(actors, keys)(daft.col("id")),
-    }
+    return DriverActorHandle("pool", "pool/0", pools)
 
 
-@pytest.mark.parametrize("name", list(handles()))
+HANDLES: dict[str, Callable[[], Any]] = {
+    "LimitCounterHandle": lambda: asyncio.run(limit()),
+    "ActorHandle": actor,
+    "EnginePool": engines,
+    "Expression of new keys": lambda: ingest_function([actor()], KeySpec(["id"]))(daft.col("id")),
+    "Expression of kept keys": lambda: keep_function([actor()], KeySpec(["id"]))(daft.col("id")),
+}
+"""By the name of the class that a worker gets."""
+
+
+@pytest.mark.parametrize("name", list(HANDLES))
 def test_a_handle_comes_alive_where_no_room_of_the_driver_can_be_imported(name: str) -> None:
-    pickled = dumps(handles()[name])
+    pickled = dumps(HANDLES[name]())
     command = [sys.executable, "-c", WORKER, json.dumps(DRIVERS_ROOMS)]
     done = subprocess.run(command, input=pickled, capture_output=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr.decode()
@@ -83,8 +85,7 @@ def test_a_handle_comes_alive_where_no_room_of_the_driver_can_be_imported(name: 
 
 
 def test_pickling_a_handle_tells_which_pools_a_plan_uses() -> None:
-    pools: Any = Pools()
     with collect_pickled_pools() as used:
-        dumps([ActorHandle("one", "one/0"), DriverActorHandle("two", "two/0", pools), EnginePool("three")])
-        dumps(keep_function([DriverActorHandle("four", "four/0", pools)], KeySpec(["id"]))(daft.col("id")))
-    assert used == {"one", "two", "three", "four"}
+        dumps([ActorHandle("one", "one/0"), EnginePool("two")])
+        dumps(keep_function([actor()], KeySpec(["id"]))(daft.col("id")))
+    assert used == {"one", "two", "pool"}
