@@ -179,6 +179,7 @@ def open_session(configuration: Configuration, **session_arguments: Any) -> Sess
     from daft_k8s.driver.actor_pools import ActorPools
     from daft_k8s.driver.session import Session, set_current_session
     from daft_k8s.seam.code_shipment import prepare_code
+    from daft_k8s.seam.credentials import CredentialAdvice
     from daft_k8s.seam.flight_losses import FlightLosses
     from daft_k8s.seam.flight_shuffle import FlightFolders
     from daft_k8s.seam.limit import LimitCounters
@@ -218,6 +219,7 @@ def open_session(configuration: Configuration, **session_arguments: Any) -> Sess
         search_path=SearchPathNews(environment.search_path if is_local else None),
         actor_pools=pools,
         engine_pools=EnginePools(pools),
+        credentials=CredentialAdvice(configuration),
         flight_folders=FlightFolders(session.session_id),
         flight_losses=FlightLosses(),
     )

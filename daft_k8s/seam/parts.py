@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from daft_k8s.driver.actor_pools import ActorPools
     from daft_k8s.driver.session import Session
     from daft_k8s.seam.code_shipment import CodeShipment
+    from daft_k8s.seam.credentials import CredentialAdvice
     from daft_k8s.seam.flight_losses import FlightLosses
     from daft_k8s.seam.flight_shuffle import FlightFolders
     from daft_k8s.seam.limit import LimitCounters
@@ -37,6 +38,8 @@ class Parts:
     """The driver's search path, if it has changed since the session began and means something to its workers."""
     actor_pools: ActorPools
     engine_pools: EnginePools
+    credentials: CredentialAdvice
+    """Warnings about credentials that workers lack."""
     flight_folders: FlightFolders
     """The folders of Daft's own shuffle."""
     flight_losses: FlightLosses

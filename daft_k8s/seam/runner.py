@@ -223,7 +223,9 @@ class K8sRunner(Runner[Any]):
             refuse_sort_merge_join(physical_plan)
             seen = pod_paths(session.configuration)
             if seen is not None:
-                seen.require_all(find_paths(plan_text))
+                paths = list(find_paths(plan_text))
+                seen.require_all(paths)
+                parts.credentials.look_at(plan_text, paths)
             refuse_endless_wait(endless_wait)
             notifications.started(builder.schema()._schema, builder.repr_json(), optimized, physical_plan)
             session.tally.query_began(query_id)

@@ -19,6 +19,6 @@ def missing_file_advice(details: str, worker_id: str) -> str:
     if _MISSING.search(details) is None:
         return ""
     return (
-        f"{worker_id} has a disk of its own, not the driver's: a path in the data or in a UDF means that disk. "
-        "Use an object store, a volume that pod_template mounts, files of working_dir, or data in the workers' image"
+        f"the path is looked up in the Pod of {worker_id}, whose disk is not the driver's. Use an object store, a "
+        "volume that pod_template mounts, files of working_dir, or data in the workers' image"
     )

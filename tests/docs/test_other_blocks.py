@@ -11,10 +11,21 @@ import pytest
 import yaml
 
 from daft_k8s.config import Configuration, load
+from daft_k8s.kube.objects.home import Home
+from daft_k8s.kube.objects.manifest import worker_pod
 from daft_k8s.kube.objects.rights import role_rules
+from daft_k8s.kube.objects.shared_mounts import shared_places
 from tests.docs.blocks import Block, all_blocks, blocks
 
+HOME = Home("jobs", "image")
 INSTRUCTIONS = {"ARG", "COPY", "ENV", "FROM", "RUN", "USER", "WORKDIR"}
+
+
+def pods_of(block: Block, folder: Path) -> Configuration:
+    """The configuration of a block, for Pods."""
+    file = folder / "daft-k8s.toml"
+    file.write_text(block.text)
+    return load({"config_file": str(file), "allocation": "pod"}, {})
 
 
 @pytest.mark.parametrize("block", all_blocks("toml"), ids=str)
@@ -22,6 +33,18 @@ def test_every_configuration_file_is_accepted(block: Block, tmp_path: Path) -> N
     file = tmp_path / "daft-k8s.toml"
     file.write_text(block.text)
     load({"config_file": str(file)}, {})
+
+
+@pytest.mark.parametrize("block", all_blocks("toml"), ids=str)
+def test_every_template_fits_a_workers_pod(block: Block, tmp_path: Path) -> None:
+    worker_pod(pods_of(block, tmp_path), HOME, session_id="s", worker_id="worker-0", launch_id=1)
+
+
+def test_what_the_recipes_for_data_mount_is_seen_by_workers(tmp_path: Path) -> None:
+    recipes = [pods_of(block, tmp_path) for block in blocks("docs/data.md") if block.language == "toml"]
+    places = {place.folder: place for recipe in recipes for place in shared_places(recipe)}
+    seen = {name: place.writable for name, place in places.items() if place.readable}
+    assert seen == {"/data": True, "/mnt/datasets": False, "/opt/models": True}
 
 
 @pytest.mark.parametrize("block", all_blocks("yaml"), ids=str)

@@ -89,8 +89,15 @@ def _mistakes(template: Mapping[str, Any]) -> Iterator[str]:
             yield from _unidentified(f"spec.{key}", spec[key], merge_key)
     containers = spec.get("containers")
     for container in containers if isinstance(containers, list) else ():
-        if isinstance(container, Mapping) and container.get("name") == names.CONTAINER:
+        if not isinstance(container, Mapping):
+            continue
+        if container.get("name") == names.CONTAINER:
             yield from _mistakes_in_container(container)
+        elif container.get("name") and not container.get("image"):
+            yield (
+                f"the container {container['name']!r}: the worker's own is called {names.CONTAINER!r}; a further one "
+                "needs an image"
+            )
 
 
 def _mistakes_in_container(container: Mapping[str, Any]) -> Iterator[str]:

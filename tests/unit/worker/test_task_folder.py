@@ -68,6 +68,6 @@ def test_a_task_without_either_runs_where_the_worker_is(tmp_path: Path, monkeypa
 
 def test_a_missing_file_is_explained_where_the_disk_is_not_the_drivers(tmp_path: Path) -> None:
     missing = FileNotFoundError("/data/x is not there")
-    assert "worker-0 has a disk of its own" in run(encode_payload(TASK), missing)[1]
-    assert "a disk of its own" not in run(encode_payload(TASK, folder=str(tmp_path)), missing)[1]
-    assert "a disk of its own" not in run(encode_payload(TASK), ValueError("no"))[1]
+    assert "the path is looked up in the Pod of worker-0" in run(encode_payload(TASK), missing)[1]
+    assert "looked up in the Pod" not in run(encode_payload(TASK, folder=str(tmp_path)), missing)[1]
+    assert "looked up in the Pod" not in run(encode_payload(TASK), ValueError("no"))[1]

@@ -244,6 +244,7 @@ def test_a_template_cannot_take_what_is_the_runners_and_all_of_it_is_told() -> N
                 {"name": "worker", "image": "x", "command": ["sh"], "resources": {"limits": {"memory": "1Gi"}},
                  "env": [{"name": "DAFT_K8S_INTERNAL_TOKEN", "value": "mine"}]},
                 {"image": "no name"},
+                {"name": "main", "env": []},
             ],
         },
     }  # fmt: skip
@@ -259,6 +260,7 @@ def test_a_template_cannot_take_what_is_the_runners_and_all_of_it_is_told() -> N
         "resources.limits.memory: set worker_memory",
         "'DAFT_K8S_INTERNAL_TOKEN'",
         "an item without name",
+        "the container 'main': the worker's own is called 'worker'",
     ):
         assert words in text
     assert "mine" not in text
