@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable
+import urllib.parse
+from collections.abc import Callable, Mapping
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,8 @@ from daft_k8s.kube.pods.state import PodState, Stage, read_state
 if TYPE_CHECKING:
     from daft_k8s.config import Configuration
 
+_DASHBOARD = "DAFT_DASHBOARD_URL"
+"""Daft's own variable."""
 _POLL_SECONDS = 0.5
 _LOG_RETRIES = 5
 _STUCK_SECONDS = 20.0
@@ -64,6 +67,7 @@ class Run:
         self._bundle, working_dir = _pack(job, configuration, tell)
         self._environment = {
             **as_environment(configuration),
+            **_dashboard(os.environ),
             "DAFT_RUNNER": "k8s",
             "HOME": "/tmp",
             "PYTHONUNBUFFERED": "1",
@@ -219,6 +223,13 @@ class Run:
                 return
             await asyncio.sleep(_POLL_SECONDS)
         self._tell(f"the Pod of {self._job.run_name} is still ending; the cluster removes it")
+
+
+def _dashboard(environment: Mapping[str, str]) -> dict[str, str]:
+    """The variable by which Daft's dashboard is found, unless that is on this machine, which no Pod reaches."""
+    url = environment.get(_DASHBOARD, "")
+    host = urllib.parse.urlsplit(url).hostname
+    return {} if host in (None, "localhost", "127.0.0.1", "::1", "0.0.0.0") else {_DASHBOARD: url}
 
 
 def _pack(job: DriverJob, configuration: Configuration, tell: Callable[[str], None]) -> tuple[CodeBundle | None, str]:

@@ -9,6 +9,7 @@ import importlib.util
 import itertools
 import re
 import shlex
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -192,7 +193,18 @@ def file_is_there(name: str, made_here: set[str]) -> None:
     assert (ROOT / name).exists() or name in made_here, f"{name!r} is neither in the repository nor made on the page"
 
 
+def check_daft(words: list[str], made_here: set[str]) -> None:
+    command = [word for word in words if not word.startswith("-")][:2]
+    daft = Path(sys.executable).with_name("daft")
+    done = subprocess.run([daft, *command, "--help"], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, f"daft {' '.join(command)}: {done.stderr}"
+    for word in words:
+        if word.startswith("--"):
+            assert word.partition("=")[0] in done.stdout, f"daft {' '.join(command)} has no {word}"
+
+
 CHECKERS: dict[str, Callable[[list[str], set[str]], None]] = {
+    "daft": check_daft,
     "daft-k8s": check_ours,
     "docker": check_docker,
     "helm": check_helm,

@@ -117,3 +117,17 @@ def test_a_run_ends_with_the_drivers_code_or_when_it_is_cancelled_and_its_job_go
     assert asyncio.run(main()) == code
     assert written == ["a line"]
     assert console.pods == []
+
+
+@pytest.mark.parametrize(
+    ("url", "passed_on"),
+    [("http://daft-dashboard.jobs:3238", True), ("http://127.0.0.1:3238", False), ("http://localhost:3238", False)],
+)
+def test_the_driver_is_told_of_a_dashboard_that_its_pod_can_reach(
+    monkeypatch: pytest.MonkeyPatch, url: str, passed_on: bool
+) -> None:
+    monkeypatch.setenv("DAFT_DASHBOARD_URL", url)
+    job = DriverJob(name="x", script="", arguments=(), service_account="daft-driver")
+    configuration = load({"allocation": "pod", "image": "x:1"})
+    run = Run(job, configuration, keep=False, tell=print, write=print)
+    assert run._environment.get("DAFT_DASHBOARD_URL") == (url if passed_on else None)
