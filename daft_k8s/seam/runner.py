@@ -35,7 +35,7 @@ from daft_k8s.seam.plan_check import (
 )
 from daft_k8s.seam.plan_paths import find_paths, has_uploads
 from daft_k8s.seam.repetition import QueryRun, repeat, repeat_until_handed_out
-from daft_k8s.seam.staged_writes import find_write
+from daft_k8s.seam.staged_writes import Disk, OwnDisk, WorkersDisk, find_write
 from daft_k8s.seam.stream import ResultStream
 from daft_k8s.seam.unlimited import Cut
 from daft_k8s.wire.raised import text_of
@@ -119,12 +119,12 @@ class K8sRunner(Runner[Any]):
 
     def run(self, builder: LogicalPlanBuilder) -> tuple[PartitionCacheEntry, ExecutionMetadata | None]:
         """Runs a query to its end; its data stays on the workers."""
-        write = find_write(builder) if self._session.configuration.allocation == "local" else None
+        write = find_write(builder)
 
         def attempt(run: QueryRun) -> tuple[K8sPartitionSet, ExecutionMetadata]:
             if write is None:
                 return self._collect(builder, run)
-            with parts_of(self._session).stages.begin(write) as stage:
+            with parts_of(self._session).stages.begin(write, self._disk()) as stage:
                 run.stage_files()
                 collected, metadata = self._collect(stage.builder, run)
                 listed = stage.publish([result.micropartition() for _, result in collected.items()])
@@ -132,6 +132,11 @@ class K8sRunner(Runner[Any]):
 
         collected, metadata = repeat(self._session, attempt)
         return self._part_set_cache.put_partition_set(collected), metadata
+
+    def _disk(self) -> Disk:
+        if self._session.configuration.allocation == "local":
+            return OwnDisk()
+        return WorkersDisk(lambda builder: repeat(self._session, lambda run: self._collect(builder, run)))
 
     def _collect(self, builder: LogicalPlanBuilder, run: QueryRun) -> tuple[K8sPartitionSet, ExecutionMetadata]:
         collected = K8sPartitionSet()

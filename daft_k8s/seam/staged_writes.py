@@ -1,4 +1,4 @@
-"""Writes of files to a disk: staged beside their destination, and moved there when the whole query has succeeded.
+"""Writes of files to a disk: staged below their destination, and moved there when the whole query has succeeded.
 
 Daft's tasks write straight into the destination, under random names. What a task wrote that was then lost stays there
 beside the files of its next attempt, so rows come twice. Here each run of a query writes to a folder of its own below
@@ -12,16 +12,18 @@ from __future__ import annotations
 import contextlib
 import functools
 import inspect
+import logging
 import os
-import shutil
 import uuid
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, Protocol
 
 import daft
 from daft.daft import WriteMode
 from daft.expressions import ExpressionsProjection
 
+from daft_k8s.errors import DaftK8sError
+from daft_k8s.handles.file_moves import Moves, on_worker, removal_on_worker, remove_folders
 from daft_k8s.path_rules import disk_path
 from daft_k8s.seam.query_folders import current_folder
 
@@ -29,9 +31,9 @@ if TYPE_CHECKING:
     from daft.logical.builder import LogicalPlanBuilder
     from daft.recordbatch import MicroPartition
 
+logger = logging.getLogger("daft_k8s")
 
 _ATTRIBUTE = "_daft_k8s_write"
-_SUCCESS_MARKER = "_SUCCESS"
 _PATH_COLUMN = "path"
 """The column of a write's result that lists its files."""
 
@@ -69,7 +71,6 @@ class FileWrite:
 
     def __init__(self, call: inspect.BoundArguments) -> None:
         self._call = call
-        self.mode: WriteMode = call.arguments["write_mode"]
         self._root = str(call.arguments["root_dir"])
 
     @property
@@ -79,6 +80,14 @@ class FileWrite:
         path = disk_path(self._root, aliases)
         is_opendal = self._root.lower().startswith("fs:")  # whose root folder only its own options know
         return None if is_opendal or self._call.arguments["single_file"] else path
+
+    @property
+    def replaces(self) -> str:
+        """The write mode, in Daft's words for it."""
+        mode: WriteMode = self._call.arguments["write_mode"]
+        if mode == WriteMode.Append:
+            return "append"
+        return "overwrite" if mode == WriteMode.Overwrite else "overwrite-partitions"
 
     def below(self, folder: str) -> LogicalPlanBuilder:
         """The plan that writes, by appending, to a folder below the destination."""
@@ -91,6 +100,48 @@ class FileWrite:
         return builder
 
 
+class Disk(Protocol):
+    """The way to the disk that tasks write to."""
+
+    def carry_out(self, moves: Moves) -> None:
+        """Publishes the files of a run."""
+
+    def clean_up(self, folders: tuple[str, ...], error: BaseException) -> None:
+        """Removes the staging folders of failed runs, after the error of the last one."""
+
+
+class OwnDisk:
+    """The disk of this machine, which local workers write to."""
+
+    def carry_out(self, moves: Moves) -> None:
+        moves.carry_out()
+
+    def clean_up(self, folders: tuple[str, ...], error: BaseException) -> None:
+        remove_folders(folders)
+
+
+class WorkersDisk:
+    """A volume of worker Pods, which the driver perhaps does not see.
+
+    Args:
+        run: Runs a query to its end.
+    """
+
+    def __init__(self, run: Callable[[LogicalPlanBuilder], object]) -> None:
+        self._run = run
+
+    def carry_out(self, moves: Moves) -> None:
+        self._run(on_worker(moves)._builder)
+
+    def clean_up(self, folders: tuple[str, ...], error: BaseException) -> None:
+        # An interrupt is not kept waiting; and a query would wait for workers where there are none any more.
+        if isinstance(error, Exception) and not isinstance(error, DaftK8sError):
+            with contextlib.suppress(Exception):
+                self._run(removal_on_worker(folders)._builder)
+                return
+        logger.warning("a write failed; %s is left, and removed after the session's next write", ", ".join(folders))
+
+
 class Stages:
     """The folders that runs of a session's queries write to. Thread-safe."""
 
@@ -98,22 +149,23 @@ class Stages:
         self._left: list[str] = []
 
     @contextlib.contextmanager
-    def begin(self, write: FileWrite) -> Iterator[Stage]:
+    def begin(self, write: FileWrite, disk: Disk) -> Iterator[Stage]:
         """Yields the place for the files of one run of a query. What was not published is removed afterwards."""
-        stage = Stage(write)
+        stage = Stage(write, disk, self.left)
         try:
             yield stage
-        except BaseException:
+        except BaseException as error:
             self._left.append(stage.folder)
+            disk.clean_up(self.left(), error)
             raise
-        finally:
-            _remove(stage.folder)
-            self.remove_left()
+
+    def left(self) -> tuple[str, ...]:
+        """Folders of runs that failed. Cancelled tasks may write there later: neither UDFs nor writers are stopped."""
+        return tuple(self._left)
 
     def remove_left(self) -> None:
-        """Removes what cancelled tasks have written since: their UDFs cannot be stopped, nor writers behind them."""
-        for folder in list(self._left):
-            _remove(folder)
+        """Removes what was written to this machine's disk since, once the workers have ended."""
+        remove_folders(self.left())
 
 
 class Stage:
@@ -122,11 +174,13 @@ class Stage:
     Other engines skip names that begin with a dot. Daft reads them where a pattern has `**`.
     """
 
-    def __init__(self, write: FileWrite) -> None:
-        self._mode = write.mode
+    def __init__(self, write: FileWrite, disk: Disk, left: Callable[[], tuple[str, ...]]) -> None:
+        self._write = write
+        self._disk = disk
+        self._left = left
         self._name = f".daft-write-{uuid.uuid4().hex}"
-        self._working_folder = current_folder()
-        self._destination = self._absolute(write.destination or "")
+        destination = os.path.expanduser(write.destination or "")
+        self._destination = os.path.join(current_folder(), destination)
         self.folder = os.path.join(self._destination, self._name)
         self.builder = write.below(self._name)
 
@@ -142,61 +196,15 @@ class Stage:
         Raises:
             OSError: If a file could not be moved. Those moved before are removed, nothing is replaced.
         """
-        staged = [path for part in listed for path in part.get_column_by_name(_PATH_COLUMN).to_pylist()]
-        moves = [(self._absolute(path), self._absolute(self._published(path))) for path in staged]
-        replaced = self._replaced([target for _, target in moves])
-        self._move(moves)
-        for path in replaced:
-            with contextlib.suppress(FileNotFoundError):
-                os.remove(path)
-        marker = os.path.join(self.folder, _SUCCESS_MARKER)
-        if os.path.exists(marker):
-            self._move([(marker, os.path.join(self._destination, _SUCCESS_MARKER))])
-        return [self._renamed(part) for part in listed]
-
-    def _absolute(self, path: str) -> str:
-        return os.path.join(self._working_folder, os.path.expanduser(disk_path(path) or path))
-
-    def _published(self, path: str) -> str:
-        return path.replace(f"{self._name}/", "", 1)
-
-    def _renamed(self, part: MicroPartition) -> MicroPartition:
-        names = part.column_names()
-        path = daft.col(_PATH_COLUMN).replace(daft.lit(f"{self._name}/"), daft.lit("")).alias(_PATH_COLUMN)
-        return part.eval_expression_list(
-            ExpressionsProjection([path if name == _PATH_COLUMN else daft.col(name) for name in names])
-        )
-
-    def _replaced(self, targets: list[str]) -> list[str]:
-        """The files that go once new ones are there: as Daft does, all below the destination or written partitions."""
-        if self._mode == WriteMode.Append:
-            return []
-        partitions = {os.path.dirname(target) for target in targets}
-        roots = {self._destination} if self._mode == WriteMode.Overwrite else partitions
-        found = []
-        for root in roots:
-            for folder, folders, files in os.walk(root):
-                if self._name in folders:
-                    folders.remove(self._name)
-                found += [os.path.join(folder, file) for file in files]
-        return found
-
-    def _move(self, moves: list[tuple[str, str]]) -> None:
-        moved: list[str] = []
-        try:
-            for source, target in moves:
-                os.makedirs(os.path.dirname(target), exist_ok=True)
-                os.rename(source, target)
-                moved.append(target)
-        except BaseException as error:
-            for target in moved:
-                with contextlib.suppress(OSError):
-                    os.remove(target)
-            if isinstance(error, OSError):
-                why = f"{error.strerror or error}; nothing was written to {self._destination}"
-                raise OSError(error.errno, f"cannot move a written file to its place: {why}") from error
-            raise
+        prefix = f"{self._name}/"
+        paths = [path for part in listed for path in part.get_column_by_name(_PATH_COLUMN).to_pylist()]
+        files = tuple(path.partition(prefix)[2] for path in paths)
+        self._disk.carry_out(Moves(self._destination, self._name, files, self._write.replaces, self._left()))
+        return [_without(prefix, part) for part in listed]
 
 
-def _remove(folder: str) -> None:
-    shutil.rmtree(folder, ignore_errors=True)
+def _without(prefix: str, part: MicroPartition) -> MicroPartition:
+    """A write's result with paths that lack the staging folder."""
+    path = daft.col(_PATH_COLUMN).replace(daft.lit(prefix), daft.lit("")).alias(_PATH_COLUMN)
+    columns = [path if name == _PATH_COLUMN else daft.col(name) for name in part.column_names()]
+    return part.eval_expression_list(ExpressionsProjection(columns))

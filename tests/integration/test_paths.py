@@ -5,6 +5,7 @@ The volume is a folder of this machine, so the second test needs a cluster whose
 
 from __future__ import annotations
 
+import csv
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -58,10 +59,21 @@ session = use(num_workers=2, shared_paths=[named], pod_template={{"spec": {{
     "volumes": [volume], "containers": [{{"name": "worker", "volumeMounts": [mount]}}]}}}})
 df = daft.from_pydict({{"x": list(range(100)), "b": [b"x"] * 100}}).into_partitions(4)
 written = df.select("x").write_parquet(folder + "/table").to_pydict()["path"]
+
+@daft.func.batch(return_dtype=daft.DataType.int64(), batch_size=10)
+def dies_once(values):
+    if 70 in values.to_pylist() and not os.path.exists(folder + "/died"):
+        open(folder + "/died", "w").close()
+        os.kill(os.getpid(), 9)
+    return values
+
+for mode in ("overwrite", "append"):
+    again = df.with_column("y", dies_once(col("x"))).write_csv(folder + "/csv", write_mode=mode).to_pydict()["path"]
 uploaded = df.select(col("b").upload("file://" + folder + "/blobs").alias("p")).to_pydict()["p"]
 say(
     written=len(written),
     uploaded=len(uploaded),
+    listed=again,
     read=daft.read_parquet(folder + "/table").agg(col("x").sum()).to_pydict()["x"],
     # The workers' image holds it, and the driver has the same image.
     image=daft.from_glob_path(named + "/__init__.py").count_rows(),
@@ -105,6 +117,11 @@ def test_a_volume_that_all_see_is_written_and_read(namespace_with_disks: Namespa
     assert facts["image"] == 1
     assert len(list((disk / "table").glob("*.parquet"))) == facts["written"]
     assert len(list((disk / "blobs").iterdir())) == 100
+    assert (disk / "died").exists()
+    rows = [int(row["x"]) for path in (disk / "csv").iterdir() for row in csv.DictReader(path.open())]
+    assert sorted(rows) == sorted([*range(100)] * 2)
+    assert {str(disk / "csv" / Path(path).name) for path in facts["listed"]} == set(facts["listed"])
+    assert not list(disk.rglob(".daft-write-*"))
 
 
 @pytest.mark.parametrize("path", ["/tmp/result", "result", "file:///tmp/result"])
