@@ -81,6 +81,22 @@ def test_no_data_call_is_answered_without_the_token(worker: InProcess, method: s
     assert TOKEN not in error.details()
 
 
+def test_a_data_call_that_names_another_worker_is_refused_and_nothing_is_stored(worker: InProcess) -> None:
+    named = flight.FlightCallOptions(
+        timeout=SECONDS, headers=[(b"authorization", RIGHT.encode()), (b"daft-k8s-worker", b"worker-7")]
+    )
+    with worker.flight() as client:
+        with pytest.raises(pa.ArrowException, match="worker-7"):
+            client.do_get(flight.Ticket(b"q/1.1:0"), named).read_all()
+        with pytest.raises(pa.ArrowException, match="worker-7"):
+            writer, _ = client.do_put(flight.FlightDescriptor.for_path("misled/1.1:0"), TABLE.schema, named)
+            with writer:
+                writer.write_table(TABLE)
+                writer.done_writing()
+        with pytest.raises(KeyError, match=r"misled/1\.1:0"):
+            client.do_get(flight.Ticket(b"misled/1.1:0"), flight_options()).read_all()
+
+
 @pytest.mark.parametrize("authorization", [None, "Bearer somebody-else"], ids=["none", "wrong"])
 def test_pyarrow_gets_and_puts_nothing_without_the_token(worker: InProcess, authorization: str | None) -> None:
     options = flight_options(authorization)
