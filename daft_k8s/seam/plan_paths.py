@@ -54,6 +54,9 @@ def find_paths(plan_text: str) -> Iterator[PlannedPath]:
 
 def has_uploads(plan_text: str) -> bool:
     """True if a distributed plan, as Daft prints it, uploads."""
+    # What follows takes 0.1 s where a plan names 10,000 columns. Daft may break lines within a word.
+    if "url_upload" not in "".join(plan_text.split()).replace("|", ""):
+        return False
     calls = (call for line in _unwrapped(_content(plan_text)) for call in _FUNCTION.finditer(line))
     return any(call[1] == "url_upload" for call in calls)
 
