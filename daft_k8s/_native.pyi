@@ -58,7 +58,7 @@ class PartitionRef:
 
     num_rows: int
     size_bytes: int
-    ticket: str  # "<task>:<slot>"; unique in the session
+    slot_id: str  # "<task>:<slot>"; unique in the session
     worker_id: str | None  # None: owned by the driver
     is_lost: bool  # its worker's process was lost, and with it the data
     def __hash__(self) -> int: ...

@@ -111,18 +111,18 @@ class QueryRun:
         self._handed_out = False
         self._writing: list[K8sTaskResultHandle] = []
         self._lent: Callable[[], Iterable[PartitionRef]] = tuple
-        self._lent_tickets: frozenset[str] = frozenset()
+        self._lent_slots: frozenset[str] = frozenset()
         self._read: set[str] = set()
 
-    def lend(self, tickets: Iterable[str], references: Callable[[], Iterable[PartitionRef]]) -> None:
+    def lend(self, slots: Iterable[str], references: Callable[[], Iterable[PartitionRef]]) -> None:
         """Tells which partitions of collected DataFrames the query may read.
 
         Args:
-            tickets: Of the partitions that there are as the run begins.
+            slots: Of the partitions that there are as the run begins.
             references: Those that there still are. The run keeps none, or it would keep their data.
         """
         self._lent = references
-        self._lent_tickets = frozenset(tickets)
+        self._lent_slots = frozenset(slots)
 
     def expect_uploads(self) -> None:
         """Tells that the plan uploads. An upload hides in any projection, so each task counts as one that writes."""
@@ -150,9 +150,9 @@ class QueryRun:
             handle = send()
             if self._uploads or leaves_something(name, stages_files=self._stages_files):
                 self._writing.append(handle)
-            if self._lent_tickets:
-                tickets = {reference.ticket for _, references in inputs for reference in references}
-                self._read |= tickets & self._lent_tickets
+            if self._lent_slots:
+                slots = {reference.slot_id for _, references in inputs for reference in references}
+                self._read |= slots & self._lent_slots
         return handle
 
     def end(self) -> None:
@@ -187,7 +187,7 @@ class QueryRun:
             return "results of it have been handed out"
         if self.has_written:
             return "a task of it that writes has begun"
-        if self._read and any(reference.is_lost for reference in self._lent() if reference.ticket in self._read):
+        if self._read and any(reference.is_lost for reference in self._lent() if reference.slot_id in self._read):
             return "a collected DataFrame that it reads has lost data, and must be collected anew"
         if self._repetitions >= MAX_REPETITIONS:
             return f"it has been run {self._repetitions + 1} times"

@@ -237,7 +237,7 @@ class K8sRunner(Runner[Any]):
             session.wait_for_worker()
             parts.actor_pools.begin_query(query_id)
             run.lend(
-                [reference.ticket for reference in _held_references(references)],
+                [reference.slot_id for reference in _held_references(references)],
                 lambda: _held_references(self._cached_references(session)),
             )
             if has_uploads(plan_text):

@@ -1,10 +1,12 @@
-//! How much of one core the pool's decisions take: 200 workers and 1,000 events a second, half an hour of it.
+//! Measures the share of one core that a session's decisions take: 200 workers and 1,000 events a second, half an hour of it.
 //!
 //!     cargo run --release -p daft_k8s_core --example pool_load
 
 use std::time::{Duration, Instant};
 
-use daft_k8s_core::{Action, Addresses, Event, LaunchId, PoolConfig, Session, TaskId, WorkerId};
+use daft_k8s_core::{
+    Action, Addresses, Event, LaunchId, Output, PoolConfig, QueryId, Session, SlotId, TaskId, WorkerId,
+};
 
 const WORKERS: u32 = 200;
 const EVENTS_PER_SECOND: u64 = 1_000;
@@ -24,25 +26,32 @@ fn main() {
     }
     let mut at_workers: std::collections::VecDeque<Action> = std::collections::VecDeque::new();
     let (mut events, mut actions_seen, mut next_task, mut longest) = (0_u64, 0_u64, 0_u64, Duration::ZERO);
+    let query = QueryId::from("q");
+    let outputs: Vec<Output> = (0..4).map(|slot| Output { slot, has_rows: true }).collect();
     let begin = Instant::now();
     while events < EVENTS_PER_SECOND * SECONDS {
         now += Duration::from_micros(1_000_000 / EVENTS_PER_SECOND);
         // About 400 tasks are under way; what one makes is dropped when the next has ended.
         let event = match (events % 3, at_workers.front()) {
             (0, Some(Action::Send { task, worker, launch, attempt })) if at_workers.len() > 400 => {
-                let event =
-                    Event::Succeeded { task: *task, worker: *worker, launch: *launch, attempt: *attempt, outputs: 4 };
+                let event = Event::Succeeded {
+                    task: *task,
+                    worker: *worker,
+                    launch: *launch,
+                    attempt: *attempt,
+                    outputs: outputs.clone(),
+                };
                 at_workers.pop_front();
                 event
             }
             (1, _) => {
-                let worker = WorkerId(u32::try_from(events % u64::from(WORKERS)).unwrap_or(0));
-                Event::Release { worker, launch: LaunchId(1), count: 4 }
+                let task = TaskId((events / 3).saturating_sub(1_000));
+                Event::Drop((0..4).map(|slot| SlotId { task, slot }).collect())
             }
             _ => {
                 next_task += 1;
                 let prefer = WorkerId(u32::try_from(next_task % u64::from(2 * WORKERS)).unwrap_or(0));
-                Event::Submit { task: TaskId(next_task), prefer }
+                Event::Submit { task: TaskId(next_task), prefer, query: query.clone(), inputs: vec![] }
             }
         };
         let one = Instant::now();

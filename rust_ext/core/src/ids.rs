@@ -63,6 +63,42 @@ impl fmt::Display for TaskId {
     }
 }
 
+/// A query, as its tasks name it; unique in the session.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct QueryId(Arc<str>);
+
+impl From<&str> for QueryId {
+    fn from(text: &str) -> Self {
+        Self(text.into())
+    }
+}
+
+impl fmt::Display for QueryId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// One output of a task, by its position, or a partition that the driver made. Unique in the session, whichever
+/// attempt published it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SlotId {
+    /// The task that makes the partition.
+    pub task: TaskId,
+    /// The position among the task's outputs.
+    pub slot: u32,
+}
+
+impl fmt::Display for SlotId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.task, self.slot)
+    }
+}
+
+/// A fetch of partitions to the driver, numbered by the driver. Never used twice in a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FetchId(pub u64);
+
 /// Numbers the sends of one task; the first is 1. News of any but the latest is stale.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Attempt(pub u32);
@@ -124,7 +160,7 @@ pub struct TaskKey {
     pub query: String,
     /// The task's number within its query.
     pub task: u64,
-    /// Which send of the task this is.
+    /// The number of the send.
     pub attempt: Attempt,
 }
 

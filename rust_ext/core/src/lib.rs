@@ -18,8 +18,9 @@ pub mod tasks;
 
 pub use backoff::Backoff;
 pub use fleet::{Addresses, ExitCause, UnknownCause, WorkerPhase};
-pub use ids::{Attempt, IdError, Incarnation, LaunchId, TaskId, TaskKey, WorkerId};
+pub use ids::{Attempt, FetchId, IdError, Incarnation, LaunchId, QueryId, SlotId, TaskId, TaskKey, WorkerId};
 pub use log::{Level, LogSink};
 pub use session::{Action, Event, FailKind, PoolConfig, Session, TaskView, WorkerView};
+pub use slots::{Location, Loss, Output};
 pub use task_log::TaskLog;
 pub use tasks::TaskPhase;

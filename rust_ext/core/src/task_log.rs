@@ -37,13 +37,13 @@ impl<T> TaskLog<T> {
         self.forgotten + self.entries.len() as u64
     }
 
-    /// How many entries are not yet acknowledged.
+    /// The number of entries that are not yet acknowledged.
     #[must_use]
     pub fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// Whether every entry is acknowledged.
+    /// True if every entry is acknowledged.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()

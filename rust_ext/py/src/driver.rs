@@ -73,11 +73,11 @@ impl K8sWorkerManager {
             tls: certificates.map(|certificates| certificates.get().client()).transpose()?,
             daft_version,
             python_version,
-            unreachable_timeout: seconds(unreachable_timeout_seconds)?,
             pool: PoolConfig {
                 slots_per_worker,
                 queue_ahead,
                 start_timeout: seconds(start_timeout_seconds)?,
+                unreachable_timeout: seconds(unreachable_timeout_seconds)?,
                 max_task_attempts,
                 max_oom_attempts,
                 max_worker_restarts,

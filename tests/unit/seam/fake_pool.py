@@ -21,7 +21,7 @@ from daft_k8s.wire.task_payload import FlightReference, decode_payload, decode_p
 
 @dataclass(eq=False)
 class FakeRef:
-    ticket: str
+    slot_id: str
     num_rows: int
     size_bytes: int
     worker_id: str | None = None
@@ -104,7 +104,7 @@ class FakeManager:
         self.closed = False
         self._workers: list[FakeWorker] = []
         self._executor = NativeExecutor(is_flotilla_worker=True, ip="127.0.0.1")
-        self._tickets = 0
+        self._slots = 0
         self._fingerprints = 1 << 40
         self._lock = threading.Lock()
 
@@ -125,17 +125,17 @@ class FakeManager:
 
         wrapped = MicroPartition._from_pymicropartition(data)
         with self._lock:
-            self._tickets += 1
-            ticket = f"t:{self._tickets}"
-        self.store[ticket] = data
-        return FakeRef(ticket, len(wrapped), wrapped.size_bytes() or 0, worker_id)
+            self._slots += 1
+            slot_id = f"t:{self._slots}"
+        self.store[slot_id] = data
+        return FakeRef(slot_id, len(wrapped), wrapped.size_bytes() or 0, worker_id)
 
     def put(self, data: Any, num_rows: int, size_bytes: int) -> FakeRef:
         return self._keep(PyMicroPartition.from_arrow_stream(data), None)
 
     def fetch(self, refs: Any, timeout_seconds: float | None = None) -> list[Any]:
         self.fetched.append(len(refs))
-        return [self.store[ref.ticket] for ref in refs]
+        return [self.store[ref.slot_id] for ref in refs]
 
     def fetch_async(self, refs: Any, callback: Any) -> None:
         self.loop.call_soon_threadsafe(lambda: callback(self.fetch(refs), None))
@@ -160,7 +160,7 @@ class FakeManager:
         driver_calls.set_current_worker(_Caller(self, worker_id))
         rest = decode_payload(payload)
         sources: dict[int, Any] = dict(rest.inputs)
-        sources.update({source: [self.store[ref.ticket] for ref in refs] for source, refs in inputs})
+        sources.update({source: [self.store[ref.slot_id] for ref in refs] for source, refs in inputs})
         context = dict(rest.context)
         self._fingerprints += 1
         context["plan_fingerprint"] = str(self._fingerprints)

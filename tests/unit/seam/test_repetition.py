@@ -36,7 +36,7 @@ class FakeHandle:
 
 @dataclass(frozen=True)
 class FakeReference:
-    ticket: str
+    slot_id: str
     is_lost: bool = False
 
 
@@ -136,10 +136,10 @@ def test_a_write_counts_once_a_worker_was_given_it() -> None:
 
 def test_data_of_a_collected_dataframe_is_not_given_back_by_another_run() -> None:
     held: list[Any] = [FakeReference("a"), FakeReference("b", is_lost=True)]
-    for ticket, final in (("a", False), ("b", True), ("c", False)):
+    for slot_id, final in (("a", False), ("b", True), ("c", False)):
         run = run_of()
         run.lend(["a", "b"], lambda: held)
-        submit(run, "InMemoryScan->Project", FakeHandle(True), FakeReference(ticket))
+        submit(run, "InMemoryScan->Project", FakeHandle(True), FakeReference(slot_id))
         assert (run.obstacle() is not None) == final
 
 

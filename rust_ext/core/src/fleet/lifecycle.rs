@@ -177,6 +177,7 @@ impl Fleet {
             State::Connecting { deadline, addresses } => {
                 let (deadline, addresses) = (*deadline, addresses.clone());
                 turn.clear_timer(deadline, Timer::Worker(id));
+                self.worker(id).last_heard = turn.now;
                 self.ready(turn, id, Link { incarnation, addresses });
                 None
             }
@@ -195,7 +196,11 @@ impl Fleet {
     /// Takes a process that was restarted in place in the stead of the old one; false if the worker is not wanted any
     /// more or its budget is spent.
     pub fn accepts_restart_in_place(&mut self, turn: &Turn, id: WorkerId, counts: bool) -> bool {
-        self.workers[id.index()].wanted && self.take_restart(turn, id, counts).is_some()
+        let accepts = self.workers[id.index()].wanted && self.take_restart(turn, id, counts).is_some();
+        if accepts {
+            self.worker(id).last_heard = turn.now;
+        }
+        accepts
     }
 
     /// The end of a process that was restarted in place and is not taken.
@@ -310,6 +315,7 @@ impl Fleet {
     /// Removes the worker's process: leaves the worker absent. Returns that process, if it was connected.
     pub fn remove(&mut self, turn: &mut Turn, id: WorkerId, reason: &Arc<str>) -> Option<Link> {
         self.forget_stuck(turn, id);
+        self.forget_unanswered(turn, id);
         let worker = self.worker(id);
         (worker.has_no_slot, worker.stuck_calls) = (false, "".into());
         worker.reason = Some(reason.clone());

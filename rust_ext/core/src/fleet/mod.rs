@@ -1,10 +1,11 @@
 //! The workers of a session: their life cycle, their number, and when none can come up any more.
 //!
 //! The fleet knows no tasks and no partitions. What it needs to know of them is passed in: the number of tasks that are
-//! not over (`demand`), and whether a worker has any task or hold (`is_free`). A rule that ends a process returns an
+//! not over (`demand`), and that a worker has no task and no hold (`is_free`). A rule that ends a process returns an
 //! [`End`], which [`Session`](crate::Session) carries out, as tasks and partitions are lost with it.
 
 mod cause;
+mod detector;
 mod lifecycle;
 mod postponed;
 mod scaling;
@@ -31,14 +32,14 @@ pub(crate) use worker::{Link, State as WorkerState, Worker as WorkerRecord};
 /// All logical workers of a session.
 #[derive(Debug, Default)]
 pub(crate) struct Fleet {
-    /// Between how many workers the pool has; equal if its size is fixed.
+    /// The bounds of the number of workers; equal if it is fixed.
     min: u32,
     max: u32,
     /// By worker index; grows with what is wanted, never shrinks, so that launch numbers go on.
     workers: Vec<Worker>,
-    /// How many workers are up or coming up.
+    /// The number of workers that are up or coming up.
     alive: usize,
-    /// For how many the allocator has no room.
+    /// The number of workers for which the allocator has no room.
     postponed: usize,
     /// The number of workers whose slots are held by cancelled tasks.
     stuck: usize,
@@ -46,12 +47,12 @@ pub(crate) struct Fleet {
     idle: BTreeSet<(Duration, WorkerId)>,
     idleness_due: Option<Duration>,
     growth: Growth,
-    /// How many workers are needed, whatever the tasks.
+    /// The number of workers that are needed, whatever the tasks.
     needed: u32,
     keeps_all: bool,
     /// True once any worker was ready: what is refused later may be admitted again.
     was_ever_ready: bool,
-    /// Why no worker can come up any more, while that is so.
+    /// The reasons why no worker can come up any more; `None` if one can.
     unavailable: Option<Arc<str>>,
 }
 

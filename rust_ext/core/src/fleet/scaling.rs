@@ -24,7 +24,7 @@ pub(crate) fn not_wanted() -> Arc<str> {
     "the worker is no longer wanted".into()
 }
 
-/// When the pool grows next, and how starts have gone lately.
+/// The time of the next round of growth, and the outcome of the latest starts.
 #[derive(Debug, Default)]
 pub(crate) struct Growth {
     pub due: Option<Duration>,
@@ -59,14 +59,14 @@ impl Growth {
 }
 
 impl Fleet {
-    /// Sets between how many workers the pool has, and adds the records of those that are new.
+    /// Sets the bounds of the number of workers, and adds the records of those that are new.
     pub fn set_bounds(&mut self, min: u32, max: u32) {
         (self.min, self.max) = (min, max);
         let known = u32::try_from(self.workers.len()).unwrap_or(u32::MAX);
         self.workers.extend((known..max).map(|index| Worker::new(WorkerId(index))));
     }
 
-    /// Sets how many workers are needed whatever the tasks.
+    /// Sets the number of workers that are needed whatever the tasks.
     pub const fn need(&mut self, workers: u32) {
         self.needed = workers;
     }
@@ -132,7 +132,7 @@ impl Fleet {
         self.min < self.max
     }
 
-    /// How many workers there have to be without any task.
+    /// The number of workers that there have to be without any task.
     pub(super) fn fewest(&self) -> usize {
         self.needed.min(self.max).max(self.min) as usize
     }

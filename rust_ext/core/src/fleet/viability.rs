@@ -1,4 +1,4 @@
-//! Viability: whether any worker can still come up, and the message for people if none can.
+//! Viability: the check that a worker can still come up, and the message for people if none can.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -10,7 +10,7 @@ use crate::Action;
 use crate::ids::WorkerId;
 use crate::session::turn::{Timer, Turn};
 
-/// How many different reasons the message of an unavailable pool spells out.
+/// The number of different reasons that the message of an unavailable pool spells out.
 const REASONS_SHOWN: usize = 10;
 
 impl Fleet {

@@ -132,7 +132,7 @@ impl State {
     /// True if the worker is capacity that is there, or that soon will be.
     ///
     /// A worker that failed to start and waits for its next start is not: it must not keep others from being started.
-    /// Nor is a worker without room: idle workers are not let go on its account.
+    /// Nor is a worker without room: idle workers are not released on its account.
     pub const fn counts(&self) -> bool {
         matches!(
             self,
@@ -196,6 +196,10 @@ pub(crate) struct Worker {
     pub stuck_calls: Arc<str>,
     /// Set while no slot of it works.
     pub stuck: Option<Stuck>,
+    /// The time at which data of its present process came last, or the process became ready.
+    pub last_heard: Duration,
+    /// Set while a call to it has gone unanswered: when it counts as lost, and the problem of the latest call.
+    pub unanswered: Option<(Duration, String)>,
     /// The reason for the loss of its latest lost process.
     pub reason: Option<Arc<str>>,
     /// Its restarts within the window and since it last ran a task to its end.
@@ -234,6 +238,8 @@ impl Worker {
             has_no_slot: false,
             stuck_calls: "".into(),
             stuck: None,
+            last_heard: Duration::ZERO,
+            unanswered: None,
             reason: None,
             restarts: VecDeque::new(),
         }

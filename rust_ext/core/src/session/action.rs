@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::fleet::{Addresses, ExitCause};
-use crate::ids::{Attempt, Incarnation, LaunchId, TaskId, WorkerId};
+use crate::ids::{Attempt, FetchId, Incarnation, LaunchId, TaskId, WorkerId};
 
 /// One action to carry out. Actions are carried out in the order in which they were given.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -130,11 +130,18 @@ pub enum Action {
         /// The number of partitions and actors that are lost with the process.
         holds: u64,
     },
+    /// The verdict on a fetch that failed (`FetchFailed`).
+    FetchVerdict {
+        /// The fetch.
+        fetch: FetchId,
+        /// The reason if a slot is lost, for people; `None` if the holders live.
+        lost: Option<Arc<str>>,
+    },
     /// An elastic pool grows; the launches follow. For the log.
     Grown {
-        /// How many more workers.
+        /// The number of additional workers.
         by: u32,
-        /// How many are up or coming up with them.
+        /// The number of workers that are up or coming up with them.
         to: u32,
         /// The tasks that are not over.
         tasks: usize,

@@ -1,36 +1,42 @@
-//! The numbers that the pool decides by.
+//! The numbers that the session decides by.
 
 use std::time::Duration;
 
 use crate::backoff::Backoff;
 
-/// How often and how long the pool tries. Every wait and every retry of the pool has its end here.
+/// The limits of all tries and waits. Every wait and every retry of the pool has its end here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PoolConfig {
     /// Tasks that a worker runs at the same time.
     pub slots_per_worker: u32,
     /// Tasks sent to a worker beyond its slots, so that it fetches their inputs while others run.
     pub queue_ahead: u32,
-    /// A worker of an elastic pool that was idle for this long is let go.
+    /// A worker of an elastic pool that was idle for this long is released.
     pub idle_timeout: Duration,
     /// An elastic pool grows when its work is more than this percentage of the slots that are up or coming up.
     pub growth_threshold_percent: u32,
     /// The time between two rounds of growth; the work must be too much for as long before the first.
     pub growth_interval: Duration,
-    /// How many workers one round of growth starts at most.
+    /// The number of workers that one round of growth starts at most.
     pub growth_step: u32,
-    /// How many starts may be under way before growth waits for them.
+    /// The number of starts that may be under way before growth waits for them.
     pub max_pending_starts: u32,
     /// The wait between rounds of growth while starts fail; doubles with each round that failed.
     pub growth_backoff: Backoff,
     /// The longest that a launch may take until the worker has shaken hands.
     pub start_timeout: Duration,
-    /// How many attempts of a task may be lost with their workers before it fails; at least 1.
+    /// A worker that has not been heard for this long, and does not answer, is lost.
+    pub unreachable_timeout: Duration,
+    /// A worker that has not been heard for this long may be lost: readers of its partitions wait.
+    pub suspect_timeout: Duration,
+    /// The longest that news of a death may come after a socket broke.
+    pub loss_news_grace: Duration,
+    /// The number of attempts that a task may lose with its workers before it fails; at least 1.
     /// Sends that the worker refused do not count, nor do those that only waited there.
     pub max_task_attempts: u32,
-    /// How many of these may be lost to workers that were killed for their memory; at least 1.
+    /// The number of these that may be lost to workers killed for their memory; at least 1.
     pub max_oom_attempts: u32,
-    /// How often one worker is started again within [`restart_window`](Self::restart_window) without
+    /// The number of times that one worker is started again within [`restart_window`](Self::restart_window) without
     /// running a task to its end in between.
     pub max_worker_restarts: u32,
     /// The sliding window over which restarts are counted.
@@ -62,6 +68,10 @@ impl Default for PoolConfig {
             max_pending_starts: 50,
             growth_backoff: Backoff::new(Duration::from_secs(2), Duration::from_secs(60)),
             start_timeout: Duration::from_secs(300),
+            unreachable_timeout: Duration::from_secs(20),
+            // A worker that lives answers the long poll within 2 s, give or take a moment.
+            suspect_timeout: Duration::from_secs(3),
+            loss_news_grace: Duration::from_secs(2),
             max_task_attempts: 4,
             max_oom_attempts: 2,
             max_worker_restarts: 5,
@@ -76,7 +86,7 @@ impl Default for PoolConfig {
 }
 
 impl PoolConfig {
-    /// How many tasks may be at one worker at the same time; at least 1.
+    /// The number of tasks that may be at one worker at the same time; at least 1.
     #[must_use]
     pub fn worker_capacity(&self) -> usize {
         (self.slots_per_worker as usize).saturating_add(self.queue_ahead as usize).max(1)

@@ -1,7 +1,8 @@
 //! The events that the session is told by the driver, the allocator, the connections and the clock.
 
 use crate::fleet::{Addresses, ExitCause};
-use crate::ids::{Attempt, Incarnation, LaunchId, TaskId, WorkerId};
+use crate::ids::{Attempt, FetchId, Incarnation, LaunchId, QueryId, SlotId, TaskId, WorkerId};
+use crate::slots::Output;
 
 /// News for the session. News of an old launch or an old attempt is ignored (fenced).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,7 +13,7 @@ pub enum Event {
     SetRange {
         /// Never fewer than these, as long as that many can come up.
         min: u32,
-        /// How many are launched at once.
+        /// The number of workers that are launched at once.
         start: u32,
         /// Never more; tasks may be submitted for any of them from the start.
         max: u32,
@@ -24,7 +25,7 @@ pub enum Event {
     Need(u32),
     /// The driver pauses or resumes the release of idle workers, while they hold data that is not counted.
     KeepAll(bool),
-    /// The driver: something more at this process must not be lost: partitions that are referred to, an actor.
+    /// The driver: something more than slots at this process must not be lost, such as an actor.
     Hold {
         /// The logical worker.
         worker: WorkerId,
@@ -109,7 +110,18 @@ pub enum Event {
         /// The cause of the end, which decides how often its tasks may be tried again.
         cause: ExitCause,
     },
-    /// The connection: the worker has not answered for longer than is tolerated.
+    /// The connections: data came from these processes since the last such event.
+    Heard(Vec<(WorkerId, LaunchId)>),
+    /// The connection: a call to the worker went unanswered. If the worker is not heard in time, it is lost.
+    Unanswered {
+        /// The logical worker.
+        worker: WorkerId,
+        /// The process of that worker.
+        launch: LaunchId,
+        /// The problem of the call, for people.
+        problem: String,
+    },
+    /// The connection: the worker cannot be reached any more.
     Unreachable {
         /// The logical worker.
         worker: WorkerId,
@@ -125,6 +137,10 @@ pub enum Event {
         task: TaskId,
         /// The worker that Daft's scheduler chose; only a preference.
         prefer: WorkerId,
+        /// The query that the task belongs to.
+        query: QueryId,
+        /// The slots that it reads. The driver's own may be left out.
+        inputs: Vec<SlotId>,
     },
     /// A worker: the attempt finished and its outputs are published there.
     Succeeded {
@@ -136,8 +152,8 @@ pub enum Event {
         launch: LaunchId,
         /// The number of the attempt.
         attempt: Attempt,
-        /// How many outputs are referred to from now on, stale or not: each is held until `Release`.
-        outputs: u64,
+        /// The outputs that are in the worker's store. If the report counts, each is referred to until `Drop`.
+        outputs: Vec<Output>,
     },
     /// A worker: the task's own code failed. Final, never tried again.
     TaskFailed {
@@ -174,9 +190,9 @@ pub enum Event {
         /// The reason, for people.
         reason: String,
     },
-    /// A worker could not read an input of the attempt, because the input's holder, which lives, did not serve it. The
-    /// attempt never ran, and the reading worker is not to blame.
-    InputsUnavailable {
+    /// A worker could not read inputs of the attempt, which never ran; the reading worker is not to blame. The task
+    /// fails if a holder is lost, or answered that it does not have the input; else it is tried again.
+    InputsMissing {
         /// The task.
         task: TaskId,
         /// The worker that could not read.
@@ -185,9 +201,24 @@ pub enum Event {
         launch: LaunchId,
         /// The number of the attempt.
         attempt: Attempt,
-        /// The reason, for people.
-        reason: String,
+        /// The inputs.
+        slots: Vec<SlotId>,
+        /// True if a holder answered that it does not have one of them.
+        gone: bool,
+        /// The worker's account, for people.
+        message: String,
     },
+    /// The driver could not read these slots; answered by `FetchVerdict`.
+    FetchFailed {
+        /// The fetch.
+        fetch: FetchId,
+        /// The slots that it was to read.
+        slots: Vec<SlotId>,
+    },
+    /// The driver reads these slots.
+    Read(Vec<SlotId>),
+    /// Nothing refers to these slots any more.
+    Drop(Vec<SlotId>),
     /// A worker: calls of cancelled tasks have not returned, and hold so many of its slots.
     Stuck {
         /// The worker.
@@ -199,7 +230,7 @@ pub enum Event {
         /// The tasks and calls, for people.
         calls: String,
     },
-    /// Data is gone that the task, or a later task of its query, needs. Final: the task fails as lost.
+    /// Data of the driver that the task needs cannot be read. Final: the task fails as lost.
     InputsLost {
         /// The task that must fail.
         task: TaskId,

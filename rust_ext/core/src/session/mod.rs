@@ -60,6 +60,7 @@ pub(crate) mod turn;
 mod action;
 mod config;
 mod event;
+mod losses;
 mod stuck;
 mod view;
 
@@ -71,7 +72,8 @@ use std::time::Duration;
 
 use crate::fleet::{Connected, End, ExitCause, Fleet, Link, not_wanted};
 use crate::ids::{LaunchId, TaskId, WorkerId};
-use crate::slots::Slots;
+use crate::slots::verdicts::{Reader, Verdicts};
+use crate::slots::{Output, Slots};
 use crate::tasks::{Place, Refusal, Tasks};
 use turn::{Timer, Turn};
 
@@ -88,6 +90,7 @@ pub struct Session {
     fleet: Fleet,
     tasks: Tasks,
     slots: Slots,
+    verdicts: Verdicts,
     turn: Turn,
     closed: bool,
 }
@@ -100,6 +103,7 @@ impl Session {
             fleet: Fleet::default(),
             tasks: Tasks::default(),
             slots: Slots::default(),
+            verdicts: Verdicts::default(),
             turn: Turn::new(config),
             closed: false,
         }
@@ -123,7 +127,7 @@ impl Session {
         std::mem::take(&mut self.turn.actions)
     }
 
-    /// When a `Tick` is due (since session start); `None` while nothing waits for time to pass.
+    /// The time at which a `Tick` is due (since session start); `None` while nothing waits for time to pass.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Duration> {
         self.turn.timers.first().map(|(due, _)| *due)
@@ -160,25 +164,36 @@ impl Session {
                 let end = fleet.exited(worker, launch, reason, restartable, cause);
                 self.end_if(end);
             }
+            Event::Heard(heard) => {
+                if fleet.heard(turn, &heard) {
+                    self.give_due_verdicts();
+                }
+            }
+            Event::Unanswered { worker, launch, problem } => {
+                let end = fleet.unanswered(turn, worker, launch, problem);
+                self.end_if(end);
+            }
             Event::Unreachable { worker, launch, reason } => {
                 let end = fleet.unreachable(worker, launch, &reason);
                 self.end_if(end);
             }
-            Event::Submit { task, prefer } => tasks.submit(task, prefer),
+            Event::Submit { task, prefer, query, inputs } => self.submit(task, prefer, query, inputs),
             Event::Succeeded { task, worker, launch, attempt, outputs } => {
-                self.hold(worker, launch, outputs);
-                self.reported(task, (worker, launch, attempt));
+                self.reported(task, (worker, launch, attempt), &outputs);
             }
-            Event::TaskFailed { task, worker, launch, attempt } => self.reported(task, (worker, launch, attempt)),
+            Event::TaskFailed { task, worker, launch, attempt } => self.reported(task, (worker, launch, attempt), &[]),
             Event::TaskCancelled { task, worker, launch, attempt } => {
                 tasks.cancelled_by_worker(turn, task, (worker, launch, attempt));
             }
             Event::Bounced { task, worker, launch, attempt, reason } => {
                 tasks.bounced(turn, fleet, task, (worker, launch, attempt), Refusal::ByWorker(reason));
             }
-            Event::InputsUnavailable { task, worker, launch, attempt, reason } => {
-                tasks.bounced(turn, fleet, task, (worker, launch, attempt), Refusal::ByHolder(reason));
+            Event::InputsMissing { task, worker, launch, attempt, slots, gone, message } => {
+                self.inputs_are_missing(task, (worker, launch, attempt), &slots, gone, message);
             }
+            Event::FetchFailed { fetch, slots } => self.ask_for_verdict(Reader::Fetch(fetch), &slots),
+            Event::Read(slots) => self.slots.mark_read(&slots),
+            Event::Drop(slots) => self.drop_slots(&slots),
             Event::Stuck { worker, launch, slots, calls } => self.slots_are_held(worker, launch, slots, &calls),
             Event::InputsLost { task, reason } => tasks.fail_lost(turn, task, &reason),
             Event::CancelTask(task) => tasks.cancel(turn, task),
@@ -201,6 +216,11 @@ impl Session {
                 Timer::Task(task) => tasks.backed_off(task, at),
                 Timer::Cancel(task) => self.cancel_is_overdue(task),
                 Timer::Stuck(worker) => self.stuck_is_due(worker, at),
+                Timer::Silence(worker) => {
+                    let end = fleet.silence_due(turn, worker);
+                    self.end_if(end);
+                }
+                Timer::Verdicts => self.give_due_verdicts(),
                 Timer::Growth => fleet.growth_due(turn, at, tasks.len()),
                 Timer::Idleness => fleet.idleness_is_due(at),
             }
@@ -219,6 +239,8 @@ impl Session {
             // A worker that was about to go may have been kept.
             self.serve_queue();
             self.replace_stuck();
+            // Tasks that read what a replaced worker held have failed, and left room.
+            self.serve_queue();
         }
         self.fleet.check_postponed(&mut self.turn);
         if let Some(message) = self.fleet.unavailable().cloned() {
@@ -229,7 +251,10 @@ impl Session {
     }
 
     fn serve_queue(&mut self) {
-        self.tasks.serve_queue(&mut self.turn, &self.fleet);
+        self.update_touched();
+        while self.tasks.serve_queue(&mut self.turn, &self.fleet, &self.slots) {
+            self.update_touched();
+        }
         self.update_touched();
     }
 
@@ -310,12 +335,19 @@ impl Session {
         }
     }
 
-    fn reported(&mut self, task: TaskId, place: Place) {
-        if let Some(crashed) = self.tasks.reported(&mut self.turn, task, place) {
-            for (worker, launch) in crashed {
-                self.fleet.blame(worker, launch);
-            }
-            self.fleet.proved_fit(place.0);
+    /// Takes in the report of an attempt. If it counts, the outputs are published.
+    fn reported(&mut self, task: TaskId, place: Place, outputs: &[Output]) {
+        let (worker, _, attempt) = place;
+        let Some(reported) = self.tasks.reported(&mut self.turn, task, place) else {
+            return;
+        };
+        for (worker, launch) in reported.crashed {
+            self.fleet.blame(worker, launch);
+        }
+        self.fleet.proved_fit(worker);
+        if let Some(query) = reported.delivered {
+            let superseded = self.slots.publish(task, attempt, worker, &query, outputs);
+            self.turn.touched.extend(superseded);
         }
     }
 
@@ -347,13 +379,14 @@ impl Session {
     /// Removes a worker's present process: what it held is lost, and its tasks wait again or fail.
     fn lose_process(&mut self, worker: WorkerId, reason: &Arc<str>, cause: ExitCause) {
         let launch = self.fleet.launch_of(worker);
-        let held = self.slots.lose(worker);
+        let lost = self.slots.lose(worker, reason);
         if let Some(link) = self.fleet.remove(&mut self.turn, worker, reason) {
             let (incarnation, reason) = (link.incarnation, reason.clone());
-            let orderly = cause == ExitCause::Stopped && held == 0;
+            let orderly = cause == ExitCause::Stopped && lost.held == 0;
             self.turn.push(Action::WorkerLost { worker, launch, incarnation, reason, orderly });
         }
         self.tasks.lose_worker(&mut self.turn, worker, reason, cause);
+        self.tell_readers(worker, lost);
     }
 
     /// Ends the session: every process is stopped and every task is over.
@@ -363,13 +396,23 @@ impl Session {
         self.tasks.shut_down(&mut self.turn);
         self.fleet.shut_down(&mut self.turn);
         self.turn.touched.clear();
+        self.close_verdicts();
     }
 
-    /// After the end nothing happens, but the owner of a task that is still submitted must be told of its end.
+    /// After the end nothing happens, but the owner of a task that is still submitted, or of a fetch, must be told of its end.
     fn after_shutdown(&mut self, event: &Event) {
-        if let Event::Submit { task, .. } = event {
-            let message = "the session was shut down; start a new process to run more".into();
-            self.turn.push(Action::FailTask { task: *task, kind: FailKind::Shutdown, message });
+        match event {
+            Event::Submit { task, .. } => {
+                let message = "the session was shut down; start a new process to run more".into();
+                self.turn.push(Action::FailTask { task: *task, kind: FailKind::Shutdown, message });
+            }
+            Event::FetchFailed { fetch, .. } => self.close_fetch(*fetch),
+            Event::Drop(slots) => {
+                for slot in slots {
+                    self.slots.remove(*slot);
+                }
+            }
+            _ => {}
         }
     }
 }

@@ -19,13 +19,17 @@ pub(crate) enum Timer {
     Cancel(TaskId),
     /// The patience with a stuck worker ends.
     Stuck(WorkerId),
+    /// A worker that does not answer counts as lost.
+    Silence(WorkerId),
+    /// Verdicts on partitions that could not be read may be due.
+    Verdicts,
     /// An elastic pool may grow.
     Growth,
     /// A worker of an elastic pool has been idle for long enough.
     Idleness,
 }
 
-/// What an event is handled with, by each part of the session in turn.
+/// The context in which each part of the session handles an event.
 #[derive(Debug)]
 pub(crate) struct Turn {
     pub config: PoolConfig,

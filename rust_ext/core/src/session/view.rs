@@ -2,7 +2,8 @@
 
 use super::Session;
 use crate::fleet::{WorkerPhase, WorkerRecord as Worker, WorkerState as State};
-use crate::ids::{Incarnation, LaunchId, TaskId, WorkerId};
+use crate::ids::{Attempt, Incarnation, LaunchId, SlotId, TaskId, WorkerId};
+use crate::slots::Location;
 use crate::tasks::TaskPhase;
 
 /// One logical worker as it stands.
@@ -58,19 +59,19 @@ impl Session {
         &self.turn.config
     }
 
-    /// How many workers there may be; tasks may prefer any of them.
+    /// The upper bound of workers; tasks may prefer any of them.
     #[must_use]
     pub const fn max_workers(&self) -> u32 {
         self.fleet.max()
     }
 
-    /// How many workers there always should be.
+    /// The lower bound of workers.
     #[must_use]
     pub const fn min_workers(&self) -> u32 {
         self.fleet.min()
     }
 
-    /// How many workers are up or coming up.
+    /// The number of workers that are up or coming up.
     #[must_use]
     pub const fn alive_count(&self) -> usize {
         self.fleet.alive()
@@ -88,7 +89,7 @@ impl Session {
         self.fleet.workers().iter().filter(is_there).map(|worker| self.view(worker))
     }
 
-    /// How many workers are ready.
+    /// The number of workers that are ready.
     #[must_use]
     pub fn ready_count(&self) -> usize {
         self.fleet.workers().iter().filter(|worker| matches!(worker.state, State::Ready(_))).count()
@@ -116,19 +117,37 @@ impl Session {
         self.tasks.waiting_exclusive()
     }
 
-    /// How many tasks are not at a worker: they wait for room or back off.
+    /// The number of tasks that are not at a worker: they wait for room or back off.
     #[must_use]
     pub fn queued_count(&self) -> usize {
         self.tasks.len() - self.tasks.sent()
     }
 
-    /// How many tasks are at workers.
+    /// The number of tasks at workers.
     #[must_use]
     pub fn sent_count(&self) -> usize {
         self.tasks.sent()
     }
 
-    /// Why no worker can come up any more, while that is so.
+    /// The place of a slot; `None` if it is the driver's own, or dropped.
+    #[must_use]
+    pub fn location(&self, slot: SlotId) -> Option<&Location> {
+        self.slots.location(slot)
+    }
+
+    /// The attempt that published a slot; `None` if it is the driver's own, or dropped.
+    #[must_use]
+    pub fn generation(&self, slot: SlotId) -> Option<Attempt> {
+        self.slots.generation(slot)
+    }
+
+    /// The number of slots that are referred to that are not the driver's own.
+    #[must_use]
+    pub fn slot_count(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// The reasons why no worker can come up any more; `None` if one can.
     #[must_use]
     pub fn unavailable(&self) -> Option<&str> {
         self.fleet.unavailable().map(|message| &**message)

@@ -5,8 +5,16 @@ use std::time::Duration;
 
 use super::task::TaskPhase;
 use super::{Fleet, Place, Tasks, Timer, Turn};
-use crate::ids::{LaunchId, TaskId, WorkerId};
+use crate::ids::{LaunchId, QueryId, TaskId, WorkerId};
 use crate::{Action, ExitCause, FailKind};
+
+/// The report of an attempt that counts.
+pub(crate) struct Reported {
+    /// The processes that ended under earlier attempts of the task: the task is not what ended them.
+    pub crashed: Vec<(WorkerId, LaunchId)>,
+    /// The query of the task, if its owner is given the report; `None` if the task was cancelled.
+    pub delivered: Option<QueryId>,
+}
 
 /// The side that kept an attempt from running, with its reason for people.
 pub(crate) enum Refusal {
@@ -17,13 +25,13 @@ pub(crate) enum Refusal {
 }
 
 impl Tasks {
-    fn is_at(&self, task: TaskId, (worker, launch, attempt): Place) -> bool {
+    /// True if the task's present attempt is this one.
+    pub fn is_at(&self, task: TaskId, (worker, launch, attempt): Place) -> bool {
         self.records.get(&task).is_some_and(|record| record.is_at(worker, launch, attempt))
     }
 
-    /// Takes in a worker's report of an attempt: the task's end, unless it is stale. Returns the processes that ended
-    /// under the task: it is not what ended them, then.
-    pub fn reported(&mut self, turn: &mut Turn, task: TaskId, place: Place) -> Option<Vec<(WorkerId, LaunchId)>> {
+    /// Takes in a worker's report of an attempt: the task's end, unless it is stale.
+    pub fn reported(&mut self, turn: &mut Turn, task: TaskId, place: Place) -> Option<Reported> {
         let (worker, launch, attempt) = place;
         let record = self.records.get(&task).filter(|record| record.is_at(worker, launch, attempt))?;
         turn.push(if record.is_cancelling() {
@@ -31,13 +39,14 @@ impl Tasks {
         } else {
             Action::Deliver { task, attempt, worker, launch }
         });
-        let crashed = record.crashes().collect();
+        let delivered = (!record.is_cancelling()).then(|| record.query.clone());
+        let reported = Reported { crashed: record.crashes().collect(), delivered };
         self.forget(turn, task);
         self.ended += 1;
         self.loads[worker.index()].refusals = 0;
         self.offer_again(turn, worker);
         self.leave(turn, worker, task);
-        Some(crashed)
+        Some(reported)
     }
 
     /// Takes in a worker's report that it cancelled an attempt.

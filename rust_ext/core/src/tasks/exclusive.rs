@@ -3,13 +3,13 @@
 //! Sent to shared workers, such tasks would only take the next workers with them. So each waits for a worker that is
 //! reserved for it: no other task is sent there until it has ended.
 
-use super::{Fleet, Tasks, Turn};
+use super::{Fleet, Slots, Tasks, Turn};
 use crate::TaskPhase;
 use crate::ids::{TaskId, WorkerId};
 
 impl Tasks {
     /// Reserves a worker for each task that needs one, and sends those whose worker is free.
-    pub(super) fn serve_exclusive(&mut self, turn: &mut Turn, fleet: &Fleet) {
+    pub(super) fn serve_exclusive(&mut self, turn: &mut Turn, fleet: &Fleet, slots: &Slots) {
         if self.exclusive.is_empty() {
             return;
         }
@@ -27,7 +27,7 @@ impl Tasks {
             let load = &self.loads[worker.index()];
             if load.tasks.is_empty() && load.cooling.is_none() {
                 self.exclusive.remove(&order);
-                self.send(turn, fleet, task, worker);
+                self.send(turn, fleet, slots, task, worker);
             }
         }
     }

@@ -21,8 +21,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::fleet::Fleet;
-use crate::ids::{Attempt, LaunchId, TaskId, WorkerId};
+use crate::ids::{Attempt, LaunchId, QueryId, SlotId, TaskId, WorkerId};
 use crate::session::turn::{Timer, Turn};
+use crate::slots::{Loss, Slots};
 use crate::{Action, FailKind};
 use placement::Load;
 use task::Task;
@@ -73,7 +74,7 @@ impl Tasks {
         self.loads.get(worker.index()).into_iter().flat_map(|load| load.tasks.iter().copied())
     }
 
-    /// How many tasks are at workers.
+    /// The number of tasks at workers.
     pub fn sent(&self) -> usize {
         self.loads.iter().map(|load| load.tasks.len()).sum()
     }
@@ -100,6 +101,24 @@ impl Tasks {
         self.at(worker).any(|task| self.records.get(&task).is_some_and(|record| !record.is_cancelling()))
     }
 
+    /// The tasks that are not at a worker and read a lost slot, by number, with the loss. A task that is at a worker may
+    /// have its inputs already; if not, the worker reports it.
+    pub fn unsent_readers(&self, slots: &Slots) -> Vec<(TaskId, QueryId, Arc<Loss>)> {
+        let unsent = self.records.iter().filter(|(_, record)| !record.is_sent());
+        let of_lost = |(task, record): (&TaskId, &Task)| {
+            slots.loss_of(&record.inputs).map(|loss| (*task, record.query.clone(), loss.clone()))
+        };
+        let mut readers: Vec<_> = unsent.filter_map(of_lost).collect();
+        readers.sort_unstable_by_key(|(task, ..)| *task);
+        readers
+    }
+
+    /// The task of the query whose failure costs least: one that is not at a worker, if there is one.
+    pub fn any_of(&self, query: &QueryId) -> Option<TaskId> {
+        let of_query = self.records.iter().filter(|(_, record)| record.query == *query);
+        of_query.map(|(task, record)| (record.is_sent(), *task)).min().map(|(_, task)| task)
+    }
+
     /// Makes room for the loads of that many workers.
     pub fn set_workers(&mut self, count: usize) {
         if count > self.loads.len() {
@@ -108,13 +127,13 @@ impl Tasks {
     }
 
     /// Takes a new task in. One that is already here is not taken twice.
-    pub fn submit(&mut self, task: TaskId, prefer: WorkerId) {
+    pub fn submit(&mut self, task: TaskId, prefer: WorkerId, query: QueryId, inputs: Vec<SlotId>) {
         if self.records.contains_key(&task) {
             return;
         }
         let order = self.submitted;
         self.submitted += 1;
-        self.records.insert(task, Task::new(order, prefer));
+        self.records.insert(task, Task::new(order, prefer, query, inputs.into()));
         self.waiting.insert(order, task);
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::task::Task;
-use super::{Tasks, Timer, Turn};
+use super::{Slots, Tasks, Timer, Turn};
 use crate::Action;
 use crate::fleet::Fleet;
 use crate::ids::{TaskId, WorkerId};
@@ -25,9 +25,10 @@ pub(crate) struct Load {
 }
 
 impl Tasks {
-    /// Sends tasks while there is room.
-    pub fn serve_queue(&mut self, turn: &mut Turn, fleet: &Fleet) {
-        self.serve_exclusive(turn, fleet);
+    /// Sends tasks while there is room. Returns true if a task failed instead, which may leave room for others.
+    pub fn serve_queue(&mut self, turn: &mut Turn, fleet: &Fleet, slots: &Slots) -> bool {
+        let count = self.records.len();
+        self.serve_exclusive(turn, fleet, slots);
         while !self.open.is_empty() {
             let Some((order, task)) = self.waiting.pop_first() else {
                 break;
@@ -39,14 +40,19 @@ impl Tasks {
                 self.waiting.insert(order, task);
                 break;
             };
-            self.send(turn, fleet, task, worker);
+            self.send(turn, fleet, slots, task, worker);
         }
+        self.records.len() < count
     }
 
-    pub(super) fn send(&mut self, turn: &mut Turn, fleet: &Fleet, task: TaskId, worker: WorkerId) {
+    /// Sends a task, or fails it if an input was lost since it was submitted.
+    pub(super) fn send(&mut self, turn: &mut Turn, fleet: &Fleet, slots: &Slots, task: TaskId, worker: WorkerId) {
         let Some(record) = self.records.get_mut(&task) else {
             return;
         };
+        if let Some(loss) = slots.loss_of(&record.inputs) {
+            return self.fail_lost(turn, task, &loss.of_input());
+        }
         let launch = fleet.launch_of(worker);
         let attempt = record.begin(worker, launch);
         record.sent = self.sends;

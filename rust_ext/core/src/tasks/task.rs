@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::ids::{Attempt, LaunchId, WorkerId};
+use crate::ids::{Attempt, LaunchId, QueryId, SlotId, WorkerId};
 use crate::{ExitCause, PoolConfig};
 
 /// The place of a task in its life; the transitions are in the table of [`session`](crate::session).
@@ -14,7 +14,7 @@ pub enum TaskPhase {
     Waiting,
     /// Was refused by a worker; waits until it is tried again.
     BackingOff {
-        /// When it is tried again, since session start.
+        /// The time at which it is tried again, since session start.
         until: Duration,
     },
     /// Is at a worker.
@@ -64,6 +64,9 @@ pub(crate) struct Task {
     /// Its place in the order of submission.
     pub order: u64,
     pub prefer: WorkerId,
+    pub query: QueryId,
+    /// The inputs that are not the driver's own.
+    pub inputs: Box<[SlotId]>,
     pub phase: TaskPhase,
     /// The number of its latest send among all sends of the pool.
     pub sent: u64,
@@ -77,10 +80,12 @@ pub(crate) struct Task {
 }
 
 impl Task {
-    pub const fn new(order: u64, prefer: WorkerId) -> Self {
+    pub const fn new(order: u64, prefer: WorkerId, query: QueryId, inputs: Box<[SlotId]>) -> Self {
         Self {
             order,
             prefer,
+            query,
+            inputs,
             phase: TaskPhase::Waiting,
             sent: 0,
             reserved: None,
@@ -89,6 +94,10 @@ impl Task {
             losses: Vec::new(),
             refusals: None,
         }
+    }
+
+    pub const fn is_sent(&self) -> bool {
+        matches!(self.phase, TaskPhase::Sent { .. })
     }
 
     pub const fn is_cancelling(&self) -> bool {

@@ -1,4 +1,4 @@
-//! What a session asks of Python: processes, answers to workers' calls, lines for the log.
+//! The requests of a session to Python: processes, answers to workers' calls, lines for the log.
 
 use std::sync::Arc;
 

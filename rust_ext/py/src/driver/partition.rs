@@ -29,33 +29,34 @@ impl PartitionRef {
     }
 
     #[getter]
-    fn is_lost(&self) -> bool {
-        self.partition.is_lost()
+    fn is_lost(&self, py: Python<'_>) -> bool {
+        // Released: the session's lock is shared with threads that may be waiting for the GIL.
+        py.detach(|| self.partition.is_lost())
     }
 
     #[getter]
-    fn ticket(&self) -> &str {
-        self.partition.ticket()
+    fn slot_id(&self) -> String {
+        self.partition.slot().to_string()
     }
 
     #[getter]
-    fn worker_id(&self) -> Option<String> {
-        self.partition.worker().map(|worker| worker.to_string())
+    fn worker_id(&self, py: Python<'_>) -> Option<String> {
+        py.detach(|| self.partition.worker()).map(|worker| worker.to_string())
     }
 
     fn __hash__(&self) -> u64 {
         use std::hash::{DefaultHasher, Hash, Hasher};
         let mut hasher = DefaultHasher::new();
-        self.partition.ticket().hash(&mut hasher);
+        self.partition.slot().hash(&mut hasher);
         hasher.finish()
     }
 
     fn __eq__(&self, other: &Bound<'_, PyAny>) -> bool {
-        other.extract::<Self>().is_ok_and(|other| other.partition.ticket() == self.partition.ticket())
+        other.extract::<Self>().is_ok_and(|other| other.partition.slot() == self.partition.slot())
     }
 
-    fn __repr__(&self) -> String {
-        let holder = self.partition.worker().map_or_else(|| "the driver".to_owned(), |worker| worker.to_string());
-        format!("PartitionRef({} at {holder}, {} rows)", self.partition.ticket(), self.partition.num_rows())
+    fn __repr__(&self, py: Python<'_>) -> String {
+        let holder = self.worker_id(py).unwrap_or_else(|| "the driver".to_owned());
+        format!("PartitionRef({} at {holder}, {} rows)", self.partition.slot(), self.partition.num_rows())
     }
 }

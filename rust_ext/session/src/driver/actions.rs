@@ -1,11 +1,11 @@
-//! Carrying out what the pool decides.
+//! Carries out the decisions of the core.
 
 use std::{sync::Arc, time::Duration};
 
 use daft_k8s_core::{Action, ExitCause, FailKind, LaunchId, WorkerId};
 
 use super::{
-    Inner, Outcome, Partition, State,
+    Inner, Outcome, State,
     link::Link,
     process::Process,
     task::{self, Report, Running},
@@ -55,10 +55,10 @@ impl Inner {
                     link.cancel(running.spec.key(attempt));
                 }
             }
-            Action::Deliver { task, .. } => {
+            Action::Deliver { task, attempt, .. } => {
                 if let (Some(running), Some(report)) = (state.take_task(task), report.take()) {
-                    report.partitions().iter().for_each(Partition::expect_reader);
-                    (running.on_end)(report.into_outcome());
+                    let outcome = report.into_outcome(self, task, attempt, &running.spec);
+                    (running.on_end)(outcome);
                 }
             }
             Action::FailTask { task, kind, message } => {
@@ -91,14 +91,17 @@ impl Inner {
                 }
                 self.host.worker_lost(worker, &reason);
                 state.actors.retain(|(at, _), of| (*at, *of) != (worker, launch));
-                if state.ready.get(&worker).is_some_and(|process| process.launch == launch)
-                    && let Some(process) = state.ready.remove(&worker)
-                {
-                    process.lose(reason);
-                    self.fail_what_needs(state, &process);
+                if state.ready.get(&worker).is_some_and(|process| process.launch == launch) {
+                    state.ready.remove(&worker);
                 }
                 self.renew_link(state, worker, launch);
                 self.readiness.send_modify(|readiness| readiness.ready = state.ready.len());
+            }
+            Action::FetchVerdict { fetch, lost } => {
+                if let Some(told) = state.fetches.remove(&fetch) {
+                    // Fails if the fetch was given up meanwhile.
+                    let _ = told.send(lost.map(|reason| reason.to_string()));
+                }
             }
             Action::Grown { by, to, tasks } => {
                 self.host.log(Level::Info, format!("the pool grows by {by} to {to} workers: {tasks} tasks to do"));

@@ -1,4 +1,4 @@
-//! Frees partitions that nobody refers to any more, in batches.
+//! Frees partitions that nothing refers to any more, in batches.
 
 use std::{
     collections::HashMap,
@@ -9,10 +9,11 @@ use std::{
     time::Duration,
 };
 
-use daft_k8s_core::Event;
+use daft_k8s_core::{Event, Location, SlotId, WorkerId};
+use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
-use super::{Inner, process::Process};
+use super::{Inner, partition::TaskName};
 use crate::{Level, caught};
 
 /// Drops are collected for this long, so that a query's thousands of partitions are a few calls.
@@ -45,33 +46,44 @@ impl InlineBytes {
 
 /// A partition that is no longer referred to.
 #[derive(Debug)]
-pub(super) struct Dropped {
-    pub(super) ticket: String,
-    /// `None` for one that the driver owns, of which any worker may have been given a copy.
-    pub(super) holder: Option<Arc<Process>>,
+pub(super) enum Dropped {
+    /// One in the store of a worker.
+    Remote { slot: SlotId, maker: Arc<TaskName> },
+    /// One that the driver has, of which any worker may have been given a copy.
+    Uploaded { ticket: String },
 }
 
-/// Where to say that a partition is no longer referred to.
+/// Takes news of partitions that are no longer referred to.
 #[derive(Debug, Clone)]
 pub(super) struct Drops {
     sender: mpsc::UnboundedSender<Dropped>,
     inline_bytes: Arc<InlineBytes>,
+    /// Dropped slots, to be told to the core ahead of its next event: nothing will miss them, should they be lost.
+    unneeded: Arc<Mutex<Vec<SlotId>>>,
     process_id: u32,
 }
 
 impl Drops {
     pub(super) fn new(sender: mpsc::UnboundedSender<Dropped>) -> Self {
-        Self { sender, inline_bytes: Arc::default(), process_id: std::process::id() }
+        Self { sender, inline_bytes: Arc::default(), unneeded: Arc::default(), process_id: std::process::id() }
     }
 
     pub(super) fn inline_bytes(&self) -> &InlineBytes {
         &self.inline_bytes
     }
 
+    /// The slots that were dropped since the last call of this.
+    pub(super) fn take_unneeded(&self) -> Vec<SlotId> {
+        std::mem::take(&mut self.unneeded.lock())
+    }
+
     pub(super) fn tell(&self, dropped: Dropped) {
         // A forked child has copies of the references, but neither the partitions nor the thread that listens;
         // and a lock that was held at the fork is held for ever.
         if std::process::id() == self.process_id {
+            if let Dropped::Remote { slot, .. } = &dropped {
+                self.unneeded.lock().push(*slot);
+            }
             // Fails only when the session is over, and then everything is freed anyway.
             let _ = self.sender.send(dropped);
         }
@@ -95,52 +107,34 @@ pub(super) async fn run(inner: Weak<Inner>, mut dropped: mpsc::UnboundedReceiver
 }
 
 fn drop_all(inner: &Arc<Inner>, batch: &mut Vec<Dropped>) {
-    let mut by_process: HashMap<*const Process, AtProcess> = HashMap::new();
+    let mut by_worker: HashMap<WorkerId, Vec<String>> = HashMap::new();
+    let mut slots = Vec::new();
     let mut state = inner.state.lock();
-    for Dropped { ticket, holder } in batch.drain(..) {
-        match holder {
-            Some(process) => {
-                let there = AtProcess::of(&mut by_process, &process);
-                there.tickets.push(ticket);
-                there.released += 1;
+    for dropped in batch.drain(..) {
+        match dropped {
+            Dropped::Remote { slot, maker } => {
+                slots.push(slot);
+                // What a lost process held is gone already.
+                if let (Some(Location::At(worker)), Some(generation)) =
+                    (state.core.location(slot), state.core.generation(slot))
+                {
+                    by_worker.entry(*worker).or_default().push(maker.ticket(generation, slot.slot));
+                }
             }
-            None => {
-                for link in state.links.values() {
-                    if link.forget_upload(&ticket) {
-                        // Such a copy is no hold: the driver has the data.
-                        AtProcess::of(&mut by_process, &link.process).tickets.push(ticket.clone());
-                    }
+            Dropped::Uploaded { ticket } => {
+                for (worker, _) in state.links.iter().filter(|(_, link)| link.forget_upload(&ticket)) {
+                    by_worker.entry(*worker).or_default().push(ticket.clone());
                 }
             }
         }
     }
-    for AtProcess { process, tickets, released } in by_process.into_values() {
-        // What a lost process held is gone already.
-        if let Some(link) = state.link_to(&process) {
+    for (worker, tickets) in by_worker {
+        if let Some(link) = state.links.get(&worker) {
             link.drop_partitions(tickets);
         }
-        // After the drops: a worker that holds nothing more may be let go.
-        if released > 0 && !process.is_lost() && !state.closed {
-            let (worker, launch) = (process.worker, process.launch);
-            inner.act(&mut state, Event::Release { worker, launch, count: released }, &mut None);
-        }
     }
-}
-
-/// Partitions to be dropped at one process.
-struct AtProcess {
-    process: Arc<Process>,
-    tickets: Vec<String>,
-    /// Number of tickets that were held for a reference.
-    released: u64,
-}
-
-impl AtProcess {
-    fn of<'a>(all: &'a mut HashMap<*const Process, Self>, process: &Arc<Process>) -> &'a mut Self {
-        all.entry(Arc::as_ptr(process)).or_insert_with(|| Self {
-            process: process.clone(),
-            tickets: Vec::new(),
-            released: 0,
-        })
+    // After the drops: a worker that holds nothing more may be released.
+    if !slots.is_empty() {
+        inner.act(&mut state, Event::Drop(slots), &mut None);
     }
 }

@@ -1,4 +1,4 @@
-//! What a session asks of the outside: processes, answers to workers' calls, lines for the log.
+//! The outside of a session: processes, answers to workers' calls, lines for the log.
 
 use bytes::Bytes;
 use daft_k8s_core::{LaunchId, WorkerId};
@@ -10,9 +10,9 @@ pub type CallAnswer = Box<dyn FnOnce(Result<Bytes, String>) + Send>;
 
 /// A call of a worker to its driver.
 pub struct Call {
-    /// Who calls.
+    /// The caller.
     pub worker: WorkerId,
-    /// What is called, e.g. `limit/3`.
+    /// The target, e.g. `limit/3`.
     pub target: String,
     /// The arguments.
     pub payload: Bytes,

@@ -9,7 +9,10 @@ mod submit;
 use std::{
     future::Future,
     panic::AssertUnwindSafe,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -25,7 +28,7 @@ use tokio::{
 };
 
 use self::{requests::Request, submit::Uploads};
-use super::{Inner, losses, process::Process, task::Submission};
+use super::{Inner, process::Process, task::Submission};
 use crate::{Level, panic_text};
 
 /// Between two tries of a call that failed.
@@ -37,13 +40,11 @@ const TIME_PER_KIB: Duration = Duration::from_millis(1);
 
 /// A worker that lives answers the long poll within 2 s, give or take a moment.
 const LEAST_PATIENCE: Duration = Duration::from_secs(3);
-/// A socket may break this long before the news of a death comes.
-const NEWS_OF_A_DEATH: Duration = Duration::from_secs(2);
 
 /// Dropped in one call at most; far below the size of a message that a worker takes.
 const TICKETS_PER_CALL: usize = 2048;
 
-/// What may be asked of a link. Dropping it closes the connection.
+/// The handle of a link. Dropping it closes the connection.
 pub(super) struct Link {
     pub(super) process: Arc<Process>,
     submissions: mpsc::UnboundedSender<Submission>,
@@ -54,23 +55,25 @@ pub(super) struct Link {
     _open: watch::Sender<()>,
 }
 
-/// When data of an answer came from the worker last, or the link was opened.
+/// Notes when data of an answer comes from the worker.
 #[derive(Debug)]
-struct LastAnswer(Mutex<Instant>);
+struct LastAnswer {
+    /// The latest such time, or the opening of the link: a call's time-out counts from there.
+    at: Mutex<Instant>,
+    /// True if data came since the core was told.
+    is_news: AtomicBool,
+}
 
 impl LastAnswer {
     fn is_now(&self) {
-        *self.0.lock() = Instant::now();
-    }
-
-    fn silence(&self) -> Duration {
-        self.0.lock().elapsed()
+        *self.at.lock() = Instant::now();
+        self.is_news.store(true, Ordering::Relaxed);
     }
 
     /// Waits for a call's end as long as the worker is heard; `None` once it has been silent for `patience`.
     async fn while_heard<T>(&self, patience: Duration, call: impl Future<Output = T>) -> Option<T> {
         let begun = Instant::now();
-        let last_heard = || begun.max(*self.0.lock());
+        let last_heard = || begun.max(*self.at.lock());
         let mut call = std::pin::pin!(call);
         loop {
             let heard = last_heard();
@@ -83,7 +86,7 @@ impl LastAnswer {
     }
 }
 
-/// What the tasks behind a link share.
+/// The things that the tasks behind a link share.
 #[derive(Clone)]
 struct Peer {
     inner: Arc<Inner>,
@@ -99,7 +102,7 @@ impl Link {
         let (requests, to_request) = mpsc::unbounded_channel();
         let (open, closed) = watch::channel(());
         let uploads = Arc::new(Uploads::default());
-        let last_answer = Arc::new(LastAnswer(Mutex::new(Instant::now())));
+        let last_answer = Arc::new(LastAnswer { at: Mutex::new(Instant::now()), is_news: AtomicBool::new(false) });
         // The launcher's news come on a thread of its own; the channel is made for ours.
         let _entered = inner.runtime.enter();
         let config = &inner.config;
@@ -155,12 +158,17 @@ impl Link {
         let _ = self.requests.send(Request::StopActor(actor_id.to_owned(), generation));
     }
 
+    /// True if data came from the worker since the last call of this.
+    pub(super) fn take_heard(&self) -> bool {
+        self.last_answer.is_news.swap(false, Ordering::Relaxed)
+    }
+
     /// Number of partitions of the driver that the worker was given and keeps.
     pub(super) fn uploaded(&self) -> usize {
         self.uploads.len()
     }
 
-    /// Whether the worker was given this partition of the driver; it has to be told to drop it then.
+    /// True if the worker was given this partition of the driver; it has to be told to drop it then.
     pub(super) fn forget_upload(&self, ticket: &str) -> bool {
         self.uploads.forget(ticket)
     }
@@ -253,27 +261,5 @@ impl Peer {
 
     fn log(&self, level: Level, message: &str) {
         self.inner.host.log(level, format!("{}: {message}", self.process.worker));
-    }
-}
-
-impl Inner {
-    /// Why one of these processes was lost, if one was; news of a death may come a moment after the socket broke. One
-    /// that is silent is waited for until it is heard again or lost: whoever tried again would find out later.
-    pub(super) async fn await_loss(&self, processes: &[Arc<Process>]) -> Option<String> {
-        let begun = Instant::now();
-        loop {
-            let is_silent = {
-                let state = self.state.lock();
-                if let Some(process) = processes.iter().find(|process| state.closed || process.is_lost()) {
-                    return Some(losses::of_process(&state, process));
-                }
-                let is_silent = |link: &Link| link.last_answer.silence() >= LEAST_PATIENCE;
-                processes.iter().any(|process| state.link_to(process).is_some_and(is_silent))
-            };
-            if processes.is_empty() || (begun.elapsed() >= NEWS_OF_A_DEATH && !is_silent) {
-                return None;
-            }
-            tokio::time::sleep(RETRY).await;
-        }
     }
 }

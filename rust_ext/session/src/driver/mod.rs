@@ -1,4 +1,4 @@
-//! The driver's half of a session: the pool of workers and every connection to them.
+//! The driver's half of a session: the core with its decisions, and every connection to workers.
 //!
 //! ```text
 //! submit ─▶ Session (pure) ─ actions ─▶ Link of a worker: handshake, submit, long poll, calls, drops
@@ -6,15 +6,15 @@
 //!                └──────── events ◀──────────┘◀── launcher: started, exited
 //! ```
 //!
-//! One lock guards the pool and what belongs to it. Nothing that is done under it blocks: links are told
+//! One lock guards the core and what belongs to it. Nothing that is done under it blocks: links are told
 //! by channel, the host by callbacks that only enqueue.
 
 mod actions;
 mod actors;
+mod clock;
 mod drops;
 mod host;
 mod link;
-mod losses;
 mod news;
 mod partition;
 mod plans;
@@ -31,23 +31,25 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use daft_k8s_core::{Attempt, Event, FailKind, LaunchId, PoolConfig, Session, TaskId, TaskKey, TaskPhase, WorkerId};
+use daft_k8s_core::{
+    Event, FailKind, FetchId, LaunchId, PoolConfig, QueryId, Session, SlotId, TaskId, TaskKey, WorkerId,
+};
 use daft_k8s_flight::{ClientConfig, DataClient};
 use daft_k8s_ipc::PartitionData;
 use daft_k8s_net::tls::ClientTls;
 use parking_lot::Mutex;
 use tokio::{
     runtime::Handle,
-    sync::{mpsc, watch},
+    sync::{mpsc, oneshot, watch},
 };
 
 use self::{
+    clock::Clock,
     drops::Drops,
     link::Link,
-    partition::Place,
     plans::Plans,
     process::Process,
     task::{Report, Running},
@@ -58,12 +60,8 @@ pub use self::{
     results::FetchFailure,
     task::{Ended, Outcome, TaskSpec},
 };
-use crate::{Level, caught};
 
-/// How often the pool is asked whether something is due.
-const TICK: Duration = Duration::from_millis(50);
-
-/// What a driver session is told at its start.
+/// The configuration of a driver session.
 #[derive(Debug, Clone)]
 pub struct DriverConfig {
     /// Names the session; workers of another one are refused.
@@ -76,9 +74,7 @@ pub struct DriverConfig {
     pub daft_version: String,
     /// Python's major and minor version, compared in the handshake.
     pub python_version: String,
-    /// A worker that has not answered for this long is lost.
-    pub unreachable_timeout: Duration,
-    /// The rules of the pool.
+    /// The rules of the session's core.
     pub pool: PoolConfig,
 }
 
@@ -86,14 +82,14 @@ pub struct DriverConfig {
 const LEAST_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl DriverConfig {
-    /// How long a connection to a worker may take to come up: so long that there are two tries before the worker
+    /// The longest that a connection to a worker may take to come up: so long that there are two tries before the worker
     /// counts as lost.
     fn connect_timeout(&self) -> Duration {
-        (self.unreachable_timeout / 2).clamp(LEAST_CONNECT_TIMEOUT, daft_k8s_control::CONNECT_TIMEOUT)
+        (self.pool.unreachable_timeout / 2).clamp(LEAST_CONNECT_TIMEOUT, daft_k8s_control::CONNECT_TIMEOUT)
     }
 }
 
-/// How far the pool has come up.
+/// The state of the pool, for callers that wait for workers.
 #[derive(Debug, Clone, Default)]
 pub struct Readiness {
     /// Workers that take tasks now.
@@ -114,16 +110,16 @@ struct Inner {
     config: DriverConfig,
     host: Arc<dyn DriverHost>,
     runtime: Handle,
-    started: Instant,
+    clock: Clock,
     data: DataClient,
     state: Mutex<State>,
     readiness: watch::Sender<Readiness>,
     drops: Drops,
     next_task: AtomicU64,
-    next_partition: AtomicU64,
+    next_fetch: AtomicU64,
 }
 
-/// What the one lock guards.
+/// The state that the one lock guards.
 struct State {
     core: Session,
     tasks: HashMap<TaskId, Running>,
@@ -137,6 +133,8 @@ struct State {
     keeping: HashSet<String>,
     /// Actors that were started, with the process that hosts each.
     actors: HashMap<(WorkerId, String), LaunchId>,
+    /// Fetches that wait for the verdict on a partition that could not be read.
+    fetches: HashMap<FetchId, oneshot::Sender<Option<String>>>,
     closed: bool,
 }
 
@@ -153,6 +151,7 @@ impl Driver {
             ready: HashMap::new(),
             keeping: HashSet::new(),
             actors: HashMap::new(),
+            fetches: HashMap::new(),
             closed: false,
         };
         let inner = Inner {
@@ -167,16 +166,16 @@ impl Driver {
             config,
             host,
             runtime: runtime.clone(),
-            started: Instant::now(),
+            clock: Clock::start(),
             state: Mutex::new(state),
             readiness: watch::Sender::new(Readiness::default()),
             drops: Drops::new(dropped),
             next_task: AtomicU64::new(0),
-            next_partition: AtomicU64::new(0),
+            next_fetch: AtomicU64::new(0),
         };
         let driver = Self { inner: Arc::new(inner) };
         runtime.spawn(drops::run(Arc::downgrade(&driver.inner), to_drop));
-        runtime.spawn(tick(Arc::downgrade(&driver.inner)));
+        runtime.spawn(clock::tick(Arc::downgrade(&driver.inner)));
         driver
     }
 
@@ -197,17 +196,12 @@ impl Driver {
             on_end(Outcome::Lost { kind: FailKind::Refused, message });
             return task;
         }
-        if let Some(holder) = losses::lost_holder(&spec).filter(|_| !state.closed) {
-            let message = losses::of_input(&state, holder);
-            drop(state);
-            on_end(Outcome::Lost { kind: FailKind::InputsLost, message: spec.describe(&message) });
-            return task;
-        }
-        spec.inputs.iter().flat_map(|(_, partitions)| partitions).for_each(Partition::mark_read);
+        let inputs = spec.partitions().filter(|partition| partition.is_remote()).map(Partition::slot).collect();
+        let query = QueryId::from(&*spec.query_id);
         spec.plan = state.plans.share(&spec.plan_hash, &spec.plan);
         state.by_key.insert(key, task);
         state.tasks.insert(task, Running { spec: Arc::new(spec), on_end });
-        self.inner.act(&mut state, Event::Submit { task, prefer }, &mut None);
+        self.inner.act(&mut state, Event::Submit { task, prefer, query, inputs }, &mut None);
         task
     }
 
@@ -232,10 +226,8 @@ impl Driver {
 
     /// Keeps a partition in the driver; a worker is given it when a task there needs it.
     pub fn put(&self, data: PartitionData) -> Partition {
-        let number = self.inner.next_partition.fetch_add(1, Ordering::Relaxed);
-        let (rows, bytes) = (data.num_rows as u64, data.size_bytes);
-        let ticket = format!("driver/{number}.1:0");
-        Partition::new(ticket, rows, bytes, Place::Driver(data), self.inner.drops.clone())
+        let task = TaskId(self.inner.next_task.fetch_add(1, Ordering::Relaxed));
+        Partition::put(&self.inner, task, data)
     }
 
     /// Stops every worker, fails what is in flight, closes all connections. Idempotent.
@@ -264,6 +256,14 @@ impl State {
         self.ready.get(&process.worker).is_some_and(|ready| Arc::ptr_eq(ready, process))
     }
 
+    /// Drops the outputs of a report that does not count.
+    fn discard(&self, process: &Arc<Process>, key: &str, report: &Report) {
+        let tickets: Vec<String> = report.stored().iter().map(|output| format!("{key}:{}", output.slot)).collect();
+        if let Some(link) = self.link_to(process).filter(|_| !tickets.is_empty()) {
+            link.drop_partitions(tickets);
+        }
+    }
+
     /// A task that has ended is forgotten.
     fn take_task(&mut self, task: TaskId) -> Option<Running> {
         let running = self.tasks.remove(&task)?;
@@ -273,36 +273,20 @@ impl State {
     }
 }
 
-/// Lets the pool act on what is due.
-async fn tick(inner: std::sync::Weak<Inner>) {
-    loop {
-        tokio::time::sleep(TICK).await;
-        let Some(inner) = inner.upgrade() else { return };
-        let now = inner.started.elapsed();
-        let due = inner.state.lock().core.next_deadline().is_some_and(|deadline| deadline <= now);
-        if due && let Err(panic) = caught(|| inner.feed(Event::Tick)) {
-            inner.host.log(Level::Error, format!("the driver panicked while the pool did what was due: {panic}"));
-        }
-    }
-}
-
 impl Inner {
-    /// Tells the pool and carries out what it decides, in order.
+    /// Tells the core and carries out what it decides, in order.
     fn feed(self: &Arc<Self>, event: Event) {
-        self.feed_with(event, None);
+        self.act(&mut self.state.lock(), event, &mut None);
     }
 
-    /// As [`Self::feed`], with what a worker reported; a report that the pool finds stale is dropped.
-    fn feed_with(self: &Arc<Self>, event: Event, mut report: Option<Report>) {
-        self.act(&mut self.state.lock(), event, &mut report);
-        // Partitions of a stale report are freed here, outside the lock.
-        drop(report);
-    }
-
-    /// As [`Self::feed_with`], for who holds the lock.
+    /// As [`Self::feed`], for callers that hold the lock; takes the report that the event tells of if it counts.
     fn act(self: &Arc<Self>, state: &mut State, event: Event, report: &mut Option<Report>) {
         let mut panicked = None;
-        for action in state.core.handle(event, self.started.elapsed()) {
+        let unneeded = self.drops.take_unneeded();
+        let read = (!unneeded.is_empty()).then_some(Event::Read(unneeded));
+        let now = self.clock.now();
+        let actions: Vec<_> = read.into_iter().chain([event]).flat_map(|event| state.core.handle(event, now)).collect();
+        for action in actions {
             // All actions are carried out, or the pool would count on what was never done.
             let performed = catch_unwind(AssertUnwindSafe(|| self.perform(state, action, report)));
             panicked = panicked.or(performed.err());
@@ -312,25 +296,24 @@ impl Inner {
         }
     }
 
-    /// As [`Self::feed_with`], with news of a process: what a lost one still says does not count.
-    fn feed_from(self: &Arc<Self>, process: &Process, event: Event, mut report: Option<Report>) {
-        {
-            let mut state = self.state.lock();
-            if !process.is_lost() {
-                self.act(&mut state, event, &mut report);
-            }
+    /// As [`Self::feed`], with news of a process: what a lost one still says does not count.
+    fn feed_from(self: &Arc<Self>, process: &Arc<Process>, event: Event) {
+        let mut state = self.state.lock();
+        if state.link_to(process).is_some() {
+            self.act(&mut state, event, &mut None);
         }
-        drop(report);
     }
 
-    /// Inputs are lost, says this attempt. The pool knows of no attempt there, so it is compared here.
-    fn feed_inputs_lost(self: &Arc<Self>, process: &Process, (task, attempt): (TaskId, Attempt), reason: String) {
+    /// As [`Self::feed_from`], with a report of an attempt. The outputs of a stale one are dropped at the worker.
+    fn feed_report(self: &Arc<Self>, process: &Arc<Process>, key: &str, event: Event, report: Report) {
         let mut state = self.state.lock();
-        let phase = state.core.task(task).map(|view| view.phase);
-        if let Some(TaskPhase::Sent { worker, launch, attempt: present, .. }) = phase
-            && (worker, launch, present) == (process.worker, process.launch, attempt)
-        {
-            self.act(&mut state, Event::InputsLost { task, reason }, &mut None);
+        if state.link_to(process).is_none() {
+            return;
+        }
+        let mut report = Some(report);
+        self.act(&mut state, event, &mut report);
+        if let Some(stale) = report {
+            state.discard(process, key, &stale);
         }
     }
 
@@ -338,21 +321,15 @@ impl Inner {
         self.state.lock().by_key.get(&(key.query.clone(), key.task)).copied()
     }
 
-    /// The processes that hold (or held) these inputs of a task.
-    fn holders_of(&self, task: TaskId, tickets: &[String]) -> Vec<Arc<Process>> {
+    /// The slots of a task's inputs that a worker names by these tickets.
+    fn slots_of(&self, task: TaskId, tickets: &[String]) -> Vec<SlotId> {
         let tickets: HashSet<&str> = tickets.iter().map(String::as_str).collect();
         let state = self.state.lock();
         let Some(running) = state.tasks.get(&task) else { return Vec::new() };
-        let inputs = running.spec.inputs.iter().flat_map(|(_, partitions)| partitions);
-        let mut holders: Vec<_> = inputs
-            .filter(|partition| tickets.contains(partition.ticket()))
-            .filter_map(|partition| match partition.place() {
-                Place::Worker(process) => Some(process.clone()),
-                Place::Driver(_) | Place::Inline(_) => None,
-            })
-            .collect();
-        holders.sort_by_key(Arc::as_ptr);
-        holders.dedup_by(|left, right| Arc::ptr_eq(left, right));
-        holders
+        let is_named = |partition: &&Partition| {
+            let generation = state.core.generation(partition.slot());
+            generation.is_some_and(|generation| tickets.contains(&*partition.ticket(generation)))
+        };
+        running.spec.partitions().filter(is_named).map(Partition::slot).collect()
     }
 }

@@ -1,10 +1,10 @@
-//! What the launcher tells of processes.
+//! News of processes: from the launcher, and from their links.
 
 use std::sync::Arc;
 
 use daft_k8s_core::{Addresses, Event, ExitCause, LaunchId, WorkerId};
 
-use super::{Driver, Inner, process::Process};
+use super::{Driver, Inner, link::Link, process::Process};
 
 impl Driver {
     /// The launcher: a process listens.
@@ -49,20 +49,23 @@ impl Inner {
         restartable: bool,
         cause: ExitCause,
     ) {
-        let mut state = self.state.lock();
-        if let Some(process) = state.ready.get(&worker).filter(|process| process.launch == launch) {
-            process.lose(reason.as_str().into());
-        }
-        self.act(&mut state, Event::Exited { worker, launch, reason, restartable, cause }, &mut None);
+        self.feed(Event::Exited { worker, launch, reason, restartable, cause });
     }
 
-    /// A process has not answered for too long, or another one answers in its place.
-    pub(super) fn unreachable(self: &Arc<Self>, process: &Process, reason: String) {
+    /// A process cannot be reached any more: its link is lost, or another one answers in its place.
+    pub(super) fn unreachable(self: &Arc<Self>, process: &Arc<Process>, reason: String) {
+        let (worker, launch) = (process.worker, process.launch);
+        self.feed_from(process, Event::Unreachable { worker, launch, reason });
+    }
+
+    /// A call to a process went unanswered: the core decides by the last time at which the process was heard.
+    pub(super) fn unanswered(self: &Arc<Self>, process: &Arc<Process>, problem: String) {
+        let (worker, launch) = (process.worker, process.launch);
         let mut state = self.state.lock();
-        if !process.is_lost() {
-            process.lose(reason.as_str().into());
-            let (worker, launch) = (process.worker, process.launch);
-            self.act(&mut state, Event::Unreachable { worker, launch, reason }, &mut None);
+        let Some(was_heard) = state.link_to(process).map(Link::take_heard) else { return };
+        if was_heard {
+            self.act(&mut state, Event::Heard(vec![(worker, launch)]), &mut None);
         }
+        self.act(&mut state, Event::Unanswered { worker, launch, problem }, &mut None);
     }
 }

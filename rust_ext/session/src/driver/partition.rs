@@ -1,149 +1,181 @@
 //! A partition as the driver refers to it; dropping the last reference frees it where it lives.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    fmt,
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use bytes::Bytes;
-use daft_k8s_core::WorkerId;
+use daft_k8s_core::{Attempt, Location, SlotId, TaskId, WorkerId};
 use daft_k8s_ipc::{CodecError, PartitionData};
 
 use super::{
+    Inner as Driver,
     drops::{Dropped, Drops},
-    process::Process,
 };
 
-/// Where a partition lives.
-#[derive(Debug, Clone)]
-pub(super) enum Place {
-    /// In the driver itself; sent to each process once, ahead of the first task there that reads it.
-    Driver(PartitionData),
-    /// In the driver itself, as an Arrow IPC stream that came with its task's end; sent along with each task that reads it.
-    Inline(Bytes),
-    /// In the store of one process of a worker; another process of that worker does not have it.
-    Worker(Arc<Process>),
+/// A task as tickets name it.
+#[derive(Debug)]
+pub(super) struct TaskName {
+    pub(super) query_id: String,
+    /// The number within the query.
+    pub(super) number: u64,
 }
 
-/// A reference to a partition. Clones share it; the last one to go frees the data.
+impl TaskName {
+    /// The ticket of an output that this attempt made.
+    pub(super) fn ticket(&self, generation: Attempt, slot: u32) -> String {
+        format!("{}/{}.{generation}:{slot}", self.query_id, self.number)
+    }
+}
+
+/// The data that the driver has of a partition.
 #[derive(Debug, Clone)]
+pub(super) enum Data {
+    /// All of it; sent to each process once, ahead of the first task there that reads it.
+    Put(PartitionData),
+    /// All of it, as an Arrow IPC stream that came with its task's end; sent along with each task that reads it.
+    Inline(Bytes),
+    /// None: it is in the store of a worker, which the [core](daft_k8s_core::Session) knows.
+    Remote,
+}
+
+/// A reference to a partition: a slot. Clones share it; the last one to go frees the data.
+#[derive(Clone)]
 pub struct Partition {
     inner: Arc<Inner>,
 }
 
-#[derive(Debug)]
 struct Inner {
-    ticket: String,
+    slot: SlotId,
+    maker: Arc<TaskName>,
+    /// The attempt that made the data that the driver has; of a remote slot the core knows the generation.
+    generation: Attempt,
     num_rows: u64,
     size_bytes: u64,
-    place: Place,
+    data: Data,
     /// True if processes were given copies, which they keep until they are told to drop them.
     is_uploaded: AtomicBool,
-    /// True if a task or a fetch has read it, or is about to. Until then its query is sure to need it.
-    is_read: AtomicBool,
+    driver: Weak<Driver>,
     drops: Drops,
 }
 
-impl Inner {
-    fn query_id(&self) -> &str {
-        self.ticket.rsplit_once('/').map_or(&self.ticket, |(query_id, _)| query_id)
-    }
-
-    fn mark_read(&self) {
-        if !self.is_read.swap(true, Ordering::Relaxed)
-            && let Place::Worker(process) = &self.place
-        {
-            process.remove_unread(self.query_id());
-        }
-    }
-}
-
 impl Partition {
-    pub(super) fn new(ticket: String, num_rows: u64, size_bytes: u64, place: Place, drops: Drops) -> Self {
-        if let Place::Inline(stream) = &place {
+    pub(super) fn new(
+        driver: &Arc<Driver>,
+        slot: SlotId,
+        (maker, generation): (Arc<TaskName>, Attempt),
+        (num_rows, size_bytes): (u64, u64),
+        data: Data,
+    ) -> Self {
+        let drops = driver.drops.clone();
+        if let Data::Inline(stream) = &data {
             drops.inline_bytes().add(stream.len());
         }
-        let (is_uploaded, is_read) = (AtomicBool::new(false), AtomicBool::new(true));
-        Self { inner: Arc::new(Inner { ticket, num_rows, size_bytes, place, is_uploaded, is_read, drops }) }
+        let (is_uploaded, driver) = (AtomicBool::new(false), Arc::downgrade(driver));
+        let inner = Inner { slot, maker, generation, num_rows, size_bytes, data, is_uploaded, driver, drops };
+        Self { inner: Arc::new(inner) }
     }
 
-    /// Notes that its query has been told of it, and is sure to need it until it is read. Daft drops outputs without
-    /// rows unread.
-    pub(super) fn expect_reader(&self) {
-        if let Place::Worker(process) = &self.inner.place
-            && self.inner.num_rows > 0
-            && self.inner.is_read.swap(false, Ordering::Relaxed)
-        {
-            process.add_unread(self.inner.query_id());
-        }
+    /// A partition that the driver made, of which it has the data.
+    pub(super) fn put(driver: &Arc<Driver>, task: TaskId, data: PartitionData) -> Self {
+        let maker = Arc::new(TaskName { query_id: "driver".to_owned(), number: task.0 });
+        let size = (data.num_rows as u64, data.size_bytes);
+        Self::new(driver, SlotId { task, slot: 0 }, (maker, Attempt::FIRST), size, Data::Put(data))
     }
 
-    /// `<task key>:<slot>`, unique in the session.
-    pub fn ticket(&self) -> &str {
-        &self.inner.ticket
+    /// The slot; unique in the session.
+    pub fn slot(&self) -> SlotId {
+        self.inner.slot
     }
 
-    /// Rows.
+    /// The number of rows.
     pub fn num_rows(&self) -> u64 {
         self.inner.num_rows
     }
 
-    /// Size in memory, in bytes.
+    /// The size in memory, in bytes.
     pub fn size_bytes(&self) -> u64 {
         self.inner.size_bytes
     }
 
-    /// The worker that holds it; `None` if the driver does.
+    /// The worker that holds it, or lost it; `None` if the driver has it.
     pub fn worker(&self) -> Option<WorkerId> {
-        match &self.inner.place {
-            Place::Driver(_) | Place::Inline(_) => None,
-            Place::Worker(process) => Some(process.worker),
-        }
+        self.location().map(|location| match location {
+            Location::At(worker) => worker,
+            Location::Lost(loss) => loss.worker,
+        })
     }
 
     /// True if the data is gone: its holder was lost, and the driver does not have it.
     pub fn is_lost(&self) -> bool {
-        match &self.inner.place {
-            Place::Driver(_) | Place::Inline(_) => false,
-            Place::Worker(process) => process.is_lost(),
+        matches!(self.location(), Some(Location::Lost(_)))
+    }
+
+    fn location(&self) -> Option<Location> {
+        if !self.is_remote() {
+            return None;
+        }
+        let driver = self.inner.driver.upgrade()?;
+        let state = driver.state.lock();
+        state.core.location(self.inner.slot).cloned()
+    }
+
+    /// True if the driver does not have the data.
+    pub(super) fn is_remote(&self) -> bool {
+        matches!(self.inner.data, Data::Remote)
+    }
+
+    pub(super) fn data(&self) -> &Data {
+        &self.inner.data
+    }
+
+    /// The data, if the driver has it. Fails if a worker sent what is no Arrow IPC stream.
+    pub(super) fn at_hand(&self) -> Result<Option<PartitionData>, CodecError> {
+        match &self.inner.data {
+            Data::Put(data) => Ok(Some(data.clone())),
+            Data::Inline(stream) => PartitionData::from_stream(stream, self.inner.size_bytes).map(Some),
+            Data::Remote => Ok(None),
         }
     }
 
-    /// The data, if it is in the driver. Fails if a worker sent what is no Arrow IPC stream.
-    pub(super) fn at_hand(&self) -> Result<Option<PartitionData>, CodecError> {
-        match &self.inner.place {
-            Place::Driver(data) => Ok(Some(data.clone())),
-            Place::Inline(stream) => PartitionData::from_stream(stream, self.inner.size_bytes).map(Some),
-            Place::Worker(_) => Ok(None),
-        }
+    /// The attempt that made the data that the driver has.
+    pub(super) fn own_generation(&self) -> Attempt {
+        self.inner.generation
+    }
+
+    /// The name of the data that this attempt made, for workers.
+    pub(super) fn ticket(&self, generation: Attempt) -> String {
+        self.inner.maker.ticket(generation, self.inner.slot.slot)
     }
 
     /// Notes that a process is given a copy, which the last reference drops there.
     pub(super) fn note_upload(&self) {
         self.inner.is_uploaded.store(true, Ordering::Relaxed);
     }
+}
 
-    /// Notes that a task or a fetch takes care of it from now on: if it is lost, that will say so.
-    pub(super) fn mark_read(&self) {
-        self.inner.mark_read();
-    }
-
-    pub(super) fn place(&self) -> &Place {
-        &self.inner.place
+impl fmt::Debug for Partition {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_tuple("Partition").field(&self.inner.slot).finish()
     }
 }
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        self.mark_read();
-        if let Place::Inline(stream) = &self.place {
+        if let Data::Inline(stream) = &self.data {
             self.drops.inline_bytes().remove(stream.len());
         }
-        let holder = match &self.place {
-            Place::Worker(process) => Some(process.clone()),
-            Place::Driver(_) | Place::Inline(_) if *self.is_uploaded.get_mut() => None,
-            Place::Driver(_) | Place::Inline(_) => return,
-        };
-        self.drops.tell(Dropped { ticket: std::mem::take(&mut self.ticket), holder });
+        let slot = self.slot;
+        match &self.data {
+            Data::Remote => self.drops.tell(Dropped::Remote { slot, maker: self.maker.clone() }),
+            Data::Put(_) | Data::Inline(_) if *self.is_uploaded.get_mut() => {
+                self.drops.tell(Dropped::Uploaded { ticket: self.maker.ticket(self.generation, slot.slot) });
+            }
+            Data::Put(_) | Data::Inline(_) => {}
+        }
     }
 }

@@ -1,14 +1,19 @@
 //! Fetching partitions to the driver.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    sync::{Arc, atomic::Ordering},
+};
 
+use daft_k8s_core::{Event, FetchId, Location, SlotId, WorkerId};
 use daft_k8s_flight::FetchError;
 use daft_k8s_ipc::{PartitionData, Ticket};
 use futures::future::try_join_all;
+use tokio::sync::oneshot;
 
-use super::{Driver, Partition, Place, losses, process::Process};
+use super::{Driver, Inner, Partition, State, process::Process};
 
-/// Why partitions could not be fetched, for people.
+/// The reason why partitions could not be fetched, for people.
 #[derive(Debug, Clone)]
 pub enum FetchFailure {
     /// A partition is gone: its worker was lost, or it was dropped.
@@ -22,9 +27,14 @@ pub enum FetchFailure {
 impl Driver {
     /// The partitions, in order; one request per worker that holds some that are not at hand.
     pub async fn fetch(&self, partitions: &[Partition]) -> Result<Vec<PartitionData>, FetchFailure> {
-        partitions.iter().for_each(Partition::mark_read);
-        let (mut found, remote) = by_holder(partitions)?;
-        let fetches = remote.into_iter().map(|(holder, wanted)| self.fetch_from(holder, wanted));
+        let slots = remote_slots(partitions);
+        let located = self.inner.begin_fetch(partitions, &slots)?;
+        let Some((mut found, remote)) = located else {
+            let reason = self.inner.ask_for_verdict(slots).await;
+            let reason = reason.unwrap_or_else(|| "a result is not held by any worker any more".to_owned());
+            return Err(FetchFailure::Gone(reason));
+        };
+        let fetches = remote.into_values().map(|wanted| self.fetch_from(wanted));
         for fetched in try_join_all(fetches).await? {
             for (position, data) in fetched {
                 if let Some(place) = found.get_mut(position) {
@@ -38,30 +48,19 @@ impl Driver {
             .ok_or_else(|| FetchFailure::Connection("a worker sent fewer partitions than were asked for".to_owned()))
     }
 
-    async fn fetch_from(
-        &self,
-        process: Arc<Process>,
-        wanted: Vec<(usize, Ticket)>,
-    ) -> Result<Vec<(usize, PartitionData)>, FetchFailure> {
-        {
-            let state = self.inner.state.lock();
-            if state.link_to(&process).is_none() {
-                return Err(FetchFailure::Gone(losses::of_process(&state, &process)));
-            }
-        }
-        let tickets: Vec<Ticket> = wanted.iter().map(|(_, ticket)| ticket.clone()).collect();
-        match self.inner.data.fetch(process.data_server(), &tickets).await {
-            Ok(data) => Ok(wanted.into_iter().map(|(position, _)| position).zip(data).collect()),
-            Err(error) => Err(self.explain_fetch(&process, error).await),
+    async fn fetch_from(&self, wanted: Wanted) -> Result<Vec<(usize, PartitionData)>, FetchFailure> {
+        match self.inner.data.fetch(wanted.holder.data_server(), &wanted.tickets).await {
+            Ok(data) => Ok(wanted.positions.into_iter().zip(data).collect()),
+            Err(error) => Err(self.explain_fetch(wanted, error).await),
         }
     }
 
     /// A broken connection usually means that the worker died; its reason says more than the socket's.
-    async fn explain_fetch(&self, process: &Arc<Process>, error: FetchError) -> FetchFailure {
-        if let Some(reason) = self.inner.await_loss(std::slice::from_ref(process)).await {
+    async fn explain_fetch(&self, wanted: Wanted, error: FetchError) -> FetchFailure {
+        if let Some(reason) = self.inner.ask_for_verdict(wanted.slots).await {
             return FetchFailure::Gone(reason);
         }
-        let message = format!("fetching results from {} failed: {error}", process.worker);
+        let message = format!("fetching results from {} failed: {error}", wanted.holder.worker);
         match error {
             FetchError::NotFound(_) | FetchError::Lost { .. } => FetchFailure::Gone(message),
             FetchError::TimedOut { .. } => FetchFailure::TimedOut(message),
@@ -70,23 +69,68 @@ impl Driver {
     }
 }
 
-/// A process, and the tickets that are wanted of it with their positions in the answer.
-type OfHolder = (Arc<Process>, Vec<(usize, Ticket)>);
+/// The partitions that are wanted of one worker.
+struct Wanted {
+    holder: Arc<Process>,
+    slots: Vec<SlotId>,
+    tickets: Vec<Ticket>,
+    /// The positions in the answer.
+    positions: Vec<usize>,
+}
 
-/// Partitions that are at hand, in their places, and the others by the process that holds them.
-///
-/// Not part of the `async` function: the map's keys are pointers, which a future that moves between threads may not hold.
-fn by_holder(partitions: &[Partition]) -> Result<(Vec<Option<PartitionData>>, Vec<OfHolder>), FetchFailure> {
-    let mut found: Vec<Option<PartitionData>> = vec![None; partitions.len()];
-    let mut remote: HashMap<*const Process, OfHolder> = HashMap::new();
-    for (position, (place, partition)) in found.iter_mut().zip(partitions).enumerate() {
-        let at_hand = partition.at_hand();
-        *place = at_hand.map_err(|error| FetchFailure::Gone(format!("a result cannot be read: {error}")))?;
-        if let (None, Place::Worker(process)) = (&place, partition.place()) {
-            let ticket = partition.ticket().parse().map_err(|error| FetchFailure::Gone(format!("{error}")))?;
-            let of_process = remote.entry(Arc::as_ptr(process)).or_insert_with(|| (process.clone(), Vec::new()));
-            of_process.1.push((position, ticket));
+/// Partitions that are at hand, in their places, and the others by the worker that holds them.
+type Found = (Vec<Option<PartitionData>>, HashMap<WorkerId, Wanted>);
+
+fn remote_slots(partitions: &[Partition]) -> Vec<SlotId> {
+    partitions.iter().filter(|partition| partition.is_remote()).map(Partition::slot).collect()
+}
+
+impl Inner {
+    /// Marks the partitions as read and finds them; `None` if one is not to be had.
+    fn begin_fetch(
+        self: &Arc<Self>,
+        partitions: &[Partition],
+        slots: &[SlotId],
+    ) -> Result<Option<Found>, FetchFailure> {
+        let mut found = Vec::with_capacity(partitions.len());
+        for partition in partitions {
+            let at_hand = partition.at_hand();
+            found.push(at_hand.map_err(|error| FetchFailure::Gone(format!("a result cannot be read: {error}")))?);
         }
+        let mut state = self.state.lock();
+        self.act(&mut state, Event::Read(slots.to_vec()), &mut None);
+        let mut remote = HashMap::new();
+        for (position, partition) in partitions.iter().enumerate().filter(|(_, partition)| partition.is_remote()) {
+            let Some((holder, ticket)) = state.holder_of(partition) else { return Ok(None) };
+            let ticket = ticket.parse().map_err(|error| FetchFailure::Gone(format!("{error}")))?;
+            let (slots, tickets, positions) = (Vec::new(), Vec::new(), Vec::new());
+            let wanted = remote.entry(holder.worker).or_insert_with(|| Wanted { holder, slots, tickets, positions });
+            wanted.slots.push(partition.slot());
+            wanted.tickets.push(ticket);
+            wanted.positions.push(position);
+        }
+        Ok(Some((found, remote)))
     }
-    Ok((found, remote.into_values().collect()))
+
+    /// The reason for the loss of one of these slots, which could not be read; `None` if their holders live.
+    async fn ask_for_verdict(self: &Arc<Self>, slots: Vec<SlotId>) -> Option<String> {
+        let fetch = FetchId(self.next_fetch.fetch_add(1, Ordering::Relaxed));
+        let (tell, told) = oneshot::channel();
+        {
+            let mut state = self.state.lock();
+            state.fetches.insert(fetch, tell);
+            self.act(&mut state, Event::FetchFailed { fetch, slots }, &mut None);
+        }
+        told.await.ok().flatten()
+    }
+}
+
+impl State {
+    /// The process that holds a remote partition, and the partition's ticket there; `None` if it is lost.
+    pub(super) fn holder_of(&self, partition: &Partition) -> Option<(Arc<Process>, String)> {
+        let slot = partition.slot();
+        let Location::At(worker) = self.core.location(slot)? else { return None };
+        let ticket = partition.ticket(self.core.generation(slot)?);
+        Some((self.links.get(worker)?.process.clone(), ticket))
+    }
 }

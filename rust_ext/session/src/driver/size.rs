@@ -1,4 +1,4 @@
-//! How many workers there are: what the driver says of it, and what must keep workers from being let go.
+//! The number of workers: the driver's wishes, and the reasons to keep workers.
 
 use std::sync::Arc;
 
@@ -36,7 +36,7 @@ impl Driver {
         self.inner.feed(Event::Need(count));
     }
 
-    /// How many workers there may be; tasks may be submitted for any of them.
+    /// The upper bound of workers; tasks may be submitted for any of them.
     pub fn max_workers(&self) -> u32 {
         self.inner.state.lock().core.max_workers()
     }

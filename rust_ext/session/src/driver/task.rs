@@ -1,4 +1,4 @@
-//! A task on its way: what it is, where its inputs are, how it ended.
+//! A task on its way: its specification, the place of its inputs, its end.
 
 use std::{
     collections::HashMap,
@@ -10,13 +10,17 @@ use std::{
 
 use bytes::Bytes;
 use daft_k8s_control::proto::{InputPartition, Task, TaskInput};
-use daft_k8s_core::{Attempt, Event, FailKind, LaunchId, TaskId, WorkerId};
+use daft_k8s_core::{Attempt, Event, FailKind, LaunchId, Location, Output, SlotId, TaskId, WorkerId};
 use daft_k8s_ipc::PartitionData;
 use sha2::{Digest, Sha256};
 
-use super::{Inner, Partition, Place, State, losses, process::Process};
+use super::{
+    Inner, Partition, State,
+    partition::{Data, TaskName},
+    process::Process,
+};
 
-/// What a task is. It holds references to its inputs, so these live until it has ended.
+/// The specification of a task. It holds references to its inputs, so these live until the task has ended.
 #[derive(Debug)]
 pub struct TaskSpec {
     /// The query that it belongs to.
@@ -43,6 +47,11 @@ impl TaskSpec {
         Bytes::copy_from_slice(&Sha256::digest(plan))
     }
 
+    /// The input partitions of all sources.
+    pub(super) fn partitions(&self) -> impl Iterator<Item = &Partition> {
+        self.inputs.iter().flat_map(|(_, partitions)| partitions)
+    }
+
     /// The task's name for people.
     pub(super) fn words(&self) -> String {
         format!("task {} ({}) of query {}", self.task_id, self.name, self.query_id)
@@ -58,7 +67,7 @@ impl TaskSpec {
     }
 }
 
-/// How a task ended.
+/// The end of a task.
 #[derive(Debug)]
 pub enum Outcome {
     /// It ran.
@@ -67,7 +76,7 @@ pub enum Outcome {
         partitions: Vec<Partition>,
         /// Daft's encoded execution statistics.
         stats: Bytes,
-        /// Where it ran.
+        /// The worker that ran it.
         worker: WorkerId,
     },
     /// Its own code failed.
@@ -76,14 +85,14 @@ pub enum Outcome {
         error: Bytes,
         /// Its text, with the worker's traceback.
         message: String,
-        /// Where it ran.
+        /// The worker that ran it.
         worker: WorkerId,
     },
     /// The infrastructure failed it.
     Lost {
         /// The kind of failure, by which the owner decides what can be tried again.
         kind: FailKind,
-        /// What happened, to which worker, and what to do; for people.
+        /// The failure, the worker, and the way out; for people.
         message: String,
     },
     /// It was cancelled.
@@ -99,26 +108,46 @@ pub(super) struct Running {
     pub(super) on_end: Ended,
 }
 
-/// What a worker reported of an attempt; counts only if the pool says so.
+/// An output as a worker reported it.
+pub(super) struct NewOutput {
+    pub(super) num_rows: u64,
+    pub(super) size_bytes: u64,
+    /// The data, if it came along; else it is in the worker's store.
+    pub(super) stream: Bytes,
+}
+
+/// A worker's report of an attempt; counts only if the core says so.
 pub(super) enum Report {
-    Succeeded { partitions: Vec<Partition>, stats: Bytes, worker: WorkerId },
+    Succeeded { outputs: Vec<NewOutput>, stats: Bytes, worker: WorkerId },
     Failed { error: Bytes, message: String, worker: WorkerId },
 }
 
 impl Report {
-    /// The outputs of an attempt that succeeded.
-    pub(super) fn partitions(&self) -> &[Partition] {
+    /// The outcome for the task's owner, with references to the outputs.
+    pub(super) fn into_outcome(self, inner: &Arc<Inner>, task: TaskId, attempt: Attempt, spec: &TaskSpec) -> Outcome {
         match self {
-            Self::Succeeded { partitions, .. } => partitions,
-            Self::Failed { .. } => &[],
+            Self::Succeeded { outputs, stats, worker } => {
+                let maker = Arc::new(TaskName { query_id: spec.query_id.clone(), number: spec.task_id });
+                let partition = |(slot, output): (u32, NewOutput)| {
+                    let data = if output.stream.is_empty() { Data::Remote } else { Data::Inline(output.stream) };
+                    let size = (output.num_rows, output.size_bytes);
+                    Partition::new(inner, SlotId { task, slot }, (maker.clone(), attempt), size, data)
+                };
+                let partitions = (0..).zip(outputs).map(partition).collect();
+                Outcome::Success { partitions, stats, worker }
+            }
+            Self::Failed { error, message, worker } => Outcome::Failed { error, message, worker },
         }
     }
 
-    pub(super) fn into_outcome(self) -> Outcome {
-        match self {
-            Self::Succeeded { partitions, stats, worker } => Outcome::Success { partitions, stats, worker },
-            Self::Failed { error, message, worker } => Outcome::Failed { error, message, worker },
-        }
+    /// The slots of the outputs that are in the worker's store.
+    pub(super) fn stored(&self) -> Vec<Output> {
+        let outputs = match self {
+            Self::Succeeded { outputs, .. } => &outputs[..],
+            Self::Failed { .. } => &[],
+        };
+        let stored = (0..).zip(outputs).filter(|(_, output)| output.stream.is_empty());
+        stored.map(|(slot, output)| Output { slot, has_rows: output.num_rows > 0 }).collect()
     }
 }
 
@@ -136,6 +165,14 @@ enum Source {
     Inline(Bytes),
 }
 
+/// An input on its way to a worker.
+#[derive(Debug)]
+struct Input {
+    /// The attempt that made it, which its ticket names.
+    generation: Attempt,
+    source: Source,
+}
+
 /// One attempt, ready to be put on the wire.
 #[derive(Debug)]
 pub(super) struct Submission {
@@ -144,14 +181,14 @@ pub(super) struct Submission {
     pub(super) key: String,
     pub(super) spec: Arc<TaskSpec>,
     /// Parallel to `spec.inputs`.
-    sources: Vec<Vec<Source>>,
+    inputs: Vec<Vec<Input>>,
     /// Of the inputs in the message.
     inline_bytes: usize,
-    /// Inputs that the driver owns and the worker must be given first.
+    /// Inputs that the driver has and the worker must be given first.
     pub(super) uploads: Vec<(String, PartitionData)>,
 }
 
-/// Sends an attempt to a worker, or tells the pool which input is lost.
+/// Sends an attempt to a worker, or tells the core which input is not to be had.
 pub(super) fn send(
     inner: &Arc<Inner>,
     state: &mut State,
@@ -162,54 +199,79 @@ pub(super) fn send(
 ) {
     let Some(spec) = state.tasks.get(&task).map(|running| running.spec.clone()) else { return };
     let Some(link) = state.links.get(&worker).filter(|link| link.process.launch == launch) else { return };
-    match locate_inputs(state, &spec, &link.process) {
-        Ok(Located { sources, inline_bytes, uploads }) => {
+    let problem = match locate_inputs(state, &spec, worker) {
+        Ok(Located { inputs, inline_bytes, uploads }) => {
             let key = spec.key(attempt);
             spec.sent.store(true, Ordering::Release);
-            link.submit(Submission { task, attempt, key, spec, sources, inline_bytes, uploads });
+            link.submit(Submission { task, attempt, key, spec, inputs, inline_bytes, uploads });
+            return;
         }
-        Err(reason) => {
-            // Told from outside the lock that is held here.
-            let inner = inner.clone();
-            inner.runtime.clone().spawn(async move { inner.feed(Event::InputsLost { task, reason }) });
+        Err(NotLocated::Unreadable(reason)) => Event::InputsLost { task, reason },
+        Err(NotLocated::Lost(slot)) => {
+            let (message, gone) = ("it was lost while the task was sent".to_owned(), false);
+            Event::InputsMissing { task, worker, launch, attempt, slots: vec![slot], gone, message }
         }
-    }
+    };
+    // Told from outside the lock that is held here.
+    let inner = inner.clone();
+    inner.runtime.clone().spawn(async move { inner.feed(problem) });
 }
 
-/// A task's inputs on their way to one process.
+/// The reason why an input is not to be had.
+enum NotLocated {
+    /// The driver has it, but cannot read it.
+    Unreadable(String),
+    /// It was lost since the core sent the task.
+    Lost(SlotId),
+}
+
+/// A task's inputs on their way to one worker.
 #[derive(Default)]
 struct Located {
-    sources: Vec<Vec<Source>>,
+    inputs: Vec<Vec<Input>>,
     inline_bytes: usize,
     uploads: Vec<(String, PartitionData)>,
 }
 
 impl Located {
-    fn locate(&mut self, state: &State, partition: &Partition, reader: &Arc<Process>) -> Result<Source, String> {
-        match partition.place() {
-            Place::Inline(stream) if self.inline_bytes + stream.len() <= INLINE_INPUT_BYTES => {
+    fn locate(&mut self, state: &State, partition: &Partition, reader: WorkerId) -> Result<Input, NotLocated> {
+        let own = partition.own_generation();
+        match partition.data() {
+            Data::Inline(stream) if self.inline_bytes + stream.len() <= INLINE_INPUT_BYTES => {
                 self.inline_bytes += stream.len();
-                Ok(Source::Inline(stream.clone()))
+                Ok(Input { generation: own, source: Source::Inline(stream.clone()) })
             }
-            Place::Driver(_) | Place::Inline(_) => {
-                let data = partition.at_hand().map_err(|error| format!("it cannot be read: {error}"))?;
+            Data::Put(_) | Data::Inline(_) => {
+                let data = partition.at_hand();
+                let data = data.map_err(|error| NotLocated::Unreadable(format!("it cannot be read: {error}")))?;
                 partition.note_upload();
-                self.uploads.extend(data.map(|data| (partition.ticket().to_owned(), data)));
-                Ok(Source::Itself)
+                self.uploads.extend(data.map(|data| (partition.ticket(own), data)));
+                Ok(Input { generation: own, source: Source::Itself })
             }
-            Place::Worker(holder) if Arc::ptr_eq(holder, reader) => Ok(Source::Itself),
-            Place::Worker(holder) if holder.is_lost() => Err(losses::of_input(state, holder)),
-            Place::Worker(holder) => Ok(Source::Peer(holder.clone())),
+            Data::Remote => {
+                let slot = partition.slot();
+                let lost = NotLocated::Lost(slot);
+                let (Some(Location::At(worker)), Some(generation)) =
+                    (state.core.location(slot), state.core.generation(slot))
+                else {
+                    return Err(lost);
+                };
+                if *worker == reader {
+                    return Ok(Input { generation, source: Source::Itself });
+                }
+                let holder = state.links.get(worker).ok_or(lost)?.process.clone();
+                Ok(Input { generation, source: Source::Peer(holder) })
+            }
         }
     }
 }
 
-fn locate_inputs(state: &State, spec: &TaskSpec, reader: &Arc<Process>) -> Result<Located, String> {
+fn locate_inputs(state: &State, spec: &TaskSpec, reader: WorkerId) -> Result<Located, NotLocated> {
     let mut located = Located::default();
     for (_, partitions) in &spec.inputs {
-        let sources = partitions.iter().map(|partition| located.locate(state, partition, reader));
-        let sources = sources.collect::<Result<Vec<Source>, String>>()?;
-        located.sources.push(sources);
+        let inputs = partitions.iter().map(|partition| located.locate(state, partition, reader));
+        let inputs = inputs.collect::<Result<Vec<Input>, NotLocated>>()?;
+        located.inputs.push(inputs);
     }
     Ok(located)
 }
@@ -217,14 +279,13 @@ fn locate_inputs(state: &State, spec: &TaskSpec, reader: &Arc<Process>) -> Resul
 impl Submission {
     /// Has the inputs sent ahead that the message was to carry; false if there are none.
     pub(super) fn send_ahead(&mut self) -> bool {
-        let partitions = self.spec.inputs.iter().flat_map(|(_, partitions)| partitions);
-        for (partition, source) in partitions.zip(self.sources.iter_mut().flatten()) {
-            if matches!(source, Source::Inline(_))
+        for (partition, input) in self.spec.partitions().zip(self.inputs.iter_mut().flatten()) {
+            if matches!(input.source, Source::Inline(_))
                 && let Ok(Some(data)) = partition.at_hand()
             {
                 partition.note_upload();
-                self.uploads.push((partition.ticket().to_owned(), data));
-                *source = Source::Itself;
+                self.uploads.push((partition.ticket(input.generation), data));
+                input.source = Source::Itself;
             }
         }
         self.inline_bytes = 0;
@@ -240,14 +301,14 @@ impl Submission {
 
     /// The message for the wire; the processes that it refers to are entered into the request's table once each.
     pub(super) fn to_wire(&self, peers: &mut PeerTable) -> Task {
-        let inputs = self.spec.inputs.iter().zip(&self.sources).map(|((source_id, partitions), sources)| TaskInput {
+        let inputs = self.spec.inputs.iter().zip(&self.inputs).map(|((source_id, partitions), inputs)| TaskInput {
             source_id: *source_id,
             partitions: partitions
                 .iter()
-                .zip(sources)
-                .map(|(partition, source)| {
-                    let ticket = partition.ticket().to_owned();
-                    match source {
+                .zip(inputs)
+                .map(|(partition, input)| {
+                    let ticket = partition.ticket(input.generation);
+                    match &input.source {
                         Source::Itself => {
                             InputPartition { ticket, address: peers.itself(), ..InputPartition::default() }
                         }

@@ -246,12 +246,13 @@ impl Session {
             tls: settings.tls.as_ref().map(|issued| Identity::from_pem(&issued.driver).unwrap().client().unwrap()),
             daft_version: "1".into(),
             python_version: "3".into(),
-            unreachable_timeout: settings.unreachable_timeout,
+
             pool: PoolConfig {
                 slots_per_worker: settings.slots,
                 queue_ahead: settings.queue_ahead,
                 start_timeout: LONG,
                 idle_timeout: settings.idle_timeout.unwrap_or(LONG),
+                unreachable_timeout: settings.unreachable_timeout,
                 max_worker_restarts: settings.max_worker_restarts,
                 restart_backoff: Backoff::new(Duration::from_millis(10), Duration::from_millis(10)),
                 ..PoolConfig::default()

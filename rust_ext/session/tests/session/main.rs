@@ -10,6 +10,7 @@ mod actors;
 mod addresses;
 mod calls;
 mod cancels;
+mod clocks;
 mod credentials;
 mod encrypted;
 mod fixture;

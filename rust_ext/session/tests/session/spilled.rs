@@ -49,7 +49,7 @@ fn a_changed_spill_file_is_a_lost_partition_that_is_named_with_its_worker_and_fi
     flip(&path);
     for (reader, task) in [(0, 2), (1, 3)] {
         let message = session.submit_to(reader, task, vec![partition.clone()]).lost();
-        for named in ["worker-0", partition.ticket(), path.to_str().unwrap()] {
+        for named in ["worker-0", "q/1.1:0", path.to_str().unwrap()] {
             assert!(message.contains(named), "{named} is not in: {message}");
         }
     }

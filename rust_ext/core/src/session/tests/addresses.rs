@@ -119,7 +119,7 @@ impl Net {
         }
     }
 
-    /// A call to whoever listens where the link leads; another worker refuses it.
+    /// A call to the process that listens where the link leads; another worker refuses it.
     fn submit_to(&mut self, worker: WorkerId, task: TaskId, attempt: Attempt) {
         let address = self.links[&worker].address;
         if let Some(process) = self.at[address].as_mut().filter(|process| process.worker == worker) {
@@ -227,7 +227,7 @@ impl Net {
             self.tell(Event::Connected { worker, launch, incarnation });
         } else {
             for (task, attempt) in std::mem::take(&mut process.ended) {
-                self.tell(Event::Succeeded { task, worker, launch, attempt, outputs: 0 });
+                self.tell(Event::Succeeded { task, worker, launch, attempt, outputs: vec![] });
             }
         }
     }
@@ -250,7 +250,7 @@ impl Net {
                 self.submitted += 1;
                 self.unfinished.insert(task);
                 let prefer = w(self.dice.roll(WORKERS as usize) as u32);
-                self.tell(Event::Submit { task, prefer });
+                self.tell(submission(task, prefer));
             }
             11 => self.run_a_task(),
             12 => self.tick(),

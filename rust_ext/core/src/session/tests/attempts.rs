@@ -18,7 +18,7 @@ fn a_task_whose_worker_is_full_or_not_ready_goes_to_the_least_loaded() {
         stage.submit(task, prefer);
     }
     assert_eq!(stage.submit(5, 2), [send(5, 1, 0, 1)], "worker-2 is full");
-    assert_eq!(stage.submit(6, 99), [send(6, 1, 1, 1)], "nobody knows worker-99");
+    assert_eq!(stage.submit(6, 99), [send(6, 1, 1, 1)], "there is no worker-99");
 }
 
 #[test]
@@ -69,7 +69,7 @@ fn a_task_ends_once_however_often_its_worker_says_so() {
     stage.submit(1, 0);
     let (worker, launch, attempt) = stage.place(1);
     stage.succeed(1);
-    assert_eq!(stage.tell(Event::Succeeded { task: t(1), worker, launch, attempt, outputs: 0 }), []);
+    assert_eq!(stage.tell(Event::Succeeded { task: t(1), worker, launch, attempt, outputs: vec![] }), []);
     assert_eq!(stage.tell(Event::TaskFailed { task: t(1), worker, launch, attempt }), []);
 }
 
@@ -263,12 +263,12 @@ fn late_news_of_an_old_attempt_is_ignored() {
     assert_eq!(now_at, (w(1), LaunchId(1), Attempt(2)));
     let (task, worker, launch, attempt) = (t(1), w(0), LaunchId(1), Attempt(1));
     for event in [
-        Event::Succeeded { task, worker, launch, attempt, outputs: 0 },
+        Event::Succeeded { task, worker, launch, attempt, outputs: vec![] },
         Event::TaskFailed { task, worker, launch, attempt },
         Event::TaskCancelled { task, worker, launch, attempt },
         Event::Bounced { task, worker, launch, attempt, reason: "late".to_owned() },
-        Event::Succeeded { task, worker: w(1), launch, attempt, outputs: 0 },
-        Event::Succeeded { task, worker, launch, attempt: Attempt(2), outputs: 0 },
+        Event::Succeeded { task, worker: w(1), launch, attempt, outputs: vec![] },
+        Event::Succeeded { task, worker, launch, attempt: Attempt(2), outputs: vec![] },
     ] {
         assert_eq!(stage.tell(event.clone()), [], "{event:?}");
     }
@@ -445,7 +445,7 @@ fn a_hundred_thousand_queued_tasks_are_worked_off_each_once() {
     while let Some(action) = sent.pop() {
         match action {
             Action::Send { task, worker, launch, attempt } => {
-                sent.extend(stage.tell(Event::Succeeded { task, worker, launch, attempt, outputs: 0 }));
+                sent.extend(stage.tell(Event::Succeeded { task, worker, launch, attempt, outputs: vec![] }));
             }
             Action::Deliver { .. } => delivered += 1,
             other => panic!("{other:?}"),

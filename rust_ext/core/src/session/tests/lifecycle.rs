@@ -92,7 +92,7 @@ fn a_worker_beyond_its_restart_budget_is_given_up_and_the_pool_breaks_with_all_r
         assert!(message.contains(part), "{message}");
     }
     assert_eq!(stage.pool.next_deadline(), None);
-    assert_eq!(stage.tell(Event::Tick), [], "broken is said once");
+    assert_eq!(stage.tell(Event::Tick), [], "it is said once");
 }
 
 #[test]
@@ -339,7 +339,7 @@ fn after_shutdown_nothing_happens_but_a_new_task_fails_at_once() {
     stage.submit(1, 0);
     let (worker, launch, attempt) = stage.place(1);
     stage.tell(Event::Shutdown);
-    assert_eq!(stage.tell(Event::Succeeded { task: t(1), worker, launch, attempt, outputs: 0 }), []);
+    assert_eq!(stage.tell(Event::Succeeded { task: t(1), worker, launch, attempt, outputs: vec![] }), []);
     assert_eq!(stage.tell(Event::SetDesired(3)), []);
     assert_eq!(stage.exit(w(0), "stopped"), []);
     assert_eq!(stage.tell(Event::Shutdown), []);

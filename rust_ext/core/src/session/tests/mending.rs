@@ -104,7 +104,7 @@ fn a_worker_that_was_given_up_beside_others_is_tried_again_after_the_window_and_
     use_up(&mut stage, w(0));
     assert_eq!(stage.tell(Event::Wake), [], "a moment ago it did not help");
     stage.now += secs(30);
-    assert_eq!(stage.tell(Event::Wake), [launch(0, 4)], "as in a pool that is broken");
+    assert_eq!(stage.tell(Event::Wake), [launch(0, 4)], "as in a pool that is unavailable");
     stage.come_up(w(0));
     use_up(&mut stage, w(0));
     let given_up_at = stage.now;

@@ -1,17 +1,21 @@
 //! Covers every rule of the session's tables by a sentence, and its invariants under random events. Workers:
 //! `lifecycle`, `addresses`, `mending` (given up and tried again), `stuck` (their slots are held), `postponed` (without
-//! room), `scaling` (their number; some of it in a `world` where starts and tasks take time). Tasks: `attempts`,
-//! `refusals`. Random events: `properties`, checked by an `observer`. Does not cover anything that does I/O.
+//! room), `scaling` (their number; some of it in a `world` where starts and tasks take time), `silence` (the failure
+//! detector). Tasks: `attempts`, `refusals`. Partitions: `slots`. Random events: `properties`, checked by an
+//! `observer`. Does not cover anything that does I/O.
 
 mod addresses;
 mod attempts;
 mod lifecycle;
 mod mending;
+mod observed_slots;
 mod observer;
 mod postponed;
 mod properties;
 mod refusals;
 mod scaling;
+mod silence;
+mod slots;
 mod stuck;
 mod world;
 
@@ -19,7 +23,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::ids::{Attempt, Incarnation};
-use crate::{Addresses, TaskPhase, WorkerPhase};
+use crate::{Addresses, Location, Output, SlotId, TaskPhase, WorkerPhase};
 
 const fn ms(count: u64) -> Duration {
     Duration::from_millis(count)
@@ -33,8 +37,22 @@ const fn w(index: u32) -> WorkerId {
     WorkerId(index)
 }
 
+const fn s(task: u64, slot: u32) -> SlotId {
+    SlotId { task: t(task), slot }
+}
+
 const fn t(number: u64) -> TaskId {
     TaskId(number)
+}
+
+/// A task of the one query, which reads nothing.
+fn submission(task: TaskId, prefer: WorkerId) -> Event {
+    Event::Submit { task, prefer, query: "q".into(), inputs: vec![] }
+}
+
+/// That many outputs in the worker's store, which have rows.
+fn outputs(count: u64) -> Vec<Output> {
+    (0..u32::try_from(count).unwrap()).map(|slot| Output { slot, has_rows: true }).collect()
 }
 
 /// The addresses of a worker on this host.
@@ -114,6 +132,14 @@ impl Stage {
         self.connect(worker, &incarnation)
     }
 
+    /// Lets a worker that restarts come up.
+    fn come_up_again(&mut self, worker: WorkerId) {
+        while self.phase(worker) == WorkerPhase::Restarting {
+            self.tick();
+        }
+        self.come_up(worker);
+    }
+
     fn exit(&mut self, worker: WorkerId, reason: &str) -> Vec<Action> {
         self.exit_by(worker, reason, ExitCause::Crash)
     }
@@ -135,7 +161,7 @@ impl Stage {
     }
 
     fn submit(&mut self, task: u64, prefer: u32) -> Vec<Action> {
-        self.tell(Event::Submit { task: t(task), prefer: w(prefer) })
+        self.tell(submission(t(task), w(prefer)))
     }
 
     /// The place of a task, which must be at a worker.
@@ -148,7 +174,7 @@ impl Stage {
 
     fn succeed(&mut self, task: u64) -> Vec<Action> {
         let (worker, launch, attempt) = self.place(task);
-        self.tell(Event::Succeeded { task: t(task), worker, launch, attempt, outputs: 0 })
+        self.tell(Event::Succeeded { task: t(task), worker, launch, attempt, outputs: vec![] })
     }
 
     fn bounce(&mut self, task: u64) -> Vec<Action> {

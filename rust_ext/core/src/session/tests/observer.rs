@@ -4,14 +4,18 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
 
+use super::observed_slots::{Doubt, Partition};
+use crate::FetchId;
 use crate::fleet::WorkerRecord;
 use crate::tasks::Place;
 
 const SLOTS: usize = 2;
 
-/// What the observer knows of one task.
+/// A task as the observer knows it.
 #[derive(Debug, Default)]
 pub(super) struct Known {
+    pub query: u64,
+    pub inputs: Vec<SlotId>,
     pub ends: u32,
     pub at: Option<Place>,
     pub last: u32,
@@ -23,13 +27,14 @@ pub(super) struct Known {
     pub cancelling: bool,
 }
 
-/// What the observer knows of one worker.
+/// A worker as the observer knows it.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
     pub launch: u64,
     pub process: bool,
     pub connected: bool,
     pub incarnation: Option<Incarnation>,
+    pub heard: Duration,
 }
 
 pub(super) struct Observer {
@@ -38,14 +43,25 @@ pub(super) struct Observer {
     pub desired: u32,
     pub elastic: bool,
     pub holds: BTreeMap<(WorkerId, LaunchId), u64>,
+    pub slots: BTreeMap<SlotId, Partition>,
+    /// Of the report at hand.
+    published: Vec<Output>,
+    /// Queries of which unread slots are lost by the event at hand.
+    pub missed: BTreeSet<u64>,
+    /// The task that the event at hand says to fail.
+    pub to_fail: Option<TaskId>,
+    pub doubts: Vec<Doubt>,
+    /// Fetches that wait for their verdict.
+    pub fetches: BTreeSet<FetchId>,
+    pub fetched: u64,
     pub workers: BTreeMap<WorkerId, Seen>,
     pub tasks: BTreeMap<TaskId, Known>,
     pub removed: BTreeSet<Incarnation>,
     pub incarnations: u64,
     pub sends: u64,
-    /// Why a worker is lost by the event at hand.
+    /// The cause of losses by the event at hand.
     pub cause: ExitCause,
-    pub broken: bool,
+    pub unavailable: bool,
     pub closed: bool,
 }
 
@@ -68,13 +84,20 @@ impl Observer {
             desired: 0,
             elastic,
             holds: BTreeMap::new(),
+            slots: BTreeMap::new(),
+            published: Vec::new(),
+            missed: BTreeSet::new(),
+            to_fail: None,
+            doubts: Vec::new(),
+            fetches: BTreeSet::new(),
+            fetched: 0,
             workers: BTreeMap::new(),
             tasks: BTreeMap::new(),
             removed: BTreeSet::new(),
             incarnations: 0,
             sends: 0,
             cause: ExitCause::Crash,
-            broken: false,
+            unavailable: false,
             closed: false,
         }
     }
@@ -85,9 +108,20 @@ impl Observer {
 
     /// Books what an event means by itself, hands it to the pool and checks what the pool makes of it.
     pub fn tell(&mut self, event: Event) {
+        self.published.clear();
+        self.missed.clear();
+        self.to_fail = None;
         let was_closed = self.closed;
         if !was_closed {
             self.book(&event);
+        } else if let Event::Drop(slots) = &event {
+            self.slots.retain(|slot, _| !slots.contains(slot));
+        }
+        if let Event::Succeeded { outputs, .. } = &event {
+            self.published.clone_from(outputs);
+        }
+        if let Event::FetchFailed { fetch, .. } = &event {
+            self.fetches.insert(*fetch);
         }
         let postponed = self.postponed_now(&event);
         let actions = self.pool.handle(event, self.now);
@@ -96,44 +130,79 @@ impl Observer {
             assert_eq!((view.worker, view.launch, view.restarts), before, "to be postponed costs nothing");
         }
         for action in &actions {
+            if matches!(action, Action::Send { .. } | Action::WorkerLost { orderly: true, .. }) {
+                self.resolve_doubts(true);
+            }
             if was_closed {
-                assert!(matches!(action, Action::FailTask { kind: FailKind::Shutdown, .. }), "{action:?}");
+                let is_end = matches!(
+                    action,
+                    Action::FailTask { kind: FailKind::Shutdown, .. } | Action::FetchVerdict { lost: Some(_), .. }
+                );
+                assert!(is_end, "{action:?}");
             }
             self.check(action);
         }
-        self.broken &= self.pool.unavailable().is_some();
+        self.unavailable &= self.pool.unavailable().is_some();
+        self.resolve_doubts(false);
         self.check_rest();
     }
 
     fn book(&mut self, event: &Event) {
         self.cause = match event {
             Event::Exited { cause, .. } => *cause,
-            Event::Unreachable { .. } => ExitCause::Infrastructure,
+            Event::Unreachable { .. } | Event::Unanswered { .. } => ExitCause::Infrastructure,
             Event::Refused { .. } => ExitCause::NeverStarted,
             _ => ExitCause::Crash,
         };
         match event {
             Event::SetDesired(count) => self.desired = *count,
             Event::SetRange { min, max, .. } => self.desired = *min.max(max),
-            Event::Succeeded { worker, launch, outputs, .. }
-                if self
-                    .workers
-                    .get(worker)
-                    .is_some_and(|seen| seen.launch == launch.0 && seen.incarnation.is_some()) =>
-            {
-                *self.holds.entry((*worker, *launch)).or_default() += outputs;
+            Event::Submit { inputs, .. }
+                if inputs.iter().any(|id| self.slots.get(id).is_some_and(|slot| slot.lost)) => {}
+            Event::Submit { inputs, .. } | Event::Read(inputs) => {
+                for id in inputs {
+                    if let Some(slot) = self.slots.get_mut(id) {
+                        slot.unread = false;
+                    }
+                }
             }
-            Event::Release { worker, launch, count } => {
-                *self.holds.get_mut(&(*worker, *launch)).expect("something is held") -= count;
+            Event::Drop(slots) => {
+                for slot in slots.iter().filter_map(|id| self.slots.remove(id)).filter(|slot| !slot.lost) {
+                    *self.holds.get_mut(&slot.at).expect("something is held") -= 1;
+                }
             }
+            Event::Heard(heard) => {
+                for (worker, launch) in heard {
+                    if let Some(seen) = self.workers.get_mut(worker).filter(|seen| seen.launch == launch.0) {
+                        seen.heard = self.now;
+                    }
+                }
+            }
+            Event::InputsLost { task, .. } => self.to_fail = Some(*task),
             Event::Exited { worker, launch, .. } => {
                 if let Some(seen) = self.workers.get_mut(worker).filter(|seen| seen.launch == launch.0) {
                     seen.process = false;
                 }
             }
-            Event::Bounced { task, worker, launch, attempt, .. }
-            | Event::InputsUnavailable { task, worker, launch, attempt, .. } => {
+            Event::Bounced { task, worker, launch, attempt, .. } => {
                 self.leave(*task, (*worker, *launch, *attempt));
+            }
+            Event::InputsMissing { task, worker, launch, attempt, slots, gone, .. } => {
+                let place = (*worker, *launch, *attempt);
+                let known = slots.iter().filter_map(|id| self.slots.get(id));
+                let any_lost = known.clone().any(|slot| slot.lost);
+                let holders: BTreeSet<WorkerId> = known.map(|slot| slot.at.0).collect();
+                if holders.is_empty() && !gone {
+                    self.leave(*task, place);
+                } else if self.tasks.get(task).is_some_and(|known| known.at == Some(place)) {
+                    let wait = if any_lost || holders.is_empty() {
+                        Duration::ZERO
+                    } else {
+                        self.pool.config().loss_news_grace
+                    };
+                    let due = self.now + wait;
+                    self.doubts.push(Doubt { task: *task, place, holders, gone: *gone || any_lost, due });
+                }
             }
             Event::TaskCancelled { task, worker, launch, attempt } => {
                 let left = self.leave(*task, (*worker, *launch, *attempt));
@@ -176,7 +245,7 @@ impl Observer {
     }
 
     fn check(&mut self, action: &Action) {
-        let capacity = self.pool.config().worker_capacity();
+        let (capacity, now) = (self.pool.config().worker_capacity(), self.now);
         match action {
             Action::Launch { worker, launch } => {
                 let seen = self.workers.entry(*worker).or_default();
@@ -201,17 +270,26 @@ impl Observer {
             Action::WorkerReady { worker, launch, incarnation } => {
                 let seen = self.present(*worker, *launch);
                 assert!(seen.process && seen.connected);
+                if seen.incarnation.as_ref() != Some(incarnation) {
+                    seen.heard = now;
+                }
                 seen.incarnation = Some(incarnation.clone());
                 assert!(!self.removed.contains(incarnation));
             }
-            Action::WorkerLost { worker, launch, incarnation, orderly, .. } => {
+            Action::WorkerLost { worker, launch, incarnation, orderly, reason } => {
                 if *orderly {
                     let live = |known: &&Known| known.at.is_some_and(|(at, ..)| at == *worker) && !known.cancelling;
-                    assert_eq!(self.tasks.values().filter(live).count(), 0, "{worker} was let go with tasks");
+                    assert_eq!(self.tasks.values().filter(live).count(), 0, "{worker} was released with tasks");
                     let held = self.holds.get(&(*worker, *launch)).copied().unwrap_or(0);
-                    assert_eq!(held, 0, "{worker} was let go with what somebody refers to");
+                    assert_eq!(held, 0, "{worker} was released with slots that are referred to");
                 }
                 self.holds.remove(&(*worker, *launch));
+                for slot in self.slots.values_mut().filter(|slot| slot.at == (*worker, *launch) && !slot.lost) {
+                    slot.lost = true;
+                    self.missed.extend(std::mem::take(&mut slot.unread).then_some(slot.query));
+                }
+                let silent = reason.contains("has not answered for");
+                let cause = if silent { ExitCause::Infrastructure } else { self.cause };
                 let gone = self.present(*worker, *launch).incarnation.take();
                 assert_eq!(gone.as_ref(), Some(incarnation));
                 assert!(self.removed.insert(incarnation.clone()), "lost twice");
@@ -220,15 +298,17 @@ impl Observer {
                 here.sort_by_key(|known| known.sent);
                 for (place, known) in here.into_iter().enumerate() {
                     known.at = None;
-                    let charged = u32::from(place < SLOTS && self.cause.charges());
+                    let charged = u32::from(place < SLOTS && cause.charges());
                     known.lost += charged;
-                    known.lost_to_memory += if self.cause == ExitCause::OutOfMemory { charged } else { 0 };
+                    known.lost_to_memory += if cause == ExitCause::OutOfMemory { charged } else { 0 };
                 }
             }
             Action::Send { task, attempt, worker, launch } => {
                 assert!(!self.closed && self.load(*worker) < capacity && worker.0 < self.desired);
                 let seen = self.present(*worker, *launch);
                 assert!(seen.process && seen.connected && seen.incarnation.is_some());
+                let is_lost = |input| self.slots.get(input).is_some_and(|slot: &Partition| slot.lost);
+                assert!(!self.tasks[task].inputs.iter().any(is_lost), "{task} is sent though an input is lost");
                 let known = self.tasks.get_mut(task).expect("only submitted tasks are sent");
                 assert!(known.ends == 0 && known.at.is_none() && attempt.0 == known.last + 1);
                 assert!(!known.cancelling, "a cancelled task is not sent");
@@ -257,21 +337,30 @@ impl Observer {
             Action::Deliver { task, attempt, worker, launch } => {
                 assert_eq!(self.tasks[task].at, Some((*worker, *launch, *attempt)));
                 assert!(!self.tasks[task].cancelling);
+                let query = self.tasks[task].query;
+                for output in &self.published {
+                    let (at, unread) = ((*worker, *launch), output.has_rows);
+                    let id = SlotId { task: *task, slot: output.slot };
+                    assert!(self.slots.insert(id, Partition { at, query, lost: false, unread }).is_none());
+                    *self.holds.entry(at).or_default() += 1;
+                }
                 self.end(*task);
             }
             Action::FailTask { task, kind, .. } => {
                 let reason_holds = match kind {
-                    FailKind::InputsLost | FailKind::AttemptsLost(_) | FailKind::Refused => true,
-                    FailKind::NoWorkers => self.broken,
+                    FailKind::InputsLost => self.may_miss_inputs(*task),
+                    FailKind::AttemptsLost(_) | FailKind::Refused => true,
+                    FailKind::NoWorkers => self.unavailable,
                     FailKind::Shutdown => self.closed,
                 };
                 assert!(reason_holds, "{action:?}");
                 self.end(*task);
             }
             Action::Cancelled { task } => {
-                assert!(self.tasks[task].cancelling, "nobody asked for that");
+                assert!(self.tasks[task].cancelling, "no cancel was asked for");
                 self.end(*task);
             }
+            Action::FetchVerdict { fetch, .. } => assert!(self.fetches.remove(fetch), "told twice"),
             Action::Grown { .. } => {}
             Action::Replaced { worker, launch, tasks, held_for, holds, .. } => {
                 assert!(*held_for >= self.pool.config().cancel_patience && self.present(*worker, *launch).process);
@@ -282,7 +371,7 @@ impl Observer {
             }
             Action::Defect { message } => panic!("{message}"),
             Action::Unavailable { .. } => {
-                assert!(!std::mem::replace(&mut self.broken, true), "broken twice");
+                assert!(!std::mem::replace(&mut self.unavailable, true), "unavailable twice");
             }
         }
     }
@@ -297,7 +386,7 @@ impl Observer {
         self.pool.fleet.get(view.worker).expect("a known worker")
     }
 
-    /// What holds after every event: the pool's view agrees with the books, and the queue is served.
+    /// Checks the invariants of every event: the session's view agrees with the books, and the queue is served.
     fn check_rest(&self) {
         let capacity = self.pool.config().worker_capacity();
         for (task, known) in &self.tasks {
@@ -309,6 +398,7 @@ impl Observer {
             });
             assert_eq!(at, known.at, "task {task}");
         }
+        self.check_slots();
         let waits = self.pool.waiting().next().is_some();
         for view in self.pool.workers() {
             let load = self.load(view.worker);
@@ -338,7 +428,7 @@ impl Observer {
             );
         }
         let waits = waits || self.pool.waiting_exclusive().next().is_some();
-        assert!(!waits || self.pool.unavailable().is_none(), "tasks wait for a broken pool");
+        assert!(!waits || self.pool.unavailable().is_none(), "tasks wait for an unavailable pool");
         assert!(self.pool.next_deadline().is_none_or(|due| due > self.now), "overdue");
         let backing_off =
             self.pool.queued_count() - self.pool.waiting().count() - self.pool.waiting_exclusive().count();
@@ -362,7 +452,9 @@ impl Observer {
         assert_eq!(audit.stuck, stuck);
         let of_workers = self.pool.workers().map(|view| timed(&view)).sum::<usize>();
         let of_scaling = usize::from(audit.growth_due.is_some()) + usize::from(audit.idleness_due.is_some());
-        let timers = backing_off + of_workers + of_scaling + cancelled;
+        let of_verdicts = usize::from(self.pool.verdicts.timer.is_some());
+        let unanswered = self.pool.fleet.workers().iter().filter(|worker| worker.unanswered.is_some()).count();
+        let timers = backing_off + of_workers + of_scaling + cancelled + of_verdicts + unanswered;
         let postponed = self.pool.workers().filter(|view| view.phase == WorkerPhase::Postponed).count();
         assert_eq!(audit.postponed, postponed);
         let growing = audit.growth_due.is_some();
@@ -370,9 +462,12 @@ impl Observer {
         let lost_sight = |view: &WorkerView<'_>| self.record(view).state.is_out_of_sight();
         let mut wanted = self.pool.workers().filter(|view| view.wanted).peekable();
         let is_hopeless = wanted.peek().is_some() && wanted.all(|view| lost_sight(&view));
-        let is_broken = self.pool.unavailable().is_some();
-        assert!(self.closed || is_hopeless || !is_broken, "broken, though a worker may come up");
-        assert!(self.closed || !is_hopeless || is_broken || postponed == 0, "everybody waits for room without end");
+        let is_unavailable = self.pool.unavailable().is_some();
+        assert!(self.closed || is_hopeless || !is_unavailable, "unavailable, though a worker may come up");
+        assert!(
+            self.closed || !is_hopeless || is_unavailable || postponed == 0,
+            "all workers wait for room without end"
+        );
         assert_eq!(
             self.pool.fleet.alive(),
             self.pool.fleet.workers().iter().filter(|worker| worker.state.counts()).count()

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::observer::{Known, Observer};
 use super::*;
+use crate::FetchId;
 
 impl Observer {
     /// Lets a worker take its next good step.
@@ -22,7 +23,10 @@ impl Observer {
                 let (reason, cause) = ("told to stop".to_owned(), ExitCause::Infrastructure);
                 self.tell(Event::Exited { worker, launch, reason, restartable: true, cause });
             }
-            WorkerPhase::Ready | WorkerPhase::Draining | WorkerPhase::Leaving => self.finish(worker),
+            WorkerPhase::Ready | WorkerPhase::Draining | WorkerPhase::Leaving => {
+                self.tell(Event::Heard(vec![(worker, launch)]));
+                self.finish(worker);
+            }
             _ => {}
         }
     }
@@ -43,7 +47,7 @@ impl Observer {
             self.tell(if cancelling {
                 Event::TaskCancelled { task, worker, launch, attempt }
             } else {
-                Event::Succeeded { task, worker, launch, attempt, outputs: task.0 % 3 }
+                Event::Succeeded { task, worker, launch, attempt, outputs: outputs(task.0 % 3) }
             });
         }
     }
@@ -54,12 +58,14 @@ impl Observer {
         let (worker, launch, attempt) = known.unwrap_or((w(0), LaunchId(1), Attempt(1)));
         let attempt = Attempt(attempt.0.saturating_sub(back));
         self.tell(match kind % 6 {
-            0 => Event::Succeeded { task, worker, launch, attempt, outputs: task.0 % 3 },
+            0 => Event::Succeeded { task, worker, launch, attempt, outputs: outputs(task.0 % 3) },
             1 => Event::TaskFailed { task, worker, launch, attempt },
             2 => Event::TaskCancelled { task, worker, launch, attempt },
             3 => {
-                let reason = "its holder is busy".to_owned();
-                Event::InputsUnavailable { task, worker, launch, attempt, reason }
+                let message = "its holder is busy".to_owned();
+                let inputs = self.tasks.get(&task).map_or(&[][..], |known| &known.inputs);
+                let slots = inputs.iter().copied().take(usize::from(kind / 6 % 4)).collect();
+                Event::InputsMissing { task, worker, launch, attempt, slots, gone: kind / 24 == 5, message }
             }
             _ => Event::Bounced { task, worker, launch, attempt, reason: "full".to_owned() },
         });
@@ -76,6 +82,7 @@ impl Observer {
         let cause = causes[usize::from(kind / 8) % causes.len()];
         match kind % 8 {
             0 => self.tell(Event::Refused { worker, launch, reason }),
+            1 if kind > 128 => self.tell(Event::Unanswered { worker, launch, problem: reason }),
             1 => self.tell(Event::Unreachable { worker, launch, reason }),
             2 => self.tell(Event::Exited { worker, launch, reason, restartable: false, cause }),
             3 | 4 => self.connect(worker, launch),
@@ -98,9 +105,9 @@ impl Observer {
 
     /// A reference is dropped.
     fn drop_one_reference(&mut self, number: u8) {
-        let held: Vec<_> = self.holds.iter().filter(|(_, held)| **held > 0).map(|(holder, _)| *holder).collect();
-        if let Some((worker, launch)) = held.get(usize::from(number) % held.len().max(1)).copied() {
-            self.tell(Event::Release { worker, launch, count: 1 });
+        let slot = self.slots.keys().nth(usize::from(number) % self.slots.len().max(1)).copied();
+        if let Some(slot) = slot {
+            self.tell(Event::Drop(vec![slot]));
         }
     }
 
@@ -115,8 +122,11 @@ impl Observer {
             0 => self.tell(Event::SetDesired(u32::from(a % 5))),
             1..=8 => {
                 let task = t(self.tasks.len() as u64);
-                self.tasks.insert(task, Known::default());
-                self.tell(Event::Submit { task, prefer: worker });
+                let query = u64::from(a % 3);
+                let chosen = self.slots.keys().skip(usize::from(b % 7)).take(usize::from(b % 4));
+                let inputs: Vec<SlotId> = chosen.copied().collect();
+                self.tasks.insert(task, Known { query, inputs: inputs.clone(), ..Known::default() });
+                self.tell(Event::Submit { task, prefer: worker, query: format!("q{query}").as_str().into(), inputs });
             }
             9..=18 => self.step(worker),
             19..=21 => self.news(a, task, u32::from(b % 8 == 7)),
@@ -131,6 +141,12 @@ impl Observer {
                 self.tell(Event::Stuck { worker, launch, slots: u32::from(b % 4), calls: "udf".to_owned() });
             }
             26 if b > 100 => self.tell(Event::Need(u32::from(b % 7))),
+            26 if b > 60 => {
+                self.fetched += 1;
+                let slots = self.slots.keys().copied().take(usize::from(a % 4)).collect();
+                self.tell(Event::FetchFailed { fetch: FetchId(self.fetched), slots });
+            }
+            26 if b > 50 => self.tell(Event::Read(self.slots.keys().copied().take(2).collect())),
             27 => self.drop_one_reference(b),
             _ => {
                 self.now = self.pool.next_deadline().unwrap_or(self.now).max(self.now);
@@ -166,9 +182,9 @@ impl Observer {
         if self.closed {
             return;
         }
-        self.tell(Event::SetDesired(0)); // forgets who was given up
+        self.tell(Event::SetDesired(0)); // forgets which workers were given up
         self.tell(if self.elastic { Event::SetRange { min: 1, start: 1, max: 4 } } else { Event::SetDesired(2) });
-        while self.holds.values().any(|held| *held > 0) {
+        while !self.slots.is_empty() {
             self.drop_one_reference(0);
         }
         for _ in 0..1000 {
@@ -177,6 +193,7 @@ impl Observer {
                 self.step(w(index));
             }
             let Some(due) = self.pool.next_deadline() else {
+                assert!(self.fetches.is_empty(), "fetches wait for ever");
                 assert_eq!(self.pool.ready_count(), if self.elastic { 1 } else { 2 });
                 assert_eq!(self.pool.workers().count(), self.pool.ready_count());
                 return;
@@ -193,7 +210,7 @@ fn steps() -> impl Strategy<Value = Vec<(u8, u8, u8, u16)>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 20000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn every_task_ends_exactly_once_when_all_goes_well_at_last(steps in steps(), desired in 0u32..5, elastic: bool) {
@@ -215,6 +232,7 @@ proptest! {
         observer.tell(Event::Shutdown);
         prop_assert!(observer.tasks.values().all(|known| known.ends == 1));
         prop_assert!(observer.workers.values().all(|seen| !seen.process && !seen.connected));
+        prop_assert!(observer.fetches.is_empty());
         for step in late {
             observer.act(step);
         }

@@ -8,8 +8,8 @@ use super::*;
 
 fn unavailable(stage: &mut Stage, task: u64) -> Vec<Action> {
     let (worker, launch, attempt) = stage.place(task);
-    let reason = "its holder is busy".to_owned();
-    stage.tell(Event::InputsUnavailable { task: t(task), worker, launch, attempt, reason })
+    let message = "its holder is busy".to_owned();
+    stage.tell(Event::InputsMissing { task: t(task), worker, launch, attempt, slots: vec![], gone: false, message })
 }
 
 #[test]
@@ -117,13 +117,13 @@ proptest! {
                         let (after, event) = if is_full {
                             (ms(5), Event::Bounced { task, worker, launch, attempt, reason: "full".to_owned() })
                         } else if stage.now < secs(job.served_from) {
-                            let reason = "its holder is busy".to_owned();
-                            (secs(1), Event::InputsUnavailable { task, worker, launch, attempt, reason })
+                            let message = "its holder is busy".to_owned();
+                            (secs(1), Event::InputsMissing { task, worker, launch, attempt, slots: vec![], gone: false, message })
                         } else {
                             if job.is_large {
                                 large.entry(worker).or_default().push(task);
                             }
-                            (secs(job.lasts), Event::Succeeded { task, worker, launch, attempt, outputs: 0 })
+                            (secs(job.lasts), Event::Succeeded { task, worker, launch, attempt, outputs: vec![] })
                         };
                         number += 1;
                         coming.insert((stage.now + after, number), event);

@@ -70,7 +70,7 @@ fn actors_that_wait_for_a_worker_make_a_pool_grow_though_there_is_no_task() {
     while stage.pool.next_deadline().is_some() {
         stage.tick();
     }
-    assert_eq!(stage.pool.ready_count(), 0, "what nobody needs any more goes");
+    assert_eq!(stage.pool.ready_count(), 0, "workers that are not needed any more go");
 }
 
 #[test]
@@ -165,13 +165,13 @@ fn a_worker_that_holds_what_somebody_refers_to_is_not_released() {
     let mut stage = elastic(0, 2, 2);
     stage.submit(1, 1);
     let (worker, launch, attempt) = stage.place(1);
-    stage.tell(Event::Succeeded { task: t(1), worker, launch, attempt, outputs: 3 });
+    stage.tell(Event::Succeeded { task: t(1), worker, launch, attempt, outputs: outputs(3) });
     assert_eq!(stage.tick().len(), 3, "worker-0 goes");
     assert_eq!(stage.pool.next_deadline(), None);
     stage.now = secs(5000);
-    assert_eq!(stage.tell(release(1, 1, 2)), []);
+    assert_eq!(stage.tell(Event::Drop(vec![s(1, 0), s(1, 2)])), []);
     assert_eq!(stage.pool.next_deadline(), None, "one is left");
-    assert_eq!(stage.tell(release(1, 1, 1)), []);
+    assert_eq!(stage.tell(Event::Drop(vec![s(1, 1)])), []);
     assert_eq!(stage.pool.next_deadline(), Some(secs(5120)), "idle from now on");
     stage.tell(hold(1, 1, 1));
     assert_eq!(stage.pool.next_deadline(), None, "whatever it is, e.g. an actor");
@@ -199,7 +199,7 @@ fn a_process_that_was_restarted_in_place_holds_nothing_of_what_the_old_one_held(
     stage.submit(1, 0);
     stage.connect(w(0), "new");
     let (worker, launch, attempt) = stage.place(1);
-    stage.tell(Event::Succeeded { task: t(1), worker, launch, attempt, outputs: 1 });
+    stage.tell(Event::Succeeded { task: t(1), worker, launch, attempt, outputs: outputs(1) });
     assert_eq!(stage.pool.worker(w(0)).unwrap().holds, 1, "the new one's own");
 }
 
@@ -214,19 +214,20 @@ fn a_release_of_more_than_is_held_is_told_as_a_defect_and_releases_nothing() {
 }
 
 #[test]
-fn outputs_of_a_stale_report_are_held_until_they_are_released() {
+fn outputs_of_a_stale_report_are_not_held_as_nothing_refers_to_them() {
     let mut stage = elastic(0, 1, 2);
     stage.submit(1, 0);
     let (worker, launch, attempt) = stage.place(1);
     for _ in 0..2 {
-        stage.tell(Event::Succeeded { task: t(1), worker, launch, attempt, outputs: 1 });
+        stage.tell(Event::Succeeded { task: t(1), worker, launch, attempt, outputs: outputs(1) });
+        assert_eq!(stage.pool.worker(w(0)).unwrap().holds, 1);
     }
-    stage.tell(release(0, 1, 1));
-    assert_eq!(stage.pool.worker(w(0)).unwrap().holds, 1);
+    stage.tell(Event::Drop(vec![s(1, 0)]));
+    assert_eq!(stage.pool.worker(w(0)).unwrap().holds, 0);
 }
 
 #[test]
-fn nobody_is_let_go_while_the_driver_keeps_all() {
+fn no_worker_is_released_while_the_driver_keeps_all() {
     let mut stage = elastic(0, 1, 2);
     stage.tell(Event::KeepAll(true));
     assert_eq!(stage.pool.next_deadline(), None);

@@ -9,16 +9,16 @@ pub(super) struct World {
     pub now: Duration,
     pub start_time: Duration,
     pub task_time: Duration,
-    /// Which starts fail, at once.
+    /// True for workers whose start fails, at once.
     pub fails: fn(WorkerId) -> bool,
-    /// How many processes there is room for; the others are asked for again every ten seconds.
+    /// The number of processes that there is room for; the others are asked for again every ten seconds.
     pub room: usize,
     /// Every launch, every stop, every end of a task.
     pub launches: Vec<(Duration, WorkerId)>,
     pub stops: Vec<(Duration, WorkerId)>,
     pub delivered: usize,
     pub failed: Vec<String>,
-    /// What happens at a time, unless it is overtaken.
+    /// Events that happen at a time, unless they are overtaken.
     coming: BTreeMap<(Duration, u64), Event>,
     number: u64,
     tasks: u64,
@@ -88,7 +88,7 @@ impl World {
                 }
             }
             Action::Send { task, attempt, worker, launch } => {
-                let event = Event::Succeeded { task, worker, launch, attempt, outputs: 0 };
+                let event = Event::Succeeded { task, worker, launch, attempt, outputs: vec![] };
                 self.later(self.task_time, event);
             }
             Action::Deliver { .. } => self.delivered += 1,
@@ -97,7 +97,7 @@ impl World {
         }
     }
 
-    /// How many processes there are or are asked for, those aside that are known to have no room.
+    /// The number of processes that there are or that are asked for, without those that are known to have no room.
     fn taken(&self) -> usize {
         let has_process = |view: &WorkerView<'_>| {
             !matches!(view.phase, WorkerPhase::Restarting | WorkerPhase::GivenUp)
@@ -123,7 +123,7 @@ impl World {
             let task = t(self.tasks);
             self.tasks += 1;
             let prefer = w(u32::try_from(task.0).unwrap() % self.pool.max_workers().max(1));
-            self.tell(Event::Submit { task, prefer });
+            self.tell(submission(task, prefer));
         }
     }
 

@@ -1,4 +1,4 @@
-//! The long poll: what became of the tasks at this worker.
+//! The long poll for the ends of the tasks at this worker.
 
 use bytes::Bytes;
 use daft_k8s_control::{
@@ -6,11 +6,11 @@ use daft_k8s_control::{
     auth::is_of_another_worker,
     proto::{AwaitTaskRequest, TaskEnd, task_end},
 };
-use daft_k8s_core::{Event, Incarnation, TaskId, TaskKey};
+use daft_k8s_core::{Event, Incarnation, TaskKey};
 use tonic::{Code, Status};
 
 use super::{CALL_TIMEOUT, LEAST_PATIENCE, Peer, RETRY};
-use crate::driver::{Partition, Place, task::Report};
+use crate::driver::task::{NewOutput, Report};
 
 /// True if whoever answered is no process of this worker: another worker, or a worker of another session.
 fn is_of_another_process(status: &Status) -> bool {
@@ -27,7 +27,7 @@ impl Peer {
         let (mut after_version, mut stuck) = (0, 0);
         self.last_answer.is_now();
         // No longer than a worker may be silent, which is then noticed in time.
-        let call_timeout = self.inner.config.unreachable_timeout.clamp(LEAST_PATIENCE, CALL_TIMEOUT);
+        let call_timeout = self.inner.config.pool.unreachable_timeout.clamp(LEAST_PATIENCE, CALL_TIMEOUT);
         loop {
             let inline_full = self.inner.drops.inline_bytes().is_full();
             let call = self.client.await_task(AwaitTaskRequest { after_version, inline_full });
@@ -48,7 +48,7 @@ impl Peer {
                     if reply.stuck_slots != stuck {
                         stuck = reply.stuck_slots;
                         let event = Event::Stuck { worker, launch, slots: stuck, calls: reply.stuck_calls };
-                        self.inner.feed_from(&self.process, event, None);
+                        self.inner.feed_from(&self.process, event);
                     }
                     continue;
                 }
@@ -59,11 +59,7 @@ impl Peer {
                 Some(Err(status)) => daft_k8s_control::describe(&status),
                 None => "no answer".to_owned(),
             };
-            let silence = self.last_answer.silence();
-            if silence >= self.inner.config.unreachable_timeout {
-                let reason = format!("it has not answered for {:.0} s ({problem})", silence.as_secs_f64());
-                return self.inner.unreachable(&self.process, reason);
-            }
+            self.inner.unanswered(&self.process, problem);
             tokio::time::sleep(RETRY).await;
         }
     }
@@ -78,15 +74,11 @@ impl Peer {
                 Ok(incarnation) if incarnation == *known => return true,
                 Ok(incarnation) => {
                     // Another link is open to the new process afterwards, or none.
-                    self.inner.feed_from(&self.process, Event::Connected { worker, launch, incarnation }, None);
+                    self.inner.feed_from(&self.process, Event::Connected { worker, launch, incarnation });
                     return false;
                 }
                 Err(ClientError::Call(reason)) => {
-                    let silence = self.last_answer.silence();
-                    if silence >= self.inner.config.unreachable_timeout {
-                        self.inner.unreachable(&self.process, another_process(&reason));
-                        return false;
-                    }
+                    self.inner.unanswered(&self.process, another_process(&reason));
                     tokio::time::sleep(RETRY).await;
                 }
                 Err(refused) => {
@@ -100,73 +92,40 @@ impl Peer {
     fn ended(&self, end: TaskEnd) {
         let (worker, launch) = (self.process.worker, self.process.launch);
         let Ok(key) = end.key.parse::<TaskKey>() else { return };
-        let attempt = key.attempt;
-        let mut outputs = 0;
+        let (task, attempt) = (self.inner.task_of(&key), key.attempt);
         let report = match end.outcome {
-            Some(task_end::Outcome::Succeeded(succeeded)) => {
-                // What came inline is held by the driver alone.
-                outputs = succeeded.outputs.iter().filter(|output| output.stream.is_empty()).count() as u64;
-                Some((self.succeeded(&end.key, succeeded), true))
-            }
+            Some(task_end::Outcome::Succeeded(succeeded)) => self.succeeded(succeeded),
             Some(task_end::Outcome::Failed(failed)) => {
-                Some((Report::Failed { error: failed.error, message: failed.message, worker }, false))
+                Report::Failed { error: failed.error, message: failed.message, worker }
             }
             Some(task_end::Outcome::InputsLost(lost)) => {
-                let Some(task) = self.inner.task_of(&key) else { return };
-                let peer = self.clone();
-                let runtime = self.inner.runtime.clone();
-                let guard = self.clone().guard("took in lost inputs", async move {
-                    peer.inputs_lost(task, key, lost).await;
-                });
-                runtime.spawn(guard);
-                return;
+                let Some(task) = task else { return };
+                let task_end::InputsLost { tickets, message, gone } = lost;
+                let slots = self.inner.slots_of(task, &tickets);
+                let event = Event::InputsMissing { task, worker, launch, attempt, slots, gone, message };
+                return self.inner.feed_from(&self.process, event);
             }
-            Some(task_end::Outcome::Cancelled(_)) | None => None,
+            Some(task_end::Outcome::Cancelled(_)) | None => {
+                let Some(task) = task else { return };
+                return self.inner.feed_from(&self.process, Event::TaskCancelled { task, worker, launch, attempt });
+            }
         };
-        // A report of a task that has ended is stale; its partitions are freed as it goes out of scope.
-        let Some(task) = self.inner.task_of(&key) else {
-            // They count as held until they are freed, like all others.
-            return self.inner.feed_from(&self.process, Event::Hold { worker, launch, count: outputs }, None);
+        // A report of a task that has ended is stale.
+        let Some(task) = task else { return self.inner.state.lock().discard(&self.process, &end.key, &report) };
+        let event = match &report {
+            Report::Succeeded { .. } => Event::Succeeded { task, worker, launch, attempt, outputs: report.stored() },
+            Report::Failed { .. } => Event::TaskFailed { task, worker, launch, attempt },
         };
-        let (event, report) = match report {
-            Some((report, true)) => (Event::Succeeded { task, worker, launch, attempt, outputs }, Some(report)),
-            Some((report, false)) => (Event::TaskFailed { task, worker, launch, attempt }, Some(report)),
-            None => (Event::TaskCancelled { task, worker, launch, attempt }, None),
-        };
-        self.inner.feed_from(&self.process, event, report);
+        self.inner.feed_report(&self.process, &end.key, event, report);
     }
 
-    fn succeeded(&self, key: &str, succeeded: task_end::Succeeded) -> Report {
-        let outputs = succeeded.outputs.into_iter().enumerate();
-        let partitions = outputs.map(|(slot, output)| {
-            let ticket = format!("{key}:{slot}");
-            let place = match output.stream {
-                stream if stream.is_empty() => Place::Worker(self.process.clone()),
-                // A copy: a slice would keep the whole answer for as long as the output.
-                stream => Place::Inline(Bytes::copy_from_slice(&stream)),
-            };
-            Partition::new(ticket, output.num_rows, output.size_bytes, place, self.inner.drops.clone())
+    fn succeeded(&self, succeeded: task_end::Succeeded) -> Report {
+        let outputs = succeeded.outputs.into_iter().map(|output| NewOutput {
+            num_rows: output.num_rows,
+            size_bytes: output.size_bytes,
+            // A copy: a slice would keep the whole answer for as long as the output.
+            stream: Bytes::copy_from_slice(&output.stream),
         });
-        Report::Succeeded { partitions: partitions.collect(), stats: succeeded.stats, worker: self.process.worker }
-    }
-
-    /// Finds out whether the holder of the inputs is lost; if it lives, the task is tried again.
-    async fn inputs_lost(&self, task: TaskId, key: TaskKey, lost: task_end::InputsLost) {
-        let task_end::InputsLost { tickets, message, gone } = lost;
-        let (worker, launch, attempt) = (self.process.worker, self.process.launch, key.attempt);
-        let holders = self.inner.holders_of(task, &tickets);
-        if let Some(reason) = self.inner.await_loss(&holders).await {
-            self.inner.feed_inputs_lost(&self.process, (task, attempt), reason);
-        } else if gone {
-            let others = holders.iter().map(|process| process.worker).filter(|holder| *holder != worker);
-            let of = others.map(|holder| format!(" of {holder}")).collect::<Vec<_>>().join(",");
-            let reason = format!("{worker} could not read its inputs{of}: {message}; run the query again");
-            self.inner.feed_inputs_lost(&self.process, (task, attempt), reason);
-        } else {
-            let reason = format!("it could not read inputs of the task: {message}");
-            // This worker is not to blame: it is offered tasks as before.
-            let event = Event::InputsUnavailable { task, worker, launch, attempt, reason };
-            self.inner.feed_from(&self.process, event, None);
-        }
+        Report::Succeeded { outputs: outputs.collect(), stats: succeeded.stats, worker: self.process.worker }
     }
 }

@@ -28,7 +28,7 @@ const BATCH: usize = 256;
 /// Bytes in one call beyond which no further task is added to it.
 const BATCH_BYTES: usize = 4 << 20;
 
-/// Why a call was not taken.
+/// The reason why a call was not taken.
 enum Refused {
     /// For what it says; saying it again would not help.
     Content(String),
@@ -152,7 +152,7 @@ impl Peer {
                 Some(bounce) => {
                     if bounce.reason() == Reason::Draining {
                         let (worker, launch) = (self.process.worker, self.process.launch);
-                        self.inner.feed_from(&self.process, Event::Leaving { worker, launch }, None);
+                        self.inner.feed_from(&self.process, Event::Leaving { worker, launch });
                     }
                     self.bounced(&submission, bounce.message);
                 }
@@ -179,7 +179,7 @@ impl Peer {
         }
         (request.addresses, request.holders) = (peers.addresses, peers.holders);
         let timeout = call_timeout(size_bytes);
-        let end = Instant::now() + timeout + self.inner.config.unreachable_timeout;
+        let end = Instant::now() + timeout + self.inner.config.pool.unreachable_timeout;
         loop {
             let problem = match tokio::time::timeout(timeout, self.client.submit_task(request.clone())).await {
                 Ok(Ok(reply)) => {
@@ -207,7 +207,7 @@ impl Peer {
         }
     }
 
-    /// Whether the worker has the tasks is not known. They are sent again, and not wanted here any more.
+    /// The worker may or may not have the tasks. They are sent again, and not wanted here any more.
     async fn give_up(&mut self, batch: &[Submission], reason: &str) {
         for submission in batch {
             self.bounced(submission, format!("it could not be told of the task: {reason}"));
@@ -224,13 +224,14 @@ impl Peer {
         let (task, attempt) = (submission.task, submission.attempt);
         let message = format!("the task was refused: {reason}");
         let report = Report::Failed { error: Bytes::new(), message, worker };
-        self.inner.feed_from(&self.process, Event::TaskFailed { task, worker, launch, attempt }, Some(report));
+        let event = Event::TaskFailed { task, worker, launch, attempt };
+        self.inner.feed_report(&self.process, &submission.key, event, report);
     }
 
     fn bounced(&self, submission: &Submission, reason: String) {
         let (worker, launch) = (self.process.worker, self.process.launch);
         let (task, attempt) = (submission.task, submission.attempt);
-        self.inner.feed_from(&self.process, Event::Bounced { task, worker, launch, attempt, reason }, None);
+        self.inner.feed_from(&self.process, Event::Bounced { task, worker, launch, attempt, reason });
     }
 }
 

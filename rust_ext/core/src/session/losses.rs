@@ -1,0 +1,159 @@
+//! Losses of partitions: the tasks that they fail, and the verdicts on partitions that could not be read.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use super::turn::Timer;
+use super::{Action, Session};
+use crate::ids::{FetchId, QueryId, SlotId, TaskId, WorkerId};
+use crate::slots::LostStore;
+use crate::slots::verdicts::{Reader, Verdict, holders_of};
+use crate::tasks::{Place, Refusal};
+use crate::{FailKind, Loss};
+
+/// The fate of partitions that are asked for after the end of the session, for people.
+const SHUT_DOWN: &str = "the session was shut down, and with it all partitions of its workers are gone";
+
+impl Session {
+    /// Takes a new task in, or fails it at once if an input is lost.
+    pub(super) fn submit(&mut self, task: TaskId, prefer: WorkerId, query: QueryId, inputs: Vec<SlotId>) {
+        if self.tasks.get(task).is_some() {
+            return;
+        }
+        if let Some(loss) = self.slots.loss_of(&inputs) {
+            let message = loss.of_input().into();
+            return self.turn.push(Action::FailTask { task, kind: FailKind::InputsLost, message });
+        }
+        self.slots.mark_read(&inputs);
+        self.tasks.submit(task, prefer, query, inputs);
+    }
+
+    /// Forgets slots to which nothing refers any more.
+    pub(super) fn drop_slots(&mut self, slots: &[SlotId]) {
+        for slot in slots {
+            if let Some(worker) = self.slots.remove(*slot) {
+                self.turn.touch(worker);
+            }
+        }
+    }
+
+    /// Fails the tasks that can no longer get their inputs, and one task of each query that has not read all that the
+    /// worker's process held. What no task has read yet will be read by one that Daft has not submitted: Daft keeps no
+    /// other references to outputs of a query that runs.
+    pub(super) fn tell_readers(&mut self, worker: WorkerId, lost: LostStore) {
+        let loss = lost.loss;
+        for reader in self.verdicts.lose(worker) {
+            self.tell(reader, Some(loss.clone()));
+        }
+        self.set_verdict_timer();
+        if lost.slots == 0 {
+            return;
+        }
+        let mut failed = HashSet::new();
+        for (task, query, loss) in self.tasks.unsent_readers(&self.slots) {
+            self.tasks.fail_lost(&mut self.turn, task, &loss.of_input());
+            failed.insert(query);
+        }
+        // One failed task ends its query.
+        for query in lost.unread.iter().filter(|query| !failed.contains(query)) {
+            if let Some(task) = self.tasks.any_of(query) {
+                self.tasks.fail_lost(&mut self.turn, task, &loss.of_query());
+            }
+        }
+    }
+
+    /// An attempt could not read its inputs.
+    pub(super) fn inputs_are_missing(
+        &mut self,
+        task: TaskId,
+        place: Place,
+        slots: &[SlotId],
+        gone: bool,
+        message: String,
+    ) {
+        if self.tasks.is_at(task, place) {
+            let holders = holders_of(&self.slots, slots).into_iter().collect();
+            self.ask_for_verdict(Reader::Task { task, place, gone, message, holders }, slots);
+        }
+    }
+
+    /// Finds out whether partitions that could not be read are lost, and tells the reader, now or later.
+    pub(super) fn ask_for_verdict(&mut self, reader: Reader, slots: &[SlotId]) {
+        let due = self.turn.after(self.turn.config.loss_news_grace);
+        if let Some((reader, verdict)) = self.verdicts.ask(&self.slots, reader, slots, due) {
+            self.tell(reader, verdict);
+        }
+        self.set_verdict_timer();
+    }
+
+    fn set_verdict_timer(&mut self) {
+        let due = self.verdicts.next_due();
+        if due != self.verdicts.timer {
+            if let Some(old) = std::mem::replace(&mut self.verdicts.timer, due) {
+                self.turn.clear_timer(old, Timer::Verdicts);
+            }
+            if let Some(due) = due {
+                self.turn.set_timer(due, Timer::Verdicts);
+            }
+        }
+    }
+
+    /// Tells the readers whose wait is over that their partitions are not lost.
+    pub(super) fn give_due_verdicts(&mut self) {
+        let is_silent = |holder| self.fleet.is_silent(&self.turn, holder);
+        for reader in self.verdicts.take_due(self.turn.now, is_silent) {
+            self.tell(reader, None);
+        }
+        self.set_verdict_timer();
+    }
+
+    fn tell(&mut self, reader: Reader, verdict: Verdict) {
+        match reader {
+            Reader::Fetch(fetch) => {
+                let lost = verdict.map(|loss| loss.to_string().into());
+                self.turn.push(Action::FetchVerdict { fetch, lost });
+            }
+            Reader::Task { task, place, gone, message, holders } => {
+                if self.tasks.is_at(task, place) {
+                    self.tell_task(task, place, gone, &message, &holders, verdict);
+                }
+            }
+        }
+    }
+
+    fn tell_task(
+        &mut self,
+        task: TaskId,
+        place: Place,
+        gone: bool,
+        message: &str,
+        holders: &[WorkerId],
+        verdict: Option<Arc<Loss>>,
+    ) {
+        let worker = place.0;
+        if let Some(loss) = verdict {
+            self.tasks.fail_lost(&mut self.turn, task, &loss.to_string());
+        } else if gone {
+            let others = holders.iter().filter(|holder| **holder != worker);
+            let of = others.map(|holder| format!(" of {holder}")).collect::<Vec<_>>().join(",");
+            let reason = format!("{worker} could not read its inputs{of}: {message}; run the query again");
+            self.tasks.fail_lost(&mut self.turn, task, &reason);
+        } else {
+            let reason = format!("it could not read inputs of the task: {message}");
+            self.tasks.bounced(&mut self.turn, &self.fleet, task, place, Refusal::ByHolder(reason));
+        }
+    }
+
+    /// Ends the waits for verdicts with the session. Its tasks have ended already.
+    pub(super) fn close_verdicts(&mut self) {
+        for reader in self.verdicts.take_all() {
+            if let Reader::Fetch(fetch) = reader {
+                self.close_fetch(fetch);
+            }
+        }
+    }
+
+    pub(super) fn close_fetch(&mut self, fetch: FetchId) {
+        self.turn.push(Action::FetchVerdict { fetch, lost: Some(SHUT_DOWN.into()) });
+    }
+}

@@ -1,0 +1,38 @@
+//! The loss of partitions, as tasks and people are told of it.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::ids::WorkerId;
+
+/// The loss of the partitions of one process. Displays as a sentence for people.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Loss {
+    /// The worker whose process was lost.
+    pub worker: WorkerId,
+    /// The reason for the loss of the process, for people.
+    pub reason: Arc<str>,
+}
+
+impl Loss {
+    /// The message of a task that was to read a lost partition.
+    pub(crate) fn of_input(&self) -> String {
+        format!("an input of it was lost: {self}")
+    }
+
+    /// The message of a task whose query needs a lost partition that none of its tasks has read yet.
+    pub(crate) fn of_query(&self) -> String {
+        format!("its query cannot end well: {self}")
+    }
+}
+
+impl fmt::Display for Loss {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} was lost and with it partitions that are still needed ({}); run the query again, and collect a \
+             DataFrame anew whose result was among them",
+            self.worker, self.reason
+        )
+    }
+}
