@@ -133,9 +133,10 @@ class Counts(DataSink[int]):
 
 df.repartition(6, 'key').with_column('held', hold(col('id'))).write_sink(Counts())
 """
+# The held task reads outputs of both workers, and each worker holds some of what was collected.
 REUSES = """
 collected = df.repartition(6, 'key').collect()
-answer = sum(collected.with_column('held', hold(col('id'))).to_pydict()['held'])
+answer = sum(collected.repartition(6, 'id').with_column('held', hold(col('id'))).to_pydict()['held'])
 """
 
 
