@@ -1,4 +1,4 @@
-"""Six queries on two local workers, each compared with what plain Python computes. Prints what ran with what.
+"""Seven queries on two local workers, each compared with what plain Python computes. Prints what ran with what.
 
 Needs nothing but daft_k8s and what it depends on: `make versions` runs it on the oldest and newest Daft and Python.
 """
@@ -62,6 +62,19 @@ def write_and_read() -> bool:
     return sorted(answer["number"]) == NUMBERS
 
 
+def actors_of_the_user() -> bool:
+    @daft.cls(max_concurrency=2)
+    class Shouter:
+        def __init__(self, mark: str) -> None:
+            self.mark = mark
+
+        def __call__(self, colour: str) -> str:
+            return colour.upper() + self.mark
+
+    answer = table().select(Shouter("!")(col("colour")).alias("loud")).to_pydict()
+    return Counter(answer["loud"]) == Counter(colour.upper() + "!" for colour in COLOURS for _ in range(ROWS // 5))
+
+
 def errors_of_the_user() -> bool:
     # Python's versions differ in what they do with these.
     return all(error_of_the_user(kind) for kind in (StopIteration, StopAsyncIteration, SystemExit, ValueError))
@@ -91,7 +104,7 @@ def error_of_the_user(kind: type[BaseException]) -> bool:
 
 
 QUERIES: list[Callable[[], bool]] = [
-    group, join, sort_and_limit, function_of_the_user, errors_of_the_user, write_and_read
+    group, join, sort_and_limit, function_of_the_user, actors_of_the_user, errors_of_the_user, write_and_read
 ]  # fmt: skip
 
 

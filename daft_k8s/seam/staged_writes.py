@@ -79,7 +79,7 @@ class FileWrite:
         aliases = getattr(self._call.arguments["io_config"], "protocol_aliases", None) or {}
         path = disk_path(self._root, aliases)
         is_opendal = self._root.lower().startswith("fs:")  # whose root folder only its own options know
-        return None if is_opendal or self._call.arguments["single_file"] else path
+        return None if is_opendal or self._call.arguments.get("single_file", False) else path
 
     @property
     def replaces(self) -> str:

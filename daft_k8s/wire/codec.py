@@ -18,7 +18,9 @@ _ROOM = __name__.rpartition(".")[0] + "."
 
 def encode(message: object) -> bytes:
     """The message as bytes."""
-    return pickle.dumps(message, _PROTOCOL)
+    written = io.BytesIO()
+    _Writer(written, _PROTOCOL).dump(message)
+    return written.getvalue()
 
 
 def decode(data: bytes | bytearray | memoryview) -> Any:
@@ -28,6 +30,12 @@ def decode(data: bytes | bytearray | memoryview) -> Any:
         pickle.UnpicklingError: The bytes name something that is no message of this room.
     """
     return _Reader(io.BytesIO(data)).load()
+
+
+class _Writer(pickle.Pickler):
+    def reducer_override(self, value: Any) -> Any:
+        # By itself Python 3.12 writes members of enumerations as a call of getattr, which no reader may make.
+        return (type(value), (value.value,)) if isinstance(value, enum.Enum) else NotImplemented
 
 
 class _Reader(pickle.Unpickler):

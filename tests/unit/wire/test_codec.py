@@ -51,6 +51,16 @@ def test_messages_hold_others_and_plain_values(message: Any) -> None:
     assert decode(encode(message)) == message
 
 
+def test_members_of_enumerations_arrive_from_each_version_of_python(monkeypatch: pytest.MonkeyPatch) -> None:
+    def as_python_3_12(self: calls.ActorEvent, _protocol: int) -> Any:
+        return getattr, (type(self), self.name)
+
+    monkeypatch.setattr(calls.ActorEvent, "__reduce_ex__", as_python_3_12)
+    with pytest.raises(pickle.UnpicklingError):
+        decode(pickle.dumps(calls.ActorEvent.KILLED))
+    assert decode(encode(calls.ActorEvent.KILLED)) is calls.ActorEvent.KILLED
+
+
 def test_what_follows_a_message_is_not_read() -> None:
     assert decode(encode(calls.Done()) + b"something else") == calls.Done()
 
