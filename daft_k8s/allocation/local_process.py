@@ -19,6 +19,7 @@ from daft_k8s.allocation.exit_reasons import cause_of_exit, describe_exit, is_re
 from daft_k8s.allocation.memory_kills import count_memory_kills
 from daft_k8s.boot import processes, start
 from daft_k8s.printable import printable
+from daft_k8s.wire.quoted_log import quote_log
 from daft_k8s.wire.ready_line import Ready
 
 if TYPE_CHECKING:
@@ -244,10 +245,8 @@ class LocalProcess:
         text = f"{self.worker_id} (pid {process.pid}) {problem or describe_exit(process.returncode)}"
         if self._stop_reason is not None and problem is None:
             text += f"; it was told to stop: {self._stop_reason}"
-        lines = list(self._lines)[-QUOTED_LINES:]
-        if not lines:
-            return f"{text}; it logged nothing"
-        return f"{text}; last log lines:\n" + "\n".join(f"  {printable(line)}" for line in lines)
+        lines = [printable(line) for line in list(self._lines)[-QUOTED_LINES:]]
+        return text + (quote_log(lines) or "; it logged nothing")
 
 
 def _filled_pipe(content: bytes) -> int:

@@ -238,8 +238,8 @@ class Session:
             self.ensure_open()
             problem = "" if self._launcher is None else self._launcher.cluster_problem
             if problem:
-                raise ClusterError(problem) from error
-            raise WorkerStartError(f"no worker could be started: {error}") from error
+                raise ClusterError(problem) from None
+            raise WorkerStartError(f"no worker could be started: {error}") from None
         if ready < 1:
             self.ensure_open()
             raise WorkerStartError(

@@ -15,6 +15,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from daft.naming import generate_query_name
 
 from daft_k8s.errors import Loss, SessionClosedError, WorkerLostError
+from daft_k8s.seam.written import Written
+from daft_k8s.wire.quoted_log import add_to_reason, split_log
+from daft_k8s.wire.raised import add_note
 
 if TYPE_CHECKING:
     from daft_k8s._native import K8sTaskResultHandle, PartitionRef
@@ -113,6 +116,8 @@ class QueryRun:
         self._lent: Callable[[], Iterable[PartitionRef]] = tuple
         self._lent_slots: frozenset[str] = frozenset()
         self._read: set[str] = set()
+        self.written = Written()
+        """What its tasks have written."""
 
     def lend(self, slots: Iterable[str], references: Callable[[], Iterable[PartitionRef]]) -> None:
         """Tells which partitions of collected DataFrames the query may read.
@@ -131,6 +136,11 @@ class QueryRun:
     def stage_files(self) -> None:
         """Tells that the files of this run go to a folder of its own, and to their destination only at its end."""
         self._stages_files = True
+
+    @property
+    def stages_files(self) -> bool:
+        """True if its files are not at their destination before its end."""
+        return self._stages_files
 
     def submit(
         self,
@@ -203,7 +213,12 @@ class QueryRun:
             raise error
         obstacle = self.obstacle()
         if obstacle is not None:
-            raise WorkerLostError(f"{error} (not run again by daft_k8s: {obstacle})", loss=error.loss) from error
+            text = add_to_reason(str(error), f" (not run again by daft_k8s: {obstacle})")
+            # Its cause would tell the same again.
+            lost = WorkerLostError(text, loss=error.loss)
+            for note in getattr(error, "__notes__", ()):
+                add_note(lost, note)
+            raise lost from None
         successor = QueryRun(self.session, generate_query_name(), self._repetitions + 1)
         logger.warning(
             "query %s is run again as a whole, as %s (%d of at most %d times), since nothing of it was handed out or "
@@ -212,7 +227,7 @@ class QueryRun:
             successor.query_id,
             successor._repetitions,
             MAX_REPETITIONS,
-            error,
+            split_log(str(error))[0],
         )
         return successor
 

@@ -242,6 +242,7 @@ class K8sRunner(Runner[Any]):
             )
             if has_uploads(plan_text):
                 run.expect_uploads()
+            run.written.expect(plan_text)
             parts.query_runs.begin(run)
             # One plan runner for each query: Daft never frees the CPUs that it has booked in it for tasks
             # of a failed or abandoned query, until no task fits any more. It costs nothing, and the
@@ -266,6 +267,7 @@ class K8sRunner(Runner[Any]):
         except UDFException as error:
             original = error.original_exception
             notifications.failed(f"UDF failed with exception: {text_of(original) if original else original}")
+            run.written.tell(error, run)
             raise
         except BaseException as error:
             notifications.failed(f"General Exception raised: {text_of(error)}")
@@ -274,6 +276,7 @@ class K8sRunner(Runner[Any]):
                 raise lost from error
             if isinstance(error, WorkerLostError) and session.closed:
                 raise SessionClosedError("the session was shut down while the query ran") from error
+            run.written.tell(error, run)
             raise
         finally:
             try:

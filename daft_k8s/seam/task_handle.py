@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import itertools
+import linecache
 import logging
+import re
 import sys
 from typing import TYPE_CHECKING, Protocol
 
@@ -22,6 +25,9 @@ if TYPE_CHECKING:
     from daft_k8s.seam.limit import DriverLimitHandle
 
 logger = logging.getLogger("daft_k8s")
+
+_NAMES_THE_TASK = re.compile(r"^$|\) failed on \S+:$")
+_FRAME = re.compile(r'( *)File "(.+)", line (\d+), in .+')
 
 
 class TaskHandle(Protocol):
@@ -55,7 +61,7 @@ class SubmittedTaskHandle:
         task_id: int,
         name: str,
         counters: Sequence[DriverLimitHandle] = (),
-        on_end: Callable[[str], None] | None = None,
+        on_end: Callable[[TaskOutcome], None] | None = None,
         release_actors: Callable[[], None] | None = None,
     ) -> None:
         self._handle = handle
@@ -82,7 +88,7 @@ class SubmittedTaskHandle:
         self._handle.add_done_callback(on_end)
         outcome = await ended
         if self._on_end is not None:
-            self._on_end(outcome.kind)
+            self._on_end(outcome)
         if self._release_actors is not None:
             self._release_actors()
         if outcome.kind == "success":
@@ -124,7 +130,7 @@ class SubmittedTaskHandle:
 
 def error_of(outcome: TaskOutcome, label: str) -> BaseException:
     """The exception for a task that did not succeed: one that may be raised anywhere."""
-    where = f"{label} on worker {outcome.worker_id}" if outcome.worker_id else label
+    where = f"{label} on {outcome.worker_id}" if outcome.worker_id else label
     if outcome.kind == "lost":
         named = outcome.message.startswith(label)
         text = outcome.message if named else f"{where} was lost: {outcome.message}"
@@ -142,7 +148,39 @@ def error_of(outcome: TaskOutcome, label: str) -> BaseException:
         # Made by the worker, e.g. in the place of what cannot be pickled: it does not know yet where it was raised.
         text = str(original)
         return original if text.startswith(where) else TaskError(f"{where} failed: {text}\n{outcome.message}".rstrip())
-    note = f"raised in {where}\n{outcome.message}".rstrip()
-    if not add_note(original, note) or sys.version_info < (3, 11):  # an older Python does not show notes
-        logger.error("%s: %s", type_name(original), note)
+    tell(original, _origin(original, where, outcome.message))
     return original
+
+
+def tell(error: BaseException, note: str) -> None:
+    """Adds a note to an exception. An older Python does not show notes, so there it is logged."""
+    if not add_note(error, note) or sys.version_info < (3, 11):
+        logger.error("%s: %s", type_name(error), note)
+
+
+def _origin(error: BaseException, where: str, message: str) -> str:
+    """Tells where an exception was raised: in which task, and in which lines, as far as it does not say so itself.
+
+    Args:
+        error: The exception.
+        where: The task.
+        message: The worker's words: a line about the task, and its traceback.
+    """
+    head, _, details = message.partition("\n")
+    # The worker knows the task by the same name; it may know more, e.g. that other tasks failed with it.
+    told = [f"raised in {where}", *([] if _NAMES_THE_TASK.search(head) else [head])]
+    details = details.removeprefix(headline(error, qualified=True).removeprefix("builtins.")).strip("\n")
+    return "\n".join([*told, with_source(details)]).rstrip()
+
+
+def with_source(traceback: str) -> str:
+    """Adds the lines of source that the worker did not have: scripts and cells of notebooks are not shipped."""
+    lines = traceback.split("\n")
+    told: list[str] = []
+    for line, following in itertools.zip_longest(lines, lines[1:], fillvalue=""):
+        told.append(line)
+        frame = _FRAME.fullmatch(line)
+        if frame and not following.startswith(f"{frame[1]}  "):
+            source = linecache.getline(frame[2], int(frame[3])).strip()
+            told += [f"{frame[1]}  {source}"] if source else []
+    return "\n".join(told)

@@ -24,6 +24,7 @@ from daft_k8s.worker import actor_channel
 from daft_k8s.worker.current_folder import enter_folder
 from daft_k8s.worker.daft_variables import daft_variables
 from daft_k8s.worker.event_loop import start_in_background
+from daft_k8s.worker.row_errors import lines_of_rows, remember_row_errors
 
 _PR_SET_PDEATHSIG = 1
 _PARENT_INTERVAL_SECONDS = 1.0
@@ -71,6 +72,7 @@ def _make(spec: ActorSpec) -> Any:
         from daft.pickle import loads
 
         daft.set_runner_native()
+    remember_row_errors()
     set_event_loop(start_in_background("async UDFs"))
     set_compute_runtime_num_worker_threads(max(1, int(spec.cpus)))
     module, _, name = spec.factory.partition(":")
@@ -88,7 +90,8 @@ def _answer(actor: Any, call: bytearray) -> Answer:
 def _error_answer(error: BaseException) -> Answer:
     from daft_k8s.wire.pickled_errors import encode_error
 
-    return Answer("error", error=encode_error(error), message=traceback_of(error))
+    message = traceback_of(error)
+    return Answer("error", error=encode_error(error), message=message + lines_of_rows(message))
 
 
 def _send(sock: socket.socket, answer: Answer) -> None:

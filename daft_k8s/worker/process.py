@@ -157,6 +157,7 @@ class WorkerProcess:
             from daft_k8s.worker.abandoned_calls import AbandonedCalls
             from daft_k8s.worker.code import WorkerCode
             from daft_k8s.worker.executor import DaftExecutor, offer_actors, refuse_nested_queries
+            from daft_k8s.worker.row_errors import remember_row_errors
             from daft_k8s.worker.task_runner import TaskRunner
             from daft_k8s.worker.udf_process import start_from_here
         except ImportError as error:
@@ -165,6 +166,7 @@ class WorkerProcess:
         offer_actors()
         start_from_here(None if self._output is None else self._output.feed)
         guard_pickling()
+        remember_row_errors()
         executor = DaftExecutor(threads=settings.slots, host=settings.host)
         await executor.warm_up()
         ignore_interrupts()
@@ -228,7 +230,7 @@ class WorkerProcess:
     def stop(self, reason: str) -> None:
         """Begins to drain. Called on the event loop."""
         if not self._stop.is_set():
-            logger.info("%s stops: %s", self._settings.worker_id, reason)
+            logger.debug("%s stops: %s", self._settings.worker_id, reason)
             self._stop.set()
 
     def _on_driver_gone(self, reason: str) -> None:

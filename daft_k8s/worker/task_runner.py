@@ -24,6 +24,7 @@ from daft_k8s.worker.extensions import load_extensions
 from daft_k8s.worker.logs import query_id_var, task_key_var
 from daft_k8s.worker.pipeline_group import PipelineExecutor, PipelineFailedError, PipelineGroups, PipelineMember
 from daft_k8s.worker.plan_cache import PlanCache
+from daft_k8s.worker.row_errors import lines_of_rows
 from daft_k8s.worker.task_inputs import to_micropartitions
 from daft_k8s.worker.task_outputs import OutputStore, TaskOutputs
 
@@ -119,8 +120,8 @@ class TaskRunner:
             if isinstance(error, asyncio.CancelledError) and command.key in self._cancelling:
                 raise
             cause, message = self._describe(command, error)
+            logger.info("%s", message.splitlines()[0])  # first, or it comes behind the error that the driver raises
             server.fail_task(command.key, encode_error(cause), message)
-            logger.info("%s", message.splitlines()[0])
         else:
             server.finish_task(command.key, stats)
 
@@ -183,6 +184,7 @@ class TaskRunner:
                 hint = " (it shared a pipeline with other tasks of its stage, and all of them fail together)"
         head = f"task {command.key} ({command.name}) failed on {self._worker_id}{hint}:"
         details = traceback_of(cause)
+        details += lines_of_rows(details)
         module = missing_module(cause)
         if module is not None:
             advice = ways_to_ship(module, self._worker_id, self._code.root)

@@ -17,9 +17,10 @@ from typing import Any, ParamSpec, TypeVar
 
 from daft_k8s.boot import start
 from daft_k8s.wire.pickled_errors import portable
-from daft_k8s.wire.raised import ordinary
+from daft_k8s.wire.raised import add_note, ordinary, text_of
 from daft_k8s.worker.daft_variables import daft_variables
 from daft_k8s.worker.event_loop import start_in_background
+from daft_k8s.worker.row_errors import lines_of_rows, remember_row_errors
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -73,6 +74,7 @@ def main() -> None:
         from daft.recordbatch import RecordBatch
 
         daft.set_runner_native()
+    remember_row_errors()
     set_event_loop(start_in_background("async UDFs"))
     # The two calls in which it runs users' code, constructors and functions.
     Expression._initialize_udfs = _reported(Expression._initialize_udfs)  # type: ignore[method-assign]
@@ -95,6 +97,9 @@ def _reported(function: Callable[P, T]) -> Callable[P, T]:
             raise
         except BaseException as error:
             raised = ordinary(error)
+            lines = lines_of_rows(text_of(error))
+            if lines:
+                add_note(raised, lines)
         raise raised
 
     return reported

@@ -138,7 +138,7 @@ df.with_column("c", broken(col("id"))).collect()
 """)
         reply = driver.reply()
         assert reply.error == "TaskError", reply
-        for words in (r"Stubborn: the user's own words", r"in broken", r"task \d+ \(.*UDF", r"on worker worker-\d"):
+        for words in (r"Stubborn: the user's own words", r"in broken", r"task \d+ \(.*UDF", r"on worker-\d"):
             assert re.search(words, reply.text), (words, reply.text)
 
 
@@ -154,7 +154,7 @@ df.with_column("guard", lock(col("id"))).collect()
 """)
         reply = driver.reply()
         assert reply.error == "TaskError", reply
-        words = r"task \d+ .* on worker worker-\d failed: column 'guard'.*cannot be pickled"
+        words = r"task \d+ .* on worker-\d failed: column 'guard'.*cannot be pickled"
         assert re.search(words, reply.text), reply.text
         assert driver.run("answer = df.count_rows()") == 10_000
 

@@ -43,7 +43,7 @@ print("then", df.count_rows())
     )
     assert "ZeroDivisionError the user's own words" in process.stdout, failed(process)
     assert "in broken" in process.stdout
-    assert "on worker worker-" in process.stdout
+    assert "on worker-" in process.stdout
     assert "then 10000" in process.stdout
 
 

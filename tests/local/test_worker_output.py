@@ -53,11 +53,11 @@ def flood(x: int) -> int:
     return x
 
 @daft.func
-def dies(x: int) -> int:
-    if not os.path.exists(FLAG):
-        open(FLAG, "w").close()
-        print("last words")
-        os._exit(1)
+def waits(x: int) -> int:
+    print("seen while it runs")
+    end = time.monotonic() + 60
+    while not os.path.exists(FLAG) and time.monotonic() < end:
+        time.sleep(0.02)
     return x
 """
 
@@ -117,9 +117,12 @@ def test_lines_right_before_the_end_of_the_script_are_shown(driver: RemoteDriver
     driver.wait_for_log(r"(?m)^\(worker-\d\) printed 199$")
 
 
-def test_lines_right_before_the_death_of_a_worker_are_shown(driver: RemoteDriver) -> None:
-    assert driver.run("answer = daft.from_pydict({'x': [7]}).select(dies(col('x'))).to_pydict()['x']") == [7]
-    driver.wait_for_log(r"(?m)^\(worker-\d\) last words$")
+def test_lines_are_shown_while_the_udf_that_printed_them_runs(driver: RemoteDriver, tmp_path: Path) -> None:
+    driver.send("answer = daft.from_pydict({'x': [7]}).select(waits(col('x'))).to_pydict()['x']")
+    driver.wait_for_log(r"(?m)^\(worker-\d\) seen while it runs$")
+    assert not driver.has_replied()
+    (tmp_path / "flag").touch()
+    assert driver.reply().answer == [7]
 
 
 def test_nothing_is_shown_where_the_option_is_off(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from daft_k8s.kube.pods.state import Cause, PodState, Stage
+from daft_k8s.wire.quoted_log import add_to_reason
 
 if TYPE_CHECKING:
     from daft_k8s.pool_news import ExitCause
@@ -311,10 +312,10 @@ class Launches:
             if launch is not None and state.cause in (Cause.NONE, Cause.PROCESS) and launch.leaving not in known:
                 known = f"{launch.leaving}; {known}"  # it has drained and so ended well, as if by itself
             if launch is not None and launch.warning:
-                known = f"{known}; Kubernetes warns: {launch.warning}"
+                known = add_to_reason(known, f"; Kubernetes warns: {launch.warning}")
         text = f"{key[0]} (Pod {pod}): {extra + '; ' if extra else ''}{known}"
         if launch is not None and launch.stop_reason:
-            text += f"; it was told to stop: {launch.stop_reason}"
+            text = add_to_reason(text, f"; it was told to stop: {launch.stop_reason}")
         restartable = not (hopeless or (state is not None and state.hopeless))
         return Exited(key, text, restartable, delete, _cause(launch, state))
 

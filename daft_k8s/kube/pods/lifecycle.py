@@ -238,7 +238,7 @@ class Lifecycle:
 
     def __init__(self, launches: Launches) -> None:
         self._launches = launches
-        self._gates_told: set[str] = set()
+        self._waits_told: set[str] = set()
 
     def handle(self, event: Event, now: float) -> list[Effect]:
         """Takes note of an event, and returns what is to be done, in this order."""
@@ -301,11 +301,9 @@ class Lifecycle:
 
     def _line(self, change: Change) -> Log:
         stage, reason = change.state.stage, change.state.reason
-        if stage is Stage.UNSCHEDULABLE:
-            return Log(logging.WARNING, f"the Pod {change.name} waits: {reason}")
-        if stage is Stage.GATED and reason not in self._gates_told:
-            # Once: what a queue admits comes and goes in its time.
-            self._gates_told.add(reason)
+        if stage in (Stage.UNSCHEDULABLE, Stage.GATED) and reason not in self._waits_told:
+            # Once: all Pods are alike, and what a queue admits comes and goes in its time.
+            self._waits_told.add(reason)
             return Log(logging.WARNING, f"the Pod {change.name} waits, and others may: {reason}")
         return Log(logging.DEBUG, f"the Pod {change.name}: {stage.name} {reason}")
 

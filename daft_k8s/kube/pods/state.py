@@ -12,6 +12,7 @@ from typing import Any
 from daft_k8s.kube.objects import names
 from daft_k8s.printable import printable
 from daft_k8s.wire import exit_codes
+from daft_k8s.wire.quoted_log import quote_log
 
 _SIGNALS = 128
 
@@ -355,8 +356,7 @@ def _describe(ended: Mapping[str, Any]) -> str:
 
 
 def _log(ended: Mapping[str, Any]) -> str:
-    lines = [printable(line) for line in str(ended.get("message") or "").strip().splitlines()[-10:]]
-    return "; last log lines:\n" + "\n".join(f"  {line}" for line in lines) if lines else ""
+    return quote_log([printable(line) for line in str(ended.get("message") or "").strip().splitlines()[-10:]])
 
 
 def _code(ended: Mapping[str, Any]) -> int | None:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from daft.errors import UDFException
 
 from daft_k8s.errors import TaskError, WorkerLostError
 from daft_k8s.seam.limit import LimitCounters
-from daft_k8s.seam.task_handle import FailedTaskHandle, SubmittedTaskHandle, TaskHandle
+from daft_k8s.seam.task_handle import FailedTaskHandle, SubmittedTaskHandle, TaskHandle, with_source
 from daft_k8s.wire.pickled_errors import encode_error
 from daft_k8s.wire.raised import CarriedError, is_ordinary
 from daft_k8s.wire.task_payload import FlightReference, join_result
@@ -102,13 +103,13 @@ def test_a_udf_exception_stays_one_and_keeps_its_cause() -> None:
 
 @pytest.mark.parametrize("error", [b"", b"garbage", encode_error(SystemExit(3))])
 def test_an_error_that_cannot_be_raised_here_becomes_a_task_error(error: bytes) -> None:
-    with pytest.raises(TaskError, match=r"(?s)task 7 .* on worker worker-1 failed: .*the text"):
+    with pytest.raises(TaskError, match=r"(?s)task 7 .* on worker-1 failed: .*the text"):
         result_of(Outcome("failed", error=error, message="the text"))
 
 
 @pytest.mark.parametrize("name", PROTOCOL)
 def test_an_error_on_which_python_would_act_is_the_cause_of_a_runtime_error(name: str) -> None:
-    with pytest.raises(RuntimeError, match=f"(?s)task 7 .* on worker worker-1 failed: {name}: {WORDS}") as caught:
+    with pytest.raises(RuntimeError, match=f"(?s)task 7 .* on worker-1 failed: {name}: {WORDS}") as caught:
         result_of(Outcome("failed", error=encode_error(EXCEPTIONS[name]())))
     assert type(caught.value.__cause__).__name__ == name
 
@@ -184,3 +185,33 @@ def test_a_second_run_that_leaves_a_limit_short_is_an_error() -> None:
     with pytest.raises(CarriedError, match="found 2 rows fewer") as caught:
         asyncio.run(scenario())
     assert type(caught.value.error) is WorkerLostError
+
+
+def note_of(message: str, error: Exception) -> str:
+    with pytest.raises(type(error)) as caught:
+        result_of(Outcome("failed", error=encode_error(error), message=message))
+    [note] = caught.value.__notes__
+    return str(note)
+
+
+def test_an_error_says_once_what_it_is_and_where_it_was_raised() -> None:
+    where = "raised in task 7 (Scan->Filter) of query q on worker-1"
+    head = "task q/7.1 (Scan->Filter) failed on worker-1:"
+    assert note_of(f"{head}\nValueError: no\n", ValueError("no")) == where
+    shared = head.replace("worker-1:", "worker-1 (it shared a pipeline with other tasks):")
+    assert note_of(f"{shared}\nValueError: no\n", ValueError("no")) == f"{where}\n{shared}"
+    lines = 'the UDF failed here:\n  File "job.py", line 4, in price\n    return 1 / x'
+    assert note_of(f"{head}\nValueError: no\n{lines}\n", ValueError("no")) == f"{where}\n{lines}"
+    traceback = f"Traceback (most recent call last):\n{lines.partition(chr(10))[2]}\nValueError: no"
+    assert note_of(f"{head}\n{traceback}\n", ValueError("no")) == f"{where}\n{traceback}"
+
+
+def test_lines_of_source_that_only_the_driver_has_are_added(tmp_path: Path) -> None:
+    script = tmp_path / "job.py"
+    script.write_text("def price(x):\n    return 1 / x\n")
+    frame = f'  File "{script}", line 2, in price'
+    assert with_source(f"here:\n{frame}\nValueError") == f"here:\n{frame}\n    return 1 / x\nValueError"
+    known = f"here:\n{frame}\n    return 2 / x"
+    assert with_source(known) == known, "the worker's own source counts"
+    unknown = '  File "/nowhere/job.py", line 2, in price'
+    assert with_source(unknown) == unknown

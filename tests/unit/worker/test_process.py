@@ -129,7 +129,7 @@ def test_sigint_is_for_the_driver(start: StartWorker) -> None:
 
 
 def test_the_drivers_wish_drains_too(start: StartWorker) -> None:
-    code, out, err = start("drains").end()
+    code, out, err = start("drains", DAFT_K8S_INTERNAL_LOG_LEVEL="DEBUG").end()
     assert (code, out) == (0, "draining\nshut down\n")
     assert "the driver asked" in err
 
@@ -217,7 +217,7 @@ def test_a_worker_that_is_told_to_stop_does_not_wait_for_pip(start: StartWorker,
 
 
 def test_json_logs_carry_the_ids_and_no_token(start: StartWorker) -> None:
-    worker = start("drains", DAFT_K8S_INTERNAL_LOG_FORMAT="json")
+    worker = start("drains", DAFT_K8S_INTERNAL_LOG_FORMAT="json", DAFT_K8S_INTERNAL_LOG_LEVEL="DEBUG")
     _, _, err = worker.end()
     lines = [json.loads(line) for line in err.splitlines()]
     assert {(line["session"], line["worker"]) for line in lines} == {("session-1", "worker-0")}

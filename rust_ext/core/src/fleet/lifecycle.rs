@@ -8,6 +8,7 @@ use super::{ExitCause, Fleet};
 use crate::Action;
 use crate::ids::{Incarnation, LaunchId, WorkerId};
 use crate::session::turn::{Timer, Turn};
+use crate::words::split_log;
 
 /// The step after the end of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -370,7 +371,9 @@ impl Fleet {
         worker.retry_at = retry_at;
         if next == Next::Restart {
             let (restarts, window) = (turn.config.max_worker_restarts, turn.config.restart_window);
-            let text = format!("{reason} (given up: {restarts} restarts within {window:?} are all that is allowed)");
+            let (reason, log) = split_log(reason);
+            let text =
+                format!("{reason} (given up: {restarts} restarts within {window:?} are all that is allowed){log}");
             worker.reason = Some(text.into());
         }
         self.check_viability(turn);

@@ -9,6 +9,7 @@ use super::worker::{State, Worker};
 use crate::Action;
 use crate::ids::WorkerId;
 use crate::session::turn::{Timer, Turn};
+use crate::words::{LOG_MARK, gist};
 
 /// The number of different reasons that the message of an unavailable pool spells out.
 const REASONS_SHOWN: usize = 10;
@@ -46,28 +47,30 @@ impl Fleet {
     }
 }
 
-/// Names every reason once, with the workers that it stopped. Bounded, however many workers there are.
+/// Tells every reason once, as the first of the workers has it that it stopped. Bounded, however many workers there are.
 fn unavailable_message(workers: &[&Worker]) -> String {
-    let mut reasons: BTreeMap<&str, (WorkerId, usize)> = BTreeMap::new();
+    let mut reasons: BTreeMap<String, (WorkerId, &str, usize)> = BTreeMap::new();
     for worker in workers {
         let reason = match &worker.state {
             State::Postponed { reason, .. } => reason,
             _ => worker.reason.as_deref().unwrap_or("unknown"),
         };
-        reasons.entry(reason).or_insert((worker.id, 0)).1 += 1;
+        reasons.entry(gist(reason)).or_insert((worker.id, reason, 0)).2 += 1;
     }
-    let mut grouped: Vec<_> = reasons.iter().collect();
-    grouped.sort_unstable_by_key(|(_, (first, _))| *first);
+    let mut grouped: Vec<_> = reasons.into_values().collect();
+    grouped.sort_unstable_by_key(|(first, ..)| *first);
     let mut text = format!("no worker is ready and none of the {} wanted can come up any more", workers.len());
-    for (reason, (first, count)) in grouped.iter().take(REASONS_SHOWN) {
+    for (first, reason, count) in grouped.iter().take(REASONS_SHOWN) {
+        // A log that is quoted ends with its line.
+        let sign = if text.contains(LOG_MARK) { "\n" } else { "; " };
         // Writing to a String does not fail.
         let _ = match count {
-            1 => write!(text, "; {first}: {reason}"),
-            _ => write!(text, "; {first} and {} more: {reason}", count - 1),
+            1 => write!(text, "{sign}{first}: {reason}"),
+            _ => write!(text, "{sign}{first} and {} more: {reason}", count - 1),
         };
     }
     if grouped.len() > REASONS_SHOWN {
-        let _ = write!(text, "; and {} more reasons", grouped.len() - REASONS_SHOWN);
+        let _ = write!(text, "\nand {} more reasons", grouped.len() - REASONS_SHOWN);
     }
     text
 }

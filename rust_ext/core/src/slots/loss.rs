@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::ids::WorkerId;
+use crate::words::split_log;
 
 /// The loss of the partitions of one process. Displays as a sentence for people.
 #[derive(Debug, PartialEq, Eq)]
@@ -28,11 +29,12 @@ impl Loss {
 
 impl fmt::Display for Loss {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (reason, log) = split_log(&self.reason);
         write!(
             f,
-            "{} was lost and with it partitions that are still needed ({}); run the query again, and collect a \
-             DataFrame anew whose result was among them",
-            self.worker, self.reason
+            "{} was lost and with it partitions that are still needed ({reason}); run the query again, and collect a \
+             DataFrame anew whose result was among them{log}",
+            self.worker
         )
     }
 }

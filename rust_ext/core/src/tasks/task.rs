@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::ids::{Attempt, LaunchId, QueryId, SlotId, WorkerId};
+use crate::words::{gist, split_log};
 use crate::{ExitCause, PoolConfig};
 
 /// The place of a task in its life; the transitions are in the table of [`session`](crate::session).
@@ -188,21 +189,27 @@ impl Task {
         self.phase = TaskPhase::Waiting;
     }
 
-    /// The error of a task that was lost for good, attempt by attempt; for people.
+    /// The error of a task that was lost for good, attempt by attempt, with the last log; for people.
     pub fn lost_message(&self, config: &PoolConfig) -> Arc<str> {
         let times = if self.losses.len() == 1 { "once".to_owned() } else { format!("{} times", self.losses.len()) };
         let mut text = format!("it was lost {times} with the worker it ran on:");
+        let (mut told, mut last_log) = (String::new(), "");
         for Loss { attempt, worker, launch, reason, cause, charged } in &self.losses {
+            let (head, log) = split_log(reason);
+            last_log = if log.is_empty() { last_log } else { log };
+            let told_before = std::mem::replace(&mut told, gist(head));
+            let head = if told == told_before { "the same" } else { head };
             let innocent = match (charged, cause) {
                 (true, _) => "",
                 (false, ExitCause::Infrastructure) => " (does not count: the worker was taken away)",
                 (false, _) => " (does not count: it only waited there)",
             };
             // Writing to a String does not fail.
-            let _ = write!(text, " attempt {attempt} on {worker} (launch {launch}): {reason}{innocent};");
+            let _ = write!(text, " attempt {attempt} on {worker} (launch {launch}): {head}{innocent};");
         }
         text.push_str(" no further attempt is made. ");
         text.push_str(self.advice(config));
+        text.push_str(last_log);
         text.into()
     }
 
@@ -243,7 +250,8 @@ impl Task {
             let _ = write!(text, ": {count} refusals, {waited:?} of back-off, the last by {worker}: {reason}");
         }
         for Loss { attempt, worker, launch, reason, .. } in &self.losses {
-            let _ = write!(text, "; earlier, attempt {attempt} on {worker} (launch {launch}): {reason}");
+            let head = split_log(reason).0;
+            let _ = write!(text, "; earlier, attempt {attempt} on {worker} (launch {launch}): {head}");
         }
         text.push_str("; give workers more memory or run more of them");
         text.into()

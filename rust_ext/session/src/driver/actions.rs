@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use daft_k8s_core::{Action, ExitCause, FailKind, LaunchId, WorkerId};
+use daft_k8s_core::{Action, ExitCause, FailKind, LaunchId, WorkerId, words::split_log};
 
 use super::{
     Inner, Outcome, State,
@@ -87,7 +87,8 @@ impl Inner {
                 if orderly {
                     self.host.log(Level::Info, format!("{worker} is let go: {reason}"));
                 } else {
-                    self.host.log(Level::Warning, format!("{worker} was lost: {reason}"));
+                    // An error that follows quotes the log. The query may as well go on without one.
+                    self.host.log(Level::Warning, format!("{worker} was lost: {}", split_log(&reason).0));
                 }
                 self.host.worker_lost(worker, &reason);
                 state.actors.retain(|(at, _), of| (*at, *of) != (worker, launch));
@@ -110,7 +111,8 @@ impl Inner {
                 self.host.log(Level::Error, format!("a defect of daft_k8s, please report it: {message}"));
             }
             Action::Unavailable { message } => {
-                self.host.log(Level::Error, format!("no worker is left: {message}"));
+                // Whoever waits for a worker is told so by an error, and so is the next query.
+                self.host.log(Level::Info, format!("no worker is left: {message}"));
                 self.readiness.send_modify(|readiness| readiness.broken = Some(message.to_string()));
             }
         }

@@ -107,6 +107,20 @@ fn a_task_that_was_lost_too_often_fails_with_every_reason() {
 }
 
 #[test]
+fn a_task_that_was_lost_for_one_reason_tells_it_once_with_the_last_log() {
+    let mut stage = Stage::ready(3);
+    stage.submit(7, 2);
+    stage.exit(w(2), "worker-2 (pid 32) died; last log lines:\n  a\n  b");
+    stage.exit(w(0), "worker-0 (pid 30) died; last log lines:\n  c\n  d");
+    let actions = stage.exit(w(1), "evicted");
+    let (_, _, message) = failure(&actions);
+    let told = "attempt 1 on worker-2 (launch 1): worker-2 (pid 32) died; attempt 2 on worker-0 (launch 1): the same; \
+                attempt 3 on worker-1 (launch 1): evicted; no further";
+    assert!(message.contains(told), "{message}");
+    assert!(message.ends_with("raise max_task_attempts; last log lines:\n  c\n  d"), "{message}");
+}
+
+#[test]
 fn a_task_that_only_waited_at_a_worker_that_died_is_not_charged() {
     let mut stage = Stage::new(PoolConfig { max_worker_restarts: 9, ..small() });
     stage.tell(Event::SetDesired(1));
@@ -200,8 +214,7 @@ fn a_task_that_runs_out_of_memory_runs_again_on_a_worker_of_its_own_and_then_fai
     assert_eq!(stage.submit(6, 1), [], "and nothing else comes");
     let (task, kind, message) = failure(&stage.exit_by(w(1), "OOMKilled", ExitCause::OutOfMemory));
     assert_eq!((task, kind), (t(1), FailKind::AttemptsLost(ExitCause::OutOfMemory)));
-    for part in
-        ["needs more memory", "worker_memory", "max_oom_attempts", "attempt 2 on worker-1 (launch 1): OOMKilled"]
+    for part in ["needs more memory", "worker_memory", "max_oom_attempts", "attempt 2 on worker-1 (launch 1): the same"]
     {
         assert!(message.contains(part), "{message}");
     }

@@ -141,7 +141,7 @@ fn many_workers_with_one_reason_give_a_short_message() {
     stage.tell(Event::SetDesired(500));
     let mut actions = Vec::new();
     for index in 0..500 {
-        let reason = if index < 3 { "quota".to_owned() } else { format!("reason {index}") };
+        let reason = if index < 3 { "quota".to_owned() } else { format!("reason {}", "x".repeat(index as usize)) };
         let worker = w(index);
         actions = stage.tell(Event::Exited {
             worker,
@@ -154,6 +154,22 @@ fn many_workers_with_one_reason_give_a_short_message() {
     let [Action::Unavailable { message }] = &actions[..] else { panic!("{actions:?}") };
     assert!(message.contains("worker-0 and 2 more: quota"), "{message}");
     assert!(message.ends_with("and 488 more reasons"), "{message}");
+}
+
+#[test]
+fn one_reason_is_told_once_whatever_workers_name_and_log() {
+    let mut stage = Stage::new(small());
+    stage.tell(Event::SetDesired(4));
+    for index in 0..3 {
+        stage.refuse_start(
+            w(index),
+            &format!("worker-{index} (pid 4{index}) ended; last log lines:\n  at 12:00:0{index}"),
+        );
+    }
+    let actions = stage.refuse_start(w(3), "no such image");
+    let [Action::Unavailable { message }] = &actions[..] else { panic!("{actions:?}") };
+    let told = "any more; worker-0 and 2 more: worker-0 (pid 40) ended; last log lines:\n  at 12:00:00\nworker-3: no such image";
+    assert!(message.ends_with(told), "{message}");
 }
 
 #[test]

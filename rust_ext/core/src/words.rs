@@ -1,0 +1,46 @@
+//! Reasons for people: the log lines that they quote, and which of them say the same.
+//!
+//! Whoever knows why a process ended (`daft_k8s.wire.quoted_log`) lets the last lines of its log stand at the end of the
+//! reason. What is added to a reason goes before them.
+
+/// Begins the log lines at the end of a reason.
+pub const LOG_MARK: &str = "; last log lines:\n";
+
+/// The reason without the log lines that it quotes, and these lines with their mark; "" if it quotes none.
+#[must_use]
+pub fn split_log(reason: &str) -> (&str, &str) {
+    reason.find(LOG_MARK).map_or((reason, ""), |at| reason.split_at(at))
+}
+
+/// What is left of a reason once its numbers and its log are gone. Reasons that differ in nothing but the worker's
+/// name, a process id, a port or a time have the same gist.
+#[must_use]
+pub fn gist(reason: &str) -> String {
+    let mut gist = String::with_capacity(reason.len());
+    for character in split_log(reason).0.chars() {
+        match character {
+            '0'..='9' if gist.ends_with('0') => {}
+            '0'..='9' => gist.push('0'),
+            other => gist.push(other),
+        }
+    }
+    gist
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn log_lines_are_split_off_with_their_mark() {
+        assert_eq!(split_log("it died; last log lines:\n  a\n  b"), ("it died", "; last log lines:\n  a\n  b"));
+        assert_eq!(split_log("it died"), ("it died", ""));
+    }
+
+    #[test]
+    fn reasons_that_differ_in_numbers_or_logs_have_one_gist() {
+        let reason = |number: u32| format!("worker-{number} (pid {}) died{LOG_MARK}  line {number}", 100 * number);
+        assert_eq!(gist(&reason(1)), gist(&reason(20)));
+        assert_ne!(gist("worker-1 died"), gist("worker-1 left"));
+    }
+}
