@@ -16,6 +16,8 @@ from daft_k8s.kube.inventory.logs import Source, copy_log, find_sources, follow,
 
 _BEGINS_RECORD = re.compile(r"\d{4}-\d\d-\d\d|[{\[(]")
 """The begin of a record in a log; the lines of a traceback begin in other ways."""
+_DRIVER = "driver"
+_OF_A_WORKER = re.compile(r"\((worker-\d+)\) ")
 
 
 @click.command(name="logs")
@@ -54,11 +56,13 @@ def command(
 
     async def main() -> int:
         async with Console(context=context, namespace=namespace) as console:
+            printer = _Printer(output, query, prefixed=worker is None)
 
             async def find() -> list[Source]:
-                return [item for item in await find_sources(console, name) if worker in (None, item.name)]
+                found = [item for item in await find_sources(console, name) if worker in (None, item.name)]
+                printer.own_logs.update(item.name for item in found)
+                return found
 
-            printer = _Printer(output, query, prefixed=worker is None)
             if following:
                 found = await follow(console, name, find, wanted, printer)
             else:
@@ -90,9 +94,13 @@ class _Printer:
         self._prefixed = prefixed
         self._shown: dict[Source, bool] = {}
         """True for a source whose last record was printed: lines without a time after it belong to it."""
+        self.own_logs: set[str] = set()
+        """The sources that are printed. The driver prints lines of its workers, too."""
         self.count = 0
 
     def line(self, source: Source, line: str) -> None:
+        if source.name == _DRIVER and (worker := _OF_A_WORKER.match(line)) and worker[1] in self.own_logs:
+            return
         if self._query is not None:
             if _BEGINS_RECORD.match(line) or self._query in line:
                 self._shown[source] = self._query in line

@@ -44,3 +44,16 @@ def test_a_terminal_obeys_nothing_that_a_log_holds(
     for line in lines:
         printer.line(WORKER, line)
     assert capsys.readouterr().out.splitlines() == [r"(worker-0) \x1b]0;title\x07", "(worker-0) (driver) forged"]
+
+
+def test_what_the_driver_printed_for_a_worker_is_shown_once(capsys: pytest.CaptureFixture[str]) -> None:
+    printer = logs._Printer("text", None, prefixed=True)
+    printer.own_logs.update(("driver", "worker-0"))
+    printer.line(WORKER, "printed")
+    for line in ("(worker-0) printed", "(worker-1) of a Pod that is gone", "the script's own"):
+        printer.line(DRIVER, line)
+    assert capsys.readouterr().out.splitlines() == [
+        "(worker-0) printed",
+        "(driver) (worker-1) of a Pod that is gone",
+        "(driver) the script's own",
+    ]
