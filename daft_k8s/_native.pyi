@@ -5,11 +5,13 @@ payloads, statistics and errors as bytes. Every call that may block releases the
 always delivered with `loop.call_soon_threadsafe`, so they run on the event loop that was given.
 """
 
-from asyncio import AbstractEventLoop
 from collections.abc import Callable, Sequence
 from typing import Protocol, final
 
 from typing_extensions import Self
+
+from daft_k8s.driver.setup import DriverSetup
+from daft_k8s.worker.setup import WorkerSetup
 
 __all__ = [
     "PROTOCOL_VERSION",
@@ -18,12 +20,15 @@ __all__ = [
     "K8sTaskResultHandle",
     "K8sWorker",
     "K8sWorkerManager",
+    "MemorySnapshot",
     "PartitionRef",
+    "PoolSnapshot",
     "SessionCertificates",
     "TaskCommand",
     "TaskOutcome",
     "WorkerCall",
     "WorkerServer",
+    "WorkerSnapshot",
 ]
 
 PROTOCOL_VERSION: int
@@ -137,34 +142,41 @@ class LauncherProtocol(Protocol):
     def kill(self, worker_id: str, launch_id: int, reason: str) -> None: ...
 
 @final
+class WorkerSnapshot:
+    """A logical worker at one moment."""
+
+    worker_id: str
+    phase: str  # as `WorkerPhase` of the core names it, e.g. "Ready"
+    launch: int  # its latest process; 0 before the first
+    incarnation: str | None
+    control_address: str | None
+    data_address: str | None
+    peer_address: str | None  # of its data server, for other workers
+    tasks: int
+    holds: int  # partitions and actors that must not be lost with it
+    restarts: int  # that count against its budget
+    last_loss: str | None
+    waits_for: str | None  # the thing that its launch waits for, if it is postponed
+
+@final
+class PoolSnapshot:
+    """The pool at one moment, and the sizes of what the driver keeps."""
+
+    session_id: str
+    min_workers: int
+    max_workers: int
+    alive_workers: int  # up or coming up
+    ready_workers: int
+    unfinished_tasks: int  # at workers or not
+    kept: dict[str, int]
+    inline_bytes: int
+    workers: list[WorkerSnapshot]  # those that are wanted or still drain
+
+@final
 class K8sWorkerManager:
     """The driver's end of a session: the pool of workers and every connection to them."""
 
-    def __new__(
-        cls,
-        *,
-        session_id: str,
-        token: str,
-        daft_version: str,
-        python_version: str,
-        loop: AbstractEventLoop,
-        launcher: LauncherProtocol,
-        on_worker_call: Callable[[WorkerCall], None],
-        on_worker_ready: Callable[[str], None],
-        on_worker_lost: Callable[[str, str], None],
-        on_log: Callable[[int, str], None],
-        slots_per_worker: int,
-        queue_ahead: int,
-        start_timeout_seconds: float,
-        unreachable_timeout_seconds: float,
-        max_task_attempts: int,
-        max_oom_attempts: int,
-        max_worker_restarts: int,
-        idle_timeout_seconds: float,
-        certificates: SessionCertificates | None = None,
-    ) -> Self:
-        """With `certificates` all connections are encrypted, and only with workers that have theirs."""
-
+    def __new__(cls, setup: DriverSetup) -> Self: ...
     def set_desired_workers(self, count: int) -> None:
         """Asks for workers `worker-0` .. `worker-<count-1>`; missing ones are launched at once."""
 
@@ -243,9 +255,7 @@ class K8sWorkerManager:
     def stop_actor(self, worker_id: str, actor_id: str, generation: int) -> None:
         """Has a worker stop an actor of this or an earlier generation, if both are still there. Returns at once."""
 
-    def status(self) -> str:
-        """The pool as JSON: workers with state, incarnation, address, running tasks; queued tasks."""
-
+    def status(self) -> PoolSnapshot: ...
     def shutdown(self, timeout_seconds: float) -> None:
         """Asks every worker to stop, fails what is in flight, closes all connections. Idempotent.
 
@@ -283,6 +293,17 @@ class ActorCommand:
         """Tells the caller that the call was not begun here."""
 
 @final
+class MemorySnapshot:
+    """The memory of a worker at one moment, in bytes, and what its store holds."""
+
+    memory_bytes: int  # that the worker may use
+    resident_bytes: int
+    store_bytes: int
+    spilled_bytes: int
+    partitions: int
+    level: str  # "Normal", "Warn", "Spill" or "Refuse"
+
+@final
 class WorkerServer:
     """The gRPC control server, the Flight data server and the partition store of one worker process."""
 
@@ -291,40 +312,11 @@ class WorkerServer:
     data_address: str
     health_address: str | None
 
-    def __new__(
-        cls,
-        *,
-        session_id: str,
-        worker_id: str,
-        token: str,
-        host: str,
-        control_port: int,
-        data_port: int,
-        daft_version: str,
-        python_version: str,
-        slots: int,
-        memory_bytes: int,
-        store_memory_bytes: int,
-        spill_dir: str,
-        max_message_bytes: int,
-        orphan_timeout_seconds: float,
-        loop: AbstractEventLoop,
-        on_task: Callable[[TaskCommand], None],
-        on_cancel: Callable[[str], None],
-        on_stop: Callable[[str], None],
-        on_end_query: Callable[[str], None],
-        on_actor: Callable[[ActorCommand], None],
-        on_log: Callable[[int, str], None],
-        tls_dir: str | None = None,
-        health_port: int | None = None,
-    ) -> Self:
+    def __new__(cls, setup: WorkerSetup) -> Self:
         """Binds its ports (0: any) and serves; raises OSError if it cannot, ValueError for wrong certificates.
 
         With the certificates of `tls_dir`, control takes only the session's driver and data only its members. On
-        `health_port` anybody may ask for health, and nothing else.
-
-        Health answers NOT_SERVING until `set_serving`. `on_stop(reason)` comes on a drain call, and
-        when no driver has called for `orphan_timeout_seconds`.
+        `health_port` anybody may ask for health, and nothing else. Health answers NOT_SERVING until `set_serving`.
         """
 
     def set_serving(self) -> None: ...
@@ -358,8 +350,6 @@ class WorkerServer:
         """Refuses new tasks from now on; Health turns NOT_SERVING."""
 
     def running_tasks(self) -> int: ...
-    def memory_status(self) -> str:
-        """JSON: resident_bytes, memory_bytes, store_bytes, spilled_bytes, partitions, level."""
-
+    def memory_status(self) -> MemorySnapshot: ...
     def shutdown(self) -> None:
         """Closes both servers and removes the spill directory. Idempotent."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import json
 import logging
 import os
 import secrets
@@ -11,10 +10,11 @@ import sys
 import threading
 import uuid
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from daft_k8s.allocation import make_launcher
 from daft_k8s.driver.pool_words import describe_pool
+from daft_k8s.driver.setup import DriverSetup
 from daft_k8s.driver.tally import Tally
 from daft_k8s.driver.termination import exit_on_signals, signals_postponed
 from daft_k8s.driver.worker_calls import WorkerCalls
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    from daft_k8s._native import K8sWorkerManager, SessionCertificates
+    from daft_k8s._native import K8sWorkerManager, PoolSnapshot, SessionCertificates
     from daft_k8s.allocation import DriverEnvironment, Launcher
     from daft_k8s.config import Configuration
 
@@ -53,12 +53,6 @@ class WorkerListener(Protocol):
     def worker_lost(self, worker_id: str, reason: str) -> None: ...
 
 
-class ManagerFactory(Protocol):
-    """Makes the native manager; tests put another in its place."""
-
-    def __call__(self, **arguments: Any) -> K8sWorkerManager: ...
-
-
 class Session:
     """Owns the workers of this process. Thread-safe; usable in `with`.
 
@@ -73,7 +67,7 @@ class Session:
         loop: AbstractEventLoop,
         daft_version: str,
         environment: DriverEnvironment | None = None,
-        manager_factory: ManagerFactory | None = None,
+        manager_factory: Callable[[DriverSetup], K8sWorkerManager] | None = None,
     ) -> None:
         self.configuration = configuration
         self.session_id = uuid.uuid4().hex[:12]
@@ -178,25 +172,21 @@ class Session:
             )
             try:
                 self._manager = factory(
-                    session_id=self.session_id,
-                    token=token,
-                    daft_version=self._daft_version,
-                    python_version=f"{sys.version_info.major}.{sys.version_info.minor}",
-                    loop=self._loop,
-                    launcher=launcher,
-                    on_worker_call=self.calls.on_call,
-                    on_worker_ready=self._on_worker_ready,
-                    on_worker_lost=self._on_worker_lost,
-                    on_log=_on_log,
-                    slots_per_worker=configuration.slots_per_worker,
-                    queue_ahead=configuration.queue_ahead,
-                    start_timeout_seconds=configuration.start_timeout_seconds,
-                    unreachable_timeout_seconds=launcher.patience_seconds,
-                    max_task_attempts=configuration.max_task_attempts,
-                    max_oom_attempts=configuration.max_oom_attempts,
-                    max_worker_restarts=configuration.max_worker_restarts,
-                    idle_timeout_seconds=configuration.idle_timeout_seconds,
-                    certificates=certificates,
+                    DriverSetup(
+                        session_id=self.session_id,
+                        token=token,
+                        daft_version=self._daft_version,
+                        python_version=f"{sys.version_info.major}.{sys.version_info.minor}",
+                        configuration=configuration,
+                        unreachable_timeout_seconds=launcher.patience_seconds,
+                        certificates=certificates,
+                        loop=self._loop,
+                        launcher=launcher,
+                        on_worker_call=self.calls.on_call,
+                        on_worker_ready=self._on_worker_ready,
+                        on_worker_lost=self._on_worker_lost,
+                        on_log=_on_log,
+                    )
                 )
                 self._launcher = launcher
                 atexit.register(self._on_exit)
@@ -267,8 +257,8 @@ class Session:
         for listener in self._listeners:
             listener.worker_lost(worker_id, reason)
 
-    def status(self) -> str:
-        """The pool as JSON: workers with their states, and queued tasks."""
+    def status(self) -> PoolSnapshot:
+        """The pool now: its workers with their states, and its tasks."""
         return self.manager.status()
 
     def summary(self) -> str:
@@ -276,7 +266,7 @@ class Session:
         manager = self._manager
         if manager is None:
             return ""
-        return encode(self.tally.summary(json.loads(manager.status()), self.configuration.slots_per_worker))
+        return encode(self.tally.summary(manager.status(), self.configuration.slots_per_worker))
 
     def shutdown(self) -> None:
         """Ends all workers. Idempotent, thread-safe, never raises; does nothing in a forked child.
@@ -333,10 +323,10 @@ class Session:
         return f"<daft_k8s session {self.session_id}, {self._size()} workers, {state}>"
 
 
-def _native_manager(**arguments: Any) -> K8sWorkerManager:
+def _native_manager(setup: DriverSetup) -> K8sWorkerManager:
     from daft_k8s._native import K8sWorkerManager
 
-    return K8sWorkerManager(**arguments)
+    return K8sWorkerManager(setup)
 
 
 def _certificates(session_id: str) -> SessionCertificates:

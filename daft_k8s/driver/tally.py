@@ -5,12 +5,15 @@ from __future__ import annotations
 import dataclasses
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from daft_k8s.session_summary import QuerySummary, SessionSummary, WorkerSummary, count
 from daft_k8s.wire.calls import Done, ReportMemory
+
+if TYPE_CHECKING:
+    from daft_k8s._native import PoolSnapshot
 
 
 @dataclass
@@ -72,23 +75,23 @@ class Tally:
         with self._lock:
             self._memory.pop(worker_id, None)
 
-    def summary(self, pool: Mapping[str, Any], slots_per_worker: int) -> SessionSummary:
-        """The session now.
+    def summary(self, pool: PoolSnapshot, slots_per_worker: int) -> SessionSummary:
+        """Returns the session's numbers now.
 
         Args:
-            pool: The pool's state as the extension tells it.
+            pool: The pool now.
             slots_per_worker: Tasks that a worker runs at once.
         """
-        at_workers = {str(item["worker_id"]): int(item["tasks"]) for item in pool.get("workers") or ()}
+        at_workers = {worker.worker_id: worker.tasks for worker in pool.workers}
         running = sum(min(tasks, slots_per_worker) for tasks in at_workers.values())
         with self._lock:
             now = self._clock()
             memory = {name: found for name, found in self._memory.items() if name in at_workers}
             return SessionSummary(
-                ready=int(pool.get("ready_workers", 0)),
-                wanted=max(int(pool.get("min_workers", 0)), int(pool.get("alive_workers", 0))),
+                ready=pool.ready_workers,
+                wanted=max(pool.min_workers, pool.alive_workers),
                 running=running,
-                waiting=max(0, int(pool.get("unfinished_tasks", 0)) - running),
+                waiting=max(0, pool.unfinished_tasks - running),
                 done=self._done,
                 failed=self._failed,
                 held_bytes=sum(found.held_bytes for found in memory.values()),

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import json
 import logging
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from daft_k8s.handles.driver_calls import DriverCallError, call_driver
 from daft_k8s.wire.calls import ReportMemory
+
+if TYPE_CHECKING:
+    from daft_k8s._native import MemorySnapshot
 
 logger = logging.getLogger(__name__)
 
@@ -21,7 +23,7 @@ GRAIN_BYTES = 4 << 20
 class MemoryTeller(Protocol):
     """The part of `WorkerServer` that is needed here."""
 
-    def memory_status(self) -> str: ...
+    def memory_status(self) -> MemorySnapshot: ...
 
 
 async def report_memory(server: MemoryTeller) -> None:
@@ -29,7 +31,8 @@ async def report_memory(server: MemoryTeller) -> None:
     reported = ReportMemory()
     while True:
         await asyncio.sleep(INTERVAL_SECONDS)
-        now = read(server.memory_status())
+        memory = server.memory_status()
+        now = ReportMemory(memory.resident_bytes, memory.store_bytes, memory.spilled_bytes)
         sizes = zip(dataclasses.astuple(now), dataclasses.astuple(reported), strict=True)
         if any(abs(size - before) >= GRAIN_BYTES for size, before in sizes):
             try:
@@ -37,9 +40,3 @@ async def report_memory(server: MemoryTeller) -> None:
             except DriverCallError as error:
                 logger.debug("the driver did not take a report of memory: %s", error)
             reported = now
-
-
-def read(status: str) -> ReportMemory:
-    """The report of `WorkerServer.memory_status`."""
-    told = json.loads(status)
-    return ReportMemory(int(told["resident_bytes"]), int(told["store_bytes"]), int(told["spilled_bytes"]))

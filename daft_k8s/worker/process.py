@@ -31,6 +31,7 @@ from daft_k8s.worker.memory_reports import report_memory
 from daft_k8s.worker.output import OutputCopy, copy_output
 from daft_k8s.worker.pip_install import PipInstall
 from daft_k8s.worker.private_directory import make_private_directory, remove_private_directory
+from daft_k8s.worker.setup import WorkerSetup
 from daft_k8s.worker.signals import ignore_interrupts, release_forked_children
 
 if TYPE_CHECKING:
@@ -175,29 +176,18 @@ class WorkerProcess:
         actors = ActorHost(worker_id=settings.worker_id, gpus=settings.gpus, code=code)
         try:
             server = server_class(
-                session_id=settings.session_id,
-                worker_id=settings.worker_id,
-                token=settings.token,
-                host=settings.bind_host,
-                control_port=settings.control_port,
-                data_port=settings.data_port,
-                daft_version=daft.__version__,
-                python_version=f"{sys.version_info.major}.{sys.version_info.minor}",
-                slots=settings.slots,
-                memory_bytes=settings.memory_bytes,
-                store_memory_bytes=settings.store_memory_bytes,
-                spill_dir=settings.spill_dir,
-                max_message_bytes=settings.max_message_bytes,
-                orphan_timeout_seconds=settings.orphan_timeout_seconds,
-                loop=loop,
-                on_task=runner.on_task,
-                on_cancel=runner.on_cancel,
-                on_stop=self.stop,
-                on_end_query=runner.on_end_query,
-                on_actor=actors.on_command,
-                on_log=logging.getLogger("daft_k8s.worker.native").log,
-                tls_dir=settings.tls_dir or None,
-                health_port=None if settings.health_port < 0 else settings.health_port,
+                WorkerSetup(
+                    settings=settings,
+                    daft_version=daft.__version__,
+                    python_version=f"{sys.version_info.major}.{sys.version_info.minor}",
+                    loop=loop,
+                    on_task=runner.on_task,
+                    on_cancel=runner.on_cancel,
+                    on_stop=self.stop,
+                    on_end_query=runner.on_end_query,
+                    on_actor=actors.on_command,
+                    on_log=logging.getLogger("daft_k8s.worker.native").log,
+                )
             )
         except ValueError as error:
             raise WorkerStartError(f"the worker cannot be given its identity: {error}") from error

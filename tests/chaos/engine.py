@@ -63,12 +63,11 @@ class ChaosEngine(Engine):
             return ""
         end = time.monotonic() + SETTLE_SECONDS
         while True:
-            state = self.session_state()
-            held = {worker["worker_id"]: worker["holds"] for worker in state["workers"] if worker["holds"]}
-            if not held and not state["unfinished_tasks"]:
+            unfinished, held = self.leftovers_now()
+            if not held and not unfinished:
                 return ""
             if time.monotonic() >= end:
-                return f"{state['unfinished_tasks']} unfinished tasks, partitions held: {held}"
+                return f"{unfinished} unfinished tasks, partitions held: {held}"
             time.sleep(0.05)
 
     def finish_clean(self) -> str:

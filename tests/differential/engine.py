@@ -87,7 +87,9 @@ def main() -> None:
                 break
             if pipeline is None:
                 gc.collect()
-                send(replies, json.loads(session.status()))
+                pool = session.status()
+                held = {worker.worker_id: worker.holds for worker in pool.workers if worker.holds}
+                send(replies, (pool.unfinished_tasks, held))
                 continue
             algorithm = pipeline.algorithm if sys.argv[1] != "native" else None
             config = daft.execution_config_ctx(shuffle_algorithm=algorithm) if algorithm else nullcontext()

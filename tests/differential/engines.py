@@ -60,12 +60,12 @@ class Engine:
         """The process, if it runs."""
         return None if self._process is None else self._process.pid
 
-    def session_state(self) -> dict[str, Any]:
-        """The state of the session, as `Session.status` tells it."""
+    def leftovers_now(self) -> tuple[int, dict[str, int]]:
+        """The unfinished tasks of the session, and for each worker what is held there, if anything is."""
         assert self._process is not None and self._process.stdin is not None
         send(self._process.stdin, (None, False))
-        state: dict[str, Any] = self._receive(ANSWER_SECONDS)
-        return state
+        left: tuple[int, dict[str, int]] = self._receive(ANSWER_SECONDS)
+        return left
 
     def finish(self) -> int | None:
         """Lets the process end as a script ends, and returns its exit status; None if it did not run."""

@@ -59,7 +59,7 @@ while time.monotonic() < end:
     assert sum(rows) == sum(range(18)), rows
 say(next=count_rows(), next_at=time.time())
 all_are_ready()
-say(at_size=time.time(), after=count_rows(), launches=[w["launch"] for w in json.loads(session.status())["workers"]])
+say(at_size=time.time(), after=count_rows(), launches=[w.launch for w in session.status().workers])
 """
 SECOND_QUERY = 'with_column("twice", col("id") * 2).to_pydict()'
 KILLING_QUERY = 'with_column("twice", dying(col("id"))).to_pydict()'

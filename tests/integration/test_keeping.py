@@ -18,8 +18,7 @@ LIVING = """
 session = use(num_workers=2, start_timeout_seconds=120, pod_template={template})
 say(session=session.session_id, rows=count_rows())
 while True:
-    workers = json.loads(session.status())["workers"]
-    launches = {{worker["worker_id"]: worker["launch"] for worker in workers}}
+    launches = {{worker.worker_id: worker.launch for worker in session.status().workers}}
     say(right=count_rows() == 500, launches=launches, ready=session.manager.ready_count())
     time.sleep(1)
 """
@@ -137,7 +136,7 @@ def test_workers_that_a_queue_holds_back_start_when_it_admits_them(namespace: Na
         say(session=session.session_id)
         while True:
             try:
-                say(rows=count_rows(), workers=json.loads(session.status())["workers"])
+                say(rows=count_rows(), launches=[worker.launch for worker in session.status().workers])
                 break
             except Exception as error:
                 say(waited=str(error))
@@ -152,7 +151,7 @@ def test_workers_that_a_queue_holds_back_start_when_it_admits_them(namespace: Na
         namespace.kubectl("patch", "pod", pod["metadata"]["name"], "--type=merge", "-p", lift)
         facts = other.finish(90)
         assert facts["rows"] == 500
-        assert [worker["launch"] for worker in facts["workers"]] == [1], "it costs no restart"
+        assert facts["launches"] == [1], "it costs no restart"
         assert "and others may: it is held back" in other.log()
     finally:
         other.delete("--grace-period=1")

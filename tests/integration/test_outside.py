@@ -53,7 +53,7 @@ def test_a_query_survives_that_all_connections_to_the_api_server_are_cut(start_o
         say(begun=True)
         df = daft.range(8, partitions=8).select(slow(col("id")).alias("number"))
         say(numbers=sorted(df.to_pydict()["number"]))
-        say(launches=[worker["launch"] for worker in json.loads(session.status())["workers"]])
+        say(launches=[worker.launch for worker in session.status().workers])
         """
     )
     driver.wait_for_fact("begun")
@@ -76,7 +76,7 @@ def test_a_query_survives_that_all_connections_fall_silent_and_a_lost_worker_is_
             time.sleep(2)
             return number
         def launches():
-            return sorted(worker["launch"] for worker in json.loads(session.status())["workers"])
+            return sorted(worker.launch for worker in session.status().workers)
         session = use()
         assert session.manager.wait_ready(2, 60) == 2
         say(session=session.session_id, begun=True)

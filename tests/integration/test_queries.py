@@ -64,7 +64,7 @@ def test_a_worker_that_is_deleted_is_replaced_and_the_next_query_works(namespace
         say(session=session.session_id, before=count_rows())
         deadline = time.monotonic() + 60
         def launches():
-            return {worker["launch"] for worker in json.loads(session.status())["workers"]}
+            return {worker.launch for worker in session.status().workers}
         while session.manager.ready_count() < 2 or max(launches()) < 2:
             assert time.monotonic() < deadline, session.status()
             time.sleep(0.2)

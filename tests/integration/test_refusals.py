@@ -170,7 +170,7 @@ def test_at_a_full_quota_a_lost_worker_is_replaced_and_the_third_comes_when_it_g
         say(rows=count_rows())
 
         def workers():
-            return {worker["worker_id"]: worker for worker in json.loads(session.status())["workers"]}
+            return {worker.worker_id: worker for worker in session.status().workers}
 
         def wait_for(what):
             end = time.monotonic() + 90
@@ -179,12 +179,12 @@ def test_at_a_full_quota_a_lost_worker_is_replaced_and_the_third_comes_when_it_g
                 time.sleep(0.2)
 
         wait_for(lambda found: session.manager.ready_count() == 2)
-        wait_for(lambda found: any(worker["phase"] == "Postponed" for worker in found.values()))
-        [held] = [worker for worker in workers().values() if worker["phase"] == "Postponed"]
-        say(postponed=held["restarts"], waits_for=held["waits_for"])
+        wait_for(lambda found: any(worker.phase == "Postponed" for worker in found.values()))
+        [held] = [worker for worker in workers().values() if worker.phase == "Postponed"]
+        say(postponed=held.restarts, waits_for=held.waits_for)
 
         def ready(found):
-            return {worker["incarnation"] for worker in found.values() if worker["phase"] == "Ready"}
+            return {worker.incarnation for worker in found.values() if worker.phase == "Ready"}
 
         before = ready(workers())
         say(known=True)

@@ -20,7 +20,7 @@ def slowly(x: int) -> int:
     return x
 
 def launches():
-    return [worker["launch"] for worker in json.loads(session.status())["workers"]]
+    return [worker.launch for worker in session.status().workers]
 
 def wait_for(what, seconds=90):
     end = time.monotonic() + seconds
@@ -35,7 +35,8 @@ def shuffle():
 begin = time.monotonic()
 say(session=session.session_id, first=count_rows(), first_seconds=time.monotonic() - begin)
 wait_for(lambda: session.manager.ready_count() == 3)
-say(ready_seconds=time.monotonic() - begin, shuffled=shuffle(), status=json.loads(session.status())["workers"])
+say(ready_seconds=time.monotonic() - begin, shuffled=shuffle())
+say(addresses={w.worker_id: w.peer_address for w in session.status().workers})
 rows = daft.range(30, partitions=30).select(slowly(col("id"))).to_pydict()
 say(slow=sum(rows["id"]), launches=launches())
 wait_for(lambda: session.manager.ready_count() == 3)
@@ -64,8 +65,8 @@ def test_a_stateful_set_runs_queries_restarts_in_place_and_leaves_nothing(statef
     assert facts["shuffled"] == facts["shuffled_again"] == facts["shuffled_at_last"] == expected
     assert facts["slow"] == sum(range(30))
     print(f"first row after {facts['first_seconds']:.1f} s, three workers after {facts['ready_seconds']:.1f} s")
-    for worker in facts["status"]:
-        assert f"{worker['worker_id']}.daft-{session}.{namespace.name}.svc:7778" in json.dumps(worker), worker
+    for worker, address in facts["addresses"].items():
+        assert address == f"{worker}.daft-{session}.{namespace.name}.svc:7778"
     assert max(facts["restarted"]) == 2
     wait_until(
         lambda: (

@@ -456,8 +456,8 @@ def main() -> None:
             break
     else:
         again = table().select(col("id") + 1).to_pydict()["id"]
-        (worker,) = json.loads(session.status())["workers"]
-        print(json.dumps({"answer": sorted(again), "restarts": worker["restarts"]}), flush=True)
+        (worker,) = session.status().workers
+        print(json.dumps({"answer": sorted(again), "restarts": worker.restarts}), flush=True)
         session.shutdown()
     os._exit(0)
 

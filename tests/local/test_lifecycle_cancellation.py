@@ -6,7 +6,6 @@ such as a scan; the same pipelines run both.
 
 from __future__ import annotations
 
-import json
 import signal
 from pathlib import Path
 
@@ -31,8 +30,9 @@ beating = df.with_column("c", beat(col("id")))
 
 
 def running_tasks(driver: RemoteDriver) -> int:
-    status = json.loads(driver.run("answer = session.status()"))
-    return int(status["unfinished_tasks"]) + sum(worker["tasks"] for worker in status["workers"])
+    return int(
+        driver.run("pool = session.status(); answer = pool.unfinished_tasks + sum(w.tasks for w in pool.workers)")
+    )
 
 
 def assert_stops(driver: RemoteDriver, heartbeat: Heartbeat) -> None:
@@ -106,5 +106,5 @@ def test_a_udf_that_does_not_return_after_ctrl_c_keeps_no_later_query_waiting(tm
         assert after.pid != before.pid
         driver.wait_for_log(r"worker-0 is replaced.*has not returned for [1-9]\d s: task .* in hang \(")
         assert driver.log().count("is replaced") == 1, driver.log()
-        workers = json.loads(driver.run("answer = session.status()"))["workers"]
-        assert [worker["restarts"] for worker in workers] == [0], "the worker pays nothing"
+        restarts = driver.run("answer = [worker.restarts for worker in session.status().workers]")
+        assert restarts == [0], "the worker pays nothing"

@@ -16,8 +16,8 @@ def look(values):
     from daft_k8s.handles import driver_calls
     from daft_k8s.worker import logs
     server = driver_calls._current
-    status = json.loads(server.memory_status())
-    return [json.dumps([server.instance_id, status["partitions"], status["spilled_bytes"]])] * len(values)
+    memory = server.memory_status()
+    return [json.dumps([server.instance_id, memory.partitions, memory.spilled_bytes])] * len(values)
 
 def stores(query=daft.range(16, partitions=8)):
     seen = {}

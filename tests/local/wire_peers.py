@@ -21,6 +21,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from pyarrow import flight
 
 from daft_k8s import _native
+from daft_k8s.wire.worker_settings import WorkerSettings
+from daft_k8s.worker.setup import WorkerSetup
 from tests.protocol import worker_pb2 as pb
 from tests.protocol import worker_pb2_grpc
 
@@ -116,34 +118,40 @@ class InProcess(Peer):
 
 
 @contextlib.contextmanager
-def worker_in_process(directory: Path, **changes: Any) -> Iterator[InProcess]:
-    """Serves until the end of the block; `changes` are arguments of WorkerServer."""
+def worker_in_process(
+    directory: Path, *, on_log: Callable[[int, str], None] = lambda level, line: None, **changes: Any
+) -> Iterator[InProcess]:
+    """Serves until the end of the block; `changes` are fields of WorkerSettings."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
     queues: dict[str, queue.Queue[Any]] = {
         name: queue.Queue() for name in ("task", "cancel", "stop", "end_query", "actor")
     }
-    arguments: dict[str, Any] = {
+    settings = {
         "session_id": SESSION,
         "worker_id": WORKER,
         "token": TOKEN,
         "host": "127.0.0.1",
         "control_port": 0,
         "data_port": 0,
-        "daft_version": DAFT_VERSION,
-        "python_version": PYTHON_VERSION,
-        "slots": 2,
+        "cpus": 2,
         "memory_bytes": 8 << 30,  # this process is the test's: its own size must not matter
-        "store_memory_bytes": 1 << 30,
+        "store_memory_share": 0.125,
         "spill_dir": str(directory / "spill"),
         "max_message_bytes": 1 << 20,
         "orphan_timeout_seconds": 600.0,
+        **changes,
     }
-    arguments |= {"on_log": lambda level, message: None, **changes}
-    server = _native.WorkerServer(
-        **arguments, loop=loop, **{f"on_{name}": received.put for name, received in queues.items()}
+    setup = WorkerSetup(
+        settings=WorkerSettings(**settings),
+        daft_version=DAFT_VERSION,
+        python_version=PYTHON_VERSION,
+        loop=loop,
+        on_log=on_log,
+        **{f"on_{name}": received.put for name, received in queues.items()},
     )
+    server = _native.WorkerServer(setup)
     try:
         yield InProcess(server, queues)
     finally:

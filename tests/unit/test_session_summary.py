@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from random import Random
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -35,15 +36,14 @@ class Clock:
         return self.now
 
 
-def pool(*tasks: int, unfinished: int = 0, ready: int = 0, alive: int = 0, minimum: int = 0) -> dict[str, Any]:
-    workers = [{"worker_id": f"worker-{number}", "tasks": count} for number, count in enumerate(tasks)]
-    return {
-        "workers": workers,
-        "unfinished_tasks": unfinished,
-        "ready_workers": ready,
-        "alive_workers": alive,
-        "min_workers": minimum,
-    }
+def pool(*tasks: int, unfinished: int = 0, ready: int = 0, alive: int = 0, minimum: int = 0) -> Any:
+    return SimpleNamespace(
+        workers=[SimpleNamespace(worker_id=f"worker-{number}", tasks=count) for number, count in enumerate(tasks)],
+        unfinished_tasks=unfinished,
+        ready_workers=ready,
+        alive_workers=alive,
+        min_workers=minimum,
+    )
 
 
 def test_a_summary_arrives_as_it_was() -> None:
@@ -165,11 +165,11 @@ def test_a_worker_reports_its_memory_only_when_it_has_changed(monkeypatch: pytes
     reports: list[ReportMemory] = []
 
     class Server:
-        def memory_status(self) -> str:
+        def memory_status(self) -> Any:
             if not sizes:
                 raise asyncio.CancelledError
             held = sizes.pop(0) << 20
-            return json.dumps({"resident_bytes": 0, "store_bytes": held, "spilled_bytes": 0, "partitions": 1})
+            return SimpleNamespace(resident_bytes=0, store_bytes=held, spilled_bytes=0)
 
     async def call(report: ReportMemory) -> Done:
         reports.append(report)

@@ -2,20 +2,21 @@
 
 mod host;
 mod partition;
+mod setup;
 mod task;
 
 use std::{sync::Arc, time::Duration};
 
-use daft_k8s_core::{Addresses, ExitCause, LaunchId, PoolConfig, WorkerId};
+use daft_k8s_core::{Addresses, ExitCause, LaunchId, WorkerId};
 use daft_k8s_ipc::PartitionData;
-use daft_k8s_session::driver::{Driver, DriverConfig, FetchFailure, Partition};
+use daft_k8s_session::driver::{Driver, FetchFailure, Partition};
 use pyo3::{
     exceptions::{PyConnectionError, PyLookupError, PyRuntimeError, PyTimeoutError, PyValueError},
     prelude::*,
     types::PyList,
 };
 
-use self::host::{Host, SharedHost};
+use self::{host::SharedHost, setup::DriverSetup};
 pub(crate) use self::{
     host::WorkerCall,
     partition::PartitionRef,
@@ -23,9 +24,9 @@ pub(crate) use self::{
 };
 use crate::{
     arrow::{self, ArrowStream},
-    certificates::SessionCertificates,
     mailbox::Mailbox,
     runtime,
+    snapshots::PoolSnapshot,
 };
 
 /// The driver's end of a session.
@@ -37,54 +38,10 @@ pub(crate) struct K8sWorkerManager {
 
 #[pymethods]
 impl K8sWorkerManager {
-    #[allow(clippy::too_many_arguments)]
     #[new]
-    #[pyo3(signature = (
-        *, session_id, token, daft_version, python_version, r#loop, launcher, on_worker_call, on_worker_ready,
-        on_worker_lost, on_log, slots_per_worker, queue_ahead, start_timeout_seconds, unreachable_timeout_seconds,
-        max_task_attempts, max_oom_attempts, max_worker_restarts, idle_timeout_seconds, certificates = None,
-    ))]
-    fn new(
-        session_id: String,
-        token: String,
-        daft_version: String,
-        python_version: String,
-        r#loop: Py<PyAny>,
-        launcher: Py<PyAny>,
-        on_worker_call: Py<PyAny>,
-        on_worker_ready: Py<PyAny>,
-        on_worker_lost: Py<PyAny>,
-        on_log: Py<PyAny>,
-        slots_per_worker: u32,
-        queue_ahead: u32,
-        start_timeout_seconds: f64,
-        unreachable_timeout_seconds: f64,
-        max_task_attempts: u32,
-        max_oom_attempts: u32,
-        max_worker_restarts: u32,
-        idle_timeout_seconds: f64,
-        certificates: Option<Py<SessionCertificates>>,
-    ) -> PyResult<Self> {
-        let mailbox = Mailbox::new(r#loop)?;
-        let host = Host { mailbox: mailbox.clone(), launcher, on_worker_call, on_worker_ready, on_worker_lost, on_log };
-        let config = DriverConfig {
-            session_id,
-            token,
-            tls: certificates.map(|certificates| certificates.get().client()).transpose()?,
-            daft_version,
-            python_version,
-            pool: PoolConfig {
-                slots_per_worker,
-                queue_ahead,
-                start_timeout: seconds(start_timeout_seconds)?,
-                unreachable_timeout: seconds(unreachable_timeout_seconds)?,
-                max_task_attempts,
-                max_oom_attempts,
-                max_worker_restarts,
-                idle_timeout: seconds(idle_timeout_seconds)?,
-                ..PoolConfig::default()
-            },
-        };
+    fn new(setup: DriverSetup) -> PyResult<Self> {
+        let (config, host) = setup.into_parts()?;
+        let mailbox = host.mailbox.clone();
         let driver = Driver::start(config, Arc::new(SharedHost(Arc::new(host))), runtime::handle()?);
         Ok(Self { driver, mailbox })
     }
@@ -255,8 +212,8 @@ impl K8sWorkerManager {
         Ok(())
     }
 
-    fn status(&self, py: Python<'_>) -> String {
-        py.detach(|| self.driver.status().to_string())
+    fn status(&self, py: Python<'_>) -> PoolSnapshot {
+        py.detach(|| self.driver.status()).into()
     }
 
     fn shutdown(&self, py: Python<'_>, timeout_seconds: f64) -> PyResult<()> {

@@ -8,6 +8,7 @@ mod driver;
 mod mailbox;
 mod outcome;
 mod runtime;
+mod snapshots;
 mod worker;
 
 use pyo3::prelude::*;
@@ -22,6 +23,7 @@ mod _native {
         certificates::SessionCertificates,
         driver::{K8sTaskResultHandle, K8sWorker, K8sWorkerManager, PartitionRef, WorkerCall},
         outcome::TaskOutcome,
+        snapshots::{MemorySnapshot, PoolSnapshot, WorkerSnapshot},
         worker::{ActorCommand, TaskCommand, WorkerServer},
     };
 

@@ -1,14 +1,15 @@
 //! The worker's classes.
 
-use std::{path::PathBuf, sync::Arc};
+mod setup;
+
+use std::sync::Arc;
 
 use bytes::Bytes;
 use daft_k8s_core::{IdError, TaskKey};
 use daft_k8s_ipc::PartitionData;
-use daft_k8s_net::tls::Pem;
 use daft_k8s_session::{
     Level,
-    worker::{ActorRequest, CallReply, Delivery, Host, Refusal, Worker, WorkerConfig},
+    worker::{ActorRequest, CallReply, Delivery, Host, Refusal, Worker},
 };
 use parking_lot::Mutex;
 use pyo3::{
@@ -16,14 +17,13 @@ use pyo3::{
     prelude::*,
     types::{PyBytes, PyList},
 };
-use serde_json::json;
 
+use self::setup::WorkerSetup;
 use crate::{
     arrow::{self, ArrowStream},
-    certificates::to_python,
-    driver::seconds,
     mailbox::Mailbox,
     runtime,
+    snapshots::MemorySnapshot,
 };
 
 /// A task whose inputs are here and for which a slot is free.
@@ -199,60 +199,12 @@ pub(crate) struct WorkerServer {
 
 #[pymethods]
 impl WorkerServer {
-    #[allow(clippy::too_many_arguments)]
     #[new]
-    #[pyo3(signature = (
-        *, session_id, worker_id, token, host, control_port, data_port, daft_version, python_version,
-        slots, memory_bytes, store_memory_bytes, spill_dir, max_message_bytes, orphan_timeout_seconds,
-        r#loop, on_task, on_cancel, on_stop, on_end_query, on_actor, on_log, tls_dir = None, health_port = None,
-    ))]
-    fn new(
-        py: Python<'_>,
-        session_id: String,
-        worker_id: String,
-        token: String,
-        host: String,
-        control_port: u16,
-        data_port: u16,
-        daft_version: String,
-        python_version: String,
-        slots: usize,
-        memory_bytes: u64,
-        store_memory_bytes: u64,
-        spill_dir: PathBuf,
-        max_message_bytes: usize,
-        orphan_timeout_seconds: f64,
-        r#loop: Py<PyAny>,
-        on_task: Py<PyAny>,
-        on_cancel: Py<PyAny>,
-        on_stop: Py<PyAny>,
-        on_end_query: Py<PyAny>,
-        on_actor: Py<PyAny>,
-        on_log: Py<PyAny>,
-        tls_dir: Option<PathBuf>,
-        health_port: Option<u16>,
-    ) -> PyResult<Self> {
-        let mailbox = Mailbox::new(r#loop)?;
-        let callbacks = Arc::new(Callbacks { on_task, on_cancel, on_stop, on_end_query, on_actor, on_log });
-        let python_host = Arc::new(PythonHost { mailbox: mailbox.clone(), callbacks });
-        let config = WorkerConfig {
-            session_id,
-            worker_id,
-            token,
-            tls: tls_dir.map(|folder| Pem::read(&folder)).transpose().map_err(to_python)?,
-            host,
-            control_port,
-            data_port,
-            health_port,
-            daft_version,
-            python_version,
-            slots,
-            memory_bytes,
-            store_memory_bytes,
-            spill_dir,
-            max_message_bytes,
-            orphan_timeout: seconds(orphan_timeout_seconds)?,
-        };
+    fn new(py: Python<'_>, setup: WorkerSetup) -> PyResult<Self> {
+        let (config, event_loop, callbacks) = setup.into_parts()?;
+        let mailbox = Mailbox::new(event_loop)?;
+        let python_host = Arc::new(PythonHost { mailbox: mailbox.clone(), callbacks: Arc::new(callbacks) });
+        let memory_bytes = config.memory_bytes;
         let runtime = runtime::handle()?;
         // Released: binding runs on the I/O threads, which may want to log.
         let worker = py.detach(|| Worker::start(config, python_host, runtime))?;
@@ -333,17 +285,8 @@ impl WorkerServer {
         self.worker.unfinished_tasks()
     }
 
-    fn memory_status(&self) -> String {
-        let stats = self.worker.store().stats();
-        json!({
-            "memory_bytes": self.memory_bytes,
-            "resident_bytes": stats.resident_bytes,
-            "store_bytes": stats.store_bytes,
-            "spilled_bytes": stats.spilled_bytes,
-            "partitions": stats.partitions,
-            "level": format!("{:?}", stats.level),
-        })
-        .to_string()
+    fn memory_status(&self) -> MemorySnapshot {
+        MemorySnapshot::new(self.memory_bytes, self.worker.store().stats())
     }
 
     fn shutdown(&self, py: Python<'_>) {

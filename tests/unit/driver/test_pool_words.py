@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-import json
+from types import SimpleNamespace
+from typing import Any
 
 from daft_k8s.driver.pool_words import describe_pool
 
 
+def worker(worker_id: str, **facts: object) -> SimpleNamespace:
+    known = {"worker_id": worker_id, "phase": "Starting", "launch": 1, "last_loss": None, "waits_for": None}
+    return SimpleNamespace(**known | facts)
+
+
+def pool_of(*workers: SimpleNamespace) -> Any:
+    return SimpleNamespace(workers=list(workers))
+
+
 def test_each_worker_has_a_line_with_its_last_loss() -> None:
-    workers = [
-        {
-            "worker_id": "worker-0",
-            "phase": "Starting",
-            "launch": 2,
-            "last_loss": "worker-0 (Pod a-0-1): no node takes it",
-        },
-        {"worker_id": "worker-1", "phase": "Starting", "launch": 1, "last_loss": None},
-        {"worker_id": "worker-2", "phase": "Postponed", "launch": 1, "waits_for": "the quota is used up"},
-    ]
-    assert describe_pool(json.dumps({"workers": workers, "session_id": "x"})).splitlines() == [
+    pool = pool_of(
+        worker("worker-0", launch=2, last_loss="worker-0 (Pod a-0-1): no node takes it"),
+        worker("worker-1"),
+        worker("worker-2", phase="Postponed", waits_for="the quota is used up"),
+    )
+    assert describe_pool(pool).splitlines() == [
         "",
         "  - worker-0: starting, start 2; before: worker-0 (Pod a-0-1): no node takes it",
         "  - worker-1: starting",
@@ -27,4 +32,4 @@ def test_each_worker_has_a_line_with_its_last_loss() -> None:
 
 
 def test_a_pool_without_workers_is_said_to_have_none() -> None:
-    assert describe_pool(json.dumps({"workers": []})) == "the pool has no workers"
+    assert describe_pool(pool_of()) == "the pool has no workers"

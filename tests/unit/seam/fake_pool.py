@@ -15,6 +15,7 @@ from typing import Any
 
 from daft.daft import FlightPartitionRef, NativeExecutor, PyDaftContext, PyMicroPartition
 
+from daft_k8s.driver.setup import DriverSetup
 from daft_k8s.wire.pickled_errors import encode_error
 from daft_k8s.wire.task_payload import FlightReference, decode_payload, decode_plan, join_result
 
@@ -94,8 +95,8 @@ async def _constant(outcome: FakeOutcome) -> FakeOutcome:
 class FakeManager:
     """In the place of `K8sWorkerManager`."""
 
-    def __init__(self, *, loop: Any, on_worker_call: Any, **_arguments: Any) -> None:
-        self.loop, self.on_worker_call = loop, on_worker_call
+    def __init__(self, setup: DriverSetup) -> None:
+        self.loop, self.on_worker_call = setup.loop, setup.on_worker_call
         self.store: dict[str, PyMicroPartition] = {}
         self.submitted: list[dict[str, Any]] = []
         self.ended_queries: list[str] = []

@@ -9,6 +9,7 @@ import sys
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ import pytest
 from daft_k8s.config import Configuration, load
 from daft_k8s.driver import session as session_module
 from daft_k8s.driver.session import Session
+from daft_k8s.driver.setup import DriverSetup
 from daft_k8s.errors import ClusterError, ConfigurationError, SessionClosedError, WorkerStartError
 
 ROOT = Path(__file__).parents[3]
@@ -27,11 +29,11 @@ class Pool:
     fail_start: BaseException | None = None
     fail_wait: Exception | None = None
     fail_shutdown: Exception | None = None
-    arguments: dict[str, Any] = field(default_factory=dict)
+    setup: Any = None
     events: list[str] = field(default_factory=list)
 
-    def __call__(self, **arguments: Any) -> Any:
-        self.arguments = arguments
+    def __call__(self, setup: DriverSetup) -> Any:
+        self.setup = setup
         return self
 
     def set_desired_workers(self, count: int) -> None:
@@ -47,8 +49,9 @@ class Pool:
             raise self.fail_wait
         return self.ready
 
-    def status(self) -> str:
-        return '{"workers": [{"worker_id": "worker-0", "phase": "Starting"}]}'
+    def status(self) -> Any:
+        worker = SimpleNamespace(worker_id="worker-0", phase="Starting", launch=1, last_loss=None, waits_for=None)
+        return SimpleNamespace(workers=[worker])
 
     def shutdown(self, timeout_seconds: float) -> None:
         self.events.append("pool closed")
@@ -92,14 +95,14 @@ def test_starting_asks_for_all_workers_once_and_does_not_wait(pool: Pool) -> Non
     session = session_with(pool)
     assert session.start() is session.start()
     assert pool.events == ["3 workers"]
-    assert pool.arguments["slots_per_worker"] == 2
-    assert len(pool.arguments["token"]) >= 32
+    assert pool.setup.configuration.slots_per_worker == 2
+    assert len(pool.setup.token) >= 32
     session.shutdown()
 
 
 def test_the_allocator_hears_which_workers_the_pool_uses(pool: Pool) -> None:
     with session_with(pool).start():
-        pool.arguments["on_worker_ready"]("worker-0")
+        pool.setup.on_worker_ready("worker-0")
         assert pool.events == ["3 workers", "worker-0 is ready"]
 
 
@@ -107,7 +110,7 @@ def test_sessions_have_different_names_and_tokens(pool: Pool) -> None:
     tokens = set()
     for _ in range(2):
         with session_with(pool).start() as session:
-            tokens |= {session.session_id, pool.arguments["token"]}
+            tokens |= {session.session_id, pool.setup.token}
     assert len(tokens) == 4
 
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import sys
 import types
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from daft_k8s.worker.setup import WorkerSetup
 
 
 class WorkerServer:
@@ -14,20 +17,20 @@ class WorkerServer:
     control_address = "127.0.0.1:1"
     data_address = "127.0.0.1:2"
 
-    def __init__(self, **arguments: Any) -> None:
-        self._arguments = arguments
+    def __init__(self, setup: WorkerSetup) -> None:
+        self._setup = setup
 
     def set_serving(self) -> None:
         if sys.argv[1] == "drains":
-            self._arguments["loop"].call_soon_threadsafe(self._arguments["on_stop"], "the driver asked")
+            self._setup.loop.call_soon_threadsafe(self._setup.on_stop, "the driver asked")
 
     def set_stuck(self, slots: int, calls: str) -> None: ...
 
     def begin_drain(self) -> None:
         print("draining", flush=True)
 
-    def memory_status(self) -> str:
-        return '{"resident_bytes": 0, "store_bytes": 0, "spilled_bytes": 0}'
+    def memory_status(self) -> types.SimpleNamespace:
+        return types.SimpleNamespace(resident_bytes=0, store_bytes=0, spilled_bytes=0)
 
     def running_tasks(self) -> int:
         return 1 if sys.argv[1] == "is-busy" else 0

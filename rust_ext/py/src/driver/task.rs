@@ -29,11 +29,9 @@ impl K8sWorker {
         self.id.to_string()
     }
 
-    #[allow(clippy::too_many_arguments)]
     #[pyo3(signature = (*, query_id, task_id, name, plan, payload, inputs))]
     fn submit(
-        &self,
-        py: Python<'_>,
+        slf: &Bound<'_, Self>,
         query_id: String,
         task_id: u64,
         name: String,
@@ -41,12 +39,13 @@ impl K8sWorker {
         payload: &[u8],
         inputs: Vec<(u32, Vec<PartitionRef>)>,
     ) -> K8sTaskResultHandle {
+        let (py, this) = (slf.py(), slf.get());
         let inputs = inputs
             .into_iter()
             .map(|(source_id, refs)| (source_id, refs.into_iter().map(|reference| reference.partition).collect()));
         let inputs = inputs.collect();
         let ending = Arc::new(Ending::default());
-        let (ended, mailbox) = (ending.clone(), self.mailbox.clone());
+        let (ended, mailbox) = (ending.clone(), this.mailbox.clone());
         let on_end = Box::new(move |outcome| mailbox.post(move |py| ended.complete(py, outcome)));
         // Released: plans may be large, and the pool's lock is shared with threads that may be waiting for the GIL.
         let sent = Arc::<AtomicBool>::default();
@@ -55,9 +54,9 @@ impl K8sWorker {
             let (plan, payload) = (Bytes::copy_from_slice(plan), Bytes::copy_from_slice(payload));
             let sent = sent.clone();
             let spec = TaskSpec { query_id, task_id, name, plan, plan_hash, payload, inputs, sent };
-            self.driver.submit(self.id, spec, on_end)
+            this.driver.submit(this.id, spec, on_end)
         });
-        K8sTaskResultHandle { task, driver: self.driver.clone(), mailbox: self.mailbox.clone(), ending, sent }
+        K8sTaskResultHandle { task, driver: this.driver.clone(), mailbox: this.mailbox.clone(), ending, sent }
     }
 }
 

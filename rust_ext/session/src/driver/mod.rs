@@ -58,6 +58,7 @@ pub use self::{
     host::{Call, CallAnswer, DriverHost, LaunchFailed},
     partition::Partition,
     results::FetchFailure,
+    status::{PoolSnapshot, WorkerSnapshot},
     task::{Ended, Outcome, TaskSpec},
 };
 

@@ -326,15 +326,13 @@ impl Session {
 
     /// The number that the pool counts as held at a worker.
     pub fn holds(&self, worker: WorkerId) -> u64 {
-        let status = self.driver.status();
-        let workers = status["workers"].as_array().unwrap();
-        let of_worker = workers.iter().find(|view| view["worker_id"] == worker.to_string());
-        of_worker.map_or(0, |view| view["holds"].as_u64().unwrap())
+        let workers = self.driver.status().workers;
+        workers.iter().find(|view| view.worker_id == worker.to_string()).map_or(0, |view| view.holds)
     }
 
     /// Bytes that the driver holds of outputs that came inline.
-    pub fn inline_bytes(&self) -> u64 {
-        self.driver.status()["inline_bytes"].as_u64().unwrap()
+    pub fn inline_bytes(&self) -> usize {
+        self.driver.status().inline_bytes
     }
 
     pub fn until_ready(&self, count: usize) {

@@ -8,8 +8,8 @@ const QUERIES: u64 = 2_000;
 /// A worker is lost with every so many queries.
 const QUERIES_PER_LOSS: u64 = 20;
 
-fn kept(session: &Session, what: &str) -> u64 {
-    session.driver.status()["kept"][what].as_u64().unwrap()
+fn kept(session: &Session, what: &str) -> usize {
+    session.driver.status().kept[what]
 }
 
 /// Two tasks: one reads data of the driver and makes a partition, the other reads that. Their plan is this query's own.
