@@ -16,6 +16,7 @@ from daft_k8s.worker.setup import WorkerSetup
 __all__ = [
     "PROTOCOL_VERSION",
     "ActorCommand",
+    "ArrowBatch",
     "ArrowStream",
     "K8sTaskResultHandle",
     "K8sWorker",
@@ -36,12 +37,32 @@ PROTOCOL_VERSION: int
 class SupportsArrowStream(Protocol):
     def __arrow_c_stream__(self, requested_schema: object | None = None) -> object: ...
 
+class SupportsArrowSchema(Protocol):
+    def __arrow_c_schema__(self) -> object: ...
+
+class SupportsArrowArray(Protocol):
+    def __arrow_c_array__(self, requested_schema: object | None = None) -> tuple[object, object]: ...
+
+@final
+class ArrowBatch:
+    """A record batch as an Arrow C array of structs."""
+
+    def __arrow_c_array__(self, requested_schema: object | None = None) -> tuple[object, object]: ...
+
 @final
 class ArrowStream:
-    """One partition as an Arrow C stream. May be exported once; a second export raises ValueError."""
+    """One partition as an Arrow C stream. May be consumed once, in whichever way; then ValueError is raised."""
 
     num_rows: int
     size_bytes: int
+    num_batches: int
+    @staticmethod
+    def of_batches(schema: SupportsArrowSchema, batches: Sequence[SupportsArrowArray]) -> ArrowStream:
+        """A stream of record batches, all of one schema. Raises ValueError if they are not."""
+
+    def take_batches(self) -> list[ArrowBatch]:
+        """Consumes the stream for its record batches."""
+
     def __arrow_c_stream__(self, requested_schema: object | None = None) -> object: ...
 
 # ------------------------------------------------------------------------------------- driver

@@ -1,43 +1,33 @@
 """Daft's partitions to and from Arrow streams, the form in which they are stored and moved.
 
-Both ends use it, the worker process and the driver's seam. Daft's own import and export match
-columns by name, and give the second of two columns of one name the values of the first. Daft's
-partial aggregates do have such columns (the sum and the count of a mean), so these travel under
-names that differ.
+Both ends use it, the worker process and the driver's seam. Record batches cross one by one: Daft's own import and
+export of whole streams look each column up by its name, which takes time by the square of their number, and give the
+second of two columns of one name the values of the first. Daft's partial aggregates do have such columns (the sum and
+the count of a mean).
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import daft.pickle
 from daft.daft import PyMicroPartition, PyRecordBatch
 from daft.series import Series
 
+from daft_k8s._native import ArrowStream
 from daft_k8s.errors import TaskError
 from daft_k8s.wire.raised import headline, text_of
 
-if TYPE_CHECKING:
-    from daft_k8s._native import SupportsArrowStream
-
-_MARK = "\x1fdaft_k8s\x1f"
-"""Begins the name of a column that travels under another name: mark, position, mark, the real name."""
-
-
-_ROWS = f"{_MARK}rows"
+_ROWS = "\x1fdaft_k8s\x1frows"
 """Stands for the columns of a partition that has none, as after projecting a literal: Daft exports no row count."""
 
 
-def to_arrow(partition: PyMicroPartition) -> SupportsArrowStream:
-    """The partition as something that exports an Arrow stream, without copying its buffers."""
-    names = partition.column_names()
-    if not names:
-        return _with_rows(partition)
-    if len(set(names)) == len(names):
-        return partition
-    return _renamed(partition, [f"{_MARK}{position}{_MARK}{name}" for position, name in enumerate(names)])
+def to_arrow(partition: PyMicroPartition) -> ArrowStream:
+    """The partition as an Arrow stream, without copying its buffers. Python objects are pickled."""
+    if not partition.column_names():
+        partition = _with_rows(partition)
+    return ArrowStream.of_batches(partition, partition.get_record_batches())
 
 
 def guard_pickling() -> None:
@@ -61,15 +51,14 @@ def guard_pickling() -> None:
         daft.pickle.dumps = guarded
 
 
-def from_arrow(stream: SupportsArrowStream) -> PyMicroPartition:
+def from_arrow(stream: ArrowStream) -> PyMicroPartition:
     """The inverse of `to_arrow`; consumes the stream."""
-    partition = PyMicroPartition.from_arrow_stream(stream)
-    names = partition.column_names()
-    if not names or not names[0].startswith(_MARK):
-        return partition
-    if names == [_ROWS]:
-        return partition.eval_expression_list([])
-    return _renamed(partition, [name.rsplit(_MARK, 1)[1] for name in names])
+    if not stream.num_batches:
+        return PyMicroPartition.from_arrow_stream(stream)
+    unused = PyRecordBatch.empty().schema()  # asked for where there is no batch to have it from
+    batches = [PyRecordBatch.from_arrow_record_batches([batch], unused) for batch in stream.take_batches()]
+    partition = PyMicroPartition.from_record_batches(batches)
+    return partition.eval_expression_list([]) if partition.column_names() == [_ROWS] else partition
 
 
 def _with_rows(partition: PyMicroPartition) -> PyMicroPartition:
@@ -80,13 +69,3 @@ def _with_rows(partition: PyMicroPartition) -> PyMicroPartition:
             for batch in batches
         ]
     )
-
-
-def _renamed(partition: PyMicroPartition, names: Sequence[str]) -> PyMicroPartition:
-    batches = partition.get_record_batches() or [PyRecordBatch.empty(partition.schema())]
-    return PyMicroPartition.from_record_batches([_renamed_batch(batch, names) for batch in batches])
-
-
-def _renamed_batch(batch: PyRecordBatch, names: Sequence[str]) -> PyRecordBatch:
-    columns = zip(batch.columns(), names, strict=True)
-    return PyRecordBatch.from_pyseries_list([column.rename(name) for column, name in columns])

@@ -79,15 +79,18 @@ class TaskOutputs:
         self._pieces, self._pieces_bytes = [], 0
         if self._python_columns is None:
             self._python_columns = _python_columns(pieces[0])
-        streams: list[SupportsArrowStream] = [to_arrow(piece._micropartition) for piece in pieces]
         num_rows = sum(len(piece) for piece in pieces)
+
+        def put() -> None:
+            streams = [to_arrow(piece._micropartition) for piece in pieces]
+            self._store.put_output(self._key, streams, num_rows, size_bytes)
+
         try:
             if self._python_columns:
                 # Python objects are pickled on export, which may take long.
-                put_output = carrying(self._store.put_output)
-                await asyncio.to_thread(put_output, self._key, streams, num_rows, size_bytes)
+                await asyncio.to_thread(carrying(put))
             else:
-                self._store.put_output(self._key, streams, num_rows, size_bytes)
+                put()
         except Exception as error:
             culprit = await asyncio.to_thread(_unpicklable, pieces, self._python_columns)
             if culprit is None:

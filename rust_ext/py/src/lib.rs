@@ -19,7 +19,7 @@ mod _native {
 
     #[pymodule_export]
     use crate::{
-        arrow::ArrowStream,
+        arrow::{ArrowBatch, ArrowStream},
         certificates::SessionCertificates,
         driver::{K8sTaskResultHandle, K8sWorker, K8sWorkerManager, PartitionRef, WorkerCall},
         outcome::TaskOutcome,

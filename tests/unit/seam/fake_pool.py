@@ -16,6 +16,7 @@ from typing import Any
 from daft.daft import FlightPartitionRef, NativeExecutor, PyDaftContext, PyMicroPartition
 
 from daft_k8s.driver.setup import DriverSetup
+from daft_k8s.wire.arrow_partitions import from_arrow, to_arrow
 from daft_k8s.wire.pickled_errors import encode_error
 from daft_k8s.wire.task_payload import FlightReference, decode_payload, decode_plan, join_result
 
@@ -132,11 +133,11 @@ class FakeManager:
         return FakeRef(slot_id, len(wrapped), wrapped.size_bytes() or 0, worker_id)
 
     def put(self, data: Any, num_rows: int, size_bytes: int) -> FakeRef:
-        return self._keep(PyMicroPartition.from_arrow_stream(data), None)
+        return self._keep(from_arrow(data), None)
 
     def fetch(self, refs: Any, timeout_seconds: float | None = None) -> list[Any]:
         self.fetched.append(len(refs))
-        return [self.store[ref.slot_id] for ref in refs]
+        return [to_arrow(self.store[ref.slot_id]) for ref in refs]
 
     def fetch_async(self, refs: Any, callback: Any) -> None:
         self.loop.call_soon_threadsafe(lambda: callback(self.fetch(refs), None))

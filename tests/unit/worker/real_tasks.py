@@ -23,7 +23,9 @@ import daft
 from daft.daft import LocalPhysicalPlan, PyDaftExecutionConfig, PyMicroPartition
 from daft.recordbatch.micropartition import MicroPartition
 
+from daft_k8s._native import ArrowStream
 from daft_k8s.handles.driver_calls import set_current_worker
+from daft_k8s.wire.arrow_partitions import from_arrow, to_arrow
 from daft_k8s.wire.calls import Done
 from daft_k8s.wire.codec import decode, encode
 from daft_k8s.wire.pickled_errors import decode_error
@@ -91,15 +93,9 @@ class OddError(Exception):
         super().__init__(f"{left} and {right}")
 
 
-class Stream:
-    """A fetched partition."""
-
-    def __init__(self, values: list[int]) -> None:
-        self._partition = MicroPartition.from_pydict({"x": daft.Series.from_pylist(values, dtype=INT)})._micropartition
-        self.num_rows, self.size_bytes = len(values), len(values) * 8
-
-    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
-        return self._partition.__arrow_c_stream__(requested_schema)
+def fetched(values: list[int]) -> ArrowStream:
+    """A partition as a task is given it."""
+    return to_arrow(MicroPartition.from_pydict({"x": daft.Series.from_pylist(values, dtype=INT)})._micropartition)
 
 
 class Server:
@@ -117,7 +113,7 @@ class Server:
         callback(encode(Done()), None)
 
     def put_output(self, key: str, pieces: Any, num_rows: int, size_bytes: int) -> None:
-        parts = [PyMicroPartition.from_arrow_stream(piece) for piece in pieces]
+        parts = [from_arrow(piece) for piece in pieces]
         assert sum(len(part) for part in parts) == num_rows
         self.outputs[key].append(MicroPartition._from_pymicropartition(PyMicroPartition.concat(parts)))
 
@@ -179,7 +175,7 @@ class Worker:
             plan_hash=str(column),
             plan=encoded,
             payload=encode_payload(task),
-            inputs=[(source, [Stream(values) for values in partitions])],
+            inputs=[(source, [fetched(values) for values in partitions])],
         )
         self.server.futures[command.key] = asyncio.get_running_loop().create_future()
         self.runner.on_task(command)

@@ -41,6 +41,7 @@ class WorkerServer:
 
 if __name__ == "__main__":
     native: Any = types.ModuleType("daft_k8s._native")
+    native.ArrowStream = object  # imported, and never used where no task runs
     if sys.argv[1] != "has-no-extension":
         native.WorkerServer = WorkerServer
     sys.modules["daft_k8s._native"] = native

@@ -58,11 +58,6 @@ def test_the_time_that_an_output_takes_grows_with_its_columns_and_not_with_their
     assert time.monotonic() - begin < 5  # 0.1 s; with a list of all names made for each column half a minute
 
 
-class _RefusingStore(_Store):
-    def put_output(self, key: str, pieces: Any, num_rows: int, size_bytes: int) -> None:
-        raise ValueError("an object that cannot be pickled")
-
-
 def test_the_column_with_an_object_that_cannot_be_pickled_is_named_beside_columns_of_one_name() -> None:
     class Stays:
         def __reduce__(self) -> str:
@@ -71,7 +66,7 @@ def test_the_column_with_an_object_that_cannot_be_pickled_is_named_beside_column
     objects = daft.Series.from_pylist([1, Stays()], "guard", pyobj="force")._series
     numbers = daft.Series.from_pylist([1, 2], "sum")._series
     batch = daft.daft.PyRecordBatch.from_pyseries_list([numbers, numbers, objects])
-    outputs = TaskOutputs(_RefusingStore(), "q/1.1", partitioned=False)
+    outputs = TaskOutputs(_Store(), "q/1.1", partitioned=False)
 
     async def run() -> None:
         await outputs.add(PyMicroPartition.from_record_batches([batch]))
@@ -79,4 +74,4 @@ def test_the_column_with_an_object_that_cannot_be_pickled_is_named_beside_column
 
     with pytest.raises(TaskError, match=r"column 'guard' .*RuntimeError: it stays where it is") as told:
         asyncio.run(run())
-    assert type(told.value.__cause__) is ValueError
+    assert "it stays where it is" in str(told.value.__cause__)
