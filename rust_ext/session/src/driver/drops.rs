@@ -77,10 +77,14 @@ impl Drops {
         std::mem::take(&mut self.unneeded.lock())
     }
 
+    /// True in a forked child. It has copies of the references, but neither the partitions nor the threads of the session;
+    /// and a lock that was held at the fork is held for ever.
+    pub(super) fn is_in_forked_child(&self) -> bool {
+        std::process::id() != self.process_id
+    }
+
     pub(super) fn tell(&self, dropped: Dropped) {
-        // A forked child has copies of the references, but neither the partitions nor the thread that listens;
-        // and a lock that was held at the fork is held for ever.
-        if std::process::id() == self.process_id {
+        if !self.is_in_forked_child() {
             if let Dropped::Remote { slot, .. } = &dropped {
                 self.unneeded.lock().push(*slot);
             }

@@ -116,7 +116,7 @@ impl Partition {
     }
 
     fn location(&self) -> Option<Location> {
-        if !self.is_remote() {
+        if !self.is_remote() || self.inner.drops.is_in_forked_child() {
             return None;
         }
         let driver = self.inner.driver.upgrade()?;
