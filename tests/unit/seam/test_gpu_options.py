@@ -11,6 +11,7 @@ BASE = {"num_workers": 3, "worker_cpu": 1, "worker_memory": "1Gi"}
 
 
 def options(monkeypatch: pytest.MonkeyPatch, configuration: Configuration | None) -> tuple[int | None, int | None]:
+    monkeypatch.setattr("daft.daft.get_runner", lambda: None)  # another test of this process may have made one
     monkeypatch.setattr("daft_k8s.driver.session.find_current_session", lambda: None)
     monkeypatch.setattr(install, "_configuration_source", None if configuration is None else lambda: configuration)
     found = install.get_gpu_udf_options()
