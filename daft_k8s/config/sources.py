@@ -37,8 +37,8 @@ FILE_HERE = "daft-k8s.toml"
 FILE_AT_HOME = ".config/daft-k8s/config.toml"
 
 _HOW_TO_TRUST = (
-    "Options set the workers' variables, which can run code. Take the right to write away from others (chmod go-w), or "
-    f"name the file, if you trust it: {CONFIG_FILE}, or the variable {CONFIG_FILE_VARIABLE}"
+    "Options set the workers' variables, which can run code. Make it your own (chown), take the right to write away "
+    f"from others (chmod go-w), or name a file that you trust: {CONFIG_FILE}, or the variable {CONFIG_FILE_VARIABLE}"
 )
 _told: set[str] = set()
 """Files that were found, not named, and told of."""

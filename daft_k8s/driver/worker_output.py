@@ -40,7 +40,8 @@ class WorkerOutput:
 
     def __init__(self, *, as_json: bool) -> None:
         self._as_json = as_json
-        self._batches: queue.SimpleQueue[_Batch] = queue.SimpleQueue()
+        self._batches: queue.SimpleQueue[_Batch | None] = queue.SimpleQueue()
+        """None: the session has ended."""
         self._thread: threading.Thread | None = None
         self._unprinted = 0
         self._heard = float("-inf")
@@ -67,10 +68,10 @@ class WorkerOutput:
         end = time.monotonic() + _SETTLE_SECONDS
         while time.monotonic() < end and (self._unprinted or time.monotonic() - self._heard < _QUIET_SECONDS):
             time.sleep(_POLL_SECONDS)
+        self._batches.put(None)
 
     def _print_all(self) -> None:
-        while True:
-            batch = self._batches.get()
+        while (batch := self._batches.get()) is not None:
             terminal = is_terminal(sys.stderr)
             text = _text(batch.worker_id, batch.request, as_json=self._as_json, terminal=terminal)
             with contextlib.suppress(Exception):  # standard error may be closed, or of any class

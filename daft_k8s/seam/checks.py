@@ -8,8 +8,8 @@ import re
 from collections.abc import Mapping
 
 from daft_k8s.errors import VersionMismatchError
+from daft_k8s.seam.comparison import Difference, Replacements, find_differences
 from daft_k8s.seam.newer import find_abstract, is_essential
-from daft_k8s.seam.replaced import Difference, Replacements, find_differences
 
 OLDEST_DAFT = (0, 7, 16)
 FIRST_UNKNOWN_DAFT = (0, 8)

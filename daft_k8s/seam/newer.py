@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, NoReturn
 
 from daft_k8s.errors import UnsupportedError
-from daft_k8s.seam.replaced import Difference, Kind, Replacements
+from daft_k8s.seam.comparison import Difference, Kind, Replacements
 
 FEATURES = {
     "daft.runners.flotilla": "the scheduling of tasks on workers",

@@ -15,10 +15,10 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from daft_k8s.errors import DaftK8sError
+from daft_k8s.handles.pod_paths import PodPaths
+from daft_k8s.handles.upload_check import check_locations
 from daft_k8s.kube.objects.shared_mounts import shared_places
 from daft_k8s.path_rules import database_path, disk_path, expand_home
-from daft_k8s.seam.path_guard import check_locations
-from daft_k8s.seam.pod_paths import PodPaths
 from daft_k8s.seam.query_folders import current_folder
 
 if TYPE_CHECKING:

@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from daft_k8s.handles.pod_paths import CHECKED_LOCATION
+
 _CONTENT = re.compile(r"(?:\| )*(?:\* |\|   )(.*)")
 _WRAPPED = "  "
 _BREAK = "\0"
@@ -17,9 +19,6 @@ _FILE = re.compile(r"\bFile[ \0]\{([^}]*)\}")
 _FOLDER = re.compile(r"(?:Root[ \0]dir|Table[ \0]Location)[ \0]=[ \0](.*)|Sink:[ \0](?:DeltaLake|Lance)\((.*)\)")
 _FUNCTION = re.compile(r"(?<![\w.])(url_upload|url_download|(?:video_|audio_|image_|hdf5_)?file)\0?\(")
 _TEXT = re.compile(r'lit\(\0?"(.*)"\0?\)(?:[ \0]as[ \0].*)?', re.DOTALL)
-
-CHECKED_LOCATION = "location_seen_by_driver"
-"""The name of the UDF that checks where an upload goes, row by row; see `path_guard`."""
 
 
 class PlannedPath(NamedTuple):

@@ -15,15 +15,17 @@ import inspect
 import logging
 import os
 import uuid
+from collections import deque
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Protocol
 
 import daft
 from daft.daft import WriteMode
+from daft.errors import UDFException
 from daft.expressions import ExpressionsProjection
 
 from daft_k8s.errors import DaftK8sError
-from daft_k8s.handles.file_moves import Moves, on_worker, removal_on_worker, remove_folders
+from daft_k8s.handles.file_moves import STAGING_PREFIX, Moves, on_worker, removal_on_worker, remove_folders
 from daft_k8s.path_rules import disk_path
 from daft_k8s.seam.query_folders import current_folder
 
@@ -79,7 +81,10 @@ class FileWrite:
         aliases = getattr(self._call.arguments["io_config"], "protocol_aliases", None) or {}
         path = disk_path(self._root, aliases)
         is_opendal = self._root.lower().startswith("fs:")  # whose root folder only its own options know
-        return None if is_opendal or self._call.arguments.get("single_file", False) else path
+        # Daft's result would have two columns of one name.
+        is_ambiguous = any(column.name() == _PATH_COLUMN for column in self._call.arguments["partition_cols"] or ())
+        is_single = self._call.arguments.get("single_file", False)
+        return None if is_opendal or is_ambiguous or is_single else path
 
     @property
     def replaces(self) -> str:
@@ -88,6 +93,11 @@ class FileWrite:
         if mode == WriteMode.Append:
             return "append"
         return "overwrite" if mode == WriteMode.Overwrite else "overwrite-partitions"
+
+    @property
+    def marker(self) -> bool:
+        """True if the write ends with the file `_SUCCESS`."""
+        return bool(self._call.arguments.get("write_success_file", False))
 
     def below(self, folder: str) -> LogicalPlanBuilder:
         """The plan that writes, by appending, to a folder below the destination."""
@@ -106,8 +116,14 @@ class Disk(Protocol):
     def carry_out(self, moves: Moves) -> None:
         """Publishes the files of a run."""
 
-    def clean_up(self, folders: tuple[str, ...], error: BaseException) -> None:
-        """Removes the staging folders of failed runs, after the error of the last one."""
+    def clean_up(self, folders: tuple[str, ...], error: BaseException, *, is_publishing: bool) -> None:
+        """Removes the staging folders of failed runs.
+
+        Args:
+            folders: The folders, that of the last run at the end.
+            error: The error of the last run.
+            is_publishing: True if it came while the files were moved.
+        """
 
 
 class OwnDisk:
@@ -116,7 +132,7 @@ class OwnDisk:
     def carry_out(self, moves: Moves) -> None:
         moves.carry_out()
 
-    def clean_up(self, folders: tuple[str, ...], error: BaseException) -> None:
+    def clean_up(self, folders: tuple[str, ...], error: BaseException, *, is_publishing: bool) -> None:
         remove_folders(folders)
 
 
@@ -131,22 +147,30 @@ class WorkersDisk:
         self._run = run
 
     def carry_out(self, moves: Moves) -> None:
-        self._run(on_worker(moves)._builder)
+        try:
+            self._run(on_worker(moves)._builder)
+        except UDFException as error:
+            raise error.original_exception or error from error
 
-    def clean_up(self, folders: tuple[str, ...], error: BaseException) -> None:
+    def clean_up(self, folders: tuple[str, ...], error: BaseException, *, is_publishing: bool) -> None:
         # An interrupt is not kept waiting; and a query would wait for workers where there are none any more.
         if isinstance(error, Exception) and not isinstance(error, DaftK8sError):
             with contextlib.suppress(Exception):
                 self._run(removal_on_worker(folders)._builder)
                 return
-        logger.warning("a write failed; %s is left, and removed after the session's next write", ", ".join(folders))
+        if is_publishing:  # a task that was sent goes on after its query was cancelled
+            logger.warning(
+                "a write was broken off while its files were moved out of %s; see where they are", folders[-1]
+            )
+        else:
+            logger.warning("a run of a write failed; %s is left until the session's next write", folders[-1])
 
 
 class Stages:
     """The folders that runs of a session's queries write to. Thread-safe."""
 
     def __init__(self) -> None:
-        self._left: list[str] = []
+        self._left: deque[str] = deque(maxlen=1000)  # of a session with so many failed writes, the newest
 
     @contextlib.contextmanager
     def begin(self, write: FileWrite, disk: Disk) -> Iterator[Stage]:
@@ -156,7 +180,7 @@ class Stages:
             yield stage
         except BaseException as error:
             self._left.append(stage.folder)
-            disk.clean_up(self.left(), error)
+            disk.clean_up(self.left(), error, is_publishing=stage.is_publishing)
             raise
 
     def left(self) -> tuple[str, ...]:
@@ -169,20 +193,18 @@ class Stages:
 
 
 class Stage:
-    """The folder that one run of a query writes to.
-
-    Other engines skip names that begin with a dot. Daft reads them where a pattern has `**`.
-    """
+    """The folder that one run of a query writes to."""
 
     def __init__(self, write: FileWrite, disk: Disk, left: Callable[[], tuple[str, ...]]) -> None:
         self._write = write
         self._disk = disk
         self._left = left
-        self._name = f".daft-write-{uuid.uuid4().hex}"
+        self._name = STAGING_PREFIX + uuid.uuid4().hex
         destination = os.path.expanduser(write.destination or "")
         self._destination = os.path.join(current_folder(), destination)
         self.folder = os.path.join(self._destination, self._name)
         self.builder = write.below(self._name)
+        self.is_publishing = False
 
     def publish(self, listed: list[MicroPartition]) -> list[MicroPartition]:
         """Moves the listed files to the destination and removes those that an overwriting mode replaces.
@@ -194,12 +216,15 @@ class Stage:
             The results, with the paths that the files have now.
 
         Raises:
-            OSError: If a file could not be moved. Those moved before are removed, nothing is replaced.
+            OSError: If a file could not be moved.
         """
         prefix = f"{self._name}/"
         paths = [path for part in listed for path in part.get_column_by_name(_PATH_COLUMN).to_pylist()]
         files = tuple(path.partition(prefix)[2] for path in paths)
-        self._disk.carry_out(Moves(self._destination, self._name, files, self._write.replaces, self._left()))
+        self.is_publishing = True
+        self._disk.carry_out(
+            Moves(self._destination, self._name, files, self._write.replaces, self._write.marker, self._left())
+        )
         return [_without(prefix, part) for part in listed]
 
 

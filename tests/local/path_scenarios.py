@@ -23,9 +23,9 @@ from daft.io import DataSink, DataSource, DataSourceTask
 from daft.io.sink import WriteResult
 from daft.recordbatch import MicroPartition, RecordBatch
 
+from daft_k8s.handles.pod_paths import PodPaths
+from daft_k8s.handles.upload_check import check_locations
 from daft_k8s.path_rules import Place
-from daft_k8s.seam.path_guard import check_locations
-from daft_k8s.seam.pod_paths import PodPaths
 
 RANDOM = re.compile(r"[0-9a-f]{8}-[0-9a-f-]{27}")
 

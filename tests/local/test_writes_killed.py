@@ -132,3 +132,11 @@ def test_a_write_that_is_interrupted_leaves_nothing(tmp_path: Path) -> None:
         assert reply.error == "KeyboardInterrupt"
         end(driver)
     assert files_in(folder) == []
+
+
+def test_a_partition_column_of_the_name_that_results_use_is_written(tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    with RemoteDriver(tmp_path) as driver:
+        driver.run(f"folder = {str(folder)!r}")
+        driver.run("df.with_column('path', col('id') % 2).write_parquet(folder, partition_cols=['path'])")
+        assert driver.run("answer = daft.read_parquet(folder + '/**').count_rows()") == 10_000

@@ -1,20 +1,26 @@
-"""The end of a staged write, on a real folder: whole, broken off and repeated, and refused.
+"""The end of a staged write, on a real folder: whole, broken off at each step and repeated, refused, copied.
 
 Queries that carry it out are in tests/local/test_writes_killed.py.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from daft_k8s.handles.file_moves import Moves
+from daft_k8s.handles import file_moves
+from daft_k8s.handles.file_moves import Moves, remove_folders
 
 STAGING = ".daft-write-1"
+OLD = ["_SUCCESS", "k=1/deep/old", "k=1/old", "k=2/old", "old"]
+MODES = ["append", "overwrite", "overwrite-partitions"]
 
 
 def staged(folder: Path, *files: str, replaces: str = "append") -> Moves:
@@ -31,7 +37,7 @@ def found(folder: Path) -> list[str]:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    for name in ("old", "k=1/old", "k=1/deep/old", "k=2/old", "_SUCCESS"):
+    for name in OLD:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("old")
     return tmp_path
@@ -40,7 +46,7 @@ def folder(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("replaces", "left"),
     [
-        ("append", ["_SUCCESS", "k=1/deep/old", "k=1/new", "k=1/old", "k=2/old", "k=3/new", "old"]),
+        ("append", sorted([*OLD, "k=1/new", "k=3/new"])),
         ("overwrite", ["k=1/new", "k=3/new"]),
         ("overwrite-partitions", ["_SUCCESS", "k=1/new", "k=2/old", "k=3/new", "old"]),
     ],
@@ -64,34 +70,117 @@ def test_files_that_no_task_has_listed_and_leftovers_are_removed(folder: Path) -
     assert not [name for name in os.listdir(folder) if name.startswith(".")]
 
 
+def test_files_of_a_write_that_runs_at_the_same_time_are_left_alone(folder: Path) -> None:
+    (folder / ".daft-write-other").mkdir()
+    (folder / ".daft-write-other" / "file").write_text("of another write")
+    staged(folder, "new", replaces="overwrite").carry_out()
+    assert found(folder) == [".daft-write-other/file", "new"]
+
+
 def test_the_success_marker_comes_last_and_replaces_the_old_one(folder: Path) -> None:
-    moves = staged(folder, "new", "_SUCCESS", replaces="overwrite")._replace(files=("new",))
+    moves = staged(folder, "new", "_SUCCESS", replaces="overwrite")._replace(files=("new",), marker=True)
     moves.carry_out()
     assert found(folder) == ["_SUCCESS", "new"]
     assert (folder / "_SUCCESS").read_text() == "_SUCCESS"
-
-
-@pytest.mark.parametrize("done", [1, 2])
-def test_a_try_that_was_broken_off_is_completed_by_the_next(folder: Path, done: int) -> None:
-    moves = staged(folder, "a", "b", replaces="overwrite")
-    for name in ("a", "b")[:done]:
-        os.rename(folder / STAGING / name, folder / name)
     moves.carry_out()
-    assert found(folder) == ["a", "b"]
+    assert found(folder) == ["_SUCCESS", "new"]
 
 
-@pytest.mark.parametrize("replaces", ["append", "overwrite", "overwrite-partitions"])
-def test_a_file_that_cannot_be_moved_leaves_the_folder_as_it_was(folder: Path, replaces: str) -> None:
-    before = found(folder)
-    moves = staged(folder, "k=1/new", "old/new", replaces=replaces)  # `old` is a file
-    with pytest.raises(OSError, match=f"nothing was written to {folder}"):
+class KilledError(BaseException):
+    """Stands for the end of the process: nothing is cleaned up."""
+
+
+def kill_at(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lets the process end at a call of the file system, the first of which is 0."""
+    calls = iter(range(1000))
+
+    def counted(call: Callable[..., Any]) -> Callable[..., Any]:
+        def made(*arguments: Any, **options: Any) -> Any:
+            if next(calls) >= step:
+                raise KilledError
+            return call(*arguments, **options)
+
+        return made
+
+    for name in ("rename", "remove", "makedirs"):
+        monkeypatch.setattr(file_moves.os, name, counted(getattr(os, name)))
+    monkeypatch.setattr(file_moves.shutil, "rmtree", counted(file_moves.shutil.rmtree))
+
+
+@pytest.mark.parametrize("step", range(30))
+@pytest.mark.parametrize("replaces", MODES)
+def test_a_try_that_was_killed_is_completed_by_the_next_or_undone(folder: Path, replaces: str, step: int) -> None:
+    moves = staged(folder, "k=1/new", "k=3/new", "_SUCCESS", replaces=replaces)
+    moves = moves._replace(files=moves.files[:2], marker=True)
+    expected = {"append": {*OLD}, "overwrite": {"_SUCCESS"}, "overwrite-partitions": {"_SUCCESS", "k=2/old", "old"}}
+    new = sorted({*expected[replaces], "k=1/new", "k=3/new"})
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        kill_at(step, monkeypatch)
+        ended = None
+        try:
+            moves.carry_out()
+        except KilledError as error:
+            ended = error
+    if step % 2:
         moves.carry_out()
-    assert [name for name in found(folder) if not name.startswith(STAGING)] == before
+        assert found(folder) == new
+        assert (folder / "_SUCCESS").read_text() == "_SUCCESS"
+    elif ended is not None:
+        remove_folders((str(folder / STAGING),))
+        assert found(folder) in (OLD, new)
+        assert not list(folder.glob(".daft-write-*"))
 
 
-def test_a_file_that_is_in_neither_place_is_an_error(folder: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="nothing was written"):
-        staged(folder, "a")._replace(files=("a", "b")).carry_out()
+@pytest.mark.parametrize("replaces", MODES)
+def test_a_file_that_cannot_be_moved_leaves_the_folder_as_it_was(folder: Path, replaces: str) -> None:
+    moves = staged(folder, "k=1/new", "gone", replaces=replaces)
+    (folder / STAGING / "gone").unlink()
+    with pytest.raises(FileNotFoundError, match=f"nothing was written to {folder}"):
+        moves.carry_out()
+    assert [name for name in found(folder) if not name.startswith(STAGING)] == OLD
+
+
+@pytest.mark.parametrize("replaces", MODES)
+def test_where_files_cannot_be_renamed_they_are_copied(
+    folder: Path, replaces: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rename = os.rename
+
+    def rename_folders_alone(source: str, target: str) -> None:
+        if not os.path.isdir(source):
+            raise OSError(errno.EXDEV, "Invalid cross-device link")
+        rename(source, target)
+
+    monkeypatch.setattr(file_moves.os, "rename", rename_folders_alone)
+    staged(folder, "k=1/new", replaces=replaces).carry_out()
+    left = {"append": {*OLD}, "overwrite": set(), "overwrite-partitions": {"_SUCCESS", "k=2/old", "old"}}[replaces]
+    assert found(folder) == sorted({*left, "k=1/new"})
+
+
+def test_old_files_that_can_be_neither_renamed_nor_removed_are_named(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any) -> None:
+        raise OSError(errno.EXDEV, "Invalid cross-device link")
+
+    moves = staged(folder, replaces="overwrite")
+    monkeypatch.setattr(file_moves.os, "rename", refuse)
+    monkeypatch.setattr(file_moves.os, "remove", refuse)
+    with pytest.raises(OSError, match=r"the new files are in .* could not be removed: .*_SUCCESS \(.* and 2 more"):
+        moves.carry_out()
+
+
+def test_what_an_earlier_run_has_moved_is_undone_before_the_next_publishes(folder: Path) -> None:
+    earlier = staged(folder, "k=1/earlier", "gone", replaces="overwrite")
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        kill_at(8, monkeypatch)
+        with pytest.raises(KilledError):
+            earlier.carry_out()
+    assert found(folder) != sorted([*OLD, *(f"{STAGING}/{file}" for file in earlier.files)])
+    (folder / ".daft-write-2").mkdir()
+    (folder / ".daft-write-2" / "later").write_text("later")
+    Moves(str(folder), ".daft-write-2", ("later",), "overwrite", leftovers=(str(folder / STAGING),)).carry_out()
+    assert found(folder) == ["later"]
 
 
 PROGRAM = """

@@ -17,8 +17,12 @@ import pytest
 from daft.execution.key_filtering_join.actors import KeySpec
 from daft.pickle import dumps
 
+from daft_k8s.handles import file_moves
 from daft_k8s.handles.actors import ActorHandle, EnginePool, collect_pickled_pools
 from daft_k8s.handles.key_filter import ingest_function, keep_function
+from daft_k8s.handles.pod_paths import PodPaths
+from daft_k8s.handles.upload_check import check_locations
+from daft_k8s.path_rules import Place
 from daft_k8s.seam.actors import DriverActorHandle
 from daft_k8s.seam.limit import DriverLimitHandle
 from daft_k8s.seam.limit_counter import LimitCounter
@@ -69,6 +73,8 @@ HANDLES: dict[str, Callable[[], Any]] = {
     "EnginePool": engines,
     "Expression of new keys": lambda: ingest_function([actor()], KeySpec(["id"]))(daft.col("id")),
     "Expression of kept keys": lambda: keep_function([actor()], KeySpec(["id"]))(daft.col("id")),
+    "Expression of checked uploads": lambda: check_locations(daft.col("to"), PodPaths((Place("/data", True, True),))),
+    "Expression of moves": lambda: file_moves.moved(daft.col("moves")),
 }
 """By the name of the class that a worker gets."""
 
@@ -81,7 +87,8 @@ def test_a_handle_comes_alive_where_no_room_of_the_driver_can_be_imported(name: 
     assert done.returncode == 0, done.stderr.decode()
     kind, rooms = done.stdout.decode().splitlines()
     assert kind == name.split(" ")[0]
-    assert set(rooms.split()) <= {"_native", "addresses", "boot", "errors", "handles", "printable", "wire", "worker"}
+    allowed = {"_native", "addresses", "boot", "errors", "handles", "path_rules", "printable", "wire", "worker"}
+    assert set(rooms.split()) <= allowed
 
 
 def test_pickling_a_handle_tells_which_pools_a_plan_uses() -> None:

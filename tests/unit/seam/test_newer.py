@@ -17,11 +17,11 @@ from typing import Any
 import pytest
 
 from daft_k8s.errors import UnsupportedError, VersionMismatchError
-from daft_k8s.seam import replaced
+from daft_k8s.seam import comparison
 from daft_k8s.seam.checks import check_replacements
+from daft_k8s.seam.comparison import Kind, find_differences
 from daft_k8s.seam.install import _handles, _replacements
 from daft_k8s.seam.newer import adapt, describe, find_abstract
-from daft_k8s.seam.replaced import Kind, find_differences
 
 FLOTILLA = "daft.runners.flotilla"
 
@@ -140,7 +140,7 @@ def test_the_warning_names_hooks_features_and_what_to_do() -> None:
 
 def altered(monkeypatch: pytest.MonkeyPatch, module: str, change: tuple[str, str]) -> None:
     """Has Daft's source of a module read otherwise."""
-    original = replaced._source_of
+    original = comparison._source_of
 
     def source_of(name: str) -> str | None:
         source = original(name)
@@ -149,7 +149,7 @@ def altered(monkeypatch: pytest.MonkeyPatch, module: str, change: tuple[str, str
             source = source.replace(*change)
         return source
 
-    monkeypatch.setattr(replaced, "_source_of", source_of)
+    monkeypatch.setattr(comparison, "_source_of", source_of)
 
 
 def test_a_hook_that_every_query_needs_and_that_has_changed_is_refused_at_the_start(
@@ -216,17 +216,17 @@ def test_abstract_methods_that_our_classes_lack_are_refused_and_do_not_stop_pyth
 
 PROGRAM = """
 import json, logging, sys
-from daft_k8s.seam import replaced
+from daft_k8s.seam import comparison
 
 records = []
 class Keep(logging.Handler):
     def emit(self, record): records.append([record.levelname, record.getMessage()])
 logging.getLogger("daft_k8s").addHandler(Keep())
 
-original = replaced._source_of
+original = comparison._source_of
 fresh = "def drain_workers(): ...\\nasync def get_sorted(samples): ...\\n"
-replaced._source_of = lambda name: (original(name) or "") + (fresh if name.endswith("flotilla") else "")
-replaced._is_in_extension = lambda name: True
+comparison._source_of = lambda name: (original(name) or "") + (fresh if name.endswith("flotilla") else "")
+comparison._is_in_extension = lambda name: True
 
 from daft_k8s.seam.install import install
 install()

@@ -1,7 +1,4 @@
-"""The check of upload locations that stand in the data: it runs on the workers, before the upload of each batch.
-
-Workers import this module, so it imports nothing of the driver.
-"""
+"""The check of upload locations that stand in the data: it runs on the workers, before the upload of each batch."""
 
 from __future__ import annotations
 
@@ -9,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import daft
 
-from daft_k8s.seam.plan_paths import CHECKED_LOCATION
+from daft_k8s.handles.pod_paths import CHECKED_LOCATION
 
 if TYPE_CHECKING:
     from daft import Expression, Series
 
-    from daft_k8s.seam.pod_paths import PodPaths
+    from daft_k8s.handles.pod_paths import PodPaths
 
 
 def check_locations(locations: Expression, paths: PodPaths) -> Expression:

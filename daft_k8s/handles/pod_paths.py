@@ -6,10 +6,16 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from daft_k8s.errors import UnsupportedError
 from daft_k8s.path_rules import Place, absolute_path, disk_path, find_place
-from daft_k8s.seam.plan_paths import PlannedPath
+
+if TYPE_CHECKING:
+    from daft_k8s.seam.plan_paths import PlannedPath
+
+CHECKED_LOCATION = "location_seen_by_driver"
+"""The name of the UDF that checks where an upload goes, row by row (`upload_check`); plans show it."""
 
 _NO_ALIASES: Mapping[str, str] = MappingProxyType({})
 
