@@ -20,7 +20,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from . import summary
-from .baseline import Comparison, Outcome, add_outcome, compare, covers, read_baseline, write_baseline
+from .baseline import DELIBERATE, Comparison, Outcome, add_outcome, compare, covers, read_baseline, write_baseline
 from .checkout import TIERS, Tier, staged
 from .process import BrokenRun, Place, collect, run_all
 from .results import Result, ResultsFile
@@ -251,6 +251,10 @@ def report(comparison: Comparison, *, with_baseline: bool, partial: bool, bad_en
         if not partial:
             lines += _some("Tests that only the baseline knows", comparison.only_there)
         lines += _some("Tests that fail here and do not pass in the baseline", [*map(_line, comparison.both_fail)])
+        lines += _some(
+            "Tests that expect what is otherwise here on purpose",
+            [f"{result.nodeid}: {DELIBERATE[result.nodeid]}" for result in comparison.deliberate],
+        )
         lines += _some("Tests that pass in the baseline and are skipped here", [*map(_line, comparison.skipped_here)])
     lines += [f"A process ended badly: {end}" for end in bad_ends]
     if with_baseline:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.conformance.baseline import Outcome, compare, covers, read_baseline, write_baseline
+from tests.conformance.baseline import DELIBERATE, Outcome, compare, covers, read_baseline, write_baseline
 from tests.conformance.results import Result, ResultsFile, canonical_id, id_of
 from tests.conformance.shares import divide
 
@@ -38,6 +38,15 @@ def test_only_what_passes_there_and_fails_here_is_a_regression():
     assert [r.nodeid[-1] for r in comparison.skipped_here] == ["e"]
     assert comparison.only_there == ["tests.t::test_g"]
     assert (comparison.seconds_here, comparison.seconds_there) == (0.5, 1.0)
+
+
+@pytest.mark.parametrize("nodeid", DELIBERATE)
+def test_what_is_otherwise_on_purpose_is_told_apart_from_regressions(nodeid):
+    there = {id_of(nodeid): PASSED}
+    comparison = compare([result(nodeid, "failed")], there)
+    assert [r.nodeid for r in comparison.deliberate] == [nodeid]
+    assert comparison.regressions == []
+    assert compare([result(nodeid)], there).deliberate == []
 
 
 def test_a_module_that_cannot_be_collected_is_a_regression_if_its_tests_pass_there():
