@@ -113,16 +113,23 @@ impl Session {
     ///
     /// Whatever is due by `now` happens as well, after the event, whichever event it is.
     pub fn handle(&mut self, event: Event, now: Duration) -> Vec<Action> {
+        self.handle_all([event], now)
+    }
+
+    /// As [`Self::handle`], with events that came before whatever is due.
+    pub fn handle_all(&mut self, events: impl IntoIterator<Item = Event>, now: Duration) -> Vec<Action> {
         self.turn.now = self.turn.now.max(now);
-        if self.closed {
-            self.after_shutdown(&event);
-        } else {
-            self.take(event);
-            if !self.closed {
+        for event in events {
+            if self.closed {
+                self.after_shutdown(&event);
+            } else {
+                self.take(event);
                 self.update_touched();
-                self.expire();
-                self.settle();
             }
+        }
+        if !self.closed {
+            self.expire();
+            self.settle();
         }
         std::mem::take(&mut self.turn.actions)
     }

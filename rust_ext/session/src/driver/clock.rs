@@ -41,12 +41,10 @@ pub(super) async fn tick(inner: Weak<Inner>) {
 impl Inner {
     fn tick(self: &Arc<Self>) {
         let mut state = self.state.lock();
-        let links = state.links.values().filter(|link| link.take_heard());
-        let heard: Vec<_> = links.map(|link| (link.process.worker, link.process.launch)).collect();
-        if !heard.is_empty() {
-            self.act(&mut state, Event::Heard(heard), &mut None);
+        if let Some(heard) = state.take_heard() {
+            self.act(&mut state, heard, &mut None);
         }
-        if state.core.next_deadline().is_some_and(|deadline| deadline <= self.clock.now()) {
+        if state.is_anything_due(self.clock.now()) {
             self.act(&mut state, Event::Tick, &mut None);
         }
     }

@@ -163,6 +163,12 @@ impl Link {
         self.last_answer.is_news.swap(false, Ordering::Relaxed)
     }
 
+    /// As if data came from the worker.
+    #[cfg(test)]
+    pub(super) fn note_heard(&self) {
+        self.last_answer.is_now();
+    }
+
     /// Number of partitions of the driver that the worker was given and keeps.
     pub(super) fn uploaded(&self) -> usize {
         self.uploads.len()

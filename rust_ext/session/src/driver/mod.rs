@@ -23,6 +23,8 @@ mod results;
 mod size;
 mod status;
 mod task;
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::{HashMap, HashSet},
@@ -257,6 +259,17 @@ impl State {
         self.ready.get(&process.worker).is_some_and(|ready| Arc::ptr_eq(ready, process))
     }
 
+    fn is_anything_due(&self, now: Duration) -> bool {
+        self.core.next_deadline().is_some_and(|deadline| deadline <= now)
+    }
+
+    /// News of the processes that were heard since the last call of this.
+    fn take_heard(&self) -> Option<Event> {
+        let links = self.links.values().filter(|link| link.take_heard());
+        let heard: Vec<_> = links.map(|link| (link.process.worker, link.process.launch)).collect();
+        (!heard.is_empty()).then_some(Event::Heard(heard))
+    }
+
     /// Drops the outputs of a report that does not count.
     fn discard(&self, process: &Arc<Process>, key: &str, report: &Report) {
         let tickets: Vec<String> = report.stored().iter().map(|output| format!("{key}:{}", output.slot)).collect();
@@ -286,8 +299,9 @@ impl Inner {
         let unneeded = self.drops.take_unneeded();
         let read = (!unneeded.is_empty()).then_some(Event::Read(unneeded));
         let now = self.clock.now();
-        let actions: Vec<_> = read.into_iter().chain([event]).flat_map(|event| state.core.handle(event, now)).collect();
-        for action in actions {
+        // A worker whose time-out is due may have been heard since the last tick.
+        let heard = if state.is_anything_due(now) { state.take_heard() } else { None };
+        for action in state.core.handle_all(heard.into_iter().chain(read).chain([event]), now) {
             // All actions are carried out, or the pool would count on what was never done.
             let performed = catch_unwind(AssertUnwindSafe(|| self.perform(state, action, report)));
             panicked = panicked.or(performed.err());

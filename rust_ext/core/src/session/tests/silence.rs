@@ -68,6 +68,17 @@ fn a_worker_that_is_heard_in_time_is_not_lost() {
 }
 
 #[test]
+fn a_worker_that_was_heard_before_its_timeout_was_looked_at_is_not_lost() {
+    let mut stage = Stage::ready(1);
+    unanswered(&mut stage, 0);
+    stage.now = stage.pool.next_deadline().unwrap();
+    let launch = stage.launch(w(0));
+    let events = [Event::Read(vec![s(1, 0)]), Event::Heard(vec![(w(0), launch)]), Event::CancelTask(t(7))];
+    assert_eq!(stage.pool.handle_all(events, stage.now), []);
+    assert_eq!((stage.phase(w(0)), stage.pool.next_deadline()), (WorkerPhase::Ready, None));
+}
+
+#[test]
 fn news_of_an_old_process_is_neither_a_sign_of_life_nor_of_silence() {
     let mut stage = Stage::ready(1);
     stage.exit(w(0), "gone");
