@@ -8,7 +8,7 @@ use super::{Action, Session};
 use crate::ids::{FetchId, QueryId, SlotId, TaskId, WorkerId};
 use crate::slots::LostStore;
 use crate::slots::verdicts::{Reader, Verdict, holders_of};
-use crate::tasks::{Place, Refusal};
+use crate::tasks::Place;
 use crate::{FailKind, Loss};
 
 /// The fate of partitions that are asked for after the end of the session, for people.
@@ -62,7 +62,7 @@ impl Session {
         }
     }
 
-    /// An attempt could not read its inputs.
+    /// An attempt could not read its inputs. That is its end at the worker, also for a cancel that is under way.
     pub(super) fn inputs_are_missing(
         &mut self,
         task: TaskId,
@@ -71,7 +71,7 @@ impl Session {
         gone: bool,
         message: String,
     ) {
-        if self.tasks.is_at(task, place) {
+        if self.tasks.inputs_are_missing(&mut self.turn, task, place) {
             let holders = holders_of(&self.slots, slots).into_iter().collect();
             self.ask_for_verdict(Reader::Task { task, place, gone, message, holders }, slots);
         }
@@ -114,8 +114,8 @@ impl Session {
                 self.turn.push(Action::FetchVerdict { fetch, lost });
             }
             Reader::Task { task, place, gone, message, holders } => {
-                if self.tasks.is_at(task, place) {
-                    self.tell_task(task, place, gone, &message, &holders, verdict);
+                if self.tasks.is_in_doubt(task, place) {
+                    self.tell_task(task, place.0, gone, &message, &holders, verdict);
                 }
             }
         }
@@ -124,13 +124,12 @@ impl Session {
     fn tell_task(
         &mut self,
         task: TaskId,
-        place: Place,
+        worker: WorkerId,
         gone: bool,
         message: &str,
         holders: &[WorkerId],
         verdict: Option<Arc<Loss>>,
     ) {
-        let worker = place.0;
         if let Some(loss) = verdict {
             self.tasks.fail_lost(&mut self.turn, task, &loss.to_string());
         } else if gone {
@@ -140,7 +139,7 @@ impl Session {
             self.tasks.fail_lost(&mut self.turn, task, &reason);
         } else {
             let reason = format!("it could not read inputs of the task: {message}");
-            self.tasks.bounced(&mut self.turn, &self.fleet, task, place, Refusal::ByHolder(reason));
+            self.tasks.inputs_are_there(&mut self.turn, &self.fleet, task, worker, reason);
         }
     }
 

@@ -46,8 +46,9 @@
 //! | state | entered by | left by |
 //! |---|---|---|
 //! | waiting | `Submit`; a lost attempt below the cap; no room; back-off over | room on a ready worker: `Send` → sent |
-//! | backing off | `Bounced` by a worker without other tasks, `InputsUnavailable` | back-off over → waiting |
+//! | backing off | `Bounced` by a worker without other tasks; its inputs are there | back-off over → waiting |
 //! | sent | `Send` | its report: `Deliver`; `Bounced` by a worker with other tasks → waiting, else → backing off, or `FailTask` at the limit; its worker lost → waiting, or `FailTask` at the cap; its worker stuck → waiting |
+//! | in doubt | `InputsMissing` | the verdict: there → backing off, or `FailTask` at the limit; lost: `FailTask`; the reader lost → waiting |
 //! | cancelling | `CancelTask` while sent: `CancelOnWorker` | any news of the attempt, or its worker lost: `Cancelled` |
 //!
 //! A task that is not sent ends at once when cancelled, when its inputs are lost and when the pool
@@ -74,7 +75,7 @@ use crate::fleet::{Connected, End, ExitCause, Fleet, Link, not_wanted};
 use crate::ids::{LaunchId, TaskId, WorkerId};
 use crate::slots::verdicts::{Reader, Verdicts};
 use crate::slots::{Output, Slots};
-use crate::tasks::{Place, Refusal, Tasks};
+use crate::tasks::{Place, Tasks};
 use turn::{Timer, Turn};
 
 pub use action::{Action, FailKind};
@@ -193,7 +194,7 @@ impl Session {
                 tasks.cancelled_by_worker(turn, task, (worker, launch, attempt));
             }
             Event::Bounced { task, worker, launch, attempt, reason } => {
-                tasks.bounced(turn, fleet, task, (worker, launch, attempt), Refusal::ByWorker(reason));
+                tasks.bounced(turn, fleet, task, (worker, launch, attempt), reason);
             }
             Event::InputsMissing { task, worker, launch, attempt, slots, gone, message } => {
                 self.inputs_are_missing(task, (worker, launch, attempt), &slots, gone, message);

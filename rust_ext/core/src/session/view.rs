@@ -117,7 +117,7 @@ impl Session {
         self.tasks.waiting_exclusive()
     }
 
-    /// The number of tasks that are not at a worker: they wait for room or back off.
+    /// The number of tasks that are not at a worker: they wait for room, back off or wait for a verdict.
     #[must_use]
     pub fn queued_count(&self) -> usize {
         self.tasks.len() - self.tasks.sent()

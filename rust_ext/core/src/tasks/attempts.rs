@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::task::TaskPhase;
+use super::task::{Task, TaskPhase};
 use super::{Fleet, Place, Tasks, Timer, Turn};
 use crate::ids::{LaunchId, QueryId, TaskId, WorkerId};
 use crate::{Action, ExitCause, FailKind};
@@ -14,14 +14,6 @@ pub(crate) struct Reported {
     pub crashed: Vec<(WorkerId, LaunchId)>,
     /// The query of the task, if its owner is given the report; `None` if the task was cancelled.
     pub delivered: Option<QueryId>,
-}
-
-/// The side that kept an attempt from running, with its reason for people.
-pub(crate) enum Refusal {
-    /// The worker that the attempt was sent to.
-    ByWorker(String),
-    /// The worker that holds an input.
-    ByHolder(String),
 }
 
 impl Tasks {
@@ -80,6 +72,14 @@ impl Tasks {
         for (place, (_, task)) in by_send.into_iter().enumerate() {
             self.lose_attempt(turn, task, reason, cause, place < slots);
         }
+        // The word of a process that is gone decides nothing: another may read what this one could not.
+        let in_doubt = |record: &Task| matches!(record.phase, TaskPhase::InDoubt { worker, .. } if worker == id);
+        let doubters = self.records.iter().filter(|(_, record)| in_doubt(record));
+        let mut doubters: Vec<TaskId> = doubters.map(|(task, _)| *task).collect();
+        doubters.sort_unstable();
+        for task in doubters {
+            self.lose_attempt(turn, task, reason, cause, false);
+        }
     }
 
     /// Takes in the end of an attempt without a report: another follows, unless that is hopeless or unwanted.
@@ -100,8 +100,42 @@ impl Tasks {
         self.forget(turn, task);
     }
 
-    /// Takes in that a worker did not take an attempt, or could not read its inputs.
-    pub fn bounced(&mut self, turn: &mut Turn, fleet: &Fleet, task: TaskId, place: Place, refusal: Refusal) {
+    /// Takes in that an attempt could not read its inputs, and is over at its worker. Returns true if the task waits for
+    /// the verdict on them.
+    pub fn inputs_are_missing(&mut self, turn: &mut Turn, task: TaskId, place: Place) -> bool {
+        let (worker, launch, attempt) = place;
+        let Some(record) = self.records.get_mut(&task).filter(|record| record.is_at(worker, launch, attempt)) else {
+            return false;
+        };
+        let is_wanted = !record.is_cancelling();
+        if is_wanted {
+            record.phase = TaskPhase::InDoubt { worker, launch, attempt };
+        } else {
+            turn.push(Action::Cancelled { task });
+            self.forget(turn, task);
+        }
+        self.leave(turn, worker, task);
+        is_wanted
+    }
+
+    /// True if the task waits for the verdict on the inputs of this attempt.
+    pub fn is_in_doubt(&self, task: TaskId, (worker, launch, attempt): Place) -> bool {
+        let in_doubt = TaskPhase::InDoubt { worker, launch, attempt };
+        self.records.get(&task).is_some_and(|record| record.phase == in_doubt)
+    }
+
+    /// Takes in that the inputs which the task could not read at this worker are there.
+    pub fn inputs_are_there(&mut self, turn: &mut Turn, fleet: &Fleet, task: TaskId, worker: WorkerId, reason: String) {
+        if fleet.is_ready(worker) {
+            self.refused(turn, task, worker, reason);
+        } else if let Some(record) = self.records.get_mut(&task) {
+            record.phase = TaskPhase::Waiting;
+            self.queue(task);
+        }
+    }
+
+    /// Takes in that a worker did not take an attempt.
+    pub fn bounced(&mut self, turn: &mut Turn, fleet: &Fleet, task: TaskId, place: Place, reason: String) {
         let (worker, launch, attempt) = place;
         let has_others = self.at(worker).any(|other| other != task);
         let Some(record) = self.records.get_mut(&task).filter(|record| record.is_at(worker, launch, attempt)) else {
@@ -115,19 +149,14 @@ impl Tasks {
             record.phase = TaskPhase::Waiting;
             self.queue(task);
         } else {
-            match refusal {
+            if has_others {
                 // Whatever memory it lacks is that of the others, and comes back when they end.
-                Refusal::ByWorker(reason) if has_others => {
-                    record.turn_away(worker, reason, self.ended);
-                    self.queue(task);
-                    self.cool_down(turn, worker);
-                }
-                Refusal::ByWorker(reason) => {
-                    self.refused(turn, task, worker, reason);
-                    self.cool_down(turn, worker);
-                }
-                Refusal::ByHolder(reason) => self.refused(turn, task, worker, reason),
+                record.turn_away(worker, reason, self.ended);
+                self.queue(task);
+            } else {
+                self.refused(turn, task, worker, reason);
             }
+            self.cool_down(turn, worker);
         }
         self.leave(turn, worker, task);
     }
@@ -249,6 +278,7 @@ impl Tasks {
                 turn.clear_timer(until, Timer::Task(task));
                 None
             }
+            TaskPhase::InDoubt { .. } => None,
             TaskPhase::Sent { worker, launch, attempt, .. } => Some((worker, launch, attempt)),
         }
     }

@@ -28,7 +28,6 @@ use crate::{Action, FailKind};
 use placement::Load;
 use task::Task;
 
-pub(crate) use attempts::Refusal;
 pub use task::TaskPhase;
 
 /// All tasks of a session that are not over.

@@ -29,6 +29,15 @@ pub enum TaskPhase {
         /// True if the worker was told to cancel it.
         cancelling: bool,
     },
+    /// Could not read its inputs; waits for the verdict on them. It is at no worker any more.
+    InDoubt {
+        /// The worker that could not read.
+        worker: WorkerId,
+        /// The process of that worker.
+        launch: LaunchId,
+        /// The number of the attempt.
+        attempt: Attempt,
+    },
 }
 
 /// The number of losses that end a task although none of them was its fault: workers that are taken away faster than
@@ -147,7 +156,9 @@ impl Task {
 
     /// The attempt at hand ended without a report. Returns true if another may be made.
     pub fn lose(&mut self, reason: Arc<str>, cause: ExitCause, ran: bool, config: &PoolConfig) -> bool {
-        if let TaskPhase::Sent { worker, launch, attempt, .. } = self.phase {
+        if let TaskPhase::Sent { worker, launch, attempt, .. } | TaskPhase::InDoubt { worker, launch, attempt } =
+            self.phase
+        {
             let charged = ran && cause.charges();
             self.losses.push(Loss { attempt, worker, launch, reason, cause, charged });
         }

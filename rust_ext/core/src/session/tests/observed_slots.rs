@@ -42,7 +42,7 @@ impl Observer {
     }
 
     /// Lets go of doubts that are over, and checks that none is over too soon or too late.
-    pub(super) fn resolve_doubts(&mut self, only_over: bool) {
+    pub(super) fn resolve_doubts(&mut self) {
         let config = self.pool.config();
         let is_silent = |worker: &WorkerId| {
             let seen = &self.workers[worker];
@@ -50,25 +50,18 @@ impl Observer {
         };
         let mut doubts = std::mem::take(&mut self.doubts);
         doubts.retain(|doubt| {
-            let known = self.tasks.get_mut(&doubt.task).expect("a known task");
-            if known.at != Some(doubt.place) {
+            let Some(view) = self.pool.task(doubt.task) else {
                 return false;
-            }
-            let at = self.pool.task(doubt.task).and_then(|view| match view.phase {
-                TaskPhase::Sent { worker, launch, attempt, .. } => Some((worker, launch, attempt)),
-                _ => None,
-            });
+            };
+            let (worker, launch, attempt) = doubt.place;
             let is_over = doubt.due <= self.now && !doubt.holders.iter().any(is_silent);
-            if only_over && (at == known.at || !is_over || doubt.gone) {
-                return true;
-            }
-            if at == known.at {
+            let waits = view.phase == TaskPhase::InDoubt { worker, launch, attempt };
+            if waits {
                 assert!(!is_over, "the verdict on {} is overdue", doubt.task);
-                return true;
+            } else {
+                assert!(is_over && !doubt.gone, "the verdict on {} came too soon", doubt.task);
             }
-            assert!(is_over && !doubt.gone, "the verdict on {} came too soon", doubt.task);
-            known.at = None;
-            false
+            waits
         });
         self.doubts = doubts;
     }

@@ -130,9 +130,6 @@ impl Observer {
             assert_eq!((view.worker, view.launch, view.restarts), before, "to be postponed costs nothing");
         }
         for action in &actions {
-            if matches!(action, Action::Send { .. } | Action::WorkerLost { orderly: true, .. }) {
-                self.resolve_doubts(true);
-            }
             if was_closed {
                 let is_end = matches!(
                     action,
@@ -143,7 +140,7 @@ impl Observer {
             self.check(action);
         }
         self.unavailable &= self.pool.unavailable().is_some();
-        self.resolve_doubts(false);
+        self.resolve_doubts();
         self.check_rest();
     }
 
@@ -192,9 +189,8 @@ impl Observer {
                 let known = slots.iter().filter_map(|id| self.slots.get(id));
                 let any_lost = known.clone().any(|slot| slot.lost);
                 let holders: BTreeSet<WorkerId> = known.map(|slot| slot.at.0).collect();
-                if holders.is_empty() && !gone {
-                    self.leave(*task, place);
-                } else if self.tasks.get(task).is_some_and(|known| known.at == Some(place)) {
+                let is_wanted = self.tasks.get(task).is_some_and(|known| !known.cancelling);
+                if self.leave(*task, place) && is_wanted && (*gone || !holders.is_empty()) {
                     let wait = if any_lost || holders.is_empty() {
                         Duration::ZERO
                     } else {
@@ -288,6 +284,7 @@ impl Observer {
                     slot.lost = true;
                     self.missed.extend(std::mem::take(&mut slot.unread).then_some(slot.query));
                 }
+                self.doubts.retain(|doubt| (doubt.place.0, doubt.place.1) != (*worker, *launch));
                 let silent = reason.contains("has not answered for");
                 let cause = if silent { ExitCause::Infrastructure } else { self.cause };
                 let gone = self.present(*worker, *launch).incarnation.take();
@@ -430,8 +427,11 @@ impl Observer {
         let waits = waits || self.pool.waiting_exclusive().next().is_some();
         assert!(!waits || self.pool.unavailable().is_none(), "tasks wait for an unavailable pool");
         assert!(self.pool.next_deadline().is_none_or(|due| due > self.now), "overdue");
-        let backing_off =
-            self.pool.queued_count() - self.pool.waiting().count() - self.pool.waiting_exclusive().count();
+        let is_in_doubt =
+            |task: &&TaskId| self.pool.task(**task).is_some_and(|view| matches!(view.phase, TaskPhase::InDoubt { .. }));
+        let in_doubt = self.tasks.keys().filter(is_in_doubt).count();
+        let queued = self.pool.waiting().count() + self.pool.waiting_exclusive().count();
+        let backing_off = self.pool.queued_count() - queued - in_doubt;
         let timed = |view: &WorkerView<'_>| {
             use WorkerPhase::{Connecting, GivenUp, Postponed, Restarting, Starting};
             let is_patient = || self.record(view).state.due().is_some();

@@ -16,11 +16,15 @@ fn unanswered(stage: &mut Stage, worker: u32) -> Vec<Action> {
 /// Two workers; task 1 left a slot at worker-1, which task 2 reads at worker-0.
 fn reading() -> Stage {
     let mut stage = Stage::ready(2);
+    read(&mut stage);
+    stage
+}
+
+fn read(stage: &mut Stage) {
     stage.submit(1, 1);
     let (worker, launch, attempt) = stage.place(1);
     stage.tell(Event::Succeeded { task: t(1), worker, launch, attempt, outputs: outputs(1) });
     stage.tell(Event::Submit { task: t(2), prefer: w(0), query: "r".into(), inputs: vec![s(1, 0)] });
-    stage
 }
 
 fn missing(stage: &mut Stage, gone: bool) -> Vec<Action> {
@@ -109,6 +113,44 @@ fn a_task_whose_holder_is_lost_meanwhile_fails_with_the_reason() {
     assert_eq!((task, kind), (t(2), FailKind::InputsLost));
     assert!(message.contains("out of memory"), "{message}");
     assert!(stage.pool.next_deadline().is_none_or(|due| due < secs(2)), "the restart, and no verdict");
+}
+
+#[test]
+fn a_cancelled_task_whose_inputs_are_missing_is_over_for_its_worker() {
+    let mut stage = reading();
+    stage.tell(Event::CancelTask(t(2)));
+    assert_eq!(missing(&mut stage, false), [cancelled(2)]);
+    assert_eq!(stage.pool.next_deadline(), None, "no cancel is waited for, and no verdict");
+}
+
+#[test]
+fn a_task_that_waits_for_a_verdict_is_cancelled_at_once() {
+    let mut stage = reading();
+    missing(&mut stage, false);
+    assert_eq!(stage.tell(Event::CancelTask(t(2))), [cancelled(2)]);
+    assert_eq!(stage.tick(), []);
+    assert_eq!((stage.now, stage.pool.next_deadline()), (secs(2), None), "the verdict, and no patience with a cancel");
+}
+
+#[test]
+fn a_task_that_waits_for_a_verdict_takes_no_slot() {
+    let mut stage = reading();
+    missing(&mut stage, false);
+    assert_eq!(stage.pool.worker(w(0)).unwrap().tasks, 0);
+    assert_eq!(stage.submit(3, 0), [send(3, 1, 0, 1)]);
+    assert_eq!(stage.submit(4, 0), [send(4, 1, 1, 1)]);
+}
+
+#[test]
+fn a_task_that_waits_for_a_verdict_is_not_charged_for_the_death_of_its_reader() {
+    let mut stage = Stage::ready_with(PoolConfig { max_task_attempts: 1, ..small() }, 2);
+    read(&mut stage);
+    missing(&mut stage, false);
+    let actions = stage.exit(w(0), "out of memory");
+    assert!(!actions.iter().any(|action| matches!(action, Action::FailTask { .. })), "{actions:?}");
+    assert!(actions.contains(&send(2, 2, 1, 1)), "another may read what this one could not: {actions:?}");
+    stage.now = secs(2);
+    assert_eq!(stage.tell(Event::Tick), [launch(0, 2)], "the verdict is for an attempt that no longer counts");
 }
 
 #[test]
