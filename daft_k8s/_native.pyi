@@ -1,7 +1,7 @@
 """What the Rust core offers to Python.
 
-The extension knows nothing of Daft: partitions cross this border as Arrow C streams, plans, task
-payloads, statistics and errors as bytes. Every call that may block releases the GIL. Callbacks are
+The extension knows nothing of Daft: partitions cross this border as Arrow C arrays, batch by
+batch; plans, task payloads, statistics and errors as bytes. Every call that may block releases the GIL. Callbacks are
 always delivered with `loop.call_soon_threadsafe`, so they run on the event loop that was given.
 """
 
@@ -85,7 +85,8 @@ class PartitionRef:
     num_rows: int
     size_bytes: int
     slot_id: str  # "<task>:<slot>"; unique in the session
-    worker_id: str | None  # None: owned by the driver
+    is_at_hand: bool  # the driver has the data: to read it takes no worker
+    worker_id: str | None  # None: the driver has the data, or no longer knows where it is
     is_lost: bool  # its worker's process was lost, and with it the data
     def __hash__(self) -> int: ...
     def __eq__(self, other: object, /) -> bool: ...

@@ -68,7 +68,7 @@ class Written:
         return f"{text}. Nothing was committed" if self._places else text
 
     def _files(self, run: QueryRun) -> list[str]:
-        here = [reference for reference in self._lists if reference.worker_id is None]
+        here = [reference for reference in self._lists if reference.is_at_hand]
         with contextlib.suppress(Exception):  # they are shown if that costs nothing
             from daft_k8s.seam.partitions import fetch_micropartitions
 

@@ -28,6 +28,7 @@ class FakeRef:
     size_bytes: int
     worker_id: str | None = None
     is_lost: bool = False
+    is_at_hand: bool = True
     __hash__ = object.__hash__
 
 

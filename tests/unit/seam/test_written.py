@@ -24,8 +24,9 @@ def test_a_staged_write_has_written_nothing() -> None:
     assert written("/data/out/.daft-write-0123456789abcdef/").describe(run) == "nothing was written to /data/out"
 
 
-def ended(kind: str = "success") -> Any:
-    return SimpleNamespace(kind=kind, partitions=[SimpleNamespace(worker_id="worker-1")])
+def ended(kind: str = "success", *, is_at_hand: bool = False) -> Any:
+    # No worker is known of a partition either after its session's end.
+    return SimpleNamespace(kind=kind, partitions=[SimpleNamespace(worker_id=None, is_at_hand=is_at_hand)])
 
 
 def written(place: str = "s3://bucket/out") -> Written:
@@ -52,6 +53,16 @@ def test_finished_tasks_are_counted_and_shuffles_and_failures_are_not() -> None:
         "1 task of it had written to s3://bucket/out before, and others may have begun to. These files stay: remove "
         "them before you write again"
     )
+
+
+@pytest.mark.parametrize("is_at_hand", [True, False])
+def test_files_are_named_only_if_their_list_is_at_hand(is_at_hand: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    fetched: list[Any] = []
+    monkeypatch.setattr("daft_k8s.seam.partitions.fetch_micropartitions", lambda _, refs: fetched.extend(refs) or [])
+    result = written()
+    result.task_ended("Scan->PhysicalWrite", ended(is_at_hand=is_at_hand))
+    result.describe(run_that(has_written=True))
+    assert len(fetched) == is_at_hand
 
 
 def test_a_table_says_that_nothing_was_committed() -> None:

@@ -35,6 +35,11 @@ impl PartitionRef {
     }
 
     #[getter]
+    fn is_at_hand(&self) -> bool {
+        self.partition.is_at_hand()
+    }
+
+    #[getter]
     fn slot_id(&self) -> String {
         self.partition.slot().to_string()
     }
@@ -56,7 +61,8 @@ impl PartitionRef {
     }
 
     fn __repr__(&self, py: Python<'_>) -> String {
-        let holder = self.worker_id(py).unwrap_or_else(|| "the driver".to_owned());
+        let holder = if self.is_at_hand() { Some("the driver".to_owned()) } else { self.worker_id(py) };
+        let holder = holder.as_deref().unwrap_or("an unknown worker");
         format!("PartitionRef({} at {holder}, {} rows)", self.partition.slot(), self.partition.num_rows())
     }
 }

@@ -102,7 +102,7 @@ impl Partition {
         self.inner.size_bytes
     }
 
-    /// The worker that holds it, or lost it; `None` if the driver has it.
+    /// The worker that holds it, or lost it; `None` if the driver has it, or no longer knows, as after the session's end.
     pub fn worker(&self) -> Option<WorkerId> {
         self.location().map(|location| match location {
             Location::At(worker) => worker,
@@ -122,6 +122,11 @@ impl Partition {
         let driver = self.inner.driver.upgrade()?;
         let state = driver.state.lock();
         state.core.location(self.inner.slot).cloned()
+    }
+
+    /// True if the driver has the data: to read it takes no worker.
+    pub fn is_at_hand(&self) -> bool {
+        !self.is_remote()
     }
 
     /// True if the driver does not have the data.
