@@ -147,6 +147,12 @@ impl Session {
         self.slots.len()
     }
 
+    /// The number of tasks and fetches that wait for a verdict.
+    #[must_use]
+    pub fn verdict_count(&self) -> usize {
+        self.verdicts.len()
+    }
+
     /// The reasons why no worker can come up any more; `None` if one can.
     #[must_use]
     pub fn unavailable(&self) -> Option<&str> {

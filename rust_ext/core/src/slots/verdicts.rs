@@ -70,6 +70,11 @@ impl Verdicts {
         None
     }
 
+    /// The number of readers that wait.
+    pub fn len(&self) -> usize {
+        self.pending.len()
+    }
+
     /// A worker's process is lost: takes the readers that wait for it.
     pub fn lose(&mut self, worker: WorkerId) -> Vec<Reader> {
         self.take(|pending| pending.holders.contains(&worker))

@@ -77,6 +77,11 @@ impl Drops {
         std::mem::take(&mut self.unneeded.lock())
     }
 
+    /// Number of slots that were dropped and are not told to the core.
+    pub(super) fn unneeded(&self) -> usize {
+        self.unneeded.lock().len()
+    }
+
     /// True in a forked child. It has copies of the references, but neither the partitions nor the threads of the session;
     /// and a lock that was held at the fork is held for ever.
     pub(super) fn is_in_forked_child(&self) -> bool {

@@ -48,10 +48,14 @@ fn after_thousands_of_queries_on_workers_that_come_and_go_nothing_is_kept_of_the
         }
     }
     session.until_ready(1);
-    until(|| kept(&session, "uploads") == 0 && session.inline_bytes() == 0, "references are kept");
-    let expected = [("keys", 0), ("plans", 0), ("actors", 0), ("queries_that_keep", 0), ("ready", 1), ("links", 1)];
-    for (what, count) in expected {
-        assert_eq!(kept(&session, what), count, "{what}");
+    let references = ["uploads", "slots", "unneeded"];
+    let no_reference = || references.iter().all(|what| kept(&session, what) == 0) && session.inline_bytes() == 0;
+    until(no_reference, "references are kept");
+    for what in ["keys", "plans", "actors", "queries_that_keep", "fetches", "verdicts"] {
+        assert_eq!(kept(&session, what), 0, "{what}");
+    }
+    for what in ["ready", "links"] {
+        assert_eq!(kept(&session, what), 1, "{what}");
     }
     assert!(kept(&session, "data_peers") <= 1, "connections to workers that are gone");
 }
