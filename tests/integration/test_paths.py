@@ -118,7 +118,7 @@ def test_a_volume_that_all_see_is_written_and_read(namespace_with_disks: Namespa
     assert len(list((disk / "table").glob("*.parquet"))) == facts["written"]
     assert len(list((disk / "blobs").iterdir())) == 100
     assert (disk / "died").exists()
-    rows = [int(row["x"]) for path in (disk / "csv").iterdir() for row in csv.DictReader(path.open())]
+    rows = [int(row["x"]) for path in (disk / "csv").iterdir() for row in csv.DictReader(path.read_text().splitlines())]
     assert sorted(rows) == sorted([*range(100)] * 2)
     assert {str(disk / "csv" / Path(path).name) for path in facts["listed"]} == set(facts["listed"])
     assert not list(disk.rglob(".daft-write-*"))

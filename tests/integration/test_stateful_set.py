@@ -66,7 +66,7 @@ def test_a_stateful_set_runs_queries_restarts_in_place_and_leaves_nothing(statef
     assert facts["slow"] == sum(range(30))
     print(f"first row after {facts['first_seconds']:.1f} s, three workers after {facts['ready_seconds']:.1f} s")
     for worker, address in facts["addresses"].items():
-        assert address == f"{worker}.daft-{session}.{namespace.name}.svc:7778"
+        assert address == f"daft-{session}-{worker}.daft-{session}.{namespace.name}.svc:7778"
     assert max(facts["restarted"]) == 2
     wait_until(
         lambda: (
