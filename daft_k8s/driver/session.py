@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import json
 import logging
 import os
 import secrets
@@ -257,9 +258,13 @@ class Session:
         for listener in self._listeners:
             listener.worker_lost(worker_id, reason)
 
-    def status(self) -> PoolSnapshot:
+    def snapshot(self) -> PoolSnapshot:
         """The pool now: its workers with their states, and its tasks."""
         return self.manager.status()
+
+    def status(self) -> str:
+        """The same as JSON, for scripts."""
+        return json.dumps(self.snapshot(), default=_attributes)
 
     def summary(self) -> str:
         """The session in few numbers, as `session_summary` writes them; "": it has not started, or has ended."""
@@ -327,6 +332,11 @@ def _native_manager(setup: DriverSetup) -> K8sWorkerManager:
     from daft_k8s._native import K8sWorkerManager
 
     return K8sWorkerManager(setup)
+
+
+def _attributes(snapshot: object) -> dict[str, object]:
+    """The public attributes of a snapshot, which the extension gives no other list of."""
+    return {name: getattr(snapshot, name) for name in dir(snapshot) if not name.startswith("_")}
 
 
 def _certificates(session_id: str) -> SessionCertificates:

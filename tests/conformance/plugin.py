@@ -106,7 +106,7 @@ def _pool_status() -> str:
 
     session = find_current_session()
     try:
-        return "none" if session is None or session.closed else repr(session.status())
+        return "none" if session is None or session.closed else repr(session.snapshot())
     except Exception as error:
         return f"{type(error).__name__}: {error}"
 

@@ -87,7 +87,7 @@ def main() -> None:
                 break
             if pipeline is None:
                 gc.collect()
-                pool = session.status()
+                pool = session.snapshot()
                 held = {worker.worker_id: worker.holds for worker in pool.workers if worker.holds}
                 send(replies, (pool.unfinished_tasks, held))
                 continue

@@ -29,7 +29,7 @@ def slowly(x: int) -> int:
 def all_are_ready():
     end = time.monotonic() + 180
     while session.manager.ready_count() < 3:
-        assert time.monotonic() < end, session.status()
+        assert time.monotonic() < end, session.snapshot()
         time.sleep(0.2)
 
 before = count_rows()
@@ -43,7 +43,7 @@ except Exception as error:
 say(ended=time.time())
 say(next=count_rows(), next_ended=time.time())
 all_are_ready()
-say(at_size=time.time(), after=count_rows(), launches=[worker.launch for worker in session.status().workers])
+say(at_size=time.time(), after=count_rows(), launches=[worker.launch for worker in session.snapshot().workers])
 """
 
 

@@ -30,7 +30,7 @@ def slowly(x: int) -> int:
 say(session=session.session_id, before=count_rows())
 rows = daft.range(600, partitions=600).select(slowly(col("id"))).to_pydict()  # 100 s: at its end the server is back
 say(query=sum(rows["id"]), ended=time.time(), next=count_rows())
-say(launches=[worker.launch for worker in session.status().workers])
+say(launches=[worker.launch for worker in session.snapshot().workers])
 """
 
 # Its ways to workers lead through the API server, so they are away with it; no option is set for that.
@@ -50,7 +50,7 @@ while not os.path.exists("{go}"):
     time.sleep(0.1)
 rows = daft.range(100, partitions=100).select(slowly(col("id"))).to_pydict()
 say(query=sum(rows["id"]), ended=time.time(), next=count_rows())
-say(launches=[worker.launch for worker in session.status().workers])
+say(launches=[worker.launch for worker in session.snapshot().workers])
 """
 
 

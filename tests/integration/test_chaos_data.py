@@ -27,7 +27,7 @@ session = use(num_workers=3, start_timeout_seconds=180)
 def all_are_ready():
     end = time.monotonic() + 180
     while session.manager.ready_count() < 3:
-        assert time.monotonic() < end, session.status()
+        assert time.monotonic() < end, session.snapshot()
         time.sleep(0.1)
 
 @daft.func
@@ -59,7 +59,7 @@ while time.monotonic() < end:
     assert sum(rows) == sum(range(18)), rows
 say(next=count_rows(), next_at=time.time())
 all_are_ready()
-say(at_size=time.time(), after=count_rows(), launches=[w.launch for w in session.status().workers])
+say(at_size=time.time(), after=count_rows(), launches=[w.launch for w in session.snapshot().workers])
 """
 SECOND_QUERY = 'with_column("twice", col("id") * 2).to_pydict()'
 KILLING_QUERY = 'with_column("twice", dying(col("id"))).to_pydict()'

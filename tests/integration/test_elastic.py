@@ -22,7 +22,7 @@ def look():
 def wait_for_nobody():
     end = time.monotonic() + 60
     while session.manager.ready_count():
-        assert time.monotonic() < end, session.status()
+        assert time.monotonic() < end, session.snapshot()
         time.sleep(0.1)
 
 @daft.func

@@ -18,7 +18,7 @@ LIVING = """
 session = use(num_workers=2, start_timeout_seconds=120, pod_template={template})
 say(session=session.session_id, rows=count_rows())
 while True:
-    launches = {{worker.worker_id: worker.launch for worker in session.status().workers}}
+    launches = {{worker.worker_id: worker.launch for worker in session.snapshot().workers}}
     say(right=count_rows() == 500, launches=launches, ready=session.manager.ready_count())
     time.sleep(1)
 """
@@ -136,7 +136,7 @@ def test_workers_that_a_queue_holds_back_start_when_it_admits_them(namespace: Na
         say(session=session.session_id)
         while True:
             try:
-                say(rows=count_rows(), launches=[worker.launch for worker in session.status().workers])
+                say(rows=count_rows(), launches=[worker.launch for worker in session.snapshot().workers])
                 break
             except Exception as error:
                 say(waited=str(error))

@@ -53,7 +53,7 @@ def test_a_query_survives_that_all_connections_to_the_api_server_are_cut(start_o
         say(begun=True)
         df = daft.range(8, partitions=8).select(slow(col("id")).alias("number"))
         say(numbers=sorted(df.to_pydict()["number"]))
-        say(launches=[worker.launch for worker in session.status().workers])
+        say(launches=[worker.launch for worker in session.snapshot().workers])
         """
     )
     driver.wait_for_fact("begun")
@@ -76,7 +76,7 @@ def test_a_query_survives_that_all_connections_fall_silent_and_a_lost_worker_is_
             time.sleep(2)
             return number
         def launches():
-            return sorted(worker.launch for worker in session.status().workers)
+            return sorted(worker.launch for worker in session.snapshot().workers)
         session = use()
         assert session.manager.wait_ready(2, 60) == 2
         say(session=session.session_id, begun=True)
@@ -85,7 +85,7 @@ def test_a_query_survives_that_all_connections_fall_silent_and_a_lost_worker_is_
         say(numbers=sorted(df.to_pydict()["number"]), query_seconds=time.monotonic() - begin)
         end = time.monotonic() + 90
         while launches() != [1, 2] or session.manager.ready_count() < 2:
-            assert time.monotonic() < end, session.status()
+            assert time.monotonic() < end, session.snapshot()
             time.sleep(0.1)
         say(replaced_at=time.time(), after=count_rows())
         """

@@ -64,9 +64,9 @@ def test_a_worker_that_is_deleted_is_replaced_and_the_next_query_works(namespace
         say(session=session.session_id, before=count_rows())
         deadline = time.monotonic() + 60
         def launches():
-            return {worker.launch for worker in session.status().workers}
+            return {worker.launch for worker in session.snapshot().workers}
         while session.manager.ready_count() < 2 or max(launches()) < 2:
-            assert time.monotonic() < deadline, session.status()
+            assert time.monotonic() < deadline, session.snapshot()
             time.sleep(0.2)
         say(after=count_rows())
         """

@@ -148,7 +148,7 @@ def test_a_quota_of_two_gives_two_workers_and_the_others_when_it_grows(empty_nam
         for wanted in (2, 4):
             end = time.monotonic() + 90
             while session.manager.ready_count() < wanted:
-                assert time.monotonic() < end, session.status()
+                assert time.monotonic() < end, session.snapshot()
                 time.sleep(0.2)
             say(**{f"ready_{wanted}": session.manager.ready_count()})
         """
@@ -170,12 +170,12 @@ def test_at_a_full_quota_a_lost_worker_is_replaced_and_the_third_comes_when_it_g
         say(rows=count_rows())
 
         def workers():
-            return {worker.worker_id: worker for worker in session.status().workers}
+            return {worker.worker_id: worker for worker in session.snapshot().workers}
 
         def wait_for(what):
             end = time.monotonic() + 90
             while not what(workers()):
-                assert time.monotonic() < end, session.status()
+                assert time.monotonic() < end, session.snapshot()
                 time.sleep(0.2)
 
         wait_for(lambda found: session.manager.ready_count() == 2)

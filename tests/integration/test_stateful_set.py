@@ -20,12 +20,12 @@ def slowly(x: int) -> int:
     return x
 
 def launches():
-    return [worker.launch for worker in session.status().workers]
+    return [worker.launch for worker in session.snapshot().workers]
 
 def wait_for(what, seconds=90):
     end = time.monotonic() + seconds
     while not what():
-        assert time.monotonic() < end, session.status()
+        assert time.monotonic() < end, session.snapshot()
         time.sleep(0.2)
 
 def shuffle():
@@ -36,7 +36,7 @@ begin = time.monotonic()
 say(session=session.session_id, first=count_rows(), first_seconds=time.monotonic() - begin)
 wait_for(lambda: session.manager.ready_count() == 3)
 say(ready_seconds=time.monotonic() - begin, shuffled=shuffle())
-say(addresses={w.worker_id: w.peer_address for w in session.status().workers})
+say(addresses={w.worker_id: w.peer_address for w in session.snapshot().workers})
 rows = daft.range(30, partitions=30).select(slowly(col("id"))).to_pydict()
 say(slow=sum(rows["id"]), launches=launches())
 wait_for(lambda: session.manager.ready_count() == 3)

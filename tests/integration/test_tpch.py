@@ -36,7 +36,7 @@ for number, file, keys, limit in {questions!r}:
     seconds = time.monotonic() - begin
     wrong = difference(answer, pq.read_table(file), Ordering(keys=keys, limit=limit))
     say(**{{f"q{{number}}": [wrong, seconds]}})
-say(launches=[worker.launch for worker in session.status().workers])
+say(launches=[worker.launch for worker in session.snapshot().workers])
 """
 
 

@@ -456,7 +456,7 @@ def main() -> None:
             break
     else:
         again = table().select(col("id") + 1).to_pydict()["id"]
-        (worker,) = session.status().workers
+        (worker,) = session.snapshot().workers
         print(json.dumps({"answer": sorted(again), "restarts": worker.restarts}), flush=True)
         session.shutdown()
     os._exit(0)

@@ -176,5 +176,6 @@ def main(folder: str) -> None:
     with open(os.path.join(late, "late_module.py"), "w") as module:
         module.write("def value(): return 42\n")
     found["imports, folder made late"] = in_each_place(imports)
-    found["workers"] = [[worker.phase, worker.launch] for worker in session.status().workers]
+    found["workers"] = [[worker.phase, worker.launch] for worker in session.snapshot().workers]
+    found["workers_as_text"] = [[each["phase"], each["launch"]] for each in json.loads(session.status())["workers"]]
     print(json.dumps(found))

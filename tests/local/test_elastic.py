@@ -48,7 +48,7 @@ def test_a_pool_grows_under_work_and_shrinks_without_it_and_no_partition_is_lost
         checkpoint.open()
         assert driver.reply().error is None
         # The idle ones may go, those that hold partitions of `kept` may not.
-        held = set(driver.run("answer = [worker.worker_id for worker in session.status().workers if worker.holds]"))
+        held = set(driver.run("answer = [worker.worker_id for worker in session.snapshot().workers if worker.holds]"))
         assert len(held) >= 2
         driver.run("time.sleep(3)")  # three times the idle time-out
         assert held <= {worker.worker_id for worker in driver.workers()}

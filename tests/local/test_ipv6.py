@@ -21,7 +21,7 @@ with daft_k8s.set_runner_k8s(**options) as session:
     assert session.manager.wait_ready(2, 60) == 2
     df = daft.range(10_000, partitions=6).with_column("key", col("id") % 7)
     sums = df.groupby("key").agg(col("id").sum().alias("sum")).sort("key").to_pydict()["sum"]
-    print(json.dumps([sums, repr(session.status())]))
+    print(json.dumps([sums, repr(session.snapshot())]))
 """
 
 

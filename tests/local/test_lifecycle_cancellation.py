@@ -31,7 +31,7 @@ beating = df.with_column("c", beat(col("id")))
 
 def running_tasks(driver: RemoteDriver) -> int:
     return int(
-        driver.run("pool = session.status(); answer = pool.unfinished_tasks + sum(w.tasks for w in pool.workers)")
+        driver.run("pool = session.snapshot(); answer = pool.unfinished_tasks + sum(w.tasks for w in pool.workers)")
     )
 
 
@@ -106,5 +106,5 @@ def test_a_udf_that_does_not_return_after_ctrl_c_keeps_no_later_query_waiting(tm
         assert after.pid != before.pid
         driver.wait_for_log(r"worker-0 is replaced.*has not returned for [1-9]\d s: task .* in hang \(")
         assert driver.log().count("is replaced") == 1, driver.log()
-        restarts = driver.run("answer = [worker.restarts for worker in session.status().workers]")
+        restarts = driver.run("answer = [worker.restarts for worker in session.snapshot().workers]")
         assert restarts == [0], "the worker pays nothing"

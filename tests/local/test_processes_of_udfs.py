@@ -54,7 +54,7 @@ def test_children_end_by_signals_as_everywhere(found: dict[str, Any], place: str
 
 
 def test_a_child_that_is_terminated_leaves_its_worker_alone(found: dict[str, Any]) -> None:
-    assert found["workers"] == [["Ready", 1]]
+    assert found["workers"] == found["workers_as_text"] == [["Ready", 1]]
 
 
 @pytest.mark.parametrize("place", PLACES)
