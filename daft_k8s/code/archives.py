@@ -25,7 +25,7 @@ _MAX_MEMBERS = 2 * MAX_FILES
 """Files and folders."""
 _DECOMPRESSORS = ((b"\x1f\x8b", gzip.open), (b"BZh", bz2.open), (b"\xfd7zXZ\x00", lzma.open))
 DAMAGED = (EOFError, NotImplementedError, RuntimeError, ValueError, lzma.LZMAError, zlib.error)
-"""What the modules for archives raise besides their own errors."""
+"""Errors that the modules for archives raise besides their own."""
 
 
 class Member(NamedTuple):

@@ -1,4 +1,4 @@
-"""What workers print and log, shown on the driver's standard error."""
+"""The lines that workers print and log, shown on the driver's standard error."""
 
 from __future__ import annotations
 

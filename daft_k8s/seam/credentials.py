@@ -25,7 +25,7 @@ class _Store(NamedTuple):
     variables: tuple[str, ...]
     """Those that people set. What a cloud's identity injects into Pods is not among them."""
     in_plan: tuple[str, ...]
-    """What Daft prints of an IOConfig that needs no variables."""
+    """The text that Daft prints of an IOConfig that needs no variables."""
 
 
 _STORES = (

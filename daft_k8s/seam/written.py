@@ -1,4 +1,4 @@
-"""What a query that failed has written, for its error. Its files stay: no engine of Daft removes them."""
+"""The account of what a query has written, for the error that ends it. Files stay: no engine of Daft removes them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import contextlib
 import re
 from typing import TYPE_CHECKING
 
+from daft_k8s.handles.file_moves import STAGING_PREFIX
 from daft_k8s.seam.plan_paths import find_paths
 from daft_k8s.seam.task_handle import tell
 
@@ -17,24 +18,22 @@ _WRITES = re.compile(r"\b(?!Gather|Repartition|Commit)\w*Write\b|\bDataSink\b")
 """The operators in which tasks write for the user. Daft's shuffle writes, too, and a commit follows the tasks."""
 _FILES = "Root dir"
 """Stands in the plans of writes of plain files: those of tables are in no table before the commit."""
-_STAGE = re.compile(r"/\.daft-write-[0-9a-f]+/?$")
+_STAGE = re.compile(rf"/{re.escape(STAGING_PREFIX)}[0-9a-f]+/?$")
 """The folder of a staged write, below its destination."""
 _FILES_SHOWN = 3
 
 
 class Written:
-    """What the tasks of one run of a query have written."""
+    """The account of one run of a query."""
 
     def __init__(self) -> None:
         self._tasks = 0
         self._lists: list[PartitionRef] = []
-        self._places: list[str] = []
-        self._plain_files = False
+        self._plan_text = ""
 
     def expect(self, plan_text: str) -> None:
-        """Takes the places from a distributed plan, as Daft prints it."""
-        self._places = [path.forms[0] for path in find_paths(plan_text) if path.writing and not path.unknown]
-        self._plain_files = _FILES in plan_text
+        """Keeps a distributed plan, as Daft prints it. Its places are looked for only if the query fails."""
+        self._plan_text = plan_text
 
     def task_ended(self, name: str, outcome: TaskOutcome) -> None:
         """A task of this name has ended. Its output is the list of its files, and is small."""
@@ -51,11 +50,12 @@ class Written:
 
     def describe(self, run: QueryRun) -> str:
         """What the query leaves behind, in words; "": it does not write."""
-        if run.stages_files and self._places:
-            return f"nothing was written to {' and '.join(_STAGE.sub('', place) for place in self._places)}"
-        if not run.has_written or not (self._tasks or self._places):
+        places = [path.forms[0] for path in find_paths(self._plan_text) if path.writing and not path.unknown]
+        if run.stages_files and places:
+            return f"nothing was written to {' and '.join(_STAGE.sub('', place) for place in places)}"
+        if not run.has_written or not (self._tasks or places):
             return ""
-        place = f" to {' and '.join(self._places)}" if self._places else ""
+        place = f" to {' and '.join(places)}" if places else ""
         if not self._tasks:
             return f"tasks of it that write{place} had begun, and may have left unfinished files there"
         tasks = "1 task of it" if self._tasks == 1 else f"{self._tasks:,} tasks of it"
@@ -63,9 +63,9 @@ class Written:
         files = self._files(run)
         if files:
             text += f": {', '.join(files)}" + (", …" if len(files) < self._tasks else "")
-        if self._plain_files:
+        if _FILES in self._plan_text:
             return f"{text}. These files stay: remove them before you write again"
-        return f"{text}. Nothing was committed" if self._places else text
+        return f"{text}. Nothing was committed" if places else text
 
     def _files(self, run: QueryRun) -> list[str]:
         here = [reference for reference in self._lists if reference.is_at_hand]
