@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
 
 from daft.exceptions import DaftCoreException
 
 from daft_k8s.errors import Loss, WorkerLostError
+
+T = TypeVar("T")
 
 VERDICT_SECONDS = 2.0
 """A socket breaks this long before the driver hears of its worker's death, at most."""
@@ -41,6 +45,19 @@ class FlightLosses:
     def count(self) -> int:
         """Workers lost since the session began."""
         return self._count
+
+    def checked(self, results: Iterable[T], *, since: int) -> Iterator[T]:
+        """Yields a query's results, each only if no worker was lost before: a caller that stops early sees no others.
+
+        Raises:
+            WorkerLostError: As `ensure_none`.
+        """
+        for result in results:
+            self.ensure_none(since=since)
+            yield result
+            # The caller may drop the result before the next one is there, and with it the data.
+            del result
+        self.ensure_none(since=since)
 
     def ensure_none(self, *, since: int) -> None:
         """Refuses the answer of a query during which a worker was lost.

@@ -250,9 +250,7 @@ class K8sRunner(Runner[Any]):
             partitions = DistributedPhysicalPlanRunner().run_plan(plan, references)
             stream = ResultStream(session.loop, partitions, make_result, ahead=ahead)
             del partitions, references, planned
-            yield from stream
-            if uses_flight:
-                parts.flight_losses.ensure_none(since=losses_before)
+            yield from parts.flight_losses.checked(stream, since=losses_before) if uses_flight else stream
             if before_end is not None:
                 before_end()
             stats = stream.close()

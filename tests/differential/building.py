@@ -232,7 +232,8 @@ def answer(pipeline: Pipeline, folder: Path, *, whole: bool) -> Answer:
         df = apply(df, step, lambda number: source(pipeline.tables[number], folder))
     ending = pipeline.ending
     if whole:
-        return Answer(_columns(df), df.to_pylist())
+        # Daft gives Python objects as pickled bytes in Arrow batches, so the whole comes in the way of the part.
+        return Answer(_columns(df), ASKED["batches" if ending.asked == "batches" else "arrow"](df, folder))
     if ending.order:
         df = _sort(df, ending.order)
     if ending.sample is not None:

@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import pytest
 
+from tests.differential.comparison import difference_on
 from tests.differential.engines import Engines
+from tests.differential.pipelines import Ending, Pipeline
 from tests.differential.run import Run
+from tests.differential.tables import Column, Table
 
 SEEDS = range(16)
 PIPELINES = 50
@@ -22,3 +25,14 @@ def test_random_pipelines_answer_as_they_do_on_the_native_runner(engines: Engine
     run.batch(seed, PIPELINES)
     assert not run.differences, run.differences[0]
     assert run.outcomes["equal"] >= FEWEST_EQUAL, run.outcomes
+
+
+def test_python_objects_are_compared_in_the_form_in_which_they_were_asked_for(engines: Engines) -> None:
+    columns = (Column("id", "int", (0, 1, 2)), Column("object", "object", (("tuple", 2), None, 1 + 2j)))
+    pipeline = Pipeline(
+        tables=(Table(columns, pieces=(2, 1), in_files=False),),
+        steps=(),
+        ending=Ending(order=(("id", True, False),), cut=(0, 2), asked="batches"),
+        schema={"id": "int", "object": "object"},
+    )
+    assert difference_on(pipeline, engines, engines.ours).difference is None

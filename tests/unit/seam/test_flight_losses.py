@@ -38,6 +38,24 @@ def test_an_answer_that_came_while_a_worker_was_lost_is_refused() -> None:
     assert caught.value.loss is Loss.INPUTS
 
 
+def test_no_result_is_handed_out_after_a_loss_even_if_the_caller_stops_early() -> None:
+    losses = FlightLosses()
+    results = losses.checked(iter(["first", "second", "third"]), since=losses.count)
+    assert next(results) == "first"
+    losses.worker_lost("worker-1", "killed by signal 9")
+    with pytest.raises(WorkerLostError, match="may lack rows"):
+        next(results)
+
+
+def test_a_loss_after_the_last_result_is_told_at_the_end() -> None:
+    losses = FlightLosses()
+    results = losses.checked(iter(["only"]), since=losses.count)
+    assert next(results) == "only"
+    losses.worker_lost("worker-1", "killed by signal 9")
+    with pytest.raises(WorkerLostError, match="may lack rows"):
+        next(results)
+
+
 def test_news_of_a_death_that_comes_after_the_broken_read_is_waited_for() -> None:
     losses = FlightLosses()
     news = threading.Timer(0.05, losses.worker_lost, ["worker-0", "gone"])
