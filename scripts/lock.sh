@@ -17,4 +17,4 @@ compile pyproject.toml --group dev --group conformance --output-file requirement
 compile --group docs --output-file requirements/docs.txt
 
 # The image's dependencies come with hashes: what is released is what was tried.
-compile pyproject.toml --extra kubernetes --generate-hashes --output-file requirements/image.txt
+compile pyproject.toml --extra kubernetes --group image --generate-hashes --output-file requirements/image.txt

@@ -8,9 +8,9 @@ from typing import Any
 import click
 
 from daft_k8s.cli.options import configuration_options, given_options, load_configuration
-from daft_k8s.cli.output import note, output_option, print_json, reports_errors
+from daft_k8s.cli.output import cell, new_table, note, output_option, print_json, reports_errors, text_console
 from daft_k8s.config import FIELDS, PRESETS
-from daft_k8s.config.describe import as_table, ignored_message, rows
+from daft_k8s.config.describe import ignored_message, rows
 from daft_k8s.config.frozen import thaw
 
 
@@ -35,7 +35,11 @@ def show(output: str, **options: Any) -> None:
     if output == "json":
         print_json({row.name: {"value": row.value, "source": row.origin} for row in rows(configuration)})
     else:
-        click.echo(as_table(configuration))
+        table = new_table("option", "value", "source")
+        table.columns[1].no_wrap = False
+        for row in rows(configuration):
+            table.add_row(*map(cell, (row.name, row.text, row.origin)))
+        text_console().print(table)
 
 
 @command.command()

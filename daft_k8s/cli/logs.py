@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+from typing import Any
 
 import click
 
 from daft_k8s.cli import exit_codes
 from daft_k8s.cli.output import fail, note, output_option, reports_errors, write_line
+from daft_k8s.cli.place import open_place, place_options, sessions_and_runs
 from daft_k8s.errors import ClusterError
-from daft_k8s.kube.client.console import Console
 from daft_k8s.kube.inventory.logs import Source, copy_log, find_sources, follow, has_no_pods
 
 _BEGINS_RECORD = re.compile(r"\d{4}-\d\d-\d\d|[{\[(]")
@@ -21,9 +22,8 @@ _OF_A_WORKER = re.compile(r"\((worker-\d+)\) ")
 
 
 @click.command(name="logs")
-@click.argument("name")
-@click.option("-n", "--namespace", envvar="DAFT_K8S_NAMESPACE", help="The namespace.")
-@click.option("--context", help="The context of the kubeconfig.")
+@click.argument("name", shell_complete=sessions_and_runs)
+@place_options
 @click.option("-f", "--follow", "following", is_flag=True, help="Go on until the Pods have ended.")
 @click.option("--worker", help="Only this worker, e.g. worker-0; or driver.")
 @click.option("--query", help="Only lines that name this query.")
@@ -33,13 +33,12 @@ _OF_A_WORKER = re.compile(r"\((worker-\d+)\) ")
 def command(
     *,
     name: str,
-    namespace: str | None,
-    context: str | None,
     following: bool,
     worker: str | None,
     query: str | None,
     tail: int | None,
     output: str,
+    **place: Any,
 ) -> None:
     """Show the logs of a driver and its workers.
 
@@ -54,8 +53,8 @@ def command(
     if tail is not None:
         wanted["tailLines"] = str(tail)
 
-    async def main() -> int:
-        async with Console(context=context, namespace=namespace) as console:
+    async def main() -> tuple[str, int]:
+        async with open_place(**place) as console:
             printer = _Printer(output, query, prefixed=worker is None)
 
             async def find() -> list[Source]:
@@ -72,17 +71,19 @@ def command(
             if found and query is not None and not printer.count:
                 note(f"no line names the query {query}: workers name it where its tasks fail")
             if found or not await has_no_pods(console, name):
-                return found
+                return console.place, found
             note(
                 f"the session {name} has no Pods now: no worker, and its driver runs elsewhere or is gone; "
                 f"`daft-k8s status {name}` shows what it does"
             )
-            return 1
+            return console.place, 1
 
-    if not asyncio.run(main()):
+    where, found = asyncio.run(main())
+    if not found:
         which = f" with the worker {worker}" if worker else ""
         fail(
-            f"there is no run, session or driver {name!r}{which}; `daft-k8s status` lists sessions",
+            f"there is no run, session or driver {name!r}{which} in {where}; `daft-k8s status` lists sessions, "
+            "`daft-k8s runs` runs",
             exit_codes.NOT_FOUND,
         )
 

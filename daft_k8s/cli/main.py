@@ -13,6 +13,7 @@ COMMANDS = {
     "run": "Run a script, as a Job on the cluster or on this machine.",
     "sql": "Run one SQL query over files.",
     "status": "Show sessions and their workers.",
+    "runs": "Show runs, and the outcome of those that have ended.",
     "top": "Show the same again and again.",
     "logs": "Show the logs of a driver and its workers.",
     "doctor": "Find out what is wrong, and say what to change.",

@@ -5,17 +5,22 @@ from __future__ import annotations
 import functools
 import json
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from typing import Any, NoReturn, TypeVar
 
 import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
 from daft_k8s.cli import exit_codes
-from daft_k8s.cli.tables import table_lines
 from daft_k8s.errors import DaftK8sError
 from daft_k8s.printable import for_terminal, is_terminal, printable
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+
+_UNLIMITED = 10_000
+"""The width of output that no terminal shows: a file or a pipe must lose no column."""
 
 output_option = click.option(
     "--output",
@@ -30,22 +35,27 @@ def print_json(value: object) -> None:
     click.echo(json.dumps(value, indent=2, default=str))
 
 
-def print_table(head: Sequence[str], lines: Sequence[Sequence[object]]) -> None:
-    """Columns as wide as they must be."""
-    for line in table_lines(head, lines):
-        click.echo(line)
+def text_console(*, limited: bool = True) -> Console:
+    """Standard output, as wide as the terminal.
+
+    Args:
+        limited: False for tables of any width, which a terminal wraps and of which no column may be lost.
+    """
+    width = None if limited and is_terminal(sys.stdout) else _UNLIMITED
+    return Console(width=width, highlight=False, markup=False, emoji=False)
 
 
-def print_rows(output: str, rows: Sequence[Mapping[str, object]], columns: Sequence[str], nothing: str) -> None:
-    """Rows as a table or as JSON; `nothing` is what people read if there are none."""
-    if output == "json":
-        print_json(rows)
-    elif rows:
-        print_table(
-            [column.upper() for column in columns], [[row.get(column, "") for column in columns] for row in rows]
-        )
-    else:
-        click.echo(nothing)
+def new_table(*columns: str) -> Table:
+    """A table without lines, with the names of its columns in capitals."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for column in columns:
+        table.add_column(column.upper(), no_wrap=True)
+    return table
+
+
+def cell(value: object, style: str = "") -> Text:
+    """A cell of a table; a terminal obeys nothing that it holds."""
+    return Text("" if value is None else printable(str(value)), style=style)
 
 
 def note(text: str) -> None:

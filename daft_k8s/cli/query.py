@@ -70,9 +70,16 @@ def show(frame: daft.DataFrame, *, limit: int, output: str) -> None:
         writer.writerow(names)
         writer.writerows(rows)
     else:
-        from daft_k8s.cli.tables import table_lines
+        from rich.table import Column, Table
 
-        print("\n".join(table_lines(names, rows)))
+        from daft_k8s.cli.output import cell, text_console
+
+        table = Table(
+            *(Column(cell(name)) for name in names), box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold"
+        )
+        for row in rows:
+            table.add_row(*map(cell, row))
+        text_console(limited=False).print(table)
         print(f"({len(rows)} row{'s' * (len(rows) != 1)})")
     if more:
         print(f"there are more rows; --limit 0 prints all, --limit {limit * 10} more", file=sys.stderr)

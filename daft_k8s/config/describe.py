@@ -27,6 +27,11 @@ class Row:
     origin: str
     topic: str
 
+    @property
+    def text(self) -> str:
+        """The value for people."""
+        return _text(self.value)
+
 
 def rows(configuration: Configuration) -> list[Row]:
     """Every option, in the order of the documentation."""
@@ -36,14 +41,6 @@ def rows(configuration: Configuration) -> list[Row]:
 def as_dict(configuration: Configuration) -> dict[str, object]:
     """The values by option, as JSON can hold them; secrets are hidden."""
     return {row.name: row.value for row in rows(configuration)}
-
-
-def as_table(configuration: Configuration) -> str:
-    """A table for a terminal: option, value, source."""
-    lines = [("option", "value", "source")]
-    lines += [(row.name, _text(row.value), row.origin) for row in rows(configuration)]
-    widths = [max(len(line[column]) for line in lines) for column in range(2)]
-    return "\n".join(f"{name:<{widths[0]}}  {value:<{widths[1]}}  {origin}".rstrip() for name, value, origin in lines)
 
 
 def ignored_message(configuration: Configuration) -> str | None:

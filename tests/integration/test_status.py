@@ -52,7 +52,7 @@ def follow(namespace: Namespace, session: str, **environment: str) -> None:
     def look() -> dict[str, Any]:
         (found,) = json.loads(call("status", namespace, "--output", "json", session, **environment))
         live: dict[str, Any] = found["live"] or {"queries": [], "done": 0, "held_bytes": 0}
-        return {**live, "workers": found["workers"], "seen": found["seen"]}
+        return {**live, "workers": found["workers"], "seen": found["seen_seconds"]}
 
     seen: list[dict[str, Any]] = [{}]
 
@@ -67,6 +67,7 @@ def follow(namespace: Namespace, session: str, **environment: str) -> None:
         wait_until(sees(lambda now: now["queries"] and now["running"] == 2 and now["waiting"]), 30, "a query at work")
         assert (seen[0]["ready"], seen[0]["wanted"], seen[0]["failed"]) == (2, 2, 0)
         assert all(worker["live"]["tasks"] for worker in seen[0]["workers"])
+        assert seen[0]["seen"] < 60
         assert f"\n{session}:" in call("top", namespace, "--count", "1", **environment)
         wait_until(sees(lambda now: now["done"] >= 12 and not now["queries"]), 90, "the end of the query is told")
         assert (seen[0]["running"], seen[0]["waiting"]) == (0, 0)

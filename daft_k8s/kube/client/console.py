@@ -69,6 +69,11 @@ class Console:
         return self._namespace or "default"
 
     @property
+    def place(self) -> str:
+        """The namespace and what led to its cluster, for people."""
+        return f"the namespace {self.namespace!r} of {self.api.origin or self.api.address}"
+
+    @property
     def api(self) -> ConsoleApi:
         """The calls that the runner itself uses. They raise `ApiError`."""
         if self._api is None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from daft_k8s.config import FIELDS, Configuration
-from daft_k8s.config.describe import as_dict, as_table, difference, ignored_message, oversized_message, rows
+from daft_k8s.config.describe import as_dict, difference, ignored_message, oversized_message, rows
 from daft_k8s.config.markdown import page
 from tests.unit.config.conftest import Load
 
@@ -35,7 +35,7 @@ def test_a_configuration_made_by_hand_can_be_listed() -> None:
 
 def test_secrets_are_hidden_but_their_names_are_shown(read: Load) -> None:
     configuration = read(env={"PASSWORD": "12345678"}, pod_template={"spec": {"password": "12345678"}})
-    text = json.dumps(as_dict(configuration)) + as_table(configuration)
+    text = json.dumps(as_dict(configuration)) + "".join(row.text for row in rows(configuration))
     assert "12345678" not in text
     assert as_dict(configuration)["env"] == {"PASSWORD": "(hidden)"}
     assert as_dict(configuration)["pod_template"] == "(hidden)"
@@ -48,11 +48,10 @@ def test_what_is_shown_can_be_given_again(read: Load) -> None:
     assert read(**shown) == first
 
 
-def test_the_table_has_a_line_for_each_option(read: Load) -> None:
-    lines = as_table(read(store_memory_share=0.25)).splitlines()
-    assert lines[0].split() == ["option", "value", "source"]
-    assert len(lines) == len(FIELDS) + 1
-    assert ["store_memory_share", "0.25", "argument", "store_memory_share"] in [line.split() for line in lines]
+def test_each_option_has_a_row_whose_value_is_text_for_people(read: Load) -> None:
+    found = {row.name: (row.text, row.origin) for row in rows(read(store_memory_share=0.25))}
+    assert list(found) == list(FIELDS)
+    assert found["store_memory_share"] == ("0.25", "argument store_memory_share")
 
 
 def test_a_warning_names_the_ignored_options_and_the_remedy(read: Load) -> None:

@@ -11,7 +11,7 @@ from daft_k8s.errors import ClusterError
 from daft_k8s.kube.client.console import ForbiddenError, NotFoundError
 from daft_k8s.kube.inventory.cleaning import left_over, runs_of
 from daft_k8s.kube.inventory.logs import find_sources
-from daft_k8s.kube.inventory.sessions import age_of, find_sessions, memory_words, sessions_of
+from daft_k8s.kube.inventory.sessions import Life, Usage, age_of, find_sessions, sessions_of
 from daft_k8s.kube.objects.names import RUN_LABEL
 from daft_k8s.session_summary import encode
 from tests.unit.kube.fake_cluster import FakeCluster
@@ -19,21 +19,22 @@ from tests.unit.kube.session_json import LIVE, NOW, PODS, lease, pod
 
 
 def test_workers_are_gathered_by_session_the_oldest_first() -> None:
-    first, second = sessions_of(PODS, [], {"daft-a-worker-0-1": "1 2Gi"}, NOW)
-    assert (first.session, first.driver, first.age) == ("a", "job-x", "11m")
+    first, second = sessions_of(PODS, [], {"daft-a-worker-0-1": Usage(0.25, 2 << 30)}, NOW)
+    assert (first.session, first.driver, first.age_seconds) == ("a", "job-x", 660)
     assert [worker.worker for worker in first.workers] == ["worker-0", "worker-1"]
-    assert (first.workers[0].cpu, first.workers[0].memory, first.workers[0].used) == ("2", "8Gi", "1 2Gi")
+    worker = first.workers[0]
+    assert (worker.cpu, worker.memory_bytes, worker.used_cpu, worker.used_memory_bytes) == (2, 8 << 30, 0.25, 2 << 30)
     assert first.workers[0].state.startswith("pending") and not first.workers[0].ready
-    assert (second.session, second.driver, second.age) == ("b", "outside", "30s")
+    assert (second.session, second.driver, second.age_seconds) == ("b", "outside", 30)
 
 
 def test_what_the_driver_tells_stands_with_its_session_and_workers() -> None:
     told = lease("a", created="2026-11-22T11:40:00Z", renewed="2026-11-22T11:59:57.000000Z", summary=encode(LIVE))
     first, second = sessions_of(PODS, [told], {}, NOW)
-    assert (first.session, first.driver, first.age, first.seen) == ("a", "job-x", "20m", "3s")
+    assert (first.session, first.driver, first.age_seconds, first.seen_seconds) == ("a", "job-x", 1200, 3)
     assert first.live == LIVE
     assert [worker.live for worker in first.workers] == [LIVE.workers["worker-0"], None]
-    assert (second.live, second.seen) == (None, "")
+    assert (second.live, second.seen_seconds) == (None, None)
 
 
 def test_a_session_without_workers_is_shown_for_its_lease() -> None:
@@ -43,23 +44,39 @@ def test_a_session_without_workers_is_shown_for_its_lease() -> None:
     ]
     inside, idle = sessions_of([], told, {}, NOW)
     assert (idle.session, idle.driver, idle.owner, idle.workers) == ("idle", "outside", "ada.laptop", [])
-    assert (idle.live, idle.seen) == (None, "10s")
+    assert (idle.live, idle.seen_seconds) == (None, 10)
     assert inside.driver == "run-x-abc12"
     assert inside.is_called("inside") and inside.is_called("run-x") and not inside.is_called("run")
 
 
-def test_ages_have_the_largest_unit_that_fits() -> None:
-    assert [age_of(time, NOW) for time in ("2026-11-22T12:00:05Z", "2026-11-22T09:00:00Z", "2026-11-19T12:00:00Z")] == [
-        "0s",
-        "3h",
-        "3d",
-    ]
-    assert age_of(None, NOW) == ""
+@pytest.mark.parametrize(
+    ("renewed", "phase", "life", "state"),
+    [
+        ("2026-11-22T11:59:50.000000Z", "Succeeded", Life.ALIVE, "succeeded"),
+        ("2026-11-22T11:50:00.000000Z", "Succeeded", Life.DEAD, "orphan: ended"),
+        ("2026-11-22T11:50:00.000000Z", "Pending", Life.DEAD, "orphan: pending"),
+        ("2026-11-22T11:50:00.000000Z", "Running", Life.SILENT, "ready"),
+        (None, "Succeeded", Life.DEAD, "orphan: ended"),
+        (None, "Running", Life.UNKNOWN, "ready"),
+    ],
+)
+def test_a_session_whose_driver_is_gone_is_dead_and_its_workers_are_orphans(
+    renewed: str | None, phase: str, life: Life, state: str
+) -> None:
+    worker = pod("s", "worker-0", created="2026-11-22T11:40:00Z", phase=phase)
+    if phase == "Running":
+        worker["status"]["containerStatuses"] = [{"name": "worker", "ready": True, "state": {"running": {}}}]
+        worker["status"]["podIP"] = "10.0.0.1"
+    leases = [] if renewed is None else [lease("s", created="2026-11-22T11:40:00Z", renewed=renewed)]
+    for item in leases:
+        item["spec"]["leaseDurationSeconds"] = 30
+    (view,) = sessions_of([worker], leases, {}, NOW)
+    assert view.life is life
+    assert view.workers[0].state.startswith(state)
 
 
-def test_memory_in_bytes_is_shown_in_the_largest_unit_that_divides_it() -> None:
-    shown = [memory_words(quantity) for quantity in ("1073741824", "1610612736", "8Gi", "1500", "0", "")]
-    assert shown == ["1Gi", "1536Mi", "8Gi", "1500", "0", ""]
+def test_ages_are_whole_seconds() -> None:
+    assert [age_of(time, NOW) for time in ("2026-11-22T12:00:05Z", "2026-11-22T09:00:00Z", None)] == [0, 10800, None]
 
 
 class FakeConsole:
