@@ -16,9 +16,7 @@ if TYPE_CHECKING:
     from daft_k8s.jobs.driver_job import DriverJob
 
 
-def run_on_cluster(
-    job: DriverJob, configuration: Configuration, *, context: str | None, detach: bool, keep: bool
-) -> int:
+def run_on_cluster(job: DriverJob, configuration: Configuration, *, detach: bool, keep: bool) -> int:
     """Runs a Job to its end and returns its exit code.
 
     Raises:
@@ -29,7 +27,7 @@ def run_on_cluster(
     run = Run(job, configuration, keep=keep, tell=note, write=write_line)
 
     async def main() -> int:
-        async with Console(context=context, namespace=configuration.namespace) as console:
+        async with Console(context=configuration.kube_context, namespace=configuration.namespace) as console:
             await run.create(console)
             if detach:
                 note(f"started; follow it with: daft-k8s logs -n {console.namespace} -f {job.run_name}")

@@ -11,6 +11,7 @@ from daft_k8s.cli import exit_codes
 
 COMMANDS = {
     "run": "Run a script, as a Job on the cluster or on this machine.",
+    "shell": "Start Python as a driver in the cluster, and attach this terminal.",
     "sql": "Run one SQL query over files.",
     "status": "Show sessions and their workers.",
     "runs": "Show runs, and the outcome of those that have ended.",

@@ -8,10 +8,10 @@ from typing import Any
 
 import click
 
-from daft_k8s.cli.options import PairType, configuration_options, given_options, load_configuration
+from daft_k8s.cli.driver_options import DriverOptions, driver_options
+from daft_k8s.cli.options import PairType, configuration_options, given_options
 from daft_k8s.cli.output import reports_errors
 from daft_k8s.cli.run import run_here
-from daft_k8s.kube.objects.rights import ACCOUNT
 
 MODULE = "daft_k8s.cli.query"
 """The module that runs the query, here or in the Job."""
@@ -34,8 +34,7 @@ class TableAssignment(PairType):
 @click.command(name="sql")
 @configuration_options
 @click.option("--local", is_flag=True, help="On this machine, with local workers.")
-@click.option("--context", help="The context of the kubeconfig.")
-@click.option("--service-account", default=ACCOUNT, show_default=True, help="Of the driver.")
+@driver_options
 @click.option(
     "-t",
     "--table",
@@ -58,8 +57,6 @@ class TableAssignment(PairType):
 def command(
     *,
     local: bool,
-    context: str | None,
-    service_account: str,
     tables: tuple[tuple[str, str], ...],
     limit: int,
     write: str | None,
@@ -79,12 +76,21 @@ def command(
       daft-k8s sql -n jobs --image IMAGE "SELECT count(*) FROM 's3://bucket/events/*.parquet'"
     """
     spec = json.dumps({"query": query, "tables": dict(tables), "limit": limit, "write": write, "output": output})
+    driver = DriverOptions.take(options)
     given = given_options(**options)
     if local:
         quiet = {"log_level": "WARNING", **given}
-        run_here([sys.executable, "-m", MODULE, spec], {**quiet, "allocation": "local"})
+        run_here([sys.executable, "-m", MODULE, spec], driver.load(quiet, local=True))
     from daft_k8s.cli.cluster_run import run_on_cluster
     from daft_k8s.jobs.driver_job import DriverJob
 
-    job = DriverJob(name="sql", script="", arguments=("-m", MODULE, spec), service_account=service_account)
-    sys.exit(run_on_cluster(job, load_configuration(given, "pod"), context=context, detach=False, keep=False))
+    job = DriverJob(
+        name="sql",
+        script="",
+        arguments=("-m", MODULE, spec),
+        service_account=driver.service_account,
+        cpu=driver.driver_cpu,
+        memory=driver.driver_memory,
+        template=driver.template(),
+    )
+    sys.exit(run_on_cluster(job, driver.load(given), detach=False, keep=False))

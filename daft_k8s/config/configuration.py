@@ -181,8 +181,13 @@ class Configuration:
 
     env: FrozenMap[str] = option(options.ENVIRONMENT, FrozenMap(), topic=PODS, secret=True)
     """Environment variables of workers, local ones included. Their values are never shown or logged, but in
-    a Pod's spec they can be read by all who may read Pods: credentials belong in a Secret that the
+    a Pod's spec they can be read by all who may read Pods: credentials belong into `pass_env`, or in a Secret that the
     `pod_template` refers to."""
+
+    pass_env: tuple[str, ...] = option(options.VARIABLE_PATTERNS, (), topic=PODS, pods_only=True)
+    """Variables of the driver's environment that workers get as well, such as `AWS_*`: names, or beginnings with a `*`.
+    They travel in the session's Secret and stand in no Pod's spec; `daft-k8s run` takes them along from the machine
+    that it is called on. What `env` sets goes before. A file that a variable names stays where it is."""
 
     namespace: str | None = option(options.NAMESPACE, None, topic=PODS, pods_only=True)
     """The namespace for workers. None: the driver Pod's own, or the one of the kubeconfig's context."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 
 from daft_k8s.config.configuration import Configuration
-from daft_k8s.config.fields import FIELDS
+from daft_k8s.config.fields import ENVIRONMENT_PREFIX, FIELDS
 from daft_k8s.config.frozen import thaw
 
 
@@ -17,6 +18,22 @@ def as_environment(configuration: Configuration) -> dict[str, str]:
             field = FIELDS[name]
             variables[field.variable] = _as_text(thaw(getattr(configuration, field.attribute)))
     return variables
+
+
+def passed_on(configuration: Configuration, environ: Mapping[str, str]) -> dict[str, str]:
+    """The variables that `pass_env` names, without those that the runner sets itself.
+
+    Args:
+        configuration: What somebody chose.
+        environ: The variables of the driver's process.
+    """
+    names = tuple(name for name in configuration.pass_env if not name.endswith("*"))
+    beginnings = tuple(name[:-1] for name in configuration.pass_env if name.endswith("*"))
+    return {
+        name: value
+        for name, value in environ.items()
+        if (name in names or name.startswith(beginnings)) and not name.startswith(ENVIRONMENT_PREFIX)
+    }
 
 
 def _as_text(value: object) -> str:

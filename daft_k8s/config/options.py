@@ -57,6 +57,9 @@ ENVIRONMENT = TextMap(
     None,
     refused_prefix="DAFT_K8S_",
 )
+VARIABLE_PATTERNS = TextList(
+    Text(r"[A-Za-z_][A-Za-z0-9_]*\*?", "the name of a variable, or the beginning of names and a *", max_length=1024)
+)
 TOLERATIONS = ObjectList(
     FrozenMap(
         {

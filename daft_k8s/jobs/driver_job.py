@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import os
 import re
 import uuid
 from collections.abc import Mapping
@@ -12,38 +11,39 @@ from typing import TYPE_CHECKING, Any
 
 from daft_k8s.code.entry import ARCHIVE_PART, DIGEST_FILE, MANIFEST_PART
 from daft_k8s.errors import CodeError
+from daft_k8s.jobs.driver_pod import code_secret_name, merge_driver_template, pod_spec, variables_secret_name
 from daft_k8s.kube.objects import names
-from daft_k8s.kube.objects.pod_parts import container_security, placement, pod_security
 
 if TYPE_CHECKING:
     from daft_k8s.code.bundle import CodeBundle
     from daft_k8s.config import Configuration
 
-CONTAINER = "driver"
-PARTS_DIR = "/var/run/daft-code"
-CODE_DIR = "/code"
 PART_BYTES = 700 << 10
 """A Secret holds 1 MiB."""
 MAX_CODE_BYTES = 8 << 20
 """The most that goes into Secrets: more would burden etcd."""
 
 _KEPT_SECONDS = 3600
-_GRACE_SECONDS = 20
-"""For the driver to end its workers."""
 
 
 @dataclass(frozen=True)
 class DriverJob:
-    """A script, or Python with arguments, that is to run as a driver."""
+    """A script, a module, or Python with arguments, that is to run as a driver."""
 
     name: str
     """For people."""
     script: str
-    """The script; "": the arguments are those of Python."""
+    """The script; "": it is a module, or the arguments are those of Python."""
     arguments: tuple[str, ...]
     service_account: str
     cpu: str = "1"
     memory: str = "2Gi"
+    module: str = ""
+    """The module of the current folder that runs, as for `python -m`; "": it is no module."""
+    template: Mapping[str, Any] | None = None
+    """Metadata and spec that are merged over the driver's Pod."""
+    interactive: bool = False
+    """True for a driver that a terminal is attached to."""
     suffix: str = field(default_factory=lambda: uuid.uuid4().hex[:6])
 
     @property
@@ -73,17 +73,31 @@ def code_secrets(job: DriverJob, bundle: CodeBundle, owner: Mapping[str, Any]) -
     room = 0
     for key, content in contents.items():
         if len(content) > room:
-            secrets.append(_empty_secret(job, len(secrets), owner))
+            secrets.append(_empty_secret(job, code_secret_name(job, len(secrets)), owner))
             room = PART_BYTES
         room -= len(content)
         secrets[-1]["data"][key] = base64.b64encode(content).decode()
     return secrets
 
 
+def variables_secret(job: DriverJob, variables: Mapping[str, str], owner: Mapping[str, Any]) -> dict[str, Any]:
+    """The Secret with the variables that are passed on to the driver, which goes with the Job."""
+    secret = _empty_secret(job, variables_secret_name(job), owner)
+    for name, value in variables.items():
+        secret["data"][name] = base64.b64encode(value.encode(errors="surrogateescape")).decode()
+    return secret
+
+
 def job_manifest(
-    job: DriverJob, configuration: Configuration, *, secrets: int, environment: Mapping[str, str], keep: bool
+    job: DriverJob,
+    configuration: Configuration,
+    *,
+    secrets: int,
+    environment: Mapping[str, str],
+    keep: bool,
+    has_variables: bool = False,
 ) -> dict[str, Any]:
-    """The Job. Its Pod passes the Pod Security level `restricted`.
+    """The Job. Its Pod passes the Pod Security level `restricted`, unless a template says otherwise.
 
     Args:
         job: The program.
@@ -91,66 +105,33 @@ def job_manifest(
         secrets: How many Secrets hold its code.
         environment: The driver's variables.
         keep: Leave it when it has ended.
+        has_variables: True if `variables_secret` is made, too.
+
+    Raises:
+        ConfigurationError: The driver's template sets what is the runner's own.
     """
     labels = {names.RUN_LABEL: job.run_name, names.MANAGED_BY_LABEL: names.MANAGED_BY, names.ROLE_LABEL: "driver"}
-    spec: dict[str, Any] = {
-        "backoffLimit": 0,
-        "template": {"metadata": {"labels": labels}, "spec": _pod_spec(job, configuration, secrets, environment)},
-    }
+    spec = pod_spec(job, configuration, secrets=secrets, environment=environment, has_variables=has_variables)
+    pod = {"metadata": {"labels": labels}, "spec": spec}
+    if job.template is not None:
+        pod = merge_driver_template(pod, job.template)
+    job_spec: dict[str, Any] = {"backoffLimit": 0, "template": pod}
     if not keep:
-        spec["ttlSecondsAfterFinished"] = _KEPT_SECONDS
-    return {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": job.run_name, "labels": labels}, "spec": spec}
+        job_spec["ttlSecondsAfterFinished"] = _KEPT_SECONDS
+    metadata = {"name": job.run_name, "labels": labels}
+    return {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": job_spec}
 
 
-def program(job: DriverJob) -> list[str]:
-    """The container's command."""
-    if not job.script:
-        return ["python", *job.arguments]
-    script = os.path.basename(job.script)
-    return ["python", "-m", "daft_k8s.code.entry", PARTS_DIR, CODE_DIR, script, *job.arguments]
-
-
-def _empty_secret(job: DriverJob, number: int, owner: Mapping[str, Any]) -> dict[str, Any]:
+def _empty_secret(job: DriverJob, name: str, owner: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "apiVersion": "v1",
         "kind": "Secret",
         "type": "Opaque",
         "metadata": {
-            "name": f"{job.run_name}-code-{number}",
+            "name": name,
             "labels": {names.RUN_LABEL: job.run_name, names.MANAGED_BY_LABEL: names.MANAGED_BY},
             "ownerReferences": [dict(owner)],
         },
         "immutable": True,
         "data": {},
-    }
-
-
-def _pod_spec(
-    job: DriverJob, configuration: Configuration, secrets: int, environment: Mapping[str, str]
-) -> dict[str, Any]:
-    variables: list[dict[str, Any]] = [{"name": name, "value": value} for name, value in environment.items()]
-    variables.append({"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}})
-    container: dict[str, Any] = {
-        "name": CONTAINER,
-        "image": configuration.image,
-        "imagePullPolicy": configuration.image_pull_policy,
-        "command": program(job),
-        "env": variables,
-        "resources": {"requests": {"cpu": job.cpu, "memory": job.memory}, "limits": {"memory": job.memory}},
-        "securityContext": container_security(),
-        "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}, {"name": "code", "mountPath": CODE_DIR}],
-    }
-    volumes: list[dict[str, Any]] = [{"name": "tmp", "emptyDir": {}}, {"name": "code", "emptyDir": {}}]
-    if secrets:
-        sources = [{"secret": {"name": f"{job.run_name}-code-{number}"}} for number in range(secrets)]
-        volumes.append({"name": "parts", "projected": {"sources": sources, "defaultMode": 0o440}})
-        container["volumeMounts"].append({"name": "parts", "mountPath": PARTS_DIR, "readOnly": True})
-    return {
-        "restartPolicy": "Never",
-        "serviceAccountName": job.service_account,
-        "terminationGracePeriodSeconds": _GRACE_SECONDS,
-        "securityContext": pod_security(owns_volumes=True),
-        **placement(configuration),
-        "containers": [container],
-        "volumes": volumes,
     }

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from daft_k8s.code.bundle import CodeBundle, make_bundle
 from daft_k8s.code.selection import select_files, shown_bytes
-from daft_k8s.config.environment import as_environment
+from daft_k8s.config import FIELDS
+from daft_k8s.config.environment import as_environment, passed_on
 from daft_k8s.errors import ClusterError, ConfigurationError
-from daft_k8s.jobs.driver_job import CODE_DIR, CONTAINER, DriverJob, code_secrets, job_manifest
+from daft_k8s.jobs.driver_job import DriverJob, code_secrets, job_manifest, variables_secret
+from daft_k8s.jobs.driver_pod import CODE_DIR, CONTAINER
 from daft_k8s.kube.client.console import Console, NotFoundError
 from daft_k8s.kube.objects.names import RUN_LABEL
 from daft_k8s.kube.pods.state import PodState, Stage, read_state
@@ -65,8 +67,11 @@ class Run:
         self._tell = tell
         self._write = write
         self._bundle, working_dir = _pack(job, configuration, tell)
+        self._variables = passed_on(configuration, os.environ)
+        chosen = as_environment(configuration)
+        chosen.pop(FIELDS["kube_context"].variable, None)  # of this machine's kubeconfig, which the Pod does not have
         self._environment = {
-            **as_environment(configuration),
+            **chosen,
             **_dashboard(os.environ),
             "DAFT_RUNNER": "k8s",
             "HOME": "/tmp",
@@ -88,7 +93,12 @@ class Run:
             owner: dict[str, Any] = {"apiVersion": "batch/v1", "kind": "Job", "name": "", "uid": ""}
             secrets = len(code_secrets(self._job, self._bundle, owner))
         manifest = job_manifest(
-            self._job, self._configuration, secrets=secrets, environment=self._environment, keep=self._keep
+            self._job,
+            self._configuration,
+            secrets=secrets,
+            environment=self._environment,
+            keep=self._keep,
+            has_variables=bool(self._variables),
         )
         account = self._job.service_account
         try:
@@ -101,16 +111,32 @@ class Run:
             ) from error
         created = await console.create("/apis/batch/v1/{ns}/jobs", manifest)
         self._tell(f"run {self._job.run_name} in the namespace {console.namespace}")
-        if self._bundle is None:
-            return
         # The Pod waits for them. They belong to the Job, so that they go with it.
         owner = {"apiVersion": "batch/v1", "kind": "Job", "name": self._job.run_name, "uid": created["metadata"]["uid"]}
+        made = [] if self._bundle is None else code_secrets(self._job, self._bundle, owner)
+        if self._variables:
+            made.append(variables_secret(self._job, self._variables, owner))
         try:
-            for item in code_secrets(self._job, self._bundle, owner):
+            for item in made:
                 await console.create("/api/v1/{ns}/secrets", item)
         except BaseException:
             await console.delete(self._path)
             raise
+
+    async def attach(self, console: Console, attach: Callable[[str], int]) -> int:
+        """Has a terminal attached to the driver, and removes the Job when that has ended; returns its exit code.
+
+        Args:
+            console: The cluster.
+            attach: Attaches to a Pod until the end; called on a thread of its own.
+
+        Raises:
+            ClusterError: The cluster does not start the driver.
+        """
+        try:
+            return await asyncio.to_thread(attach, await self._wait_for_start(console))
+        finally:
+            await self._remove(console)
 
     async def finish(self, console: Console, cancelled: asyncio.Event) -> int | None:
         """Follows the driver to its end and returns its exit code; None: the run was cancelled.
@@ -234,21 +260,34 @@ def _dashboard(environment: Mapping[str, str]) -> dict[str, str]:
 
 def _pack(job: DriverJob, configuration: Configuration, tell: Callable[[str], None]) -> tuple[CodeBundle | None, str]:
     """The code that comes along, and the driver's `working_dir` if that must change."""
-    if not job.script:
+    if not job.script and not job.module:
         return None, ""
     wanted, limit = configuration.working_dir, configuration.code_size_limit_bytes
-    folder = os.path.dirname(os.path.realpath(job.script))
+    what = f"the module {job.module}" if job.module else f"the script {job.script}"
+    folder = os.path.realpath(os.getcwd() if job.module else os.path.dirname(os.path.realpath(job.script)))
     everything = os.path.isdir(wanted)
     if everything:
         if os.path.commonpath([os.path.realpath(wanted), folder]) != os.path.realpath(wanted):
-            raise ConfigurationError(f"the script {job.script} is not in working_dir {wanted}")
+            raise ConfigurationError(f"{what} is not in working_dir {wanted}")
         if os.path.realpath(wanted) != folder:
-            raise ConfigurationError(f"the script {job.script} must lie directly in working_dir {wanted}")
+            raise ConfigurationError(f"{what} must lie directly in working_dir {wanted}")
     files = select_files(folder, modules_only=not everything, size_limit_bytes=limit)
     bundle = make_bundle(folder, files, size_limit_bytes=limit)
-    if os.path.basename(job.script) not in {file.path for file in files}:
+    shipped = {file.path for file in files}
+    if job.module and shipped.isdisjoint(_files_of(job.module)):
+        raise ConfigurationError(
+            f"the module {job.module} is not shipped: {' and '.join(_files_of(job.module))} are not there in {folder}, "
+            "the current folder, or an ignore file names them"
+        )
+    if job.script and os.path.basename(job.script) not in shipped:
         raise ConfigurationError(
             f"the script {job.script} is not shipped: its name must end in .py, and no ignore file may name it"
         )
     tell(f"ships {len(files)} files ({shown_bytes(bundle.size_bytes)}) of {folder}")
     return bundle, CODE_DIR if everything else ""
+
+
+def _files_of(module: str) -> tuple[str, str]:
+    """The files that `python -m` would run for a module."""
+    path = module.replace(".", "/")
+    return f"{path}.py", f"{path}/__main__.py"

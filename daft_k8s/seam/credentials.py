@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
+from daft_k8s.config.environment import passed_on
 from daft_k8s.kube.objects.names import CONTAINER
 
 if TYPE_CHECKING:
@@ -50,6 +51,10 @@ _STORES = (
 )
 
 
+_FILES = frozenset({"AWS_PROFILE", "GOOGLE_APPLICATION_CREDENTIALS"})
+"""Variables that lead to a file of the driver's machine: to pass them on does not bring the file."""
+
+
 class CredentialAdvice:
     """Warns of each store once in a session.
 
@@ -61,7 +66,8 @@ class CredentialAdvice:
     def __init__(self, configuration: Configuration, environment: Mapping[str, str] = os.environ) -> None:
         self._environment = environment
         template = cast("Mapping[str, Any] | None", configuration.pod_template)
-        self._given = frozenset({*configuration.env, *_names(template)})
+        passed = passed_on(configuration, environment)
+        self._given = frozenset({*configuration.env, *_names(template), *passed}) - (_FILES & passed.keys())
         self._unknown = configuration.service_account is not None or _has_sources(template)
         self._told: set[str] = set()
 
@@ -83,9 +89,10 @@ def advice(store: str, missing: Sequence[str]) -> str:
     """The warning for variables that worker Pods lack."""
     return (
         f"tasks of this query use {store}, and worker Pods do not have the driver's {', '.join(missing)}. Unless their "
-        "image or node gives them credentials, the query fails in some minutes. Three ways: an IOConfig in the query "
-        f"or in daft.set_planning_config(default_io_config=...); a Secret, as envFrom of the container {CONTAINER!r} "
-        "in pod_template (or env, which stands in the Pods' manifests); service_account with an identity of the cloud. "
+        "image or node gives them credentials, the query fails in some minutes. Four ways: pass_env, which passes the "
+        "driver's variables on in the session's Secret; an IOConfig in the query or in "
+        f"daft.set_planning_config(default_io_config=...); a Secret, as envFrom of the container {CONTAINER!r} in "
+        "pod_template (or env, which stands in the Pods' manifests); service_account with an identity of the cloud. "
         "docs/data.md has each to copy"
     )
 

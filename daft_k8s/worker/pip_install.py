@@ -31,9 +31,11 @@ class PipInstall:
     Args:
         requirements: As pip takes them; none: nothing is done.
         folder: Where the environment is made; the worker removes it at its end.
+        where: The process that it is for, as errors name it.
     """
 
-    def __init__(self, requirements: Sequence[str], folder: str) -> None:
+    def __init__(self, requirements: Sequence[str], folder: str, where: str = "the worker") -> None:
+        self._where = where
         self._requirements = list(requirements)
         self._folder = folder
         self._lock = threading.Lock()
@@ -50,13 +52,18 @@ class PipInstall:
         """
         if self._running is not None:
             await asyncio.shield(self._running)
-            version = f"python{sys.version_info.major}.{sys.version_info.minor}"
-            folder = os.path.join(self._folder, "lib", version, "site-packages")
+            folder = self.packages
             site.addsitedir(folder)
             make_importable(folder)
             # Unlike the driver's own code, packages are there for programs that UDFs start, too.
             others = [entry for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry]
             os.environ["PYTHONPATH"] = os.pathsep.join([folder, *others])
+
+    @property
+    def packages(self) -> str:
+        """The folder with the packages."""
+        version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+        return os.path.join(self._folder, "lib", version, "site-packages")
 
     async def abandon(self) -> None:
         """Ends pip if it still runs."""
@@ -83,7 +90,7 @@ class PipInstall:
     def _run(self, command: list[str], name: str) -> None:
         with self._lock:
             if self._abandoned:
-                raise WorkerStartError(f"the worker ended before {name}")
+                raise WorkerStartError(f"{self._where} ended before {name}")
             try:
                 self._process = subprocess.Popen(
                     command,
@@ -93,14 +100,14 @@ class PipInstall:
                     env=pip_environment(os.environ),
                 )
             except OSError as error:
-                raise WorkerStartError(f"{name} cannot be run on the worker: {error}") from error
+                raise WorkerStartError(f"{name} cannot be run on {self._where}: {error}") from error
         output, _ = self._process.communicate()
         text = output.decode(errors="replace")
         logger.debug("%s:\n%s", name, text)
         if self._process.returncode != 0:
             raise WorkerStartError(
-                f"{name} failed on the worker: {failing_lines(text)}; correct the option pip, or set image to an image "
-                "that has the packages (settings such as PIP_INDEX_URL go into env)"
+                f"{name} failed on {self._where}: {failing_lines(text)}; correct the option pip, or set image to an "
+                "image that has the packages (settings such as PIP_INDEX_URL go into env)"
             )
 
 
@@ -115,3 +122,18 @@ def failing_lines(output: str) -> str:
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     errors = [line for line in lines if line.upper().startswith("ERROR") or "No module named" in line]
     return " | ".join((errors or lines)[-_ERROR_LINES:]) or "it said nothing"
+
+
+async def _main(folder: str, *requirements: str) -> int:
+    install = PipInstall(requirements, folder, "the driver")
+    try:
+        await install.finish()
+    except WorkerStartError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    os.symlink(install.packages, os.path.join(folder, "site"))  # a place that does not depend on Python's version
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(asyncio.run(_main(*sys.argv[1:])))

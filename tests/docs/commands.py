@@ -123,7 +123,7 @@ def check_ours(words: list[str], made_here: set[str]) -> None:
         raise AssertionError(f"daft-k8s {' '.join(words)}: {error.format_message()}") from error
     for name, _ in parameters.get("assignments") or ():
         assert name in FIELDS, f"there is no option {name!r}"
-    if "script" in parameters and command.name == "run":
+    if "script" in parameters and command.name == "run" and not parameters["module"]:
         script = parameters["script"]
         assert not script.startswith("-"), f"daft-k8s run has no option {script}"
         file_is_there(script, made_here)

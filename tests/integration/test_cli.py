@@ -51,7 +51,7 @@ def project(tmp_path: Path) -> Path:
 
 def command(namespace: Namespace, name: str, *arguments: str) -> list[str]:
     where = ["-n", namespace.name]
-    if name in ("run", "sql", "doctor"):
+    if name in ("run", "shell", "sql", "doctor"):
         where += ["--image", namespace.image, *SIZE]
     return [sys.executable, "-m", "daft_k8s.cli", name, *where, *arguments]
 

@@ -44,6 +44,8 @@ class Home:
     """True if the driver comes by port-forward, which arrives at a Pod's loopback address."""
     secret: str = ""
     """The name of the session's Secret; "": none is made, as for a Pod that is only tried."""
+    variables: tuple[str, ...] = ()
+    """Variables of workers whose values stand in the session's Secret."""
     job: str = ""
     """The name of the driver's Job, else of its Pod; "" where neither is known."""
 

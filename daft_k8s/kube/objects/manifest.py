@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import math
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from daft_k8s.config.frozen import thaw
@@ -54,9 +55,24 @@ class Identity(NamedTuple):
     """Variables that the texts above refer to. They come first, as Kubernetes demands."""
 
 
-def session_secret(session_id: str, token: str, home: Home, certificates: Mapping[str, bytes]) -> dict[str, Any]:
-    """The Secret with what proves a worker to be the session's, which so stands in no Pod's manifest."""
-    data = {TOKEN_KEY: token.encode(), **certificates}
+def session_secret(
+    session_id: str,
+    token: str,
+    home: Home,
+    certificates: Mapping[str, bytes],
+    variables: Mapping[str, str] = MappingProxyType({}),
+) -> dict[str, Any]:
+    """The Secret with what must stand in no Pod's manifest: the proof that a worker is the session's, and variables.
+
+    Args:
+        session_id: The session.
+        token: The token that its workers share with the driver.
+        home: Where the Secret goes.
+        certificates: The files with which a worker proves who it is.
+        variables: The values of `home.variables`.
+    """
+    passed = {variable_key(name): value.encode(errors="surrogateescape") for name, value in variables.items()}
+    data = {TOKEN_KEY: token.encode(), **certificates, **passed}
     labels = {
         **home.labels,
         names.SESSION_LABEL: names.label_value(session_id),
@@ -75,6 +91,11 @@ def session_secret(session_id: str, token: str, home: Home, certificates: Mappin
         },
         "data": {key: base64.b64encode(value).decode() for key, value in data.items()},
     }
+
+
+def variable_key(name: str) -> str:
+    """The key of the session's Secret under which a variable's value stands."""
+    return f"env-{name}"
 
 
 def session_secret_of(pod: Mapping[str, Any], session: str) -> str:
@@ -123,7 +144,7 @@ def worker_pod(
 
     def build(memory_bytes: int) -> dict[str, Any]:
         settings = _settings(configuration, home, session_id, launch_id, identity, memory_bytes)
-        spec = _spec(configuration, home, session_id, _variables(configuration, settings, identity))
+        spec = _spec(configuration, home, session_id, _variables(configuration, home, settings, identity))
         if node_to_avoid:
             spec["affinity"] = _aversion(node_to_avoid)
         pod = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
@@ -297,7 +318,9 @@ def _settings(
     )
 
 
-def _variables(configuration: Configuration, settings: WorkerSettings, identity: Identity) -> list[dict[str, Any]]:
+def _variables(
+    configuration: Configuration, home: Home, settings: WorkerSettings, identity: Identity
+) -> list[dict[str, Any]]:
     plain = {
         "HOME": TMP_DIR,
         "PYTHONUNBUFFERED": "1",  # what a UDF printed before a crash must not be lost
@@ -306,6 +329,11 @@ def _variables(configuration: Configuration, settings: WorkerSettings, identity:
         TOKEN_FILE: f"{SECRET_DIR}/{TOKEN_KEY}",
     }
     entries = [dict(entry) for entry in identity.variables]
+    entries += [_from_secret(home, name) for name in home.variables if name not in plain]
     entries += [{"name": name, "value": value} for name, value in plain.items()]
     entries.append({"name": variable("host"), "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}})
     return entries
+
+
+def _from_secret(home: Home, name: str) -> dict[str, Any]:
+    return {"name": name, "valueFrom": {"secretKeyRef": {"name": home.secret, "key": variable_key(name)}}}

@@ -68,7 +68,7 @@ def merge_template(pod: Mapping[str, Any], template: Mapping[str, Any]) -> dict[
         raise ConfigurationError("\n  - ".join(["pod_template sets what the runner must set itself:", *mistakes]))
     merged: dict[str, Any] = copy.deepcopy(dict(pod))
     for part in ("metadata", "spec"):
-        merged[part] = _merge(merged.get(part) or {}, template.get(part) or {})
+        merged[part] = merge(merged.get(part) or {}, template.get(part) or {})
     return merged
 
 
@@ -126,11 +126,18 @@ def _unidentified(where: str, items: Any, merge_key: str) -> Iterator[str]:
         yield f"{where}: an item without {merge_key}, so it is not known which one is meant"
 
 
-def _merge(base: Any, over: Any, key: str = "") -> Any:
+def merge(base: Any, over: Any, key: str = "") -> Any:
+    """A part of a manifest with another merged over it.
+
+    Args:
+        base: The one part.
+        over: The other, which wins.
+        key: The name of both in the object that they are parts of.
+    """
     if isinstance(base, Mapping) and isinstance(over, Mapping):
         merged = dict(base)
         for name, value in over.items():
-            merged[name] = _merge(base[name], value, name) if name in base else copy.deepcopy(value)
+            merged[name] = merge(base[name], value, name) if name in base else copy.deepcopy(value)
         return merged
     if isinstance(base, list) and isinstance(over, list):
         if key in _MERGE_KEYS:
@@ -150,5 +157,5 @@ def _merge_by(key: str, base: list[Any], over: list[Any]) -> list[Any]:
             places[item.get(merge_key)] = len(merged)
             merged.append(copy.deepcopy(item))
         else:
-            merged[place] = copy.deepcopy(item) if key in _REPLACED else _merge(merged[place], item)
+            merged[place] = copy.deepcopy(item) if key in _REPLACED else merge(merged[place], item)
     return merged

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from daft_k8s.kube.client.errors import ApiError
@@ -34,6 +35,7 @@ class Furnishings:
         token: Its secret.
         certificates: The files with which its workers prove who they are.
         orphan_timeout_seconds: How long its workers live on without their driver; its Lease lasts longer.
+        variables: The driver's variables that its workers get.
         summarize: Says in few numbers what the session does; "": that is not known.
     """
 
@@ -44,12 +46,14 @@ class Furnishings:
         token: str,
         certificates: Mapping[str, bytes],
         orphan_timeout_seconds: float,
+        variables: Mapping[str, str] = MappingProxyType({}),
         summarize: Callable[[], str] = str,
     ) -> None:
         self._session_id = session_id
         self._token = token
         self._certificates = certificates
         self._orphan_timeout_seconds = orphan_timeout_seconds
+        self._variables = dict(variables)
         self._summarize = summarize
         self.secret_name = names.new_secret_name(session_id)
         self.home: Home | None = None
@@ -73,7 +77,7 @@ class Furnishings:
             ApiError: The cluster refuses the Secret, or does not answer.
         """
         async with self._making:
-            self._base = base = replace(base, secret=self.secret_name)
+            self._base = base = replace(base, secret=self.secret_name, variables=tuple(sorted(self._variables)))
             if base.owner is not None:
                 self.home = base
                 await together(self._make_lease(api, base), self._make_secret(api, base))
@@ -215,7 +219,7 @@ class Furnishings:
     async def _make_secret(self, api: Api, home: Home) -> bool:
         """Returns True if the Secret was not there before."""
         try:
-            secret = session_secret(self._session_id, self._token, home, self._certificates)
+            secret = session_secret(self._session_id, self._token, home, self._certificates, self._variables)
             await api.create_secret(home.namespace, secret)
         except ApiError as error:
             if error.reason != "AlreadyExists":  # the answer to an earlier try was lost

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 from collections.abc import Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any
 
+from daft_k8s.config.environment import passed_on
 from daft_k8s.errors import ClusterError, WorkerStartError
 from daft_k8s.kube.client import retries
 from daft_k8s.kube.client.errors import ApiError, Obstacle, explain_obstacle
@@ -61,6 +63,7 @@ class SessionObjects:
             token=token,
             certificates=certificates,
             orphan_timeout_seconds=configuration.orphan_timeout_seconds,
+            variables=passed_on(configuration, os.environ),
             summarize=summarize,
         )
         self.selector = names.session_selector(session_id)

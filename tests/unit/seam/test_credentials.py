@@ -32,14 +32,22 @@ def container(**fields: Any) -> dict[str, Any]:
     return {"spec": {"containers": [{"name": "worker", **fields}]}}
 
 
-def test_variables_that_only_the_driver_has_are_named_once_with_the_three_ways(
+def test_variables_that_only_the_driver_has_are_named_once_with_the_four_ways(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     [text] = warnings(caplog, "s3://bucket/x.parquet", "s3://bucket/y.parquet")
-    for words in ("AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY.", "IOConfig", "envFrom", "service_account", "'worker'"):
+    for words in ("AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY.", "IOConfig", "envFrom", "service_account", "pass_env"):
         assert words in text, text
     assert "secret-value" not in text
     assert "AWS_REGION" not in text, "a cloud injects it into Pods"
+
+
+def test_variables_that_are_passed_on_are_not_missing_but_files_that_they_name_are(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    assert warnings(caplog, "s3://bucket/x", pass_env="AWS_*") == []
+    file = {"GOOGLE_APPLICATION_CREDENTIALS": "/home/ann/key.json"}
+    assert len(warnings(caplog, "gs://bucket/x", environment=file, pass_env="GOOGLE_*")) == 1
 
 
 @pytest.mark.parametrize(

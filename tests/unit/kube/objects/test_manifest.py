@@ -68,6 +68,18 @@ def test_the_worker_understands_its_environment(tmp_path: Path) -> None:
     assert settings.memory_bytes == 900 * 2**20
 
 
+def test_variables_that_are_passed_on_are_in_the_sessions_secret_and_give_way_to_env() -> None:
+    home = replace(HOME, secret="daft-abc123-12ab", variables=("AWS_SECRET_ACCESS_KEY", "LEVEL"))
+    secret = session_secret("abc123", "token-1", home, {}, {"AWS_SECRET_ACCESS_KEY": "s3cret", "LEVEL": "1"})
+    pod = make(home=home, env=FrozenMap({"LEVEL": "2"}))
+    entries = [entry for entry in container(pod)["env"] if entry["name"] in home.variables]
+    assert {"name": "LEVEL", "value": "2"} in entries and len(entries) == 2
+    reference = next(entry["valueFrom"]["secretKeyRef"] for entry in entries if "valueFrom" in entry)
+    assert reference["name"] == secret["metadata"]["name"]
+    assert base64.b64decode(secret["data"][reference["key"]]) == b"s3cret"
+    assert "s3cret" not in str(pod)
+
+
 def test_what_is_secret_is_in_files_for_the_worker_alone() -> None:
     secret = session_secret("abc123", "token-1", replace(HOME, secret="daft-abc123-12ab"), {"tls.key": b"the key"})
     assert {name: base64.b64decode(text) for name, text in secret["data"].items()} == {
