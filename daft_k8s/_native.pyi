@@ -1,4 +1,4 @@
-"""What the Rust core offers to Python.
+"""The classes that the Rust core offers to Python.
 
 The extension knows nothing of Daft: partitions cross this border as Arrow C arrays, batch by
 batch; plans, task payloads, statistics and errors as bytes. Every call that may block releases the GIL. Callbacks are
@@ -69,7 +69,7 @@ class ArrowStream:
 
 @final
 class SessionCertificates:
-    """What proves the members of one session to each other. The key that signed it is forgotten."""
+    """The certificates that prove the members of one session to each other. The signing key is forgotten."""
 
     driver_files: dict[str, bytes]
     worker_files: dict[str, bytes]  # PEM: "ca.crt", "tls.crt" and "tls.key", as the worker's `tls_dir` must have them
@@ -93,7 +93,7 @@ class PartitionRef:
 
 @final
 class TaskOutcome:
-    """How a task ended.
+    """The outcome of a task.
 
     `kind` is one of
     - "success": `partitions` and `stats` are set;
@@ -154,7 +154,7 @@ class WorkerCall:
     def fail(self, message: str) -> None: ...
 
 class LauncherProtocol(Protocol):
-    """What the pool asks of an allocator. Called on the event loop; must not block.
+    """The pool's requests to an allocator. Called on the event loop; must not block.
 
     The allocator answers with `worker_started`, `worker_exited` of the manager.
     """
@@ -269,7 +269,8 @@ class K8sWorkerManager:
         """Cancels what still runs of a query and lets workers forget its plans. Never raises."""
 
     def start_actor(self, worker_id: str, actor_id: str, payload: bytes) -> bool:
-        """Has a worker start an actor; False if it is not ready. What becomes of it, the worker tells by a call.
+        """Has a worker start an actor; False if the worker is not ready. The worker reports the actor's state by a
+        call.
 
         Should the worker be lost before it hears of it, `on_worker_lost` is called.
         """
@@ -302,7 +303,7 @@ class TaskCommand:
 
 @final
 class ActorCommand:
-    """What the driver or another worker asks of the actors of this worker."""
+    """A request of the driver or of another worker to the actors of this worker."""
 
     kind: str  # "start", "stop" or "call"
     actor_id: str

@@ -1,4 +1,4 @@
-"""How an address is written."""
+"""The written form of an address."""
 
 from __future__ import annotations
 

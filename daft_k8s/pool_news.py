@@ -1,4 +1,4 @@
-"""What an allocator tells the pool."""
+"""The events that an allocator reports to the pool."""
 
 from __future__ import annotations
 

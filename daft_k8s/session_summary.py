@@ -1,4 +1,4 @@
-"""What a driver tells of its session, in few numbers: written by the driver, read by `daft-k8s status`. Pure.
+"""The summary of a session in few numbers: written by the driver, read by `daft-k8s status`. Pure.
 
 It stands where everybody may read it who may list the session's objects, so it holds neither data nor plans nor SQL,
 and its size has a bound, whatever the session does.

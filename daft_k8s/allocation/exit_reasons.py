@@ -1,4 +1,4 @@
-"""What the end of a worker process means, in words for people."""
+"""The meaning of a worker process's exit code, as a text for people."""
 
 from __future__ import annotations
 
@@ -48,12 +48,12 @@ def is_restartable(returncode: int) -> bool:
 
 
 def cause_of_exit(returncode: int, *, was_ready: bool, was_told_to_stop: bool, memory_kills: int) -> ExitCause:
-    """Which kind of end it was.
+    """Classifies the end of a worker process.
 
     Args:
         returncode: `Popen.returncode`.
-        was_ready: Whether it could take tasks by then.
-        was_told_to_stop: Whether its launcher asked for it.
+        was_ready: True if it could take tasks by then.
+        was_told_to_stop: True if its launcher asked for it.
         memory_kills: How many processes the kernel killed for memory while this one lived.
     """
     if was_told_to_stop:

@@ -1,4 +1,4 @@
-"""Which launcher starts the workers of a session."""
+"""The choice of the launcher that starts a session's workers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Launcher(Protocol):
 
     @property
     def patience_seconds(self) -> float:
-        """How long the pool waits for a worker that answers nothing."""
+        """Seconds for which the pool waits for a worker that does not answer."""
 
     @property
     def cluster_problem(self) -> str:

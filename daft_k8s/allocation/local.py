@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _STOP_MARGIN_SECONDS = 2.0
-"""What a worker gets beyond its drain time-out to close its servers and remove its files."""
+"""Seconds that a worker gets beyond its drain time-out, to close its servers and remove its files."""
 _PATIENCE_SECONDS = 1.0
-"""How long workers may finish tasks when the session ends: nobody will ask for their results."""
+"""Seconds for which workers may finish tasks when the session ends: nothing reads their results any more."""
 _REAP_SECONDS = 5.0
-"""How long the end of a killed process may take: the kernel frees its memory first."""
+"""Seconds that the end of a killed process may take: the kernel frees its memory first."""
 
 
 class LocalLauncher:
@@ -90,7 +90,7 @@ class LocalLauncher:
 
     @property
     def patience_seconds(self) -> float:
-        """How long the pool waits for a worker that answers nothing."""
+        """Seconds for which the pool waits for a worker that does not answer."""
         return self._configuration.unreachable_timeout_seconds
 
     @property

@@ -28,20 +28,20 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 KEPT_LINES = 50
-"""How much of a worker's output an error can quote."""
+"""Lines of a worker's output that are kept for an error."""
 QUOTED_LINES = 10
-"""How much of it an error does quote."""
+"""Lines of a worker's output that an error quotes."""
 MAX_LINE_BYTES = 64 << 10
 """Longer lines are cut in pieces."""
 
 _LAST_OUTPUT_SECONDS = 1.0
-"""How long the output of a process that has ended may still be read: children may hold its pipe open."""
+"""Seconds for which the output of an ended process is still read: its children may hold the pipe open."""
 
 COMMAND = tuple(start.command("daft_k8s.worker"))
 
 
 class ProcessEvents(Protocol):
-    """Who wants to know. Called on the process's thread."""
+    """The listener to the events of one process. Called on the process's thread."""
 
     def on_ready(self, process: LocalProcess, ready: Ready) -> None: ...
     def on_exit(self, process: LocalProcess, reason: str, restartable: bool, cause: ExitCause) -> None: ...

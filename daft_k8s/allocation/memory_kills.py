@@ -1,4 +1,4 @@
-"""How many processes the kernel has killed for memory: what tells such a kill from any other SIGKILL."""
+"""The kernel's count of processes killed for memory, which tells such a kill from any other SIGKILL."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the first process of a container owes the others: it passes signals on, and waits for orphans that have ended.
+"""The duties of a container's first process: it passes signals on and reaps orphans.
 
 Workers' Pods and those of `daft-k8s run` have commands of their own, whatever entry point their image has, so no init
 stands before them. The first process gets no signal for which it has no handler: a script would not end when it is told

@@ -1,4 +1,4 @@
-"""How child processes of a driver come to use the same runner: by the environment that they inherit."""
+"""The environment variables by which child processes of a driver use the same runner."""
 
 from __future__ import annotations
 

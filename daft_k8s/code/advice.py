@@ -1,4 +1,4 @@
-"""What to say when a module is missing on a worker."""
+"""The advice given when a module is missing on a worker."""
 
 from __future__ import annotations
 

@@ -16,14 +16,14 @@ from daft_k8s.errors import CodeError
 from daft_k8s.wire.code_reference import CHUNK_BYTES, CodeReference
 
 _DEFLATED_SUFFIXES = (".py", ".pyi", ".txt", ".json", ".jsonl", ".csv", ".sql", ".toml", ".yaml", ".yml", ".md", ".xml")
-"""What shrinks. Deflating what does not only takes time."""
+"""Files worth deflating. For all others, deflating costs time and saves nothing."""
 _DEFLATE_LEVEL = 1
 _DATE = (1980, 1, 1, 0, 0, 0)
 
 
 @dataclass(frozen=True)
 class CodeBundle:
-    """What is shipped. Kept in memory, so that later changes of the files do not reach some workers and not others."""
+    """The shipped files. Kept in memory, so that all workers get the same content even if a file changes later."""
 
     root: str
     """The folder that it was made from."""

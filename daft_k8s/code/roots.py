@@ -19,7 +19,7 @@ class ScriptFolder(NamedTuple):
 
 
 def script_folder(main: ModuleType | None = None, *, current: str | None = None) -> ScriptFolder | None:
-    """Where Python looks first for what `__main__` imports.
+    """Returns the folder in which Python looks first for the imports of `__main__`.
 
     Args:
         main: The module; None: `__main__` itself.
@@ -46,7 +46,7 @@ def script_folder(main: ModuleType | None = None, *, current: str | None = None)
 
 
 def is_installed(folder: str) -> bool:
-    """Whether a folder belongs to Python or to an environment, and not to the user's own code."""
+    """True if a folder belongs to Python or to an environment, and not to the user's own code."""
     paths = sysconfig.get_paths()
     own = {os.path.realpath(paths[name]) for name in ("stdlib", "platstdlib", "purelib", "platlib", "scripts")}
     if sys.prefix != sys.base_prefix:

@@ -1,4 +1,4 @@
-"""Which files of a folder are shipped."""
+"""The selection of a folder's files that are shipped."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class SelectedFile(NamedTuple):
     path: str
     """Relative to the root, with slashes."""
     source: str
-    """Where it is read."""
+    """The path from which the file is read."""
     size_bytes: int
 
 
@@ -228,7 +228,7 @@ def _said(path: str, ignores: tuple[tuple[str, GitIgnoreSpec], ...]) -> bool | N
 
 
 def is_safe_path(path: str) -> bool:
-    """Whether a path of a bundle stays in the folder into which it is unpacked."""
+    """True if a path of a bundle stays inside the folder into which the bundle is unpacked."""
     parts = PurePosixPath(path).parts
     return bool(parts) and not path.startswith("/") and ".." not in parts and "\\" not in path and "\0" not in path
 

@@ -34,7 +34,7 @@ def read_manifest(manifest: bytes, digest: str) -> list[tuple[str, str, bool]]:
 
 
 def is_present(root: str, entries: list[tuple[str, str, bool]]) -> bool:
-    """Whether a folder of this machine holds all files of a manifest with the same content."""
+    """True if a folder of this machine holds all files of a manifest with the same content."""
     if not os.path.isdir(root):
         return False
     for path, content, _ in entries:

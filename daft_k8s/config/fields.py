@@ -35,7 +35,7 @@ _OTHER_NAMES = {
     "replicas": "num_workers",
     "workers": "num_workers",
 }
-"""What people coming from elsewhere call an option."""
+"""Names of options in other products, with ours."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What an option accepts, and how text, TOML and Python values become its value.
+"""The kinds of options: the values that they accept, and their conversion from text, TOML and Python.
 
 A kind's `read` takes what a person wrote (from the environment: always text) and also what it has
 itself returned, so that it can check a `Configuration` that was made by hand.
@@ -204,7 +204,7 @@ class AbsolutePath(Kind):
 
 @dataclass(frozen=True)
 class CodeFolder(Kind):
-    """Where the code of tasks is: a word, a URI, or a path, which is made absolute."""
+    """The place of the code of tasks: a word, a URI, or a path, which is made absolute."""
 
     words: tuple[str, ...]
     schemes: tuple[str, ...]

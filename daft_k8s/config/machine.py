@@ -1,4 +1,4 @@
-"""How many CPUs and how much memory this process may use: what local workers share.
+"""The CPUs and the memory that this process may use, and that local workers share.
 
 Limits of the control group (a container's, a Pod's) count as much as the machine's own size.
 """

@@ -91,7 +91,7 @@ def choice(*words: str) -> Kind:
 
 @dataclass(frozen=True)
 class Option:
-    """What a field of `Configuration` is to users."""
+    """A field of `Configuration` as users see it."""
 
     kind: Kind
     topic: str

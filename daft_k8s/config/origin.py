@@ -1,4 +1,4 @@
-"""Where the value of an option came from."""
+"""The origin of an option's value."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Origin:
 
     @property
     def chosen(self) -> bool:
-        """Whether somebody asked for this very value, rather than for a preset or for nothing."""
+        """True if the user asked for this very value, rather than for a preset or for nothing."""
         return self.kind in ("argument", "environment", "file")
 
     def __str__(self) -> str:

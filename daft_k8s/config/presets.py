@@ -11,7 +11,7 @@ from daft_k8s.config.frozen import FrozenMap
 DEFAULT_PRESET = "development"
 
 POD_SIZES = ("worker_cpu", "worker_memory")
-"""What a preset says of these is meant for Pods; local workers share their machine under every preset."""
+"""Options whose values in a preset are meant for Pods: local workers share their machine under every preset."""
 
 
 @dataclass(frozen=True)

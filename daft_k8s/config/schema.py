@@ -1,4 +1,4 @@
-"""What options accept as JSON Schema, for tools that check values before anything of daft_k8s runs.
+"""The accepted values of options as JSON Schema, for tools that check values before daft_k8s runs.
 
 A schema is never stricter than `Kind.read`, and where JSON Schema has no words for a rule (a quantity's bounds), less
 strict: the configuration itself has the last word.

@@ -1,4 +1,4 @@
-"""How many workers of which size, where the user has not said: pure sums over the machine's size."""
+"""The default number and size of workers: pure arithmetic over the machine's size."""
 
 from __future__ import annotations
 

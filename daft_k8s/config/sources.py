@@ -61,7 +61,7 @@ class _Given:
 
 @dataclass
 class _Layers:
-    """What the sources say, the most important source first, and what is wrong with them."""
+    """The values of all sources, the most important source first, and the problems found in them."""
 
     given: list[dict[str, _Given]] = field(default_factory=list)
     mistakes: list[Mistake] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""What is wrong with a configuration: all of it at once, with what would be right."""
+"""The problems of a configuration: all at once, each with a value that would be right."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def broken_rules(configuration: Configuration, known_wrong: Iterable[str] = ()) 
 
 
 def sizes_are_sound(configuration: Configuration) -> bool:
-    """Whether the numbers, from which others are chosen, are numbers in their bounds."""
+    """True if the numbers from which others are derived are within their bounds."""
     return not any(field.name in _SIZES for field, _ in _unaccepted(configuration))
 
 

@@ -1,4 +1,4 @@
-"""What can never run, and how many actors of a pool all workers together can ever hold."""
+"""Checks of actors that can never run, and the number of a pool's actors that all workers can hold."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from daft_k8s.errors import ActorError, ConfigurationError
 logger = logging.getLogger("daft_k8s")
 
 _ROOM_FOR_THE_REST_BYTES = 64 << 10
-"""What a message has besides the arguments of an actor."""
+"""Bytes of a message beside the arguments of an actor."""
 
 
 def admit(request: PoolRequest, *, capacity: Capacity, most_workers: int, most_bytes: int) -> PoolRequest:

@@ -1,4 +1,4 @@
-"""Which pools of actors end with which query. Pure."""
+"""The pools of actors that end with each query. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where actors go: by CPUs, memory and GPUs that no other actor has, spread over workers. Pure.
+"""The placement of actors: by CPUs, memory and GPUs that no other actor has, spread over workers. Pure.
 
 Tasks do not count, as on Ray: tasks and actors share the CPUs of a worker.
 """
@@ -17,7 +17,7 @@ _EPSILON = 1e-6
 
 @dataclass(frozen=True)
 class Demand:
-    """What one actor needs."""
+    """The resources that one actor needs."""
 
     cpus: float = 1.0
     gpus: float = 0.0
@@ -27,7 +27,7 @@ class Demand:
         return describe(self.cpus, self.gpus, self.memory_bytes)
 
     def problem(self) -> str | None:
-        """What is wrong with it wherever it goes; None: nothing."""
+        """The reason that this demand fits no worker at all; None: there is none."""
         if self.gpus > 1 and not float(self.gpus).is_integer():
             return f"gpus={self.gpus:g} is neither a share of one GPU nor a whole number of GPUs"
         if min(self.cpus, self.gpus, self.memory_bytes) < 0:
@@ -37,7 +37,7 @@ class Demand:
 
 @dataclass(frozen=True)
 class Capacity:
-    """What each worker has."""
+    """The resources of each worker."""
 
     cpus: float
     gpus: float
@@ -54,7 +54,7 @@ class Capacity:
 
 
 class Place(NamedTuple):
-    """Where an actor goes."""
+    """The worker and the devices of an actor."""
 
     worker_id: str
     devices: tuple[int, ...]
@@ -63,7 +63,7 @@ class Place(NamedTuple):
 
 @dataclass
 class _Room:
-    """What is left of one worker."""
+    """The free resources of one worker."""
 
     cpus: float
     memory_bytes: int
@@ -153,7 +153,7 @@ class Placement:
                 return
 
     def most_per_worker(self, demand: Demand, wanted: int) -> int:
-        """How many such actors an empty worker could hold, at most `wanted`."""
+        """The number of such actors that an empty worker could hold, at most `wanted`."""
         alone = Placement(self.capacity)
         alone.add_worker("any")
         count = 0
@@ -162,7 +162,7 @@ class Placement:
         return count
 
     def workers_needed(self, waiting: Iterable[tuple[Demand, int]]) -> int:
-        """How many workers it takes for those who wait as well; 0 if nobody does. There is no room for them by now.
+        """Workers needed to place all waiting actors, which do not fit on the current ones; 0 if none wait.
 
         Args:
             waiting: How many actors with which demand.
@@ -186,7 +186,7 @@ def describe(cpus: float, gpus: float, memory_bytes: int) -> str:
 
 
 def total(capacity: Capacity, workers: int) -> Capacity:
-    """What so many workers have together."""
+    """The resources of so many workers together."""
     return dataclasses.replace(
         capacity,
         cpus=capacity.cpus * workers,

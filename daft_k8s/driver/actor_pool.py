@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from daft_k8s.wire.code_reference import CodeReference
 
 MAX_MOVES = 4
-"""How often an actor is placed again because its worker was lost."""
+"""Times that an actor is placed again because its worker was lost."""
 MAX_CONSTRUCTIONS_AGAIN = 2
-"""How often an actor is placed again because it was killed in its constructor, by the kernel for its memory, say."""
+"""Times that an actor is placed again because its constructor was killed, for example by the kernel for its memory."""
 
 
 class ActorState(enum.Enum):
-    """Where an actor is in its life, as the driver knows it."""
+    """The state of an actor, as the driver knows it."""
 
     WAITING = "waits for a worker with room"
     STARTING = "is being constructed"
@@ -33,7 +33,7 @@ class ActorState(enum.Enum):
 
 @dataclass(frozen=True)
 class PoolRequest:
-    """What a pool is to be."""
+    """The request for a pool."""
 
     name: str
     """For people: the name of the UDF."""
@@ -45,7 +45,7 @@ class PoolRequest:
     demand: Demand
     start_timeout_seconds: float
     max_restarts: int = 4
-    """How often an actor's process is replaced after it died."""
+    """Times that an actor's process is replaced after it died."""
     code: CodeReference | None = None
     """The driver's code that workers need first."""
     folder: str | None = None
@@ -116,7 +116,7 @@ class ActorPool:
         return f"actor {actor.number} of {self.request.name}"
 
     def spec_of(self, actor: Actor) -> ActorSpec:
-        """What a worker is told of an actor."""
+        """Describes an actor to its worker."""
         request = self.request
         arguments = request.arguments
         return ActorSpec(
@@ -154,7 +154,7 @@ class ActorPool:
         return copy
 
     def reasons(self) -> str:
-        """What became of each actor that is not ready."""
+        """The reasons for which actors are not ready, each actor by name."""
         return "; ".join(
             f"{self.label(actor)} {actor.state.value}"
             + (f" on {actor.place.worker_id}" if actor.place is not None else "")
@@ -164,7 +164,7 @@ class ActorPool:
         )
 
     def error_of(self, actor: Actor) -> BaseException:
-        """What a constructor raised, or why there is no actor."""
+        """The exception that a constructor raised, or the reason that there is no actor."""
         where = f"{self.label(actor)} on {actor.place.worker_id}" if actor.place is not None else self.label(actor)
         if not actor.error:
             return ActorError(f"{where} could not be started: {actor.reason}")

@@ -1,4 +1,4 @@
-"""Where a call of an actor goes: to the wanted one, to another of its pool, or nowhere any more."""
+"""The route of an actor's call: to the wanted actor, to another of its pool, or to none any more."""
 
 from __future__ import annotations
 

@@ -37,10 +37,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger("daft_k8s")
 
 SHUTDOWN_TIMEOUT_SECONDS = 5.0
-"""How long workers may take to stop by themselves before their allocator ends them."""
+"""Seconds that workers get to stop by themselves before their allocator ends them."""
 
 TASKS_AHEAD_FACTOR = 3
-"""How many times a worker's fill of tasks Daft's scheduler may hand out at once.
+"""Tasks that Daft's scheduler may hand out at once, as a multiple of a worker's slots.
 
 Each round of its scheduler costs about as much as ten small tasks. 2,000 trivial tasks on two workers ran at 570 a
 second with factor 1, 700 with 3, and not faster with 6; more would only undo Daft's order of stages.
@@ -114,7 +114,7 @@ class Session:
 
     @property
     def patience_seconds(self) -> float:
-        """How long the pool waits for a worker that answers nothing, before it is lost."""
+        """Seconds for which the pool waits for a worker that does not answer, before the worker is lost."""
         launcher = self._launcher
         return self.configuration.unreachable_timeout_seconds if launcher is None else launcher.patience_seconds
 
@@ -125,7 +125,7 @@ class Session:
 
     @property
     def closed(self) -> bool:
-        """Whether the session is over, or belongs to the process that this one was forked from."""
+        """True if the session is over, or belongs to the process from which this one was forked."""
         return self._closed or os.getpid() != self._pid
 
     @property

@@ -71,7 +71,7 @@ class Tally:
         return Done()
 
     def worker_lost(self, worker_id: str) -> None:
-        """What it held is gone with it."""
+        """Removes the records of a lost worker."""
         with self._lock:
             self._memory.pop(worker_id, None)
 

@@ -32,9 +32,9 @@ _HERE = "this worker"
 _NO_WORKER = "actors can be called in a daft_k8s worker process only, and this is none"
 
 MAX_ROUTES = 7
-"""How many places of an actor are tried for one call; the driver names one again after a wait that doubles."""
+"""Places of an actor that are tried for one call. The driver names a place again after a wait that doubles."""
 MAX_TRIES_THERE = 5
-"""How often a call that means nothing elsewhere is made to its place, if that cannot be reached."""
+"""Tries of a call that is bound to one place, if the place cannot be reached."""
 _FIRST_PAUSE_SECONDS = 1.0
 """Between the first two of these; each further pause is twice as long."""
 
@@ -81,7 +81,7 @@ def set_current_host(host: LocalActors | None, caller: PeerCaller | None = None)
 
 
 class Handle(Protocol):
-    """What of a handle of an actor is looked at here."""
+    """The part of an actor's handle that calls use."""
 
     actor_id: str
 
@@ -118,7 +118,7 @@ async def call_actor(pool_id: str, actor_id: str, method: str, *arguments: Any) 
 
 
 class ActorPlace:
-    """Where an actor has taken a call, for more calls that mean nothing elsewhere.
+    """The place at which an actor has taken a call, for further calls that are bound to that place.
 
     The driver is asked about it only if it cannot be reached.
     """

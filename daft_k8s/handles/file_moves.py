@@ -41,7 +41,7 @@ class Moves(NamedTuple):
     staging: str
     """The name of the folder below it that holds the files."""
     files: tuple[str, ...]
-    """Those to move: their paths below the staging folder, and later below the destination."""
+    """The files to move: paths below the staging folder, and later below the destination."""
     replaces: str
     """The files that give way to the new ones, as Daft's `write_mode` says it: `append` replaces none, `overwrite` all
     below the destination, `overwrite-partitions` those below the written partitions."""

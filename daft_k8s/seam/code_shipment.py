@@ -113,7 +113,7 @@ def _ship_folder(folder: str, configuration: Configuration, *, shown: str) -> Co
 
 
 def _is_far(configuration: Configuration) -> bool:
-    """Whether workers are reached over a line that is slower than deflating: 50 MiB take most of a second of CPU."""
+    """True if the line to the workers is slower than deflating: 50 MiB take most of a second of CPU."""
     return configuration.allocation != "local" and not is_in_cluster()
 
 

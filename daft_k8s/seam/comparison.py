@@ -208,7 +208,7 @@ def _source_of(module: str) -> str | None:
 
 
 def _is_in_extension(name: str) -> bool:
-    """Daft's Rust calls Python by names that stand in its binary as they are."""
+    """True if Daft's Rust contains a name, by which it calls Python: names stand in its binary as they are."""
     from daft import daft as extension
 
     with open(str(extension.__file__), "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as binary:

@@ -24,7 +24,7 @@ class _Store(NamedTuple):
     name: str
     schemes: tuple[str, ...]
     variables: tuple[str, ...]
-    """Those that people set. What a cloud's identity injects into Pods is not among them."""
+    """The variables that people set. Those that a cloud's identity injects into Pods are not among them."""
     in_plan: tuple[str, ...]
     """The text that Daft prints of an IOConfig that needs no variables."""
 

@@ -19,7 +19,7 @@ SMALLEST_AGGREGATION_PARTITIONS = 16
 
 
 def aggregation_partitions(slots: int) -> int:
-    """How many partitions an aggregation is shuffled into: two rounds of tasks on every slot."""
+    """The number of partitions into which an aggregation is shuffled: two rounds of tasks on every slot."""
     return max(SMALLEST_AGGREGATION_PARTITIONS, 2 * slots)
 
 

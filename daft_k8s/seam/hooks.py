@@ -35,7 +35,7 @@ logger = logging.getLogger("daft_k8s")
 
 
 class WorkerHandle:
-    """What Daft's scheduler holds of a worker."""
+    """A worker as Daft's scheduler sees it."""
 
     def __init__(self, session: Session, worker: K8sWorker) -> None:
         self._session = session

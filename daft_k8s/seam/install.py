@@ -146,7 +146,7 @@ def _replace_module(name: str, attributes: dict[str, Any]) -> None:
 def make_runner(
     address: str | None = None, force_client_mode: bool = False, worker_startup_timeout: int | None = None
 ) -> K8sRunner:
-    """What Daft calls for a runner named "ray". Ray's arguments are not used.
+    """Answers Daft's request for a runner named "ray". Ray's arguments are not used.
 
     Raises:
         ConfigurationError: If Daft was told to use Ray although daft_k8s has taken its place.
@@ -309,7 +309,7 @@ def get_gpu_udf_options() -> Any:
 
 
 def _known_configuration() -> Configuration | None:
-    """That of the session that queries use now; None if there is none, or queries do not use this runner."""
+    """The configuration of the session that queries use now. None: no session, or queries use another runner."""
     from daft.daft import get_runner
 
     from daft_k8s.driver.session import find_current_session

@@ -16,7 +16,7 @@ class StaleClaimError(Exception):
 
 @dataclass
 class _Reservation:
-    """What one input was granted over all its runs, and what its latest run has drawn of it."""
+    """The rows granted to one input over all its runs, and the rows that its latest run has drawn."""
 
     epoch: int = 0
     worker_id: str = ""
@@ -87,7 +87,7 @@ class LimitCounter:
         return skip, take, done
 
     def is_done(self) -> bool:
-        """Whether every row of the limit is granted to some input."""
+        """True if every row of the limit is granted to some input."""
         return self._remaining_take == 0
 
     def contributors(self) -> list[str]:

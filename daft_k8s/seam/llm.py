@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class LLMActors(EnginePool):
-    """What Daft's scheduler makes for a vLLM node and drops when the node's tasks have ended.
+    """The engines of a vLLM node. Daft's scheduler makes this object, and drops it when the node's tasks have ended.
 
     It is made on a thread of the scheduler's, so it waits for nothing: engines that do not start fail the tasks.
 

@@ -1,4 +1,4 @@
-"""What Daft's subscribers (dashboard, event log) are told about a query. Telling never fails a query."""
+"""Reports about a query to Daft's subscribers (dashboard, event log). A failed report never fails a query."""
 
 from __future__ import annotations
 

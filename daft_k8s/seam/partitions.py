@@ -36,9 +36,9 @@ _GONE = (
 )
 _RETRY_SECONDS = 0.5
 _VERDICT_SECONDS = 5.0
-"""How much longer than the pool is patient a fetch is tried: the pool should tell who is lost, as it knows why."""
+"""Seconds for which a fetch is tried beyond the pool's patience: the pool reports a loss with its reason."""
 _NOT_REACHED = (ConnectionError, TimeoutError)
-"""What another try may mend, until the pool gives up the worker."""
+"""Failures that another try may mend, until the pool gives up the worker."""
 
 
 def to_micropartition(stream: ArrowStream) -> MicroPartition:
@@ -92,7 +92,7 @@ class _Patience:
         self._end: float | None = None
 
     def allows_another_try(self, error: Exception) -> bool:
-        """Whether that may mend this failure."""
+        """True if another try may mend this failure."""
         if not isinstance(error, _NOT_REACHED):
             return False
         now = time.monotonic()

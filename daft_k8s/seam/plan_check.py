@@ -61,7 +61,7 @@ def refuse_endless_wait(what: str | None) -> None:
 
 
 def find_endless_wait(physical_plan_json: str) -> str | None:
-    """What would wait for ever: an into_partitions() of a node that offers no end of its tasks before they have run.
+    """Finds an into_partitions() that would wait for ever, and describes it.
 
     Daft's into_partitions counts all tasks of its input before it runs one: a deadlock.
 
@@ -78,7 +78,7 @@ def find_endless_wait(physical_plan_json: str) -> str | None:
 
 
 def _ends_with(node_type: str, of_inputs: list[str | None]) -> str | None:
-    """What the end of a node's tasks waits for that comes only when they have run; None if nothing."""
+    """Describes the refused use of into_partitions() if this node announces no end of its tasks before they run."""
     first_word = node_type.partition(" ")[0]
     if first_word in _END_WITH_THEIR_TASKS:
         return _END_WITH_THEIR_TASKS[first_word]

@@ -1,4 +1,4 @@
-"""Which vLLM engine gets a batch of prompts: one that saw their prefix lately, as long as none is left behind. Pure."""
+"""The choice of a vLLM engine for a batch of prompts: one that saw their prefix lately, if loads allow. Pure."""
 
 from __future__ import annotations
 

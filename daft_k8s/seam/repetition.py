@@ -117,7 +117,7 @@ class QueryRun:
         self._lent_slots: frozenset[str] = frozenset()
         self._read: set[str] = set()
         self.written = Written()
-        """What its tasks have written."""
+        """The files that the query's tasks have written."""
 
     def lend(self, slots: Iterable[str], references: Callable[[], Iterable[PartitionRef]]) -> None:
         """Tells which partitions of collected DataFrames the query may read.

@@ -20,7 +20,7 @@ from daft_k8s.wire.raised import ordinary
 logger = logging.getLogger("daft_k8s")
 
 CLOSE_TIMEOUT_SECONDS = 5.0
-"""How long closing waits for the event loop to let go of the plan."""
+"""Seconds for which closing waits until the event loop has released the plan."""
 
 
 class _Failure:

@@ -1,4 +1,4 @@
-"""What Daft's scheduler holds of a submitted task, and how outcomes become Daft's results."""
+"""The handle of a submitted task for Daft's scheduler, and the conversion of outcomes to Daft's results."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _FRAME = re.compile(r'( *)File "(.+)", line (\d+), in .+')
 
 
 class TaskHandle(Protocol):
-    """What Daft asks of a task handle."""
+    """The methods that Daft calls on a task handle."""
 
     async def get_result(self) -> RayTaskResult: ...
     def cancel(self) -> None: ...

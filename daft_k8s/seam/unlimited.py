@@ -17,7 +17,7 @@ _ATTRIBUTE = "_daft_k8s_unlimited"
 
 
 class Unlimited(NamedTuple):
-    """What a plan with a limit() at its top was made from."""
+    """The source of a plan with a limit() at its top."""
 
     builder: LogicalPlanBuilder
     num_rows: int
@@ -72,5 +72,5 @@ class Cut:
 
     @property
     def has_enough(self) -> bool:
-        """Whether nothing more is wanted, though more may come."""
+        """True if the limit is reached, though more rows may come."""
         return self._rows_left == 0

@@ -1,4 +1,4 @@
-"""What Daft offers on Ray and this runner does not: refused by name, never a wrong answer."""
+"""Features that Daft offers on Ray and this runner does not: refused by name, never a wrong answer."""
 
 from __future__ import annotations
 

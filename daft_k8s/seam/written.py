@@ -49,7 +49,7 @@ class Written:
             tell(error, text)
 
     def describe(self, run: QueryRun) -> str:
-        """What the query leaves behind, in words; "": it does not write."""
+        """Describes the files that the query leaves behind; "": it does not write."""
         places = [path.forms[0] for path in find_paths(self._plan_text) if path.writing and not path.unknown]
         if run.stages_files and places:
             return f"nothing was written to {' and '.join(_STAGE.sub('', place) for place in places)}"

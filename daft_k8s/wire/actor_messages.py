@@ -44,9 +44,9 @@ class ActorSpec:
     gpu_devices: tuple[int, ...]
     """Indices into the worker's own devices; empty: the actor was promised none."""
     start_timeout_seconds: float
-    """How long its constructor may take."""
+    """Seconds that the actor's constructor may take."""
     max_restarts: int
-    """How often its process is replaced after it died."""
+    """Times that the actor's process is replaced after it died."""
     code: CodeReference | None = None
     """The driver's code, which must be importable before `arguments` are unpickled; None: nothing is shipped."""
     folder: str | None = None

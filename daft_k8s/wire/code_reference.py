@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 CHUNK_BYTES = 512 << 10
-"""What one answer of the driver carries: well below the least `max_message_bytes`."""
+"""Bytes in one answer of the driver: well below the least `max_message_bytes`."""
 
 
 @dataclass(frozen=True)
@@ -19,8 +19,8 @@ class CodeReference:
     archive_bytes: int
     """Size of the bundle that a worker without it fetches."""
     is_working_dir: bool
-    """It holds all files of a `working_dir`. A worker with a disk of its own makes it its current folder, so that code
-    finds the files that lie beside it."""
+    """True if the bundle holds all files of a `working_dir`. A worker with a disk of its own then makes the unpacked
+    folder its current one, so that code finds the files beside it."""
     in_place: bool = True
     """A worker that has the same content at `root` uses it there. Not where that is the driver's own disk: what is
     changed there while the session lasts would reach some tasks and not others."""

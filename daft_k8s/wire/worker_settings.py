@@ -71,7 +71,7 @@ class WorkerSettings:
     orphan_timeout_seconds: float = 120.0
     """The worker stops when no driver has called for this long."""
     drain_timeout_seconds: float = 30.0
-    """How long running tasks may go on after a request to stop."""
+    """Seconds for which running tasks may go on after a request to stop."""
     max_message_bytes: int = 64 << 20
     """Largest gRPC message that is accepted."""
     pip: tuple[str, ...] = ()
@@ -83,7 +83,7 @@ class WorkerSettings:
     copy_output: int = 0
     """1: what the worker prints and logs is sent to the driver, too. 0 where the driver reads the worker's output."""
     ready_fd: int = -1
-    """Where the ready line is written; -1: nowhere (in a Pod, readiness is a gRPC probe)."""
+    """The file descriptor to which the ready line is written; -1: none (in a Pod, readiness is a gRPC probe)."""
     lifeline_fd: int = -1
     """A pipe held open by the process that started this one: its end is ours; -1: none."""
 
@@ -100,12 +100,12 @@ class WorkerSettings:
 
     @property
     def slots(self) -> int:
-        """How many tasks run at once."""
+        """The number of tasks that run at once."""
         return max(1, int(self.cpus))
 
     @property
     def store_memory_bytes(self) -> int:
-        """What partitions may fill before they spill."""
+        """Bytes that partitions may fill before they spill."""
         return int(self.memory_bytes * self.store_memory_share)
 
     @classmethod

@@ -34,9 +34,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 MAX_CALL_TRIES = 5
-"""How often one call may be made in all; a call under which an actor died this often is the likely cause."""
+"""Tries of one call in all. A call under which an actor died this often is the likely cause."""
 STOP_SECONDS = 3.0
-"""How long an actor may take for its current call, and to let go of what it holds, before it is killed."""
+"""Seconds that an actor gets to finish its current call and release its resources before it is killed."""
 
 _GENERATIONS_KEPT = 10_000
 """Of actors that are gone, the last ones; a request that comes late is late by seconds."""
@@ -86,7 +86,7 @@ class HostedActor:
 
     @property
     def gone(self) -> bool:
-        """Whether it takes no more calls."""
+        """True if the actor takes no more calls."""
         return self._gone or self._stopping
 
     def call(self, parts: Sequence[Buffer]) -> concurrent.futures.Future[bytes | bytearray]:
@@ -259,7 +259,7 @@ class ActorHost:
         self._address = address
 
     def on_command(self, command: ActorCommand) -> None:
-        """What the driver or another worker asks for."""
+        """Handles a command of the driver or of another worker."""
         if command.kind == "start":
             spec = ActorSpec.decode(command.payload)
             if self._known.get(command.actor_id, 0) < spec.generation:  # else it is repeated, or late

@@ -15,7 +15,7 @@ _VARIABLE = "DAFT_EXTENSION_PATHS"
 
 _loaded: set[str] = set()
 _complaints: dict[str, str] = {}
-"""What was logged last of those that could not be loaded: each task tries again, and need not say so again."""
+"""The last logged reason for each extension that could not be loaded. Each task tries again, without logging again."""
 
 
 def load_extensions(paths: Iterable[str]) -> None:
@@ -40,7 +40,7 @@ def load_extensions(paths: Iterable[str]) -> None:
 
 
 def listed_in_environment() -> list[str]:
-    """What Daft's variable names, as a JSON list."""
+    """The extensions that Daft's variable names, as a JSON list."""
     listed = os.environ.get(_VARIABLE)
     if not listed:
         return []

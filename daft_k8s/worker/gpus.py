@@ -1,4 +1,4 @@
-"""Which of a worker's GPUs an actor sees."""
+"""The choice of a worker's GPUs that an actor sees."""
 
 from __future__ import annotations
 

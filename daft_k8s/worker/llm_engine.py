@@ -58,7 +58,7 @@ class LLMEngine:
             self._batches[ticket] = asyncio.run_coroutine_threadsafe(self._batch(ticket, prompts), self._loop)
 
     def collect(self, ticket: str) -> tuple[bool, list[str] | None]:
-        """Whether a batch is known, and its outputs once it is done, after which it is forgotten.
+        """Returns True if a batch is known, and its outputs once it is done. The engine then forgets the batch.
 
         Raises:
             Exception: What vLLM raised for one of its prompts.
@@ -112,7 +112,7 @@ class LLMEngine:
         return text
 
     def _is_dead(self, error: Exception) -> bool:
-        """Whether the engine, in vLLM V1 a process of its own, takes no prompts any more."""
+        """True if the engine, in vLLM V1 a separate process, takes no more prompts."""
         return type(error).__name__ == _ENGINE_DEAD or getattr(self._engine, "errored", False) is True
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from daft_k8s.handles.actors import ActorHandle, EnginePool
 
 MAX_SUBMISSIONS = 5
-"""How often a batch is given to an engine: one under which an engine was lost this often is the likely cause."""
+"""Times that a batch is given to an engine. A batch under which an engine was lost this often is the likely cause."""
 _FIRST_PAUSE_SECONDS = 0.05
 _LONGEST_PAUSE_SECONDS = 1.0
 """Between two questions whether a batch is done."""
@@ -65,7 +65,7 @@ class PromptExecutor:
         self._finished_submitting = True
 
     def all_tasks_finished(self) -> bool:
-        """Whether nothing is to come any more."""
+        """True if no more tasks are to come."""
         return self._finished_submitting and not self._batches
 
     def __del__(self) -> None:

@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 
 INTERVAL_SECONDS = 5.0
 GRAIN_BYTES = 4 << 20
-"""What changes by less is not reported: an idle worker says nothing."""
+"""Changes below this are not reported, so that an idle worker sends nothing."""
 
 
 class MemoryTeller(Protocol):

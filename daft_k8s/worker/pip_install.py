@@ -112,7 +112,7 @@ class PipInstall:
 
 
 def pip_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """What pip gets: it sees what the worker can import, and keeps its files to itself."""
+    """The environment of pip: it sees the modules that the worker can import, and keeps its files to itself."""
     paths = dict.fromkeys(entry for entry in sys.path if entry)
     return {**environment, "PYTHONPATH": os.pathsep.join(paths), "PIP_ROOT_USER_ACTION": "ignore", "PIP_NO_COLOR": "1"}
 

@@ -1,4 +1,4 @@
-"""Which tasks share a running pipeline of Daft's native executor, and when a task's success is true.
+"""The sharing of a running pipeline of Daft's native executor between tasks, and the proof of each task's success.
 
 Tasks whose contexts carry the same `plan_fingerprint` share one pipeline in the executor. Sharing
 saves the start-up of UDFs, and brings two faults of the executor with it:

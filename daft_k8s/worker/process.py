@@ -42,9 +42,9 @@ logger = logging.getLogger(__name__)
 
 _DRAIN_POLL_SECONDS = 0.02
 _LAST_OUTPUT_SECONDS = 1.0
-"""How long a worker that stops waits for the driver to take its last lines."""
+"""Seconds for which a stopping worker waits until the driver has taken its last lines."""
 _EXIT_SECONDS = 5.0
-"""How long threads of UDFs may delay the exit of a worker that has stopped."""
+"""Seconds for which threads of UDFs may delay the exit of a worker that has stopped."""
 _CHILD_SECONDS = 0.5
 """Grace for processes that UDFs started to end by SIGTERM, before they are killed."""
 

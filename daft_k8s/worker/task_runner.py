@@ -69,7 +69,7 @@ class TaskRunner:
 
     @property
     def running(self) -> int:
-        """How many tasks have not ended."""
+        """The number of tasks that have not ended."""
         return len(self._running)
 
     def on_task(self, command: TaskCommand) -> None:

@@ -1,4 +1,4 @@
-"""What an actor of Daft's actor UDFs is: a projection whose UDF was initialised once."""
+"""The actor of Daft's actor UDFs: a projection whose UDF is initialised once."""
 
 from __future__ import annotations
 

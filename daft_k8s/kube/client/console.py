@@ -27,7 +27,7 @@ class NotFoundError(ClusterError):
 
 
 class ForbiddenError(ClusterError):
-    """It was refused: a right is missing, or a policy is against it."""
+    """The console was refused: a right is missing, or a policy forbids it."""
 
 
 class Console:

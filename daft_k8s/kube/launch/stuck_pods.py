@@ -76,7 +76,7 @@ class StuckPods:
     async def _look_at(self, key: Key, api: Api, namespace: str) -> None:
         pod = self._supply.pod_name(key)
         words = last_warning(await api.list_events(namespace, pod))
-        if not words or not self._launches.has_warning(key, words):
+        if not words or not self._launches.note_warning(key, words):
             return
         # Many Pods wait for one thing, and each names itself in the words.
         same = words.replace(pod, "")
@@ -85,4 +85,4 @@ class StuckPods:
         if f'"{self._objects.secret_name}"' in words:
             problem = await self._objects.secure(surely=True)
             if problem:
-                self._launches.has_warning(key, f"{words}; {problem}")
+                self._launches.note_warning(key, f"{words}; {problem}")

@@ -15,7 +15,7 @@ def pod_security(*, owns_volumes: bool) -> dict[str, Any]:
     """The security context of a Pod.
 
     Args:
-        owns_volumes: Whether its volumes belong to its group, so that it can write them.
+        owns_volumes: True if its volumes belong to its group, so that it can write them.
     """
     return {
         "runAsNonRoot": True,

@@ -62,7 +62,7 @@ def rights(configuration: Configuration | None = None, *, outside: bool = False)
 
     Args:
         configuration: None: one with bare Pods.
-        outside: Whether the driver runs outside the cluster.
+        outside: True if the driver runs outside the cluster.
     """
     stateful = configuration is not None and configuration.allocation == "statefulset"
     return _ALWAYS + (_OUTSIDE if outside else ()) + (_STATEFUL_SET if stateful else ())
@@ -73,7 +73,7 @@ def role_rules(configuration: Configuration | None = None, *, outside: bool = Fa
 
     Args:
         configuration: None: one with bare Pods.
-        outside: Whether the driver runs outside the cluster.
+        outside: True if the driver runs outside the cluster.
     """
     return [
         {"apiGroups": [right.group], "resources": [right.resource], "verbs": list(right.verbs)}
@@ -90,7 +90,7 @@ def driver_account(
         configuration: The configuration of the workers.
         name: The name of all three.
         namespace: Their namespace; None: that of the context in which they are applied.
-        outside: Whether the driver runs outside the cluster.
+        outside: True if the driver runs outside the cluster.
     """
     group = "rbac.authorization.k8s.io"
     metadata = {"name": name, **({"namespace": namespace} if namespace else {})}
@@ -114,7 +114,7 @@ def role_rules_text(configuration: Configuration | None = None, *, outside: bool
 
     Args:
         configuration: None: one with bare Pods.
-        outside: Whether the driver runs outside the cluster.
+        outside: True if the driver runs outside the cluster.
     """
     lines = ["rules:"]
     for right in rights(configuration, outside=outside):
@@ -128,7 +128,7 @@ def questions(configuration: Configuration | None = None, *, outside: bool = Fal
 
     Args:
         configuration: None: one with bare Pods.
-        outside: Whether the driver runs outside the cluster.
+        outside: True if the driver runs outside the cluster.
     """
     for right in rights(configuration, outside=outside):
         for verb in right.verbs:
@@ -144,7 +144,7 @@ def explain_missing(
         missing: Which.
         namespace: Where.
         configuration: None: one with bare Pods.
-        outside: Whether the driver runs outside the cluster.
+        outside: True if the driver runs outside the cluster.
     """
     named = ", ".join(map(str, missing))
     who = "the kubeconfig's user" if outside else "the driver's service account"

@@ -29,7 +29,7 @@ class Seen:
     processes: tuple[dict[str, Any], ...]
     """As Pods of their own, oldest first."""
     gone: tuple[dict[str, Any], ...] = ()
-    """Those of the same name that are there no longer, as they were last seen."""
+    """Former Pods of the same name, as they were last seen."""
 
 
 @dataclass

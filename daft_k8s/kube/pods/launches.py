@@ -200,8 +200,8 @@ class Launches:
         ]
         return [key for _, key in sorted(waiting)]
 
-    def has_warning(self, key: Key, words: str) -> bool:
-        """Kubernetes' events say this of a Pod that is at its node; returns True if that is news."""
+    def note_warning(self, key: Key, words: str) -> bool:
+        """Notes a warning of Kubernetes' events about a Pod that is at its node; returns True if the warning is new."""
         launch = self._launches.get(key)
         if launch is None or launch.state is None or launch.state.stage is not Stage.CREATING:
             return False

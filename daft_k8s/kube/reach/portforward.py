@@ -283,7 +283,7 @@ class PortForwards:
 
 
 def _report_death(watching: asyncio.Task[None]) -> None:
-    """It never ends by itself; if it does, workers that are lost would seem to be there."""
+    """Logs an unexpected end of the watch: without it, lost workers would seem to be there."""
     if not watching.cancelled():
         error = watching.exception()
         logger.critical("nobody looks any more for Pods that have fallen silent: %s", error, exc_info=error)

@@ -27,8 +27,8 @@ pub type Client = WorkerClient<InterceptedService<Observed<Channel>, Attach>>;
 
 /// Messages to and from a worker may be as large as this; partitions do not travel here.
 const MAX_MESSAGE_BYTES: usize = 1 << 30;
-/// How long a connection may take to come up, with TLS its handshake included, for who knows no better. On a machine
-/// that is busy, two ends that compute take seconds; and what takes too long begins anew, no nearer to its end.
+/// The default time for a connection to come up, with TLS its handshake included. On a busy machine two ends that
+/// compute take seconds; an attempt that is cut off starts anew, no nearer to its end.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Why no connection to a worker came about.
@@ -37,7 +37,7 @@ pub enum ClientError {
     /// The address is malformed.
     #[error("{address:?} is not a valid address: {source}")]
     Address {
-        /// What was given.
+        /// The text that was given.
         address: String,
         /// The defect.
         source: tonic::transport::Error,

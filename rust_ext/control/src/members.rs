@@ -1,4 +1,4 @@
-//! What members of a session may call, where certificates tell who they are.
+//! The calls that each member of a session may make, where certificates name the members.
 
 use std::{
     convert::Infallible,

@@ -28,7 +28,7 @@ const MAX_HEALTH_CONNECTIONS: usize = 64;
 /// The longest poll ends by itself within this.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Whom a control server lets in, and what it takes.
+/// The callers that a control server accepts, and its limits.
 pub struct ServerOptions {
     /// The check of all calls but those for health; with TLS, the server takes orders from the session's driver alone.
     pub auth: Auth,
@@ -38,7 +38,7 @@ pub struct ServerOptions {
     pub log: LogSink,
 }
 
-/// What the health service answers.
+/// The answer of the health service.
 #[derive(Clone)]
 pub struct HealthSwitch {
     reporter: HealthReporter,

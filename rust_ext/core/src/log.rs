@@ -7,7 +7,7 @@ use std::sync::Arc;
 pub enum Level {
     /// For developers.
     Debug = 10,
-    /// What a user may want to know.
+    /// News for the user.
     Info = 20,
     /// Something went wrong and was handled.
     Warning = 30,

@@ -12,8 +12,8 @@ pub fn split_log(reason: &str) -> (&str, &str) {
     reason.find(LOG_MARK).map_or((reason, ""), |at| reason.split_at(at))
 }
 
-/// What is left of a reason once its numbers and its log are gone. Reasons that differ in nothing but the worker's
-/// name, a process id, a port or a time have the same gist.
+/// A reason without its numbers and its log. Reasons that differ only in the worker's name, a process id, a port or a
+/// time have the same gist.
 #[must_use]
 pub fn gist(reason: &str) -> String {
     let mut gist = String::with_capacity(reason.len());

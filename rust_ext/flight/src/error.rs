@@ -55,12 +55,12 @@ pub enum FetchError {
         /// The defect.
         source: CodecError,
     },
-    /// What the peer sent makes no sense, or ended early.
+    /// The peer's answer makes no sense, or ended early.
     #[error("protocol error with {address}: {message}")]
     Protocol {
         /// The peer, `host:port`.
         address: String,
-        /// What was wrong.
+        /// The fault.
         message: String,
     },
     /// The connection lives, but no byte came for this long.
@@ -68,7 +68,7 @@ pub enum FetchError {
     TimedOut {
         /// The peer, `host:port`.
         address: String,
-        /// How long was waited.
+        /// The time that was waited.
         after: Duration,
     },
 }

@@ -48,7 +48,7 @@ pub(crate) enum Code {
     Unauthenticated = 16,
 }
 
-/// How a call ended.
+/// The end of a call.
 #[derive(Clone, Debug)]
 pub(crate) struct Status {
     pub(crate) code: u32,

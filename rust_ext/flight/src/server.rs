@@ -20,14 +20,14 @@ use tokio::net::TcpListener;
 
 use crate::grpc::{self, Code, DescriptorMessage, Status, TicketMessage};
 
-/// What a caller may ask of the server.
+/// The limits of a server for its callers.
 #[derive(Clone, Debug)]
 pub struct Limits {
     /// The largest single message of a request, in bytes.
     pub max_message_bytes: usize,
     /// No message of an answer carries more of a batch, in bytes. Any Flight client reads answers without a row above it.
     pub max_answer_body_bytes: usize,
-    /// How long a request may send nothing.
+    /// The time for which a request may send nothing.
     pub request_idle_timeout: Duration,
 }
 
@@ -225,7 +225,7 @@ struct Sender {
     current: Option<(PartitionData, usize)>,
     encoder: Encoder,
     writer: FlightWriter,
-    /// How the call ends, once that is known.
+    /// The end of the call, once it is known.
     status: Option<Status>,
     is_over: bool,
 }

@@ -147,7 +147,7 @@ fn slice_bytes(data: &ArrayData, start: usize, length: usize) -> usize {
     array_bytes(&data.slice(start, length.min(data.len() - start)))
 }
 
-/// Where the values of an array with offsets of `WIDTH` bytes begin, and how many there are.
+/// The start of the values of an array with offsets of `WIDTH` bytes, and their number.
 fn span<const WIDTH: usize>(data: &ArrayData) -> (usize, usize) {
     let offset_at = |index: usize| -> usize {
         let bytes = data.buffers().first().and_then(|buffer| buffer.as_slice().get(index * WIDTH..(index + 1) * WIDTH));

@@ -7,17 +7,17 @@ use std::{fmt, str::FromStr, sync::Arc};
 pub struct Ticket {
     /// The key of the task attempt, `<query>/<task>.<attempt>`.
     pub task: Arc<str>,
-    /// Which of the task's outputs.
+    /// The number of the task's output.
     pub slot: u32,
 }
 
 /// Why a text is not a ticket.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TicketError {
-    /// It has not the form `<task>:<slot>`.
+    /// The text has not the form `<task>:<slot>`.
     #[error("not a ticket of the form <task>:<slot>: {0:?}")]
     Malformed(String),
-    /// It is not UTF-8.
+    /// The bytes are not UTF-8.
     #[error("a ticket must be UTF-8 text")]
     NotText,
 }

@@ -5,7 +5,7 @@
 
 use arrow_data::UnsafeFlag;
 
-/// Whose bytes they are.
+/// The origin of the bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Origin {
     /// This build's own encoder made them, in this process or behind the session's token, and a checksum of that

@@ -26,10 +26,10 @@ pub struct Auth {
 /// The reason why a call is not answered.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Rejection {
-    /// It carries no token.
+    /// The call carries no token.
     #[error("the call carries no session token")]
     NoToken,
-    /// It carries another token.
+    /// The call carries another token.
     #[error("the session token is wrong; the caller and this worker belong to different sessions")]
     WrongToken,
     /// Its caller belongs to the session and means another worker: an address may be another process's by the time it

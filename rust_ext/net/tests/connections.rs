@@ -1,4 +1,4 @@
-//! Who gets a connection to whom, and what the others are told. Not covered: certificates that have expired.
+//! Connections between members, and the refusal of all others. Not covered: certificates that have expired.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::{io, time::Duration};
@@ -39,7 +39,7 @@ async fn echo(tls: Option<ServerTls>) -> (String, JoinHandle<Result<(), TlsProbl
     (address, serving)
 }
 
-/// What comes back of so many bytes.
+/// Sends so many bytes, and returns the echo.
 async fn send(mut stream: Transport, count: usize) -> io::Result<Vec<u8>> {
     let bytes: Vec<u8> = (0..count).map(|at| (at * 31 % 251) as u8).collect();
     stream.write_all(&bytes).await?;

@@ -18,7 +18,7 @@ type Letters = Arc<Mutex<Vec<Letter>>>;
 /// Between two tries to deliver.
 const RETRY: Duration = Duration::from_millis(50);
 
-/// Where letters are posted. Clones share one thread, which ends with the last of them.
+/// The place where letters are posted. Clones share one thread, which ends with the last of them.
 #[derive(Clone)]
 pub(crate) struct Mailbox {
     letters: mpsc::Sender<Letter>,
@@ -59,7 +59,7 @@ enum Delivery {
     NeverAgain,
 }
 
-/// What was tried without success may be tried again: letters are opened once.
+/// Delivers letters. A failed delivery may be tried again: letters are opened once.
 fn deliver(py: Python<'_>, event_loop: &Py<PyAny>, letters: &Letters) -> Delivery {
     let delivered = Bound::new(py, Bundle { letters: letters.clone() })
         .and_then(|bundle| event_loop.call_method1(py, pyo3::intern!(py, "call_soon_threadsafe"), (bundle,)));
@@ -73,7 +73,7 @@ fn deliver(py: Python<'_>, event_loop: &Py<PyAny>, letters: &Letters) -> Deliver
     Delivery::NotYet
 }
 
-/// What one call of the event loop opens.
+/// The letters that one call of the event loop opens.
 #[pyclass(frozen)]
 struct Bundle {
     letters: Letters,

@@ -1,4 +1,4 @@
-//! How a task ended, for Python.
+//! The outcome of a task, for Python.
 
 use daft_k8s_core::{ExitCause, FailKind};
 use daft_k8s_session::driver::Outcome;
@@ -6,7 +6,7 @@ use pyo3::{prelude::*, types::PyBytes};
 
 use crate::driver::PartitionRef;
 
-/// How a task ended; `kind` says which of the fields count.
+/// The outcome of a task; `kind` says which of the fields count.
 #[pyclass(module = "daft_k8s._native", frozen)]
 pub(crate) struct TaskOutcome {
     outcome: Outcome,

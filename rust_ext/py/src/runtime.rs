@@ -9,7 +9,7 @@ use std::{
 use pyo3::{exceptions::PyRuntimeError, prelude::*};
 use tokio::runtime::{Builder, Handle, Runtime};
 
-/// How long a wait lets a signal (Ctrl-C) go unnoticed.
+/// The longest time for which a wait does not notice a signal (Ctrl-C).
 const SIGNAL_INTERVAL: Duration = Duration::from_millis(50);
 
 struct Owned {

@@ -91,7 +91,7 @@ impl TaskCommand {
     }
 }
 
-/// What the driver or another worker asks of the actors in this process.
+/// A request of the driver or of another worker to the actors in this process.
 #[pyclass(module = "daft_k8s._native", frozen)]
 pub(crate) struct ActorCommand {
     #[pyo3(get)]

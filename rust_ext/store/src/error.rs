@@ -17,7 +17,7 @@ pub enum StoreError {
         operation: &'static str,
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
     /// A spilled partition was changed on its disk, or its file is gone: it is lost.

@@ -1,4 +1,4 @@
-//! Where a worker keeps the outputs of its tasks until they are dropped.
+//! The store in which a worker keeps the outputs of its tasks until they are dropped.
 //!
 //! [`Store`] is what servers and tasks call; [`LocalStore`] keeps partitions in memory and, under pressure, in files that
 //! are mapped back. Knows no socket.
@@ -40,7 +40,7 @@ pub trait Store: Send + Sync + 'static {
     /// Forgets all partitions of a task.
     fn drop_task(&self, task: &str);
 
-    /// What the store holds, and how full memory is. From [`MemoryLevel::Refuse`] on, take no further task.
+    /// The content of the store, and the state of the memory. From [`MemoryLevel::Refuse`] on, take no further task.
     fn stats(&self) -> StoreStats;
 
     /// Forgets everything for the end of the process, and leaves no file behind. Blocks while one is being written.
@@ -49,9 +49,9 @@ pub trait Store: Send + Sync + 'static {
 
 /// A partition that was looked up.
 pub enum Found {
-    /// It is in memory.
+    /// The partition is in memory.
     Memory(PartitionData),
-    /// It is elsewhere, e.g. on disk; the future reads it. Must run within a tokio runtime.
+    /// The partition is elsewhere, e.g. on disk; the future reads it. Must run within a tokio runtime.
     Elsewhere(Pin<Box<dyn Future<Output = Result<PartitionData, StoreError>> + Send>>),
 }
 
@@ -75,12 +75,12 @@ pub enum Pressure {
     OutOfMemory,
 }
 
-/// What a store holds.
+/// The content of a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StoreStats {
     /// Partitions, in memory or not.
     pub partitions: usize,
-    /// Those on disk.
+    /// Partitions on disk.
     pub spilled_partitions: usize,
     /// Bytes of those in memory.
     pub store_bytes: u64,
@@ -88,6 +88,6 @@ pub struct StoreStats {
     pub spilled_bytes: u64,
     /// Anonymous memory of the process at the last sample.
     pub resident_bytes: u64,
-    /// How full it is.
+    /// The memory level.
     pub level: MemoryLevel,
 }

@@ -1,4 +1,4 @@
-//! How full the memory is, and what follows from it. Pure, but for one reader of `/proc`.
+//! The level of memory in use, and the actions that follow from it. Pure, but for one reader of `/proc`.
 
 use std::fmt;
 
@@ -12,7 +12,7 @@ pub const REFUSE_RATIO: f64 = 0.95;
 /// output does not start it again.
 pub const CALM_RATIO: f64 = 0.65;
 
-/// What the worker does at a given share of memory in use.
+/// The worker's behaviour at a given share of memory in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum MemoryLevel {
     /// Nothing.
@@ -58,16 +58,16 @@ impl fmt::Display for MemoryLevel {
     }
 }
 
-/// What is used of what there is.
+/// Memory in use, and its limits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MemoryUsage {
     /// Bytes of partitions that the store holds in memory.
     pub store_bytes: u64,
-    /// What the store may hold; 0: no limit.
+    /// Bytes that the store may hold; 0: no limit.
     pub store_memory_bytes: u64,
     /// Anonymous resident memory of the process (mapped files do not count).
     pub resident_bytes: u64,
-    /// What the process may use; 0: no limit.
+    /// Bytes that the process may use; 0: no limit.
     pub worker_memory_bytes: u64,
 }
 
@@ -87,17 +87,17 @@ impl MemoryUsage {
         self.store_ratio().max(self.resident_ratio())
     }
 
-    /// What to do now.
+    /// The behaviour that follows.
     pub fn level(&self) -> MemoryLevel {
         MemoryLevel::of(self.ratio())
     }
 
-    /// How many bytes the store is above the calm share of its own memory.
+    /// Bytes of the store above the calm share of its own memory.
     pub fn store_excess_bytes(&self) -> u64 {
         excess(self.store_bytes, self.store_memory_bytes)
     }
 
-    /// How many bytes the process is above the calm share of its memory.
+    /// Bytes of the process above the calm share of its memory.
     pub fn resident_excess_bytes(&self) -> u64 {
         excess(self.resident_bytes, self.worker_memory_bytes)
     }

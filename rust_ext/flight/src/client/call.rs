@@ -34,7 +34,7 @@ pub(super) type ClientBody = UnsyncBoxBody<Bytes, BoxError>;
 /// A connection that had broken unnoticed says so at once: what takes longer is another trouble.
 const STALE_WITHIN: Duration = Duration::from_secs(2);
 
-/// How far the peer has taken a request.
+/// The part of a request that the peer has taken.
 #[derive(Clone, Default)]
 pub(super) struct Progress(Arc<AtomicU64>);
 
@@ -144,7 +144,7 @@ fn check_head(address: &str, status: StatusCode, headers: &HeaderMap) -> Result<
     })
 }
 
-/// What a failed request or body means to the caller.
+/// The meaning of a failed request or body for the caller.
 fn failure(address: &str, error: hyper::Error) -> FetchError {
     if error.is_user() {
         return FetchError::Protocol { address: address.into(), message: format!("cannot send: {}", chain(&error)) };
@@ -179,7 +179,7 @@ impl Answer {
         }
     }
 
-    /// How the call ended. Without a status the answer was cut off.
+    /// The call's status. Without one the answer was cut off.
     pub(super) fn status(self) -> Result<Status, FetchError> {
         let message = "the answer ended early, without a gRPC status".into();
         self.status.ok_or(FetchError::Protocol { address: self.address, message })

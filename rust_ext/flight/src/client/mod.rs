@@ -25,18 +25,18 @@ use crate::{
     grpc::{self, Code, DescriptorMessage, Status, TicketMessage},
 };
 
-/// How a client treats its peers.
+/// The time-outs and limits of a client.
 #[derive(Clone, Debug)]
 pub struct ClientConfig {
     /// Encrypts, and proves who is who; `None`: as TCP carries it.
     pub tls: Option<ClientTls>,
-    /// How long a connection may take to come up.
+    /// The time for a connection to come up.
     pub connect_timeout: Duration,
     /// A peer that has been silent for so long is pinged.
     pub keepalive_interval: Duration,
     /// A peer that does not answer a ping for so long is given up.
     pub keepalive_timeout: Duration,
-    /// How long a call may go without a single byte from the peer while the connection lives.
+    /// The time that a call may go without a single byte from the peer while the connection lives.
     pub progress_timeout: Duration,
     /// Connections to one peer; the second is opened when the first is busy. One connection is
     /// read by one core.

@@ -19,7 +19,7 @@ use super::{ClientConfig, call::ClientBody};
 use crate::{FetchError, error::chain};
 
 const WINDOW_BYTES: u32 = 1 << 30;
-/// How long the end of a connection may take to be known.
+/// The time until the end of a connection is known.
 const LAST_WORDS: Duration = Duration::from_millis(100);
 
 pub(super) struct Pool {
@@ -62,7 +62,7 @@ impl End {
 /// A connection lent to one call.
 pub(super) struct Lease {
     pub(super) sender: SendRequest<ClientBody>,
-    /// Whether it served other calls before: it may have broken since.
+    /// True if the connection served other calls before: it may have broken since.
     pub(super) is_used: bool,
     pub(super) end: End,
     calls: Arc<AtomicUsize>,

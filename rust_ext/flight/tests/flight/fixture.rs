@@ -18,7 +18,7 @@ pub struct Server {
     pub address: String,
     pub store: Arc<LocalStore>,
     pub client: DataClient,
-    /// What was logged.
+    /// The logged lines.
     pub said: Arc<Mutex<Vec<String>>>,
     pub spill_dir: tempfile::TempDir,
     stop: Option<oneshot::Sender<()>>,

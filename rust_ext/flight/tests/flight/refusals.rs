@@ -1,4 +1,4 @@
-//! What must fail, and how: authentication, missing partitions, nonsense, broken peers.
+//! Calls that must fail, and their errors: authentication, missing partitions, nonsense, broken peers.
 
 use std::{
     io,

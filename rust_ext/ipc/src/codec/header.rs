@@ -1,11 +1,11 @@
-//! What our server says about a partition beside its schema, so that a short answer is noticed.
+//! The header that our server sends with a partition's schema, so that a short answer is noticed.
 
 use crate::{CodecError, PartitionData};
 
 /// Travels in the `app_metadata` of a partition's schema message, before its seal: little-endian, without names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TicketHeader {
-    /// Which of the tickets in the request.
+    /// The index of the ticket in the request.
     pub(super) index: u32,
     pub(super) num_rows: u64,
     pub(super) size_bytes: u64,

@@ -24,7 +24,7 @@ use crate::CodecError;
 /// travels in several messages, which only our own reader puts together again.
 pub const MAX_BODY_BYTES: usize = (1 << 30) - (1 << 20);
 
-/// What is read as one message: a body, and a header of any sensible length.
+/// The largest message that is read: a body, and a header of any sensible length.
 pub const MAX_MESSAGE_BYTES: usize = (1 << 31) - (1 << 20);
 
 /// Arrow's codecs panic on some input that contradicts itself: makes an error of it.

@@ -1,4 +1,4 @@
-//! How Flight puts IPC messages into gRPC: one protobuf `FlightData` in each length-prefixed message.
+//! IPC messages in gRPC, as Flight puts them: one protobuf `FlightData` in each length-prefixed message.
 //!
 //! Our own messages are sealed: the seal stands in `app_metadata`, after the body, whose checksum is known only then.
 //!
@@ -28,7 +28,7 @@ const LENGTH_DELIMITED: u32 = 2;
 
 /// Pieces from this size on go out as they are; smaller ones are copied together.
 const SHARE_BYTES: usize = 16 << 10;
-/// How much is copied together before it goes out.
+/// Bytes that are copied together before they go out.
 const GATHER_BYTES: usize = 64 << 10;
 /// Larger pieces go out in parts, so that sent memory is let go early. Parts of 1 MiB were slower: each wakes a task, and
 /// on a busy machine that takes longer than to send the part.
@@ -172,7 +172,7 @@ impl FlightWriter {
     }
 }
 
-/// What one message carries of a body.
+/// The part of a body in one message.
 struct Body {
     bytes: usize,
     /// The length of the body, if more of it follows.
@@ -234,7 +234,7 @@ pub struct FlightReader {
     message: FlightMessage,
     /// Bytes of the message that have not been looked at, without those of the current field.
     remaining: usize,
-    /// What the message announces of a body that goes on in the next ones.
+    /// The whole length, announced by the first message of a body that goes on in the next ones.
     whole_bytes: Option<usize>,
     /// A body whose next part is in a message to come.
     unfinished: Option<BodyBuffer>,

@@ -32,12 +32,12 @@ use crate::{
 /// A boxed error of another library.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// How connections are treated.
+/// The time-outs and limits of connections.
 #[derive(Clone)]
 pub struct AcceptOptions {
     /// Takes only connections that this lets in; `None`: any, as TCP carries it.
     pub auth: Option<Auth>,
-    /// How long a new peer may take to say that it speaks HTTP/2, and with TLS who it is.
+    /// The time for a new peer to announce HTTP/2, and with TLS to identify itself.
     pub preface_timeout: Duration,
     /// A peer that has been silent for so long is pinged.
     pub keepalive_interval: Duration,
@@ -50,7 +50,7 @@ pub struct AcceptOptions {
     pub max_concurrent_streams: u32,
     /// Flow-control window of a call and of a connection, in bytes.
     pub window_bytes: u32,
-    /// How long calls may go on after the shutdown.
+    /// The time for which calls may go on after the shutdown.
     pub drain_timeout: Duration,
     /// Is told when no connection can be accepted, and when that is over.
     pub log: LogSink,

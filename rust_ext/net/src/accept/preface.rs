@@ -36,7 +36,7 @@ pub(super) struct Greeted {
 }
 
 impl Greeted {
-    /// Who the peer is, where that was asked.
+    /// The role of the peer, where the server asks for it.
     pub(super) fn peer_role(&self) -> Option<Role> {
         self.stream.peer_role()
     }

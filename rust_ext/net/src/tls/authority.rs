@@ -8,12 +8,12 @@ use time::{Duration, OffsetDateTime};
 
 use super::{Pem, Role, TlsError};
 
-/// How far another machine's clock may be behind that of the driver.
+/// The time by which another machine's clock may be behind that of the driver.
 const BACK_DATED: Duration = Duration::hours(24);
 /// Nothing renews a certificate while a session lasts, so it outlives every session. Its key goes with the Secret.
 const VALID: Duration = Duration::days(2 * 365);
 
-/// What a session's authority has signed.
+/// The certificates that a session's authority has signed, and their keys.
 #[derive(Debug)]
 pub struct Issued {
     /// For the driver alone.

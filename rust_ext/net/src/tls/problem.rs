@@ -1,4 +1,4 @@
-//! What can be wrong with certificates, in words for people.
+//! The possible faults of certificates, as texts for people.
 
 use std::{error::Error, io, path::PathBuf};
 
@@ -13,7 +13,7 @@ pub enum TlsError {
     Read {
         /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         source: io::Error,
     },
     /// A text is no certificate or key, or the two do not belong together.
@@ -39,13 +39,13 @@ pub enum TlsProblem {
     /// One of two clocks is wrong, or the session is very old.
     #[error("it presented a certificate that is not valid now ({0}); compare the clocks of the two machines")]
     Clock(String),
-    /// It asked for a certificate and there was none.
+    /// The peer asked for a certificate and there was none.
     #[error("it presented no certificate")]
     NoCertificate,
-    /// It did not like ours.
+    /// The peer refused our certificate.
     #[error("it refused our certificate; is it of another session, or its clock wrong? ({0})")]
     RefusedUs(String),
-    /// It speaks something else.
+    /// The peer does not speak TLS.
     #[error("it does not speak TLS")]
     NotTls,
     /// Anything else, such as a connection that broke.
@@ -54,7 +54,7 @@ pub enum TlsProblem {
 }
 
 impl TlsProblem {
-    /// Whether it is about who somebody is, so that trying again would not help.
+    /// True if the fault is in an identity, so that trying again would not help.
     pub fn is_final(&self) -> bool {
         matches!(self, Self::Stranger(_) | Self::Clock(_) | Self::NoCertificate | Self::RefusedUs(_))
     }

@@ -1,4 +1,4 @@
-//! Who a member of a session is.
+//! The roles of a session's members.
 
 use std::{fmt, sync::Arc};
 
@@ -31,7 +31,7 @@ impl Role {
         }
     }
 
-    /// What a certificate says.
+    /// The role that a certificate states.
     pub(super) fn of(certificate: &CertificateDer<'_>) -> Option<Self> {
         let certificate = ParsedCertificate::try_from(certificate).ok()?;
         let is = |role: &Self| role.server_name().is_ok_and(|name| verify_server_name(&certificate, &name).is_ok());

@@ -17,9 +17,9 @@ use super::{ClientTls, Role, ServerTls, TlsProblem};
 
 /// The library reads 4 KiB at a time; from here, not from the kernel.
 const READ_BUFFER_BYTES: usize = 128 << 10;
-/// What is encrypted before it is written.
+/// Bytes that are gathered and encrypted together before they are written.
 const WRITE_BUFFER_BYTES: usize = 256 << 10;
-/// How long a peer that was refused may take to hear of it.
+/// The time for a refused peer to read the refusal.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// A connection between two members of a session.
@@ -67,7 +67,7 @@ async fn hear_out(mut stream: TcpStream) -> io::Result<()> {
 }
 
 impl Transport {
-    /// What the certificate of the peer says that it is; `None` without TLS.
+    /// The role that the peer's certificate states; `None` without TLS.
     pub fn peer_role(&self) -> Option<Role> {
         match self {
             Self::Plain(_) => None,

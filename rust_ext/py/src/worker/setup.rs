@@ -24,7 +24,7 @@ pub(super) struct WorkerSetup {
     on_log: Py<PyAny>,
 }
 
-/// What the servers need of `daft_k8s.wire.worker_settings.WorkerSettings`.
+/// The servers' part of `daft_k8s.wire.worker_settings.WorkerSettings`.
 #[derive(FromPyObject)]
 struct Settings {
     session_id: String,

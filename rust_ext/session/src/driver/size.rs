@@ -54,7 +54,7 @@ impl Driver {
         self.inner.feed(Event::Hold { worker, launch, count });
     }
 
-    /// That many are no longer needed.
+    /// Releases so many partitions that are no longer needed.
     pub fn release(&self, worker: WorkerId, launch: LaunchId, count: u64) {
         self.inner.feed(Event::Release { worker, launch, count });
     }

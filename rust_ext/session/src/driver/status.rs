@@ -11,13 +11,13 @@ use super::Driver;
 pub struct PoolSnapshot {
     /// The session.
     pub session_id: String,
-    /// How many workers there always should be.
+    /// The least number of workers.
     pub min_workers: u32,
-    /// How many workers there may be.
+    /// The largest number of workers.
     pub max_workers: u32,
-    /// How many workers are up or coming up.
+    /// Workers that are up or coming up.
     pub alive_workers: usize,
-    /// How many workers take tasks.
+    /// Workers that take tasks.
     pub ready_workers: usize,
     /// Tasks that have not ended, at workers or not.
     pub unfinished_tasks: usize,

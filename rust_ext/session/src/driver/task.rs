@@ -70,7 +70,7 @@ impl TaskSpec {
 /// The end of a task.
 #[derive(Debug)]
 pub enum Outcome {
-    /// It ran.
+    /// The task ran.
     Success {
         /// Its outputs, by slot.
         partitions: Vec<Partition>,
@@ -95,7 +95,7 @@ pub enum Outcome {
         /// The failure, the worker, and the way out; for people.
         message: String,
     },
-    /// It was cancelled.
+    /// The task was cancelled.
     Cancelled,
 }
 
@@ -221,7 +221,7 @@ pub(super) fn send(
 enum NotLocated {
     /// The driver has it, but cannot read it.
     Unreadable(String),
-    /// It was lost since the core sent the task.
+    /// The input was lost since the core sent the task.
     Lost(SlotId),
 }
 

@@ -1,4 +1,4 @@
-//! What a task reads: found in this worker's own store, or fetched from the workers that hold it.
+//! The inputs of a task: found in this worker's own store, or fetched from the workers that hold them.
 
 use std::{collections::HashMap, sync::Arc};
 

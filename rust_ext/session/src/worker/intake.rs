@@ -140,7 +140,7 @@ impl Intake {
         self.inner.tasks.lock().seen.len()
     }
 
-    /// Whether this key was taken before, or cancelled before it came.
+    /// True if this key was taken before, or cancelled before it came.
     pub(super) fn knows(&self, key: &TaskKey) -> bool {
         let tasks = self.inner.tasks.lock();
         tasks.seen.get(&key.query).is_some_and(|keys| keys.contains(&key.to_string()))

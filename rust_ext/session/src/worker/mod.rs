@@ -38,7 +38,7 @@ use tokio::{net::TcpListener, runtime::Handle, sync::watch};
 
 use self::{actors::Peers, calls::Calls, intake::Intake};
 
-/// What a worker process is told at its start.
+/// The settings of a worker process, given at its start.
 #[derive(Debug, Clone)]
 pub struct WorkerConfig {
     /// The session that may use this worker.
@@ -47,8 +47,8 @@ pub struct WorkerConfig {
     pub worker_id: String,
     /// The session's token; every call must carry it.
     pub token: String,
-    /// Who this worker is: connections are encrypted, and only between members of the session; `None`: as TCP
-    /// carries it.
+    /// This worker's certificate and key: connections are encrypted, and only between members of the session; `None`:
+    /// plain TCP.
     pub tls: Option<Pem>,
     /// Address to listen on.
     pub host: String,
@@ -62,7 +62,7 @@ pub struct WorkerConfig {
     pub daft_version: String,
     /// Python's major and minor version, compared in the handshake.
     pub python_version: String,
-    /// How many tasks run at once.
+    /// The number of tasks that run at once.
     pub slots: usize,
     /// Memory of the whole process.
     pub memory_bytes: u64,
@@ -113,13 +113,13 @@ pub trait Host: Send + Sync + 'static {
     fn log(&self, level: Level, message: String);
 }
 
-/// What the driver and other workers ask of a worker's actors.
+/// A request of the driver or of another worker to a worker's actors.
 pub enum ActorRequest {
     /// Start an actor, unless it is there already.
     Start {
         /// Names the actor in the session.
         actor_id: String,
-        /// What it is made of, pickled by the driver.
+        /// The description of the actor, pickled by the driver.
         payload: Bytes,
     },
     /// Stop an actor; an unknown one is fine.
@@ -154,7 +154,7 @@ pub struct Worker {
     runtime: Handle,
 }
 
-/// What the servers, the intake and the host share.
+/// State that the servers, the intake and the host share.
 struct Shared {
     config: WorkerConfig,
     instance_id: String,
@@ -241,17 +241,17 @@ impl Worker {
         &self.shared.instance_id
     }
 
-    /// Where the control server listens.
+    /// The address on which the control server listens.
     pub fn control_address(&self) -> SocketAddr {
         self.control_address
     }
 
-    /// Where the data server listens.
+    /// The address on which the data server listens.
     pub fn data_address(&self) -> SocketAddr {
         self.data_address
     }
 
-    /// Where probes are answered, if there is a port for them.
+    /// The address on which probes are answered, if there is a port for them.
     pub fn health_address(&self) -> Option<SocketAddr> {
         self.health_address
     }
@@ -305,7 +305,7 @@ impl Worker {
         *self.shared.stuck.lock() = (slots, calls);
     }
 
-    /// How many tasks have not ended yet.
+    /// The number of tasks that have not ended yet.
     pub fn unfinished_tasks(&self) -> usize {
         self.shared.intake.unfinished()
     }
@@ -327,7 +327,7 @@ impl Worker {
     }
 }
 
-/// What a worker's certificate is used for.
+/// A worker's certificate, as its connections and its servers use it.
 struct Tls {
     client: ClientTls,
     server: ServerTls,

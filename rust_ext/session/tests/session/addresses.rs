@@ -1,4 +1,4 @@
-//! Where the driver and where other workers reach a worker, when these differ.
+//! Addresses at which the driver and other workers reach a worker, when these differ.
 
 use daft_k8s_core::Addresses;
 

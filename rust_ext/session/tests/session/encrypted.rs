@@ -85,7 +85,7 @@ fn a_worker_of_another_session_is_given_up_with_that_reason() {
     assert!(task.lost().contains("it presented a certificate of another session"));
 }
 
-/// What a call of somebody to the control server of a worker comes to.
+/// The result of a caller's call to the control server of a worker.
 fn call(session: &Session, address: &str, token: &str, caller: Option<&Pem>) -> Result<(), ClientError> {
     let tls = caller.map(|pem| Identity::from_pem(pem).unwrap().client().unwrap());
     session.runtime.block_on(async {

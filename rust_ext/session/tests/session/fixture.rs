@@ -26,7 +26,7 @@ pub const TOKEN: &str = "correct-horse";
 /// No wait of a test is longer.
 pub const LONG: Duration = Duration::from_secs(15);
 
-/// What the driver asked of its host.
+/// The requests of the driver to its host.
 pub struct Outside {
     pub launches: Receiver<(WorkerId, LaunchId, LaunchFailed)>,
     pub stops: Receiver<(WorkerId, LaunchId, String)>,
@@ -77,7 +77,7 @@ pub struct TestWorker {
     pub spill: tempfile::TempDir,
 }
 
-/// What a worker asks of its host, in order.
+/// The requests of a worker to its host, in order.
 pub enum Posted {
     Run(Delivery),
     Cancel(String),
@@ -190,7 +190,7 @@ impl TestWorker {
     }
 }
 
-/// What differs between tests.
+/// The settings that differ between tests.
 pub struct Settings {
     pub workers: u32,
     pub slots: u32,

@@ -76,7 +76,7 @@ impl Proxy {
         self.open.send_replace(false);
     }
 
-    /// How often somebody has connected since the last `cut`.
+    /// The number of connections since the last `cut`.
     pub fn connections(&self) -> usize {
         self.connections.lock().len()
     }

@@ -1,4 +1,4 @@
-//! How tasks end.
+//! The ends of tasks.
 
 use std::{thread, time::Duration};
 

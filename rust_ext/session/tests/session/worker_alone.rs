@@ -1,4 +1,4 @@
-//! What a worker answers, whoever asks.
+//! The answers of a worker, whoever asks.
 
 use bytes::Bytes;
 use daft_k8s_control::{

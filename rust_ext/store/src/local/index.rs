@@ -1,4 +1,4 @@
-//! Which partitions there are, where they lie, and how many bytes they are. No I/O.
+//! The index of partitions: their places and sizes. No I/O.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -9,7 +9,7 @@ use daft_k8s_ipc::{PartitionData, Ticket};
 
 use super::spill::SpillFile;
 
-/// Where a partition lies.
+/// The place of a partition.
 #[derive(Debug)]
 pub(super) enum Place {
     Memory(PartitionData),

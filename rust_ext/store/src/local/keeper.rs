@@ -16,7 +16,7 @@ use super::{StoreConfig, index::Index, spill::SpillDir};
 use crate::{MemoryLevel, MemoryUsage, Pressure, sys};
 
 const SAMPLE_INTERVAL: Duration = Duration::from_millis(100);
-/// How long spilling rests after the disk refused, so that it does not fail in a loop.
+/// The pause of spilling after the disk has refused, so that spilling does not fail in a loop.
 const REST_AFTER_FAILURE: Duration = Duration::from_secs(5);
 /// From this much freed memory on it pays to make the allocator give it back.
 const TRIM_BYTES: u64 = 64 << 20;

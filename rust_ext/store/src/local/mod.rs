@@ -17,16 +17,16 @@ use self::{
 };
 use crate::{Found, Pressure, Store, StoreError, StoreStats, memory};
 
-/// What a store may use.
+/// The limits of a store.
 #[derive(Clone, Debug)]
 pub struct StoreConfig {
     /// Memory for partitions, in bytes; 0: no limit.
     pub store_memory_bytes: u64,
     /// Memory for the whole process, in bytes; 0: no limit.
     pub worker_memory_bytes: u64,
-    /// Where partitions go under pressure. Made when first needed, readable by this user alone,
-    /// and removed (if nothing else is in it) once nothing is spilled any more and the store is
-    /// cleared or gone. To be given to one process only.
+    /// The folder for partitions under memory pressure, given to one process only. Made when first needed, readable by
+    /// this user alone. Removed (if nothing else is in it) once no partition is spilled any more and the store is
+    /// cleared or gone.
     pub spill_dir: PathBuf,
 }
 

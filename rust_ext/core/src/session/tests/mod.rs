@@ -50,7 +50,7 @@ fn submission(task: TaskId, prefer: WorkerId) -> Event {
     Event::Submit { task, prefer, query: "q".into(), inputs: vec![] }
 }
 
-/// That many outputs in the worker's store, which have rows.
+/// So many outputs in the worker's store, which have rows.
 fn outputs(count: u64) -> Vec<Output> {
     (0..u32::try_from(count).unwrap()).map(|slot| Output { slot, has_rows: true }).collect()
 }
