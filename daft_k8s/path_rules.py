@@ -18,7 +18,7 @@ _DATABASE = re.compile(r"(?:sqlite|duckdb)(?:\+\w+)?://(?:/(?P<path>[^?#]*))?", 
 _NO_ALIASES: Mapping[str, str] = MappingProxyType({})
 
 
-class Place(NamedTuple):
+class PodFolder(NamedTuple):
     """A folder as worker Pods see it."""
 
     folder: str
@@ -72,7 +72,7 @@ def expand_home(text: str, *, home: str) -> str:
     return posixpath.join(home, text[2:]) if text.startswith("~/") else text
 
 
-def find_place(path: str, places: Iterable[Place]) -> Place | None:
+def find_pod_folder(path: str, places: Iterable[PodFolder]) -> PodFolder | None:
     """The place that a path on a disk lies in; None if it lies in none, or does not say where it starts.
 
     Of places inside each other the innermost counts, as with mounts; of equal ones the last.

@@ -5,7 +5,7 @@ the connections to workers, and any decision about how many there are or what ru
 (`daft_k8s._native`). Imported by `driver` and `seam`.
 """
 
-from daft_k8s.allocation.driver_environment import DriverEnvironment
+from daft_k8s.allocation.driver_snapshot import DriverSnapshot
 from daft_k8s.allocation.launchers import Launcher, make_launcher
 
-__all__ = ["DriverEnvironment", "Launcher", "make_launcher"]
+__all__ = ["DriverSnapshot", "Launcher", "make_launcher"]

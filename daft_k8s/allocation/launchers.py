@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from daft_k8s.allocation.driver_environment import DriverEnvironment
+    from daft_k8s.allocation.driver_snapshot import DriverSnapshot
     from daft_k8s.config import Configuration
     from daft_k8s.pool_news import PoolNews
 
@@ -42,7 +42,7 @@ def make_launcher(
     certificates: Mapping[str, bytes],
     manager_getter: Callable[[], PoolNews | None],
     summarize: Callable[[], str] = str,
-    environment: DriverEnvironment | None = None,
+    environment: DriverSnapshot | None = None,
 ) -> Launcher:
     """The launcher that the configuration names.
 
@@ -52,7 +52,7 @@ def make_launcher(
         token: The session's secret.
         certificates: The files with which a worker proves who it is; empty: nothing is encrypted.
         manager_getter: Gives the pool, which is made after its launcher; None once it is gone.
-        summarize: Says in few numbers what the session does, for whoever looks at it from outside; "": nothing yet.
+        summarize: Returns the session's summary, for readers outside; "": nothing yet.
         environment: The driver's surroundings, which local workers share; None: as they are now.
 
     Raises:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from daft_k8s.allocation.driver_environment import DriverEnvironment
+from daft_k8s.allocation.driver_snapshot import DriverSnapshot
 from daft_k8s.allocation.local_environment import worker_environment
 from daft_k8s.allocation.local_process import COMMAND, LocalProcess
 from daft_k8s.allocation.session_dir import SessionDir, sweep_dead_sessions
@@ -61,14 +61,14 @@ class LocalLauncher:
         token: str,
         manager_getter: Callable[[], PoolNews | None],
         certificates: Mapping[str, bytes] = MappingProxyType({}),
-        environment: DriverEnvironment | None = None,
+        environment: DriverSnapshot | None = None,
         command: Sequence[str] = COMMAND,
     ) -> None:
         self._configuration = configuration
         self._session_id = session_id
         self._token = token
         self._manager_getter = manager_getter
-        self._driver_environment = environment or DriverEnvironment.take()
+        self._driver_snapshot = environment or DriverSnapshot.take()
         self._command = command
         self._lock = threading.Lock()
         self._processes: dict[tuple[str, int], LocalProcess] = {}
@@ -186,7 +186,7 @@ class LocalLauncher:
             ready_fd=ready_fd,
             lifeline_fd=lifeline_fd,
             token_fd=token_fd,
-            driver=self._driver_environment,
+            driver=self._driver_snapshot,
         )
 
 

@@ -9,7 +9,7 @@ from daft_k8s.boot import start
 from daft_k8s.wire.worker_settings import TOKEN_FD, WorkerSettings
 
 if TYPE_CHECKING:
-    from daft_k8s.allocation.driver_environment import DriverEnvironment
+    from daft_k8s.allocation.driver_snapshot import DriverSnapshot
     from daft_k8s.config import Configuration
 
 HOST = "127.0.0.1"
@@ -31,7 +31,7 @@ def worker_environment(
     ready_fd: int,
     lifeline_fd: int,
     token_fd: int,
-    driver: DriverEnvironment,
+    driver: DriverSnapshot,
 ) -> dict[str, str]:
     """All variables of one worker.
 

@@ -236,9 +236,7 @@ class LocalProcess:
             while raw := stream.readline(MAX_LINE_BYTES):
                 line = raw.decode(errors="replace").rstrip("\r\n")
                 self._lines.append(line)
-                with contextlib.suppress(
-                    Exception
-                ):  # whoever shows it fails; a pipe that nobody reads blocks the worker
+                with contextlib.suppress(Exception):  # showing the output failed; an unread pipe blocks the worker
                     self._events.on_output(self, line)
 
     def _reason(self, process: subprocess.Popen[bytes], problem: str | None) -> str:

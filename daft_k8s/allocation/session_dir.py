@@ -1,6 +1,6 @@
 """The directory of a session on this machine, in which its local workers spill.
 
-Whoever dies without cleaning up is cleaned up by the next session of the same user. A session's
+The next session of the same user removes the folder of a driver that died without cleaning up. A session's
 directory is dead if nobody holds its lock file's lock, which ends with the process by whatever death, and
 if the process that its name tells is gone (by number and start time). Both are asked: the lock
 is right in containers that share a folder but not process ids, the process is right between the

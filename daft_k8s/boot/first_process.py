@@ -51,7 +51,7 @@ def _fork_and_stand_by() -> int | None:
 
 
 def _wait_for_all(child: int) -> int | None:
-    """Waits for whoever has ended; returns the child's status, if it was one of them."""
+    """Reaps all processes that have ended; returns the child's status, if it was one of them."""
     found = None
     while True:
         try:

@@ -24,7 +24,7 @@ def run_on_cluster(job: DriverJob, configuration: Configuration, *, detach: bool
         CodeError: The code cannot be brought along.
         ClusterError: The cluster refuses the Job, or loses it.
     """
-    run = Run(job, configuration, keep=keep, tell=note, write=write_line)
+    run = Run(job, configuration, keep=keep, report=note, write=write_line)
 
     async def main() -> int:
         async with Console(context=configuration.kube_context, namespace=configuration.namespace) as console:

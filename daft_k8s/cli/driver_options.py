@@ -51,7 +51,7 @@ class VariableSource(PairType):
 
 @dataclass(frozen=True)
 class DriverOptions:
-    """What a command line says of the driver."""
+    """The driver as a command line describes it."""
 
     context: str | None
     service_account: str

@@ -59,7 +59,7 @@ def command(**options: Any) -> None:
         template=driver.template(),
         interactive=True,
     )
-    run = Run(job, configuration, keep=False, tell=note, write=write_line)
+    run = Run(job, configuration, keep=False, report=note, write=write_line)
 
     async def main() -> int:
         async with Console(context=configuration.kube_context, namespace=configuration.namespace) as console:

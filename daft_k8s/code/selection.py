@@ -37,7 +37,7 @@ _KEYS = (
 )
 """Files with keys, as tools name them. Hidden ones, such as `.env` and `.netrc`, are never shipped anyway."""
 _IS_KEY = re.compile("|".join(map(translate, _KEYS)), re.IGNORECASE)
-_told: set[tuple[str, ...]] = set()
+_warned: set[tuple[str, ...]] = set()
 """Keys that were warned of."""
 _MODULE_SUFFIXES = tuple(importlib.machinery.SOURCE_SUFFIXES + importlib.machinery.EXTENSION_SUFFIXES)
 _NAMED = 5
@@ -95,14 +95,14 @@ def select_files(root: str, *, modules_only: bool, size_limit_bytes: int, shallo
             f"files, and code_size_limit allows {shown_bytes(size_limit_bytes)}; the largest are {named}. Leave out "
             f"what is not code ({_HOW_TO_LEAVE_OUT}), raise code_size_limit, or bake it into the image"
         )
-    _tell_of_keys(walk)
+    _warn_of_keys(walk)
     return sorted(files)
 
 
-def _tell_of_keys(walk: _Walk) -> None:
+def _warn_of_keys(walk: _Walk) -> None:
     keys = tuple(sorted(walk.keys))
-    if keys and keys not in _told:
-        _told.add(keys)
+    if keys and keys not in _warned:
+        _warned.add(keys)
         named = ", ".join(keys[:_NAMED]) + (f" and {len(keys) - _NAMED} more" if len(keys) > _NAMED else "")
         logger.warning(
             "files that look like keys are not shipped to the workers: %s. To ship one, write !NAME into a .daftignore "

@@ -39,14 +39,15 @@ class Configuration:
     allocation: Literal["local", "pod", "statefulset"] = option(
         choice("local", "pod", "statefulset"), "local", topic=POOL
     )
-    """The kind of workers: processes of this machine (`local`), bare Pods (`pod`), or the Pods of a StatefulSet with
-    stable names (`statefulset`). `local` in the preset `development`, `pod` in the others. The value is never
-    guessed from a kubeconfig on this machine: a script would start Pods in the cluster that was used last."""
+    """What workers are: processes of this machine (`local`), bare Pods (`pod`), or the Pods of a
+    StatefulSet with stable names (`statefulset`). `local` in the preset `development`, `pod` in the
+    others. It is never guessed from a kubeconfig that happens to lie around: a script would start Pods
+    in whichever cluster was used last."""
 
     num_workers: int = chosen_option(options.WORKERS, topic=POOL)
-    """The number of workers with which the pool starts, and which it keeps unless it is elastic (`max_workers`). None:
-    `min_workers` for an elastic pool. For a fixed pool 2 Pods, or one local worker for each CPU, at most 4, since
-    more would only share the machine's memory."""
+    """How many workers the pool starts with, and keeps unless it is elastic (`max_workers`). None: `min_workers`
+    of an elastic pool; of a fixed one on this machine one for each CPU, at most 4, since further ones only share its
+    memory, and 2 Pods."""
 
     min_workers: int | None = option(options.WORKERS_OR_NONE, None, topic=POOL)
     """The size below which an elastic pool never shrinks; 0 lets it vanish while nothing runs.
@@ -75,28 +76,28 @@ class Configuration:
     own, such as `nvidia.com/mig-1g.5gb`."""
 
     start_timeout_seconds: float = option(options.SECONDS, 120.0, topic=WAITS)
-    """The time in which a worker must start, in seconds. A query waits as long for its first worker before it fails
-    with the reasons. 120 is enough to pull an image onto an existing node. A node that must be provisioned takes
-    longer, so `production` and `high-performance` wait 600."""
+    """How long a worker may take to start, and how long a query waits for its first worker before it fails
+    with the reasons, in seconds. 120 is enough for an image to be pulled onto a node that is there; a node
+    that must be made takes longer, so `production` and `high-performance` wait 600."""
 
     orphan_timeout_seconds: float = option(options.SECONDS, 120.0, topic=WAITS)
-    """The time after which a worker that has heard nothing from its driver cleans up and exits, in seconds. 120
-    outlives a restart of the API server or a laptop's change of network. A driver outside the cluster waits as long
-    for its workers while the API server is away."""
+    """How long a worker hears nothing from its driver before it cleans up and exits, in seconds. 120 outlives
+    a restart of the API server or a laptop's change of network: for so long a driver outside the cluster waits
+    for its workers, too, while the API server is away."""
 
     unreachable_timeout_seconds: float = option(options.SECONDS, 25.0, topic=WAITS)
-    """The time after which a worker that does not answer is lost and its tasks go elsewhere, in seconds. Workers answer
-    from a separate thread, busy or not, so 25 is longer than any pause except a lost node or network. The exit of a
-    process is noticed at once. A driver outside the cluster reaches workers through the API server: it counts only
-    the time in which the API server answers."""
+    """How long a worker may answer nothing before its tasks go elsewhere, in seconds. Workers answer from a
+    thread of their own, busy or not, so 25 is longer than any pause but a lost node or network. A process
+    that exits is noticed at once. For a driver outside the cluster only the time counts in which the API
+    server answers, as the way to workers leads through it."""
 
     drain_timeout_seconds: float = option(options.SHORT_SECONDS, 30.0, topic=WAITS)
-    """The time that a stopping worker has to finish its tasks, in seconds. 30 is Kubernetes' default grace period. 0:
-    tasks are cut off at once."""
+    """How long a worker that must go may finish its tasks, in seconds. 30 is the grace period that
+    Kubernetes gives by default. 0: tasks are cut off at once."""
 
     idle_timeout_seconds: float = option(options.SECONDS, 120.0, topic=WAITS)
-    """The time after which an idle worker of an elastic pool is removed, in seconds. 120 bridges the pause between two
-    queries of a notebook. A worker that holds referenced data is never removed."""
+    """How long a worker of an elastic pool is idle before it is removed, in seconds. 120 bridges the pause
+    between two queries of a notebook. Never while it holds data that is still referenced."""
 
     max_task_attempts: int = option(options.ATTEMPTS, 4, topic=WAITS)
     """Most tries of a task when workers crash under it. 4, as in Spark: a task that took
@@ -104,15 +105,15 @@ class Configuration:
     no try. Errors of the user's own code are never retried."""
 
     max_oom_attempts: int = option(options.ATTEMPTS, 2, topic=WAITS)
-    """The number of attempts of a task whose worker is killed for its memory. After the first, the task runs alone on a
-    worker. 2, because a task that fails alone fits nowhere, and each attempt loses a worker with all the data that
-    it holds."""
+    """How often a task is tried in all when its worker is killed for its memory. After the first time it runs
+    alone on a worker; 2, because what does not fit there fits nowhere else, and each try takes a worker with
+    all the data that it holds."""
 
     max_worker_restarts: int = option(options.RESTARTS, 3, topic=WAITS)
-    """The number of times within ten minutes that a worker's process is replaced after it died without finishing a task
-    in between. Deaths under a task do not count: `max_task_attempts` bounds them. A worker that dies more often is
-    given up until a later query: its image, its memory or its node does not fit. 3 survives a lost node and its
-    consequences. 0: never replaced, unless the process dies under a task."""
+    """How often within ten minutes the process behind one worker is replaced after it died, if it ran no
+    task to its end in between. Deaths under a task do not count: `max_task_attempts` bounds them. One that died
+    more often is given up until a later query: its image, its memory or its node does not fit. 3 survives a lost
+    node and what follows from it. 0: never replaced, unless it dies under a task."""
 
     queue_ahead: int = option(options.QUEUE, 1, topic=DATA)
     """Tasks that a worker is given beyond those it can run, so that their inputs arrive while it is busy.
@@ -144,11 +145,10 @@ class Configuration:
     far above any plan seen, and little beside a worker's memory."""
 
     tls: bool = chosen_option(options.FLAG, topic=SECURITY)
-    """If true, control and data are encrypted, with certificates made for the session that both sides must present.
-    Encryption costs CPU for each byte of a shuffle (docs/kubernetes.md has the figures), and hardly any for a task.
-    None: yes for Pods, whose network carries other traffic too; no for local workers, which use the loopback.
-    Without encryption only the session's token keeps other callers out, and anyone who can read the traffic can read
-    the token."""
+    """Whether control and data are encrypted, with certificates that are made for the session and that both sides
+    must show. It costs CPU for each byte of a shuffle (docs/kubernetes.md has the figures), hardly any for a task.
+    None: yes for Pods, whose network carries others' traffic too; no for local workers, who talk over the loopback.
+    Without it the session's token is all that keeps strangers out, and whoever can read the traffic can read it."""
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = option(
         choice("DEBUG", "INFO", "WARNING", "ERROR"), "INFO", topic=LOGS
@@ -156,13 +156,13 @@ class Configuration:
     """The least important line that workers log."""
 
     log_format: Literal["text", "json"] = option(choice("text", "json"), "text", topic=LOGS)
-    """The form of the workers' logs: lines for people, or JSON with session, query, task and worker for a log store
+    """How workers log: lines for people, or JSON with session, query, task and worker for a log store
     (`production` and `high-performance`)."""
 
     worker_output: bool = option(options.FLAG, True, topic=LOGS)
-    """If true, the driver shows on its standard error the lines that workers print and log, each with its worker's
-    name. For Pods, at most 1 MiB a second for all workers together: the driver reports the number of lines left out,
-    and the Pods' logs hold all of them."""
+    """Whether the driver shows on its standard error what workers print and log, each line with its worker's name.
+    Of Pods, all workers together at most 1 MiB a second: the driver says how many lines it does not show, and the Pods'
+    logs hold all of them."""
 
     working_dir: str = option(options.CODE_FOLDER, "auto", topic=CODE)
     """The code that tasks import, besides what is installed. `auto`: the Python modules of the folder that the
@@ -237,7 +237,7 @@ class Configuration:
     that `pod_template` mounts need no entry here, save for those that belong to one Pod alone (emptyDir)."""
 
     origins: FrozenMap[Origin] = dataclasses.field(default=FrozenMap(), compare=False, repr=False)
-    """The origin of each option's value, by the option's name; empty if the object was made by hand."""
+    """Where each option's value came from, by the option's name; empty if the object was made by hand."""
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
@@ -267,12 +267,12 @@ class Configuration:
 
     @property
     def elastic(self) -> bool:
-        """True if the pool grows and shrinks with the work."""
+        """Whether the pool grows and shrinks with the work."""
         return self.max_workers is not None
 
     @property
     def most_workers(self) -> int:
-        """The largest number of workers at the same time."""
+        """How many workers there can be at the same time."""
         return self.num_workers if self.max_workers is None else self.max_workers
 
     @property
@@ -282,7 +282,7 @@ class Configuration:
 
     @property
     def store_memory_bytes(self) -> int:
-        """Bytes of a worker's memory for partitions that are kept for others."""
+        """What partitions kept for others may take of a worker's memory."""
         return int(self.worker_memory_bytes * self.store_memory_share)
 
     def _size(self) -> sizing.Size:

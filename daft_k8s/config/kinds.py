@@ -236,7 +236,7 @@ def _plain(number: float) -> str:
     return str(int(number)) if number == int(number) else f"{number:g}"
 
 
-_TYPE_WORDS = {
+_TYPE_DESCRIPTIONS = {
     "str": "text",
     "int": "a whole number",
     "float": "a number",
@@ -245,8 +245,8 @@ _TYPE_WORDS = {
 }
 
 
-def type_words(expected: type) -> str:
-    return _TYPE_WORDS.get(expected.__name__, expected.__name__)
+def describe_type(expected: type) -> str:
+    return _TYPE_DESCRIPTIONS.get(expected.__name__, expected.__name__)
 
 
 def type_name(value: object) -> str:
@@ -254,4 +254,4 @@ def type_name(value: object) -> str:
         return "a map"
     if isinstance(value, (list, tuple)):
         return "a list"
-    return type_words(type(value))
+    return describe_type(type(value))

@@ -16,7 +16,7 @@ POD_SIZES = ("worker_cpu", "worker_memory")
 
 @dataclass(frozen=True)
 class Preset:
-    """A set of defaults, and whom it is for."""
+    """A set of defaults, and its purpose."""
 
     purpose: str
     options: FrozenMap[object]

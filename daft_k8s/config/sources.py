@@ -40,7 +40,7 @@ _HOW_TO_TRUST = (
     "Options set the workers' variables, which can run code. Make it your own (chown), take the right to write away "
     f"from others (chmod go-w), or name a file that you trust: {CONFIG_FILE}, or the variable {CONFIG_FILE_VARIABLE}"
 )
-_told: set[str] = set()
+_reported: set[str] = set()
 """Files that were found, not named, and told of."""
 
 INTERNAL_PREFIX = ENVIRONMENT_PREFIX + "INTERNAL_"
@@ -216,8 +216,8 @@ def _from_file(file: _Given | None, environ: Mapping[str, str], mistakes: list[M
         return wrong(f"cannot be read: {error.strerror}")
     except (RuntimeError, ValueError) as error:
         return wrong(f"cannot be read: {error}")
-    if file.origin.kind == "file" and str(path) not in _told:
-        _told.add(str(path))
+    if file.origin.kind == "file" and str(path) not in _reported:
+        _reported.add(str(path))
         logger.info("reads the configuration from %s", path)
     given = {}
     for name, value in document.items():

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from daft_k8s.config.frozen import FrozenMap, freeze
-from daft_k8s.config.kinds import Kind, Text, type_name, type_words
+from daft_k8s.config.kinds import Kind, Text, describe_type, type_name
 
 _MAX_DEPTH = 64
 
@@ -115,7 +115,7 @@ class ObjectList(Kind):
             if isinstance(expected, tuple) and value not in expected:
                 raise ValueError(f"item {number}: {key} is {value!r}, not one of {', '.join(expected)}")
             if isinstance(expected, type) and (not isinstance(value, expected) or isinstance(value, bool)):
-                raise ValueError(f"item {number}: {key} is not {type_words(expected)} but {type_name(value)}")
+                raise ValueError(f"item {number}: {key} is not {describe_type(expected)} but {type_name(value)}")
         return FrozenMap(item)
 
 

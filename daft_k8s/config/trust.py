@@ -31,7 +31,7 @@ class Reader:
 
 
 @dataclass(frozen=True)
-class Seen:
+class FileFacts:
     """A file or a folder as it was found."""
 
     what: str
@@ -44,7 +44,7 @@ class Seen:
     """True if the file system is mounted so, as those of ConfigMaps are: the mode allows what nobody can do."""
 
     @classmethod
-    def at(cls, what: str, place: Path | int) -> Seen:
+    def at(cls, what: str, place: Path | int) -> FileFacts:
         """Looks at a path or an open file.
 
         Raises:
@@ -69,13 +69,13 @@ def why_untrusted(path: Path, opened: IO[bytes], environ: Mapping[str, str]) -> 
     groups = {os.getegid(), *os.getgroups()}
     image_device = os.stat("/").st_dev if _IN_POD in environ else None
     reader = Reader(os.geteuid(), frozenset(filter(_is_private, groups)), image_device)
-    found = [Seen.at(f"the file {path}", opened.fileno())]
+    found = [FileFacts.at(f"the file {path}", opened.fileno())]
     for folder in dict.fromkeys((path.parent, Path(os.path.realpath(path)).parent)):
-        found.append(Seen.at(f"the folder {folder}", folder))
-    return next((why for seen in found if (why := judge(seen, reader))), "")
+        found.append(FileFacts.at(f"the folder {folder}", folder))
+    return next((why for seen in found if (why := objection(seen, reader))), "")
 
 
-def judge(seen: Seen, reader: Reader) -> str:
+def objection(seen: FileFacts, reader: Reader) -> str:
     """The reason why another user may have written a file or folder; "" if none may."""
     if seen.device == reader.image_device:
         return ""

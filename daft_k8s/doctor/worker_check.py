@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from daft_k8s.doctor.findings import Finding, failed, ok, skipped
 from daft_k8s.errors import ClusterError, ConfigurationError
 from daft_k8s.kube.client.console import Console, NotFoundError
-from daft_k8s.kube.objects.home import Home
 from daft_k8s.kube.objects.manifest import worker_pod
+from daft_k8s.kube.objects.target import Target
 
 if TYPE_CHECKING:
     from daft_k8s.config import Configuration
@@ -31,9 +31,9 @@ async def check_worker_pod(console: Console, configuration: Configuration) -> Fi
             f"kubectl -n {console.namespace} create secret docker-registry {missing[0]}, or correct image_pull_secrets"
         )
         return failed(CHECK, f"there is no Secret {', '.join(missing)} to pull the image with", fix)
-    home = Home(console.namespace, configuration.image, tuple(configuration.image_pull_secrets))
+    target = Target(console.namespace, configuration.image, tuple(configuration.image_pull_secrets))
     try:
-        pod = worker_pod(configuration, home, session_id="doctor", worker_id="worker-0", launch_id=1)
+        pod = worker_pod(configuration, target, session_id="doctor", worker_id="worker-0", launch_id=1)
         await console.create("/api/v1/{ns}/pods", pod, dry_run=True)
     except ConfigurationError as error:
         return failed(CHECK, str(error), "change pod_template")

@@ -150,7 +150,7 @@ class ActorPools:
             self._take_down(actor)
         pool.actors = pool.in_state(ActorState.READY)
         pool.starting = False
-        self._tell_need()
+        self._report_need()
         return pool
 
     async def _until_started(self, pool: ActorPool) -> None:
@@ -180,9 +180,9 @@ class ActorPools:
             for actor in pool.in_state(ActorState.WAITING):
                 if not pool.retired:
                     self._place(pool, actor)
-        self._tell_need()
+        self._report_need()
 
-    def _tell_need(self) -> None:
+    def _report_need(self) -> None:
         """Has an elastic pool of workers grow for those who wait: tasks that would make it do so come after them."""
         if self._session.configuration.max_workers is None:
             return

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 from daft_k8s.allocation import make_launcher
-from daft_k8s.driver.pool_words import describe_pool
+from daft_k8s.driver.pool_description import describe_pool
 from daft_k8s.driver.setup import DriverSetup
 from daft_k8s.driver.tally import Tally
 from daft_k8s.driver.termination import exit_on_signals, signals_postponed
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from daft_k8s._native import K8sWorkerManager, PoolSnapshot, SessionCertificates
-    from daft_k8s.allocation import DriverEnvironment, Launcher
+    from daft_k8s.allocation import DriverSnapshot, Launcher
     from daft_k8s.config import Configuration
 
 logger = logging.getLogger("daft_k8s")
@@ -67,7 +67,7 @@ class Session:
         *,
         loop: AbstractEventLoop,
         daft_version: str,
-        environment: DriverEnvironment | None = None,
+        environment: DriverSnapshot | None = None,
         manager_factory: Callable[[DriverSetup], K8sWorkerManager] | None = None,
     ) -> None:
         self.configuration = configuration

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from daft_k8s.errors import UnsupportedError
-from daft_k8s.path_rules import Place, absolute_path, disk_path, find_place
+from daft_k8s.path_rules import PodFolder, absolute_path, disk_path, find_pod_folder
 
 if TYPE_CHECKING:
     from daft_k8s.seam.plan_paths import PlannedPath
@@ -24,7 +24,7 @@ _NO_ALIASES: Mapping[str, str] = MappingProxyType({})
 class PodPaths:
     """The rule for paths of one session. It travels to workers inside plans, so it holds nothing of the driver."""
 
-    places: tuple[Place, ...]
+    places: tuple[PodFolder, ...]
     folder: str = ""
     """The driver's current folder, for messages; "": it was removed."""
     home: str = ""
@@ -34,7 +34,7 @@ class PodPaths:
         path = disk_path(text, aliases)
         if path is None:
             return True
-        place = find_place(path, self.places)
+        place = find_pod_folder(path, self.places)
         return place is not None and (place.writable if writing else place.readable)
 
     def require(

@@ -39,7 +39,7 @@ class Run:
         job: The program.
         configuration: The configuration of driver and workers.
         keep: Leave the Job in the cluster when it has ended.
-        tell: Is given each line of progress.
+        report: Is given each line of progress.
         write: Is given each line of the driver's log.
 
     Raises:
@@ -53,7 +53,7 @@ class Run:
         configuration: Configuration,
         *,
         keep: bool,
-        tell: Callable[[str], None],
+        report: Callable[[str], None],
         write: Callable[[str], None],
     ) -> None:
         if configuration.image is None:
@@ -64,9 +64,9 @@ class Run:
         self._job = job
         self._configuration = configuration
         self._keep = keep
-        self._tell = tell
+        self._report = report
         self._write = write
-        self._bundle, working_dir = _pack(job, configuration, tell)
+        self._bundle, working_dir = _pack(job, configuration, report)
         self._variables = passed_on(configuration, os.environ)
         chosen = as_environment(configuration)
         chosen.pop(FIELDS["kube_context"].variable, None)  # of this machine's kubeconfig, which the Pod does not have
@@ -110,7 +110,7 @@ class Run:
                 f"it with: daft-k8s rbac -n {console.namespace} --name {account} | kubectl apply -f -"
             ) from error
         created = await console.create("/apis/batch/v1/{ns}/jobs", manifest)
-        self._tell(f"run {self._job.run_name} in the namespace {console.namespace}")
+        self._report(f"run {self._job.run_name} in the namespace {console.namespace}")
         # The Pod waits for them. They belong to the Job, so that they go with it.
         owner = {"apiVersion": "batch/v1", "kind": "Job", "name": self._job.run_name, "uid": created["metadata"]["uid"]}
         made = [] if self._bundle is None else code_secrets(self._job, self._bundle, owner)
@@ -154,7 +154,7 @@ class Run:
             await asyncio.wait([following, cancelling], return_when=asyncio.FIRST_COMPLETED)
             if following.done():
                 return following.result()
-            self._tell("cancelling: the driver ends its workers ...")
+            self._report("cancelling: the driver ends its workers ...")
             return None
         finally:
             following.cancel()
@@ -184,7 +184,7 @@ class Run:
             words = state.reason or state.stage.value
             if state.stage.name != told:
                 told = state.stage.name
-                self._tell(f"the driver: {words}")
+                self._report(f"the driver: {words}")
             failing = state.stage in (Stage.PULL_FAILING, Stage.CONFIG_FAILING)
             waited = waited + _POLL_SECONDS if failing or not pods else 0.0
             if state.hopeless or (failing and waited > _STUCK_SECONDS):
@@ -237,7 +237,7 @@ class Run:
                 if state.exit_code is None:
                     raise ClusterError(f"the driver was lost: {state.reason or state.stage.value}")
                 if state.exit_code and state.reason:
-                    self._tell(f"the driver: {state.reason}")
+                    self._report(f"the driver: {state.reason}")
                 return state.exit_code
             await asyncio.sleep(_POLL_SECONDS)
 
@@ -248,7 +248,7 @@ class Run:
             if not await self._pods(console):
                 return
             await asyncio.sleep(_POLL_SECONDS)
-        self._tell(f"the Pod of {self._job.run_name} is still ending; the cluster removes it")
+        self._report(f"the Pod of {self._job.run_name} is still ending; the cluster removes it")
 
 
 def _dashboard(environment: Mapping[str, str]) -> dict[str, str]:
@@ -258,7 +258,7 @@ def _dashboard(environment: Mapping[str, str]) -> dict[str, str]:
     return {} if host in (None, "localhost", "127.0.0.1", "::1", "0.0.0.0") else {_DASHBOARD: url}
 
 
-def _pack(job: DriverJob, configuration: Configuration, tell: Callable[[str], None]) -> tuple[CodeBundle | None, str]:
+def _pack(job: DriverJob, configuration: Configuration, report: Callable[[str], None]) -> tuple[CodeBundle | None, str]:
     """The code that comes along, and the driver's `working_dir` if that must change."""
     if not job.script and not job.module:
         return None, ""
@@ -283,7 +283,7 @@ def _pack(job: DriverJob, configuration: Configuration, tell: Callable[[str], No
         raise ConfigurationError(
             f"the script {job.script} is not shipped: its name must end in .py, and no ignore file may name it"
         )
-    tell(f"ships {len(files)} files ({shown_bytes(bundle.size_bytes)}) of {folder}")
+    report(f"ships {len(files)} files ({shown_bytes(bundle.size_bytes)}) of {folder}")
     return bundle, CODE_DIR if everything else ""
 
 

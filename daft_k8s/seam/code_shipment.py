@@ -128,7 +128,7 @@ def _split_digest(uri: str) -> tuple[str, str]:
         raise CodeError(f"working_dir {uri}: {_DIGEST_MARK} takes the 64 hex digits of a SHA-256")
     if not mark and uri.lower().startswith("http://"):
         raise CodeError(
-            f"working_dir {uri} comes over plain HTTP, where whoever is on the way can put other code in its place; "
+            f"working_dir {uri} comes over plain HTTP, where anyone on the way can put other code in its place; "
             f"use https://, or add the archive's digest: {uri}{_DIGEST_MARK}…"
         )
     return address, digest.lower()

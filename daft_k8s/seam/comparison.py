@@ -67,7 +67,7 @@ KNOWN_NAMES: dict[str, frozenset[str]] = {
 0.7.26, and those of changes to Daft that were proposed by then (a pool of actors that grows)."""
 
 
-class Kind(enum.Enum):
+class DifferenceKind(enum.Enum):
     """The way in which a hook of Daft differs from ours."""
 
     NEW = "is new"
@@ -81,7 +81,7 @@ class Difference(NamedTuple):
     module: str
     name: str
     """Of a function or class, or of a method as `Class.method`."""
-    kind: Kind
+    kind: DifferenceKind
     detail: str = ""
 
     def __str__(self) -> str:
@@ -121,7 +121,7 @@ def find_differences(
         known_here = known.get(module, frozenset())
         for name, definition, ours in _pairs(source, attributes, handles.get(module, {})):
             kind, detail = _compare(definition, ours)
-            is_known = kind is None or (kind is Kind.NEW and name in known_here)
+            is_known = kind is None or (kind is DifferenceKind.NEW and name in known_here)
             if kind is not None and not is_known and is_called(name.rpartition(".")[2]):
                 found.append(Difference(module, name, kind, detail))
     return found
@@ -161,14 +161,14 @@ def _without_self(definition: Function) -> Function:
     return bare
 
 
-def _compare(definition: Function | None, ours: Any) -> tuple[Kind | None, str]:
+def _compare(definition: Function | None, ours: Any) -> tuple[DifferenceKind | None, str]:
     """Compares the parameters by their order and names: a call with all arguments by position must mean the same."""
     if ours is None:
-        return Kind.NEW, ""
+        return DifferenceKind.NEW, ""
     if definition is None or not callable(ours):
         return None, ""
     if isinstance(definition, ast.AsyncFunctionDef) != inspect.iscoroutinefunction(ours):
-        return Kind.INCOMPATIBLE, "coroutine or not"
+        return DifferenceKind.INCOMPATIBLE, "coroutine or not"
     signature = inspect.signature(ours)
     if any(parameter.kind is inspect.Parameter.VAR_POSITIONAL for parameter in signature.parameters.values()):
         return None, ""
@@ -177,11 +177,11 @@ def _compare(definition: Function | None, ours: Any) -> tuple[Kind | None, str]:
     expected = [name for name, parameter in signature.parameters.items() if parameter.kind in _BY_POSITION]
     shared = expected[: len(theirs)]
     if [each.arg for each in theirs[: len(shared)]] != shared:
-        return Kind.INCOMPATIBLE, ", ".join(each.arg for each in theirs)
+        return DifferenceKind.INCOMPATIBLE, ", ".join(each.arg for each in theirs)
     try:
         signature.bind(*range(len(shared)))
     except TypeError:
-        return Kind.INCOMPATIBLE, ", ".join(each.arg for each in theirs)
+        return DifferenceKind.INCOMPATIBLE, ", ".join(each.arg for each in theirs)
     new = [each.arg for each in theirs[len(shared) :]]
     named = [
         (each.arg, default)
@@ -189,9 +189,9 @@ def _compare(definition: Function | None, ours: Any) -> tuple[Kind | None, str]:
         if each.arg not in signature.parameters
     ]
     if required > len(shared) or any(default is None for _, default in named):
-        return Kind.INCOMPATIBLE, ", ".join([*new, *(name for name, _ in named)])
+        return DifferenceKind.INCOMPATIBLE, ", ".join([*new, *(name for name, _ in named)])
     new += [name for name, _ in named]
-    return (Kind.MORE_ARGUMENTS, ", ".join(new)) if new else (None, "")
+    return (DifferenceKind.MORE_ARGUMENTS, ", ".join(new)) if new else (None, "")
 
 
 _BY_POSITION = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)

@@ -69,7 +69,7 @@ class CredentialAdvice:
         passed = passed_on(configuration, environment)
         self._given = frozenset({*configuration.env, *_names(template), *passed}) - (_FILES & passed.keys())
         self._unknown = configuration.service_account is not None or _has_sources(template)
-        self._told: set[str] = set()
+        self._reported: set[str] = set()
 
     def look_at(self, plan_text: str, paths: Iterable[PlannedPath]) -> None:
         """Warns if tasks of a distributed plan use a store for which only the driver has credentials."""
@@ -77,11 +77,11 @@ class CredentialAdvice:
             return  # an identity of the cloud, or a Secret: what is in it shows on the workers alone
         urls = [form for path in paths for form in path.forms]
         for store in _STORES:
-            if store.name in self._told or not any(url.startswith(store.schemes) for url in urls):
+            if store.name in self._reported or not any(url.startswith(store.schemes) for url in urls):
                 continue
             missing = [name for name in store.variables if self._environment.get(name) and name not in self._given]
             if missing and not any(words in plan_text for words in store.in_plan):
-                self._told.add(store.name)
+                self._reported.add(store.name)
                 logger.warning("%s", advice(store.name, missing))
 
 

@@ -175,7 +175,7 @@ def open_session(configuration: Configuration, **session_arguments: Any) -> Sess
     import daft
     from daft.event_loop import get_or_init_event_loop
 
-    from daft_k8s.allocation import DriverEnvironment
+    from daft_k8s.allocation import DriverSnapshot
     from daft_k8s.driver.actor_pools import ActorPools
     from daft_k8s.driver.session import Session, set_current_session
     from daft_k8s.seam.code_shipment import prepare_code
@@ -200,7 +200,7 @@ def open_session(configuration: Configuration, **session_arguments: Any) -> Sess
     )
 
     shipment = prepare_code(configuration)
-    environment = DriverEnvironment.take()
+    environment = DriverSnapshot.take()
     session = Session(
         configuration,
         loop=get_or_init_event_loop().loop,

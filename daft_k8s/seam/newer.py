@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, NoReturn
 
 from daft_k8s.errors import UnsupportedError
-from daft_k8s.seam.comparison import Difference, Kind, Replacements
+from daft_k8s.seam.comparison import Difference, DifferenceKind, Replacements
 
 FEATURES = {
     "daft.runners.flotilla": "the scheduling of tasks on workers",
@@ -57,13 +57,13 @@ def feature_of(module: str, name: str) -> str:
 
 def is_essential(difference: Difference) -> bool:
     """True if no query could run: the hook is needed by all, and ours does not answer Daft's calls."""
-    return difference.kind is Kind.INCOMPATIBLE and f"{difference.module}.{difference.name}" in ESSENTIAL
+    return difference.kind is DifferenceKind.INCOMPATIBLE and f"{difference.module}.{difference.name}" in ESSENTIAL
 
 
 def find_abstract(handles: Replacements) -> list[Difference]:
     """Abstract methods that our classes lack: Python would not make one instance of them."""
     return [
-        Difference(module, f"{name}.{method}", Kind.NEW)
+        Difference(module, f"{name}.{method}", DifferenceKind.NEW)
         for module, classes in handles.items()
         for name, ours in classes.items()
         for method in sorted(getattr(ours, "__abstractmethods__", ()))
@@ -95,11 +95,11 @@ def adapt(replacements: Replacements, handles: Replacements, differences: Iterab
 
 def describe(differences: Iterable[Difference], version: str) -> str:
     """One line for the log; what differs, and what follows."""
-    dropped = [str(each) for each in differences if each.kind is Kind.MORE_ARGUMENTS]
+    dropped = [str(each) for each in differences if each.kind is DifferenceKind.MORE_ARGUMENTS]
     refused = [
         f"{difference} (for {feature_of(difference.module, difference.name)})"
         for difference in differences
-        if difference.kind is not Kind.MORE_ARGUMENTS
+        if difference.kind is not DifferenceKind.MORE_ARGUMENTS
     ]
     told = []
     if refused:
@@ -113,7 +113,7 @@ def describe(differences: Iterable[Difference], version: str) -> str:
 
 
 def _answer(difference: Difference, ours: Any, version: str) -> Callable[..., Any]:
-    if difference.kind is Kind.MORE_ARGUMENTS:
+    if difference.kind is DifferenceKind.MORE_ARGUMENTS:
         return _ignoring_new_arguments(ours)
     module, name = difference.module, difference.name
 

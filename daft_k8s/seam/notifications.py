@@ -38,7 +38,7 @@ class QueryNotifications:
         self._started = True
         context, query_id = self._context, self._query_id
 
-        def tell() -> None:
+        def send() -> None:
             metadata = PyQueryMetadata(
                 schema,
                 unoptimized_plan,
@@ -54,7 +54,7 @@ class QueryNotifications:
             context._notify_optimization_end(query_id, optimized.repr_json())
             context._notify_exec_start(query_id, physical_plan)
 
-        self._quietly(tell)
+        self._quietly(send)
         self._quietly(self._heartbeat.start)
 
     def finished(self, *, executed: bool = True) -> None:
@@ -79,9 +79,9 @@ class QueryNotifications:
         if self._started:
             self._quietly(lambda: self._context._notify_query_end(self._query_id, PyQueryResult(state, message)))
 
-    def _quietly(self, tell: Callable[[], object]) -> None:
+    def _quietly(self, send: Callable[[], object]) -> None:
         try:
-            tell()
+            send()
         except Exception as error:
             # A subscriber is the user's code, and so is what it raises.
             logger.warning("subscribers of query %s could not be told: %s", self._query_id, headline(error))

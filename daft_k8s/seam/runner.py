@@ -265,7 +265,7 @@ class K8sRunner(Runner[Any]):
         except UDFException as error:
             original = error.original_exception
             notifications.failed(f"UDF failed with exception: {text_of(original) if original else original}")
-            run.written.tell(error, run)
+            run.written.annotate(error, run)
             raise
         except BaseException as error:
             notifications.failed(f"General Exception raised: {text_of(error)}")
@@ -274,7 +274,7 @@ class K8sRunner(Runner[Any]):
                 raise lost from error
             if isinstance(error, WorkerLostError) and session.closed:
                 raise SessionClosedError("the session was shut down while the query ran") from error
-            run.written.tell(error, run)
+            run.written.annotate(error, run)
             raise
         finally:
             try:

@@ -173,9 +173,9 @@ class Stages:
         self._left: deque[str] = deque(maxlen=1000)  # of a session with so many failed writes, the newest
 
     @contextlib.contextmanager
-    def begin(self, write: FileWrite, disk: Disk) -> Iterator[Stage]:
+    def begin(self, write: FileWrite, disk: Disk) -> Iterator[StagedWrite]:
         """Yields the place for the files of one run of a query. What was not published is removed afterwards."""
-        stage = Stage(write, disk, self.left)
+        stage = StagedWrite(write, disk, self.left)
         try:
             yield stage
         except BaseException as error:
@@ -192,7 +192,7 @@ class Stages:
         remove_folders(self.left())
 
 
-class Stage:
+class StagedWrite:
     """The folder that one run of a query writes to."""
 
     def __init__(self, write: FileWrite, disk: Disk, left: Callable[[], tuple[str, ...]]) -> None:

@@ -1,4 +1,4 @@
-"""The results of one running plan, pulled on the event loop a few ahead of whoever consumes them."""
+"""The results of one running plan, pulled on the event loop a few ahead of their consumer."""
 
 from __future__ import annotations
 

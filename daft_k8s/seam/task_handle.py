@@ -148,11 +148,11 @@ def error_of(outcome: TaskOutcome, label: str) -> BaseException:
         # Made by the worker, e.g. in the place of what cannot be pickled: it does not know yet where it was raised.
         text = str(original)
         return original if text.startswith(where) else TaskError(f"{where} failed: {text}\n{outcome.message}".rstrip())
-    tell(original, _origin(original, where, outcome.message))
+    add_note_or_log(original, _origin(original, where, outcome.message))
     return original
 
 
-def tell(error: BaseException, note: str) -> None:
+def add_note_or_log(error: BaseException, note: str) -> None:
     """Adds a note to an exception. An older Python does not show notes, so there it is logged."""
     if not add_note(error, note) or sys.version_info < (3, 11):
         logger.error("%s: %s", type_name(error), note)

@@ -1,7 +1,7 @@
 """A plan without the limit() at its top, for the one case in which Daft cannot run it with the limit.
 
-Daft moves a limit() below an into_partitions(), which then waits for ever (see `plan_check`). Whoever only iterates,
-as show() does, can have the rows of the plan without the limit, and stop when they are enough.
+Daft moves a limit() below an into_partitions(), which then waits for ever (see `plan_check`). A caller that only
+iterates, as show() does, can have the rows of the plan without the limit, and stop when they are enough.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from daft_k8s.handles.file_moves import STAGING_PREFIX
 from daft_k8s.seam.plan_paths import find_paths
-from daft_k8s.seam.task_handle import tell
+from daft_k8s.seam.task_handle import add_note_or_log
 
 if TYPE_CHECKING:
     from daft_k8s._native import PartitionRef, TaskOutcome
@@ -42,11 +42,11 @@ class Written:
             if len(self._lists) < _FILES_SHOWN:
                 self._lists += outcome.partitions
 
-    def tell(self, error: BaseException, run: QueryRun) -> None:
+    def annotate(self, error: BaseException, run: QueryRun) -> None:
         """Adds to the error that ended a query what the query leaves behind."""
         text = self.describe(run)
         if text:
-            tell(error, text)
+            add_note_or_log(error, text)
 
     def describe(self, run: QueryRun) -> str:
         """Describes the files that the query leaves behind; "": it does not write."""

@@ -27,7 +27,7 @@ def encode_error(error: BaseException) -> bytes:
             return encoded
     except BaseException:
         pass  # it pickles otherwise than a moment ago
-    told: bytes = dumps(_told(error))
+    told: bytes = dumps(_as_task_error(error))
     return told
 
 
@@ -69,8 +69,8 @@ def portable(error: BaseException) -> BaseException:
             return error
     except BaseException:
         pass  # whatever a foreign __reduce__ or __init__ raises: the text below is what can be carried
-    return _told(error)
+    return _as_task_error(error)
 
 
-def _told(error: BaseException) -> TaskError:
+def _as_task_error(error: BaseException) -> TaskError:
     return TaskError(headline(error, qualified=True))

@@ -1,4 +1,4 @@
-"""Exceptions of users' code: described, judged and carried, without trusting them.
+"""Exceptions of users' code: described, classified and carried, without trusting them.
 
 An exception is an object of the user. Its `__str__`, `__repr__`, `__eq__`, `__reduce__` and `__class__` may raise
 anything, and its type may mean something to Python: StopAsyncIteration ends a stream, CancelledError a task, SystemExit

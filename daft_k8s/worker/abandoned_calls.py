@@ -21,7 +21,7 @@ _POLL_SECONDS = 0.5
 _LIBRARIES = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
 
 
-class Call(NamedTuple):
+class AbandonedCall(NamedTuple):
     """A call of Python code by a thread that Python did not start."""
 
     outermost: FrameType
@@ -34,7 +34,7 @@ class _Cancelled:
     """One cancelled task."""
 
     key: str
-    calls: dict[int, Call]
+    calls: dict[int, AbandonedCall]
     """By thread: those that went on when it was cancelled. Some may be of `others`."""
     others: list[asyncio.Task[None]]
     """The tasks that ran beside it."""
@@ -49,7 +49,7 @@ class AbandonedCalls:
     """
 
     def __init__(
-        self, report: Callable[[int, str], None], *, calls: Callable[[], dict[int, Call]] | None = None
+        self, report: Callable[[int, str], None], *, calls: Callable[[], dict[int, AbandonedCall]] | None = None
     ) -> None:
         self._report = report
         self._calls = calls or calls_from_outside
@@ -93,7 +93,7 @@ class AbandonedCalls:
             }
             cancelled.others = [other for other in cancelled.others if not other.done()]
             if not cancelled.others:
-                words = ((thread, _words(cancelled.key, call)) for thread, call in cancelled.calls.items())
+                words = ((thread, _describe(cancelled.key, call)) for thread, call in cancelled.calls.items())
                 held.update((thread, text) for thread, text in words if thread not in held)
         self._cancelled = [cancelled for cancelled in self._cancelled if cancelled.calls]
         if len(held) != self._reported:
@@ -101,11 +101,12 @@ class AbandonedCalls:
             self._report(len(held), "; ".join(sorted(set(held.values()))))
 
 
-def calls_from_outside() -> dict[int, Call]:
+def calls_from_outside() -> dict[int, AbandonedCall]:
     """The calls that threads of Daft's executor make into Python now, by thread."""
     # Threads that Python has started have other work, unless logging or the like has made a dummy for one of Daft's.
     own = {thread.ident for thread in threading.enumerate() if not isinstance(thread, threading._DummyThread)}
-    return {ident: Call(_outermost(frame), frame) for ident, frame in sys._current_frames().items() if ident not in own}
+    frames = sys._current_frames()
+    return {ident: AbandonedCall(_outermost(frame), frame) for ident, frame in frames.items() if ident not in own}
 
 
 def _outermost(frame: FrameType) -> FrameType:
@@ -114,7 +115,7 @@ def _outermost(frame: FrameType) -> FrameType:
     return frame
 
 
-def _words(key: str, call: Call) -> str:
+def _describe(key: str, call: AbandonedCall) -> str:
     """The innermost line of code that is no library's, else the innermost of all."""
     frame: FrameType | None = call.innermost
     while frame is not None and frame.f_code.co_filename.startswith(_LIBRARIES):

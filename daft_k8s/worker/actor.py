@@ -35,7 +35,7 @@ _CHILD_SECONDS = 0.5
 
 def main() -> int:
     """Runs the actor to its end; returns the exit code."""
-    # A group in the worker's session: the actor can be killed with what it starts, and whoever ends a worker's session
+    # A group in the worker's session: the actor can be killed with what it starts, and a signal to a worker's session
     # ends that, too.
     os.setpgrp()
     sock = socket.socket(fileno=int(sys.argv[1]))
@@ -51,7 +51,7 @@ def main() -> int:
     spec = ActorSpec.decode(first)
     try:
         actor = _make(spec)
-    except BaseException as error:  # also sys.exit(): whoever waits must learn why there is no actor
+    except BaseException as error:  # also sys.exit(): the waiting caller must learn why there is no actor
         _send(sock, _error_answer(error))
         return 1
     _send(sock, Answer("value"))

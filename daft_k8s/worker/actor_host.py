@@ -310,13 +310,13 @@ class ActorHost:
 
         def report(event: ActorEvent, spec: ActorSpec, message: str, error: bytes) -> None:
             with contextlib.suppress(RuntimeError):  # the loop is closed: the worker ends
-                self._loop.call_soon_threadsafe(self._tell, actor_id, event, spec, message, error)
+                self._loop.call_soon_threadsafe(self._report, actor_id, event, spec, message, error)
 
         try:
             working_dir = await self._code.ensure(spec.code, spec.search_path)
             environment = {**os.environ, **device_environment(os.environ, self._gpus, spec.gpu_devices)}
         except DaftK8sError as error:
-            self._tell(
+            self._report(
                 actor_id, ActorEvent.FAILED, spec, f"{spec.label} cannot be started on {self._worker_id}: {error}", b""
             )
             return
@@ -325,14 +325,14 @@ class ActorHost:
         folder = working_dir if spec.folder is None else spec.folder
         self._actors[actor_id] = HostedActor(spec, environment, report, folder=folder)
 
-    def _tell(self, actor_id: str, event: ActorEvent, spec: ActorSpec, message: str, error: bytes) -> None:
+    def _report(self, actor_id: str, event: ActorEvent, spec: ActorSpec, message: str, error: bytes) -> None:
         actor = self._actors.get(actor_id)
         if event not in (ActorEvent.READY, ActorEvent.RESTARTING):
             if self._wanted.get(actor_id) is spec:
                 del self._wanted[actor_id]
             if actor is not None and actor.spec is spec:
                 del self._actors[actor_id]
-        self._keep(_tell_driver(ActorNews(actor_id, event, spec.generation, self._address, message, error)))
+        self._keep(_report_to_driver(ActorNews(actor_id, event, spec.generation, self._address, message, error)))
 
     async def _answer(self, command: ActorCommand) -> None:
         actor = self.find(command.actor_id)
@@ -352,7 +352,7 @@ class ActorHost:
         task.add_done_callback(self._tasks.discard)
 
 
-async def _tell_driver(news: ActorNews) -> None:
+async def _report_to_driver(news: ActorNews) -> None:
     try:
         await call_driver(news)
     except DriverCallError as error:

@@ -32,7 +32,7 @@ Request = TypeVar("Request", contravariant=True)
 _Request = TypeVar("_Request")
 
 
-class ResultStream(Protocol):
+class PipelineStream(Protocol):
     """The results of one task. All that users' code raises arrives as a `CarriedError`."""
 
     def next(self) -> Awaitable[Any]:
@@ -45,7 +45,7 @@ class ResultStream(Protocol):
 class PipelineExecutor(Protocol[Request]):
     """The executor as the group sees it."""
 
-    def start(self, request: Request, pipeline_id: int) -> Awaitable[ResultStream]:
+    def start(self, request: Request, pipeline_id: int) -> Awaitable[PipelineStream]:
         """Starts the pipeline if there is none of this id, and gives it the request's inputs."""
 
     def probe(self, request: Request, pipeline_id: int) -> Awaitable[None]:
@@ -161,7 +161,7 @@ class PipelineMember(Generic[_Request]):
         """The number to be used as `plan_fingerprint`."""
         return self._pipeline.number
 
-    async def start(self) -> ResultStream:
+    async def start(self) -> PipelineStream:
         """Gives the task's inputs to the pipeline.
 
         Raises:
@@ -185,7 +185,7 @@ class PipelineMember(Generic[_Request]):
             pipeline.leave(self)
             raise PipelineFailedError(cause, shared=True) from error
 
-    async def finish(self, stream: ResultStream) -> Any:
+    async def finish(self, stream: PipelineStream) -> Any:
         """Ends a task whose stream has ended; returns the executor's statistics.
 
         Raises:

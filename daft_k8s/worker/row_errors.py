@@ -43,8 +43,8 @@ def lines_of_rows(text: str) -> str:
     for row in _OF_A_ROW.finditer(text):
         frames = _failures.get(row[1])
         if frames:
-            told = [_told(*frame) for frame in frames]
-            return _HEAD + "".join(told)
+            lines = [_describe_frame(*frame) for frame in frames]
+            return _HEAD + "".join(lines)
     return ""
 
 
@@ -84,6 +84,6 @@ def _not_the_users() -> tuple[str, ...]:
     return (os.path.dirname(daft.__file__) + os.sep, __file__)
 
 
-def _told(file: str, line: int, function: str) -> str:
+def _describe_frame(file: str, line: int, function: str) -> str:
     source = linecache.getline(file, line).strip()
     return f'  File "{file}", line {line}, in {function}\n' + (f"    {source}\n" if source else "")

@@ -11,13 +11,13 @@ import pytest
 import yaml
 
 from daft_k8s.config import Configuration, load
-from daft_k8s.kube.objects.home import Home
 from daft_k8s.kube.objects.manifest import worker_pod
 from daft_k8s.kube.objects.rights import role_rules
 from daft_k8s.kube.objects.shared_mounts import shared_places
+from daft_k8s.kube.objects.target import Target
 from tests.docs.blocks import Block, all_blocks, blocks
 
-HOME = Home("jobs", "image")
+TARGET = Target("jobs", "image")
 INSTRUCTIONS = {"ARG", "COPY", "ENV", "FROM", "RUN", "USER", "WORKDIR"}
 
 
@@ -37,7 +37,7 @@ def test_every_configuration_file_is_accepted(block: Block, tmp_path: Path) -> N
 
 @pytest.mark.parametrize("block", all_blocks("toml"), ids=str)
 def test_every_template_fits_a_workers_pod(block: Block, tmp_path: Path) -> None:
-    worker_pod(pods_of(block, tmp_path), HOME, session_id="s", worker_id="worker-0", launch_id=1)
+    worker_pod(pods_of(block, tmp_path), TARGET, session_id="s", worker_id="worker-0", launch_id=1)
 
 
 def test_what_the_recipes_for_data_mount_is_seen_by_workers(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from daft.recordbatch import MicroPartition, RecordBatch
 
 from daft_k8s.handles.pod_paths import PodPaths
 from daft_k8s.handles.upload_check import check_locations
-from daft_k8s.path_rules import Place
+from daft_k8s.path_rules import PodFolder
 
 RANDOM = re.compile(r"[0-9a-f]{8}-[0-9a-f-]{27}")
 
@@ -249,7 +249,7 @@ def main() -> None:
     found["moved"] = {"reader": values(named), "glob": [str(row["path"]) for row in rows]}
 
     data = daft.from_pydict({"x": [b"a", b"b"], "to": ["/shared/../x", "s3://bucket/key"]})
-    paths = PodPaths((Place("/shared", readable=True, writable=True),))
+    paths = PodPaths((PodFolder("/shared", readable=True, writable=True),))
     found["guard"] = {"refused": told_by(lambda: data.select(col("x").upload(check_locations(col("to"), paths))))}
 
     os.mkdir("../gone")

@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daft_k8s.path_rules import (
-    Place,
+    PodFolder,
     absolute_path,
     database_path,
     disk_path,
     expand_home,
-    find_place,
+    find_pod_folder,
     is_below,
 )
 
@@ -120,9 +120,9 @@ def test_below_is_what_the_names_say_however_they_are_written(folder: str, path:
         assert not is_below(whole + "x" + path, folder) or whole == "/"
 
 
-DATA = Place("/data", readable=True, writable=True)
-TMP = Place("/data/tmp/", readable=False, writable=False)
-ROOT = Place("/", readable=True, writable=False)
+DATA = PodFolder("/data", readable=True, writable=True)
+TMP = PodFolder("/data/tmp/", readable=False, writable=False)
+ROOT = PodFolder("/", readable=True, writable=False)
 
 
 @pytest.mark.parametrize(
@@ -142,13 +142,13 @@ ROOT = Place("/", readable=True, writable=False)
         ("/data/{a,../../etc}/x", None),
     ],
 )
-def test_the_innermost_place_counts(path: str, place: Place | None) -> None:
-    assert find_place(path, (ROOT, TMP, DATA)) == place
-    assert find_place(path, (DATA, ROOT, TMP)) == place
+def test_the_innermost_place_counts(path: str, place: PodFolder | None) -> None:
+    assert find_pod_folder(path, (ROOT, TMP, DATA)) == place
+    assert find_pod_folder(path, (DATA, ROOT, TMP)) == place
 
 
 def test_of_equal_places_the_last_counts_and_there_may_be_none() -> None:
-    again = Place("/data/", readable=False, writable=False)
-    assert find_place("/data/x", (DATA, again)) == again
-    assert find_place("/data/x", ()) is None
-    assert find_place("/etc", (DATA, TMP)) is None
+    again = PodFolder("/data/", readable=False, writable=False)
+    assert find_pod_folder("/data/x", (DATA, again)) == again
+    assert find_pod_folder("/data/x", ()) is None
+    assert find_pod_folder("/etc", (DATA, TMP)) is None

@@ -1,6 +1,6 @@
 """Policies for calls to the Kubernetes API that are tried again: one for each purpose, with its pauses and its end.
 
-Each function gives a policy for one use; what to do with the last error is its caller's choice, to whom it is raised.
+Each function gives a policy for one use; the last error is raised to the caller.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ State: TypeAlias = tenacity.RetryCallState
 
 
 def creation(
-    *, goes_on: Callable[[], bool], may_help: Predicate, tell: Callable[[ApiError], None], sleep: Sleep
+    *, goes_on: Callable[[], bool], may_help: Predicate, report: Callable[[ApiError], None], sleep: Sleep
 ) -> tenacity.AsyncRetrying:
     """Requests for one Pod: without an end of its own, as its launch has one.
 
     Args:
         goes_on: False: the Pod is no longer needed.
         may_help: True for an error after which the next request may succeed.
-        tell: Is told of each such error.
+        report: Called with each such error.
         sleep: Waits for so long, or until all waiting ends.
     """
     return tenacity.AsyncRetrying(
@@ -47,7 +47,7 @@ def creation(
         stop=lambda state: not goes_on(),
         wait=_as_asked(_doubling(CREATION_SECONDS)),
         retry=_of_api(may_help),
-        before_sleep=_telling(tell),
+        before_sleep=_reporting(report),
         reraise=True,
     )
 
@@ -64,17 +64,17 @@ def deletion() -> tenacity.AsyncRetrying:
     )
 
 
-def tear_down(*, tell: Callable[[ApiError], None]) -> tenacity.AsyncRetrying:
+def tear_down(*, report: Callable[[ApiError], None]) -> tenacity.AsyncRetrying:
     """Deleting all that a session has made: until its caller's time is up.
 
     Args:
-        tell: Is told of each error that is tried again.
+        report: Called with each error that is tried again.
     """
     return tenacity.AsyncRetrying(
         sleep=asyncio.sleep,
         wait=tenacity.wait_fixed(TEAR_DOWN_SECONDS),
         retry=_of_api(lambda error: error.transient_once_accepted),
-        before_sleep=_telling(tell),
+        before_sleep=_reporting(report),
         reraise=True,
     )
 
@@ -173,11 +173,11 @@ def _of_api(predicate: Predicate) -> Any:
     return tenacity.retry_if_exception(lambda error: isinstance(error, ApiError) and predicate(error))
 
 
-def _telling(tell: Callable[[ApiError], None]) -> Callable[[State], None]:
+def _reporting(report: Callable[[ApiError], None]) -> Callable[[State], None]:
     def before_sleep(state: State) -> None:
         error = _error(state)
         if error is not None:
-            tell(error)
+            report(error)
 
     return before_sleep
 

@@ -21,7 +21,7 @@ from daft_k8s.kube.pods.lifecycle import Asking, Created, Delayed, NoRoom, NotCr
 if TYPE_CHECKING:
     from daft_k8s.config import Configuration
     from daft_k8s.kube.client.api import Api
-    from daft_k8s.kube.objects.home import Home
+    from daft_k8s.kube.objects.target import Target
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ class Creation:
     Args:
         configuration: For the errors.
         launches: The launches that the pool waits for or works with.
-        cluster: Gives the connection and the home, once they are there.
+        cluster: Gives the connection and the target, once they are there.
         supply: Asks for one launch's Pod, once.
         emit: Takes events.
         gate: Lets through those that may ask while a quota is used up.
@@ -45,7 +45,7 @@ class Creation:
         configuration: Configuration,
         launches: Launches,
         *,
-        cluster: Callable[[], Awaitable[tuple[Api, Home]]],
+        cluster: Callable[[], Awaitable[tuple[Api, Target]]],
         supply: Supply,
         emit: Callable[[Asking | Created | Delayed | NoRoom | NotCreated], None],
         gate: QuotaGate | None = None,
@@ -62,17 +62,17 @@ class Creation:
         """The reason for the launches that have to wait."""
         self._closing = asyncio.Event()
 
-    async def look_at_quotas(self, api: Api, home: Home) -> None:
+    async def look_at_quotas(self, api: Api, target: Target) -> None:
         """Finds out how many workers fit. Without the right to look, the refusals will tell."""
         try:
-            quotas = await api.list_quotas(home.namespace)
+            quotas = await api.list_quotas(target.namespace)
         except ApiError as error:
             logger.debug("the namespace's quotas could not be read: %s", error)
             return
-        sample = worker_pod(self._configuration, home, session_id="sample", worker_id="worker-0", launch_id=1)
+        sample = worker_pod(self._configuration, target, session_id="sample", worker_id="worker-0", launch_id=1)
         room = find_room(quotas, sample)
         if room is not None:
-            self.foresee(room, home.namespace)
+            self.foresee(room, target.namespace)
 
     def foresee(self, room: Room, namespace: str) -> None:
         """Takes note of the room that the quotas leave, before anything is made."""
@@ -118,7 +118,7 @@ class Creation:
             may_help=lambda error: (
                 _may_have_room(error) or (error.transient_once_accepted if reached else error.transient)
             ),
-            tell=lambda error: self._emit(Delayed(key, f"the Kubernetes API does not take it: {error}")),
+            report=lambda error: self._emit(Delayed(key, f"the Kubernetes API does not take it: {error}")),
             sleep=self._pause,
         )
         try:
@@ -147,43 +147,43 @@ class Creation:
         """
         while self._is_needed(key):
             try:
-                api, home = await self._cluster()
+                api, target = await self._cluster()
             except ApiError as error:
                 if _may_have_room(error):  # for the session's Secret
                     namespace = self._configuration.namespace or "the driver's own"
                     self._emit(NoRoom(key, explain(error, namespace, self._configuration).text))
                 raise
             if not reached:
-                reached.append(home.namespace)
+                reached.append(target.namespace)
                 self._emit(Delayed(key, "its Pod has not been asked for yet"))
             if self._no_room_ever:
                 raise WorkerStartError(self._no_room_ever)
             try:
-                if await self._try(key, api, home):
+                if await self._try(key, api, target):
                     return
             except ApiError as error:
                 if not _may_have_room(error):
                     raise
                 if self._is_needed(key):  # else its own Pod has used up the quota
-                    self._wait_for_quota(key, error, home.namespace)
+                    self._wait_for_quota(key, error, target.namespace)
 
-    async def _try(self, key: Key, api: Api, home: Home) -> bool:
+    async def _try(self, key: Key, api: Api, target: Target) -> bool:
         """Asks once; False: a quota has refused another before it was this launch's turn."""
         if self._gate.is_full:
             self._emit(NoRoom(key, self._no_room_now))
         refusals = self._gate.refusals
         async with self._gate.turn(lambda: self._is_needed(key)) as own_turn, self._at_once:
-            # Only a refusal: that others come for whom nothing is left says nothing of the room that this one has.
+            # Only a refusal: requests for more workers than fit say nothing of the room that this one has.
             if self._gate.refusals != refusals and not own_turn:
                 return False
             if self._is_needed(key):
-                await self._provide(key, api, home)
+                await self._provide(key, api, target)
                 self._gate.admitted()
             return True
 
-    async def _provide(self, key: Key, api: Api, home: Home) -> None:
+    async def _provide(self, key: Key, api: Api, target: Target) -> None:
         self._emit(Asking(key))
-        changes = await self._supply.provide(key, api, home)
+        changes = await self._supply.provide(key, api, target)
         if self._closing.is_set() or not self._launches.is_wanted(key):
             await self._supply.withdraw(key)  # the request to stop overtook its creation
         self._emit(Created(key, changes))

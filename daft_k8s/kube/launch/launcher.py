@@ -18,8 +18,8 @@ from daft_k8s.kube.launch.set_up import SetUp
 from daft_k8s.kube.launch.stuck_pods import StuckPods
 from daft_k8s.kube.launch.supply import BarePods, Supply
 from daft_k8s.kube.launch.tracking import POLL_SECONDS, Tracker
-from daft_k8s.kube.objects.home import Home
 from daft_k8s.kube.objects.manifest import worker_pod
+from daft_k8s.kube.objects.target import Target
 from daft_k8s.kube.pods import lifecycle
 from daft_k8s.kube.pods.launches import Admitted, Exited, Key, Launches, Leaving, Postponed
 from daft_k8s.kube.pods.lifecycle import Effect, Event, Lifecycle, Reachable
@@ -195,18 +195,18 @@ class PodLauncher:
             task.add_done_callback(_report_death)
             self._background.append(task)
 
-    async def _join(self) -> tuple[Api, Home]:
-        api, home = await self._objects.set_up(self._creation.look_at_quotas)
+    async def _join(self) -> tuple[Api, Target]:
+        api, target = await self._objects.set_up(self._creation.look_at_quotas)
         if not self._closed:
             tracker = Tracker(
                 api,
-                namespace=home.namespace,
+                namespace=target.namespace,
                 selector=self._objects.selector,
                 news=self,
                 poll_seconds=self._poll_seconds,
             )
             self._keep_on(tracker.run(), self._objects.keep(), self._stuck_pods.run())
-        return api, home
+        return api, target
 
     def _begin_launch(self, key: Key, asked_at: float) -> None:
         if not self._closed:  # the pool counts from when it asked, however busy this thread was
@@ -248,10 +248,10 @@ class PodLauncher:
                 self._routes.close(key)
             case lifecycle.Log(level, text):
                 logger.log(level, "%s", text)
-            case lifecycle.Tell(news):
+            case lifecycle.Report(news):
                 pool = self._pool()
                 if pool is not None:
-                    _tell(pool, news)
+                    _report(pool, news)
 
     async def _stop(self, key: Key, pod: str, *, forced: bool) -> None:
         await self._supply.stop(key, pod)
@@ -259,11 +259,11 @@ class PodLauncher:
             await self._supply.remove(key)  # again, with a grace period that is shorter
 
     async def _open_route(self, key: Key, address: str) -> None:
-        home = self._objects.home
-        if home is not None and self._pool() is not None:
-            pod, name = self._supply.pod_name(key), self._supply.peer_name(key, home)
+        target = self._objects.target
+        if target is not None and self._pool() is not None:
+            pod, name = self._supply.pod_name(key), self._supply.peer_name(key, target)
             node = self._launches.node_of(key)
-            await self._routes.open(key, address, namespace=home.namespace, pod=pod, node=node, name=name)
+            await self._routes.open(key, address, namespace=target.namespace, pod=pod, node=node, name=name)
 
     def _pool(self) -> PoolNews | None:
         """The pool; None: it is to be told nothing any more, or is not there yet."""
@@ -302,7 +302,7 @@ def check(configuration: Configuration, session_id: str) -> None:
             'max_workers with allocation="statefulset" is not supported by daft_k8s: a StatefulSet only ever loses its '
             'last Pods, whatever these hold. Use allocation="pod" for a pool that grows and shrinks, or set num_workers'
         )
-    sample = Home("default", configuration.image or "image")
+    sample = Target("default", configuration.image or "image")
     worker_pod(configuration, sample, session_id=session_id, worker_id="worker-0", launch_id=1)
 
 
@@ -312,7 +312,7 @@ def _report_death(task: asyncio.Task[Any]) -> None:
         logger.critical("the tracking of Pods has ended: %s", task.exception(), exc_info=task.exception())
 
 
-def _tell(pool: PoolNews, news: Postponed | Admitted | Leaving | Exited | Reachable) -> None:
+def _report(pool: PoolNews, news: Postponed | Admitted | Leaving | Exited | Reachable) -> None:
     match news:
         case Postponed(key, reason):
             pool.worker_postponed(*key, reason)

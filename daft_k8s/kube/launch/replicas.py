@@ -28,7 +28,7 @@ from daft_k8s.kube.session.session_objects import SessionObjects
 if TYPE_CHECKING:
     from daft_k8s.config import Configuration
     from daft_k8s.kube.client.api import Api
-    from daft_k8s.kube.objects.home import Home
+    from daft_k8s.kube.objects.target import Target
 
 logger = logging.getLogger(__name__)
 
@@ -72,23 +72,23 @@ class Replicas:
         process = self._incarnations.wants(pod, key)
         return [] if process is None else self._bind(key, process)
 
-    async def provide(self, key: Key, api: Api, home: Home) -> list[Change]:
+    async def provide(self, key: Key, api: Api, target: Target) -> list[Change]:
         async with self._scaling:
-            home = self._objects.home or home  # its owner is another one if its Lease was lost and made again
+            target = self._objects.target or target  # its owner is another one if its Lease was lost and made again
             if not self._launches.is_wanted(key):
                 return []
             number = ordinal(key[0])
             if self._replicas is None or number >= self._replicas:
-                await self._ask(key, api, home)
+                await self._ask(key, api, target)
                 if not self._launches.is_wanted(key):
                     return []  # who took it back meanwhile has forgotten its number, and waits here to scale
             self._wanted.add(number)
             try:
                 if self._replicas is None:
-                    await self._make(api, home)
+                    await self._make(api, target)
                 else:
                     # A worker that was lost may be so because somebody has deleted the StatefulSet.
-                    await self._scale(api, home, surely=key[1] > 1)
+                    await self._scale(api, target, surely=key[1] > 1)
             except ApiError:
                 self._wanted.discard(number)
                 raise
@@ -96,19 +96,19 @@ class Replicas:
         return []
 
     async def withdraw(self, key: Key) -> None:
-        return  # whoever took it back has scaled
+        return  # the caller that took it back has scaled
 
     async def stop(self, key: Key, pod: str) -> None:
         self._incarnations.no_longer_wants(self.pod_name(key), key)
         self._wanted.discard(ordinal(key[0]))
-        api, home = self._objects.api, self._objects.home
-        if api is None or home is None:
+        api, target = self._objects.api, self._objects.target
+        if api is None or target is None:
             return
         try:
             async with self._scaling:
-                await self._scale(api, home)
+                await self._scale(api, target)
         except ApiError as error:
-            self._objects.tell_once(f"the StatefulSet {set_name(self._session_id)} could not be scaled", error)
+            self._objects.warn_once(f"the StatefulSet {set_name(self._session_id)} could not be scaled", error)
         await self._objects.delete_pod(self.pod_name(key), self._grace_seconds)
 
     async def remove(self, key: Key) -> None:
@@ -149,8 +149,8 @@ class Replicas:
         await self._keep_service()
         if not self._unwanted.was_listed(pods, self._has_place, asked_at=asked_at):
             return
-        api, home = self._objects.api, self._objects.home
-        if api is None or home is None:
+        api, target = self._objects.api, self._objects.target
+        if api is None or target is None:
             return
         name = set_name(self._session_id)
         logger.info("the StatefulSet %s has more Pods than are wanted; it is scaled again", name)
@@ -158,27 +158,27 @@ class Replicas:
             async with self._scaling:
                 if self._replicas is None:  # the answer to its creation was lost
                     self._replicas = len(pods)
-                await self._scale(api, home, surely=True)
+                await self._scale(api, target, surely=True)
         except ApiError as error:
-            self._objects.tell_once(f"the StatefulSet {name} could not be scaled", error)
+            self._objects.warn_once(f"the StatefulSet {name} could not be scaled", error)
 
     async def _keep_service(self) -> None:
         """Makes the Service again if somebody has deleted it: without it, no worker finds another by its name."""
-        api, home = self._objects.api, self._objects.home
-        if api is None or home is None:
+        api, target = self._objects.api, self._objects.target
+        if api is None or target is None:
             return
         async with self._scaling:
             if self._replicas is None or not self._wanted:
                 return
             try:
-                await self._make_service(api, home)
+                await self._make_service(api, target)
             except ApiError as error:
                 name = names.service_name(self._session_id)
-                self._objects.tell_once(f"the Service {name} could not be looked after", error)
+                self._objects.warn_once(f"the Service {name} could not be looked after", error)
 
-    async def _make_service(self, api: Api, home: Home) -> None:
+    async def _make_service(self, api: Api, target: Target) -> None:
         try:
-            await api.create_service(home.namespace, headless_service(self._session_id, home))
+            await api.create_service(target.namespace, headless_service(self._session_id, target))
         except ApiError as error:
             if error.reason != "AlreadyExists":  # the answer to an earlier try was lost
                 raise
@@ -187,8 +187,8 @@ class Replicas:
         number = str((pod.get("metadata") or {}).get("name")).rpartition("-")[2]
         return not number.isdigit() or int(number) < self._replicas_wanted()
 
-    def peer_name(self, key: Key, home: Home) -> str | None:
-        return peer_name(self._session_id, key[0], home.namespace)
+    def peer_name(self, key: Key, target: Target) -> str | None:
+        return peer_name(self._session_id, key[0], target.namespace)
 
     def pod_name(self, key: Key) -> str:
         return pod_of_worker(self._session_id, key[0])
@@ -203,39 +203,39 @@ class Replicas:
         state = self._store.state(process)
         return [] if state is None else [Change(process, state)]
 
-    async def _ask(self, key: Key, api: Api, home: Home) -> None:
+    async def _ask(self, key: Key, api: Api, target: Target) -> None:
         """Asks for the Pod without having it made.
 
         What refuses a Pod (Pod Security, webhooks, quotas) tells it the one who makes it, and that is the controller.
         """
-        pod = worker_pod(self._configuration, home, session_id=self._session_id, worker_id=key[0], launch_id=key[1])
-        await api.create_pod(home.namespace, pod, dry_run=True)
+        pod = worker_pod(self._configuration, target, session_id=self._session_id, worker_id=key[0], launch_id=key[1])
+        await api.create_pod(target.namespace, pod, dry_run=True)
 
-    async def _make(self, api: Api, home: Home) -> None:
+    async def _make(self, api: Api, target: Target) -> None:
         replicas = self._replicas_wanted()
-        made = stateful_set(self._configuration, home, session_id=self._session_id, replicas=replicas)
-        await self._make_service(api, home)
+        made = stateful_set(self._configuration, target, session_id=self._session_id, replicas=replicas)
+        await self._make_service(api, target)
         try:
-            await api.create_stateful_set(home.namespace, made)
+            await api.create_stateful_set(target.namespace, made)
         except ApiError as error:
             if error.reason != "AlreadyExists":
                 raise
-            await api.scale_stateful_set(home.namespace, set_name(self._session_id), replicas)
+            await api.scale_stateful_set(target.namespace, set_name(self._session_id), replicas)
         self._replicas = replicas
 
-    async def _scale(self, api: Api, home: Home, *, surely: bool = False) -> None:
+    async def _scale(self, api: Api, target: Target, *, surely: bool = False) -> None:
         replicas = self._replicas_wanted()
         if self._replicas is None or (replicas == self._replicas and not surely):
             return
         try:
-            await api.scale_stateful_set(home.namespace, set_name(self._session_id), replicas)
+            await api.scale_stateful_set(target.namespace, set_name(self._session_id), replicas)
         except ApiError as error:
             if error.status != 404:
                 raise
             logger.warning("the StatefulSet %s is not there any more; it is made again", set_name(self._session_id))
             self._replicas = None
             if self._wanted:
-                await self._make(api, home)
+                await self._make(api, target)
             return
         self._replicas = replicas
 

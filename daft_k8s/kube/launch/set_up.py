@@ -12,7 +12,7 @@ from daft_k8s.kube.session.session_objects import SessionObjects
 
 if TYPE_CHECKING:
     from daft_k8s.kube.client.api import Api
-    from daft_k8s.kube.objects.home import Home
+    from daft_k8s.kube.objects.target import Target
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ class SetUp:
 
     def __init__(
         self,
-        work: Callable[[], Coroutine[Any, Any, tuple[Api, Home]]],
+        work: Callable[[], Coroutine[Any, Any, tuple[Api, Target]]],
         *,
         objects: SessionObjects,
         start_timeout_seconds: float,
@@ -43,15 +43,15 @@ class SetUp:
         self._problem = ""
         self.cluster_problem = ""
         """The reason why the cluster cannot be reached at all, with what to change; "": none is known."""
-        self.task: asyncio.Task[tuple[Api, Home]] | None = None
+        self.task: asyncio.Task[tuple[Api, Target]] | None = None
         """The last try."""
 
     def start(self) -> None:
         """Begins the first try; a line says so if it takes long."""
-        asyncio.get_running_loop().call_later(SILENCE_SECONDS, self._tell_if_silent)
+        asyncio.get_running_loop().call_later(SILENCE_SECONDS, self._warn_if_silent)
         self._begin()
 
-    async def result(self) -> tuple[Api, Home]:
+    async def result(self) -> tuple[Api, Target]:
         """Waits for the result; begins another try if the last one has failed."""
         task = self.task
         if task is None or (task.done() and (task.cancelled() or task.exception())):
@@ -62,14 +62,14 @@ class SetUp:
         """Keeps it silent from now on; what is under way goes on."""
         self._closed = True
 
-    def _begin(self) -> asyncio.Task[tuple[Api, Home]]:
+    def _begin(self) -> asyncio.Task[tuple[Api, Target]]:
         self.task = asyncio.get_running_loop().create_task(self._work())
         self.task.add_done_callback(self._ended)
         return self.task
 
-    def _tell_if_silent(self) -> None:
+    def _warn_if_silent(self) -> None:
         """Warns if the cluster has not taken the session in for a while: the first query only waits."""
-        if self._closed or self._objects.home is not None or self.cluster_problem:
+        if self._closed or self._objects.target is not None or self.cluster_problem:
             return
         api = self._objects.api
         which = "the cluster" if api is None else f"the cluster at {api.address} ({api.origin})"
@@ -82,7 +82,7 @@ class SetUp:
             self._start_timeout_seconds,
         )
 
-    def _ended(self, task: asyncio.Task[tuple[Api, Home]]) -> None:
+    def _ended(self, task: asyncio.Task[tuple[Api, Target]]) -> None:
         problem = None if task.cancelled() else task.exception()  # launches tell it
         self._problem = "" if problem is None else str(problem)
         self.cluster_problem = self._problem if isinstance(problem, ClusterError) else ""

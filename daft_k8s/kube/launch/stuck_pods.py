@@ -46,7 +46,7 @@ class StuckPods:
         self._objects = objects
         self._supply = supply
         self._clock = clock
-        self._told: set[str] = set()
+        self._reported: set[str] = set()
         self._may_list = True
 
     async def run(self) -> None:
@@ -67,11 +67,11 @@ class StuckPods:
         Raises:
             ApiError: Events cannot be listed.
         """
-        api, home = self._objects.api, self._objects.home
-        if api is None or home is None or not self._may_list:
+        api, target = self._objects.api, self._objects.target
+        if api is None or target is None or not self._may_list:
             return
         for key in self._launches.waiting_on_nodes(self._clock())[:_AT_ONCE]:
-            await self._look_at(key, api, home.namespace)
+            await self._look_at(key, api, target.namespace)
 
     async def _look_at(self, key: Key, api: Api, namespace: str) -> None:
         pod = self._supply.pod_name(key)
@@ -80,8 +80,8 @@ class StuckPods:
             return
         # Many Pods wait for one thing, and each names itself in the words.
         same = words.replace(pod, "")
-        logger.log(logging.DEBUG if same in self._told else logging.WARNING, "the Pod %s waits: %s", pod, words)
-        self._told.add(same)
+        logger.log(logging.DEBUG if same in self._reported else logging.WARNING, "the Pod %s waits: %s", pod, words)
+        self._reported.add(same)
         if f'"{self._objects.secret_name}"' in words:
             problem = await self._objects.secure(surely=True)
             if problem:

@@ -21,7 +21,7 @@ from daft_k8s.kube.session.session_objects import END_GRACE_SECONDS, SessionObje
 if TYPE_CHECKING:
     from daft_k8s.config import Configuration
     from daft_k8s.kube.client.api import Api
-    from daft_k8s.kube.objects.home import Home
+    from daft_k8s.kube.objects.target import Target
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ class Supply(Protocol):
     def begin(self, key: Key, now: float) -> list[Change]:
         """The pool wants a process."""
 
-    async def provide(self, key: Key, api: Api, home: Home) -> list[Change]:
+    async def provide(self, key: Key, api: Api, target: Target) -> list[Change]:
         """Asks the cluster for the Pod of a launch, once. Raises ApiError and NameTakenError."""
 
     async def withdraw(self, key: Key) -> None:
@@ -72,7 +72,7 @@ class Supply(Protocol):
     def pod_name(self, key: Key) -> str:
         """The name of its Pod."""
 
-    def peer_name(self, key: Key, home: Home) -> str | None:
+    def peer_name(self, key: Key, target: Target) -> str | None:
         """The name under which other workers reach it; None: its IP will do."""
 
 
@@ -114,23 +114,23 @@ class BarePods:
         self._launches.began(key, self.pod_name(key), now)
         return []
 
-    async def provide(self, key: Key, api: Api, home: Home) -> list[Change]:
+    async def provide(self, key: Key, api: Api, target: Target) -> list[Change]:
         worker_id, launch_id = key
-        home = self._objects.home or home  # its owner is another one if its Lease was lost and made again
+        target = self._objects.target or target  # its owner is another one if its Lease was lost and made again
         pod = worker_pod(
             self._configuration,
-            home,
+            target,
             session_id=self._session_id,
             worker_id=worker_id,
             launch_id=launch_id,
             node_to_avoid=self._nodes_to_avoid.get(worker_id, ""),
         )
         try:
-            created = await api.create_pod(home.namespace, pod)
+            created = await api.create_pod(target.namespace, pod)
         except ApiError as error:
             if error.reason != "AlreadyExists":
                 raise
-            created = await _find(api, home.namespace, pod["metadata"]["name"])
+            created = await _find(api, target.namespace, pod["metadata"]["name"])
             if not _is_like(created, pod):
                 raise NameTakenError(
                     f"there is another Pod of this name, which this session has not made (labels "
@@ -155,7 +155,7 @@ class BarePods:
     def saw(self, pod: Mapping[str, Any], now: float) -> list[Change]:
         if self._is_foreign(pod):
             return self._store.was_replaced(_name(pod))
-        # A worker's container that restarts in place is another process, whoever had it restarted.
+        # A worker's container that restarts in place is another process, for whatever reason it restarted.
         return self._store.saw(first_process(pod), now)
 
     def was_deleted(self, pod: Mapping[str, Any], now: float) -> list[Change]:
@@ -173,9 +173,9 @@ class BarePods:
 
     def _is_foreign(self, pod: Mapping[str, Any]) -> bool:
         """True for a Pod that somebody has made in place of a worker's, with its name and labels."""
-        known, home = self._uids.get(_name(pod)), self._objects.home
+        known, target = self._uids.get(_name(pod)), self._objects.target
         if known is None:  # the API has not answered for it yet
-            return home is not None and home.owner is not None and home.owner.uid not in _owners(pod)
+            return target is not None and target.owner is not None and target.owner.uid not in _owners(pod)
         return known != _uid(pod)
 
     def forget(self, name: str) -> None:
@@ -205,7 +205,7 @@ class BarePods:
     def pod_name(self, key: Key) -> str:
         return names.pod_name(self._session_id, *key)
 
-    def peer_name(self, key: Key, home: Home) -> str | None:
+    def peer_name(self, key: Key, target: Target) -> str | None:
         return None
 
 

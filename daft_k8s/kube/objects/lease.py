@@ -1,6 +1,6 @@
 """A session's Lease: the sign that its driver lives, and outside the cluster the owner of all that it has made. Pure.
 
-Its times are those of the API server, whoever writes or reads them: clocks of laptops differ by minutes.
+All its times are those of the API server: clocks of laptops differ by minutes.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from daft_k8s.kube.objects import names
-from daft_k8s.kube.objects.home import Owner
+from daft_k8s.kube.objects.target import Owner
 
 if TYPE_CHECKING:
-    from daft_k8s.kube.objects.home import Home
+    from daft_k8s.kube.objects.target import Target
 
 API_VERSION = "coordination.k8s.io/v1"
 RENEW_SECONDS = 15.0
@@ -29,13 +29,13 @@ DEAD_AFTER_DURATIONS = 5
 `orphan_timeout_seconds`, so by then its workers have gone by themselves, if their driver has."""
 
 
-def session_lease(session_id: str, home: Home, *, holder: str, orphan_timeout_seconds: float,
+def session_lease(session_id: str, target: Target, *, holder: str, orphan_timeout_seconds: float,
                   now: datetime.datetime) -> dict[str, Any]:  # fmt: skip
     """A session's Lease, new.
 
     Args:
         session_id: The session.
-        home: Where it is; who owns it, if that is known.
+        target: Where it is; who owns it, if that is known.
         holder: The driver, for people.
         orphan_timeout_seconds: How long the session's workers live on without it; a Lease lasts longer.
         now: The API server's time.
@@ -45,14 +45,14 @@ def session_lease(session_id: str, home: Home, *, holder: str, orphan_timeout_se
         "kind": "Lease",
         "metadata": {
             "name": names.lease_name(session_id),
-            "namespace": home.namespace,
+            "namespace": target.namespace,
             "labels": {
-                **home.labels,
+                **target.labels,
                 names.SESSION_LABEL: names.label_value(session_id),
                 names.MANAGED_BY_LABEL: names.MANAGED_BY,
             },
-            "annotations": dict(home.annotations),
-            **({} if home.owner is None else {"ownerReferences": [home.owner.reference()]}),
+            "annotations": dict(target.annotations),
+            **({} if target.owner is None else {"ownerReferences": [target.owner.reference()]}),
         },
         "spec": {
             "holderIdentity": holder,

@@ -17,7 +17,7 @@ from daft_k8s.wire.worker_settings import TOKEN_FILE, WorkerSettings, variable
 
 if TYPE_CHECKING:
     from daft_k8s.config import Configuration
-    from daft_k8s.kube.objects.home import Home
+    from daft_k8s.kube.objects.target import Target
 
 CONTROL_PORT = 7777
 DATA_PORT = 7778
@@ -58,7 +58,7 @@ class Identity(NamedTuple):
 def session_secret(
     session_id: str,
     token: str,
-    home: Home,
+    target: Target,
     certificates: Mapping[str, bytes],
     variables: Mapping[str, str] = MappingProxyType({}),
 ) -> dict[str, Any]:
@@ -67,14 +67,14 @@ def session_secret(
     Args:
         session_id: The session.
         token: The token that its workers share with the driver.
-        home: Where the Secret goes.
+        target: Where the Secret goes.
         certificates: The files with which a worker proves who it is.
-        variables: The values of `home.variables`.
+        variables: The values of `target.variables`.
     """
     passed = {variable_key(name): value.encode(errors="surrogateescape") for name, value in variables.items()}
     data = {TOKEN_KEY: token.encode(), **certificates, **passed}
     labels = {
-        **home.labels,
+        **target.labels,
         names.SESSION_LABEL: names.label_value(session_id),
         names.MANAGED_BY_LABEL: names.MANAGED_BY,
     }
@@ -84,10 +84,10 @@ def session_secret(
         "type": "Opaque",
         "immutable": True,
         "metadata": {
-            "name": home.secret,
-            "namespace": home.namespace,
+            "name": target.secret,
+            "namespace": target.namespace,
             "labels": labels,
-            **owned_by(home),
+            **owned_by(target),
         },
         "data": {key: base64.b64encode(value).decode() for key, value in data.items()},
     }
@@ -114,7 +114,7 @@ def session_secret_of(pod: Mapping[str, Any], session: str) -> str:
 
 def worker_pod(
     configuration: Configuration,
-    home: Home,
+    target: Target,
     *,
     session_id: str,
     worker_id: str,
@@ -128,7 +128,7 @@ def worker_pod(
 
     Args:
         configuration: What the user wants.
-        home: Where it goes.
+        target: Where it goes.
         session_id: The session.
         worker_id: The logical worker.
         launch_id: Which Pod of that worker.
@@ -140,11 +140,11 @@ def worker_pod(
             volumes in memory leave the worker none.
     """
     identity = identity or Identity(worker_id, names.pod_name(session_id, worker_id, launch_id))
-    metadata = _metadata(configuration, home, session_id, worker_id, launch_id)
+    metadata = _metadata(configuration, target, session_id, worker_id, launch_id)
 
     def build(memory_bytes: int) -> dict[str, Any]:
-        settings = _settings(configuration, home, session_id, launch_id, identity, memory_bytes)
-        spec = _spec(configuration, home, session_id, _variables(configuration, home, settings, identity))
+        settings = _settings(configuration, target, session_id, launch_id, identity, memory_bytes)
+        spec = _spec(configuration, target, session_id, _variables(configuration, target, settings, identity))
         if node_to_avoid:
             spec["affinity"] = _aversion(node_to_avoid)
         pod = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
@@ -164,18 +164,18 @@ def _aversion(node: str) -> dict[str, Any]:
     return {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": preferred}}
 
 
-def owned_by(home: Home) -> dict[str, Any]:
+def owned_by(target: Target) -> dict[str, Any]:
     """The part of an object's metadata that makes it the driver's, if its Pod is known."""
-    return {} if home.owner is None else {"ownerReferences": [home.owner.reference()]}
+    return {} if target.owner is None else {"ownerReferences": [target.owner.reference()]}
 
 
 def _metadata(
-    configuration: Configuration, home: Home, session_id: str, worker_id: str, launch_id: int
+    configuration: Configuration, target: Target, session_id: str, worker_id: str, launch_id: int
 ) -> dict[str, Any]:
     labels = {
         **configuration.labels,
-        **home.labels,
-        names.JOB_LABEL: names.label_value(home.job or session_id),
+        **target.labels,
+        names.JOB_LABEL: names.label_value(target.job or session_id),
         names.SESSION_LABEL: names.label_value(session_id),
         names.ROLE_LABEL: names.WORKER_ROLE,
         names.WORKER_LABEL: names.label_value(worker_id),
@@ -188,24 +188,26 @@ def _metadata(
         "karpenter.sh/do-not-disrupt": "true",
         "kubectl.kubernetes.io/default-container": names.CONTAINER,
         **configuration.annotations,
-        **home.annotations,
+        **target.annotations,
     }
     return {
         "name": names.pod_name(session_id, worker_id, launch_id),
-        "namespace": home.namespace,
+        "namespace": target.namespace,
         "labels": labels,
         "annotations": annotations,
-        **owned_by(home),
+        **owned_by(target),
     }
 
 
-def _spec(configuration: Configuration, home: Home, session_id: str, variables: list[dict[str, Any]]) -> dict[str, Any]:
+def _spec(
+    configuration: Configuration, target: Target, session_id: str, variables: list[dict[str, Any]]
+) -> dict[str, Any]:
     spill_dir = configuration.spill_dir or SPILL_DIR
     spill: dict[str, Any] = {"name": "spill", "emptyDir": {}}
     if configuration.spill_size_limit_bytes is not None:
         spill["emptyDir"]["sizeLimit"] = str(configuration.spill_size_limit_bytes)
     # For its owner and its group alone, which is that of the Pod (fsGroup).
-    secret = {"secretName": home.secret or names.object_name(session_id), "defaultMode": 0o440}
+    secret = {"secretName": target.secret or names.object_name(session_id), "defaultMode": 0o440}
     volumes = [spill, {"name": _SECRET_VOLUME, "secret": secret}]
     mounts: list[dict[str, Any]] = [
         {"name": "spill", "mountPath": spill_dir},
@@ -214,7 +216,7 @@ def _spec(configuration: Configuration, home: Home, session_id: str, variables: 
     if spill_dir.rstrip("/") != TMP_DIR:
         volumes.append({"name": "tmp", "emptyDir": {}})
         mounts.append({"name": "tmp", "mountPath": TMP_DIR})
-    pull_secrets = configuration.image_pull_secrets or home.image_pull_secrets
+    pull_secrets = configuration.image_pull_secrets or target.image_pull_secrets
     spec: dict[str, Any] = {
         "restartPolicy": "Never",  # the pool replaces what has ended, with a Pod of its own
         "terminationGracePeriodSeconds": math.ceil(configuration.drain_timeout_seconds) + _EXIT_SECONDS,
@@ -233,7 +235,7 @@ def _spec(configuration: Configuration, home: Home, session_id: str, variables: 
         "containers": [
             {
                 "name": names.CONTAINER,
-                "image": home.image,
+                "image": target.image,
                 "imagePullPolicy": configuration.image_pull_policy,
                 "command": ["python", "-m", "daft_k8s.worker"],
                 "env": variables,
@@ -296,7 +298,7 @@ def _probes(configuration: Configuration) -> dict[str, Any]:
 
 
 def _settings(
-    configuration: Configuration, home: Home, session_id: str, launch_id: int, identity: Identity, memory_bytes: int
+    configuration: Configuration, target: Target, session_id: str, launch_id: int, identity: Identity, memory_bytes: int
 ) -> WorkerSettings:
     """The worker's settings, without those that only the Pod knows: its address, and the token."""
     spill_dir = configuration.spill_dir or SPILL_DIR
@@ -310,7 +312,7 @@ def _settings(
         control_port=CONTROL_PORT,
         data_port=DATA_PORT,
         health_port=HEALTH_PORT,
-        all_addresses=int(home.forwarded),
+        all_addresses=int(target.forwarded),
         copy_output=int(configuration.worker_output),
         memory_bytes=int(memory_bytes * _MEMORY_SHARE),
         spill_dir=f"{spill_dir.rstrip('/')}/{identity.pod_name}",
@@ -319,7 +321,7 @@ def _settings(
 
 
 def _variables(
-    configuration: Configuration, home: Home, settings: WorkerSettings, identity: Identity
+    configuration: Configuration, target: Target, settings: WorkerSettings, identity: Identity
 ) -> list[dict[str, Any]]:
     plain = {
         "HOME": TMP_DIR,
@@ -329,11 +331,11 @@ def _variables(
         TOKEN_FILE: f"{SECRET_DIR}/{TOKEN_KEY}",
     }
     entries = [dict(entry) for entry in identity.variables]
-    entries += [_from_secret(home, name) for name in home.variables if name not in plain]
+    entries += [_from_secret(target, name) for name in target.variables if name not in plain]
     entries += [{"name": name, "value": value} for name, value in plain.items()]
     entries.append({"name": variable("host"), "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}})
     return entries
 
 
-def _from_secret(home: Home, name: str) -> dict[str, Any]:
-    return {"name": name, "valueFrom": {"secretKeyRef": {"name": home.secret, "key": variable_key(name)}}}
+def _from_secret(target: Target, name: str) -> dict[str, Any]:
+    return {"name": name, "valueFrom": {"secretKeyRef": {"name": target.secret, "key": variable_key(name)}}}

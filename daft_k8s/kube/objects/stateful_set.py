@@ -10,7 +10,7 @@ from daft_k8s.wire.worker_settings import PREFIX
 
 if TYPE_CHECKING:
     from daft_k8s.config import Configuration
-    from daft_k8s.kube.objects.home import Home
+    from daft_k8s.kube.objects.target import Target
 
 _INDEX = f"{PREFIX}POD_INDEX"
 _NAME = f"{PREFIX}POD_NAME"
@@ -47,12 +47,12 @@ def peer_name(session_id: str, worker_id: str, namespace: str) -> str:
     return f"{pod_of_worker(session_id, worker_id)}.{names.service_name(session_id)}.{namespace}.svc"
 
 
-def headless_service(session_id: str, home: Home) -> dict[str, Any]:
+def headless_service(session_id: str, target: Target) -> dict[str, Any]:
     """The Service that gives each Pod a name in the DNS."""
     return {
         "apiVersion": "v1",
         "kind": "Service",
-        "metadata": _metadata(session_id, home, names.service_name(session_id)),
+        "metadata": _metadata(session_id, target, names.service_name(session_id)),
         "spec": {
             "clusterIP": "None",
             # A Pod's name must be there before the Pod is: its readiness takes seconds to get around.
@@ -63,26 +63,28 @@ def headless_service(session_id: str, home: Home) -> dict[str, Any]:
     }
 
 
-def stateful_set(configuration: Configuration, home: Home, *, session_id: str, replicas: int) -> dict[str, Any]:
+def stateful_set(configuration: Configuration, target: Target, *, session_id: str, replicas: int) -> dict[str, Any]:
     """The StatefulSet of a session's workers.
 
     Args:
         configuration: What the user wants of a Pod.
-        home: Where it goes.
+        target: Where it goes.
         session_id: The session.
         replicas: How many workers.
     """
-    pod = worker_pod(configuration, home, session_id=session_id, worker_id="worker-0", launch_id=0, identity=_IDENTITY)
+    pod = worker_pod(
+        configuration, target, session_id=session_id, worker_id="worker-0", launch_id=0, identity=_IDENTITY
+    )
     metadata, spec = pod["metadata"], pod["spec"]
     labels = {key: value for key, value in metadata["labels"].items() if key not in _PER_POD_LABELS}
     annotations = dict(metadata["annotations"])
-    if home.owner is not None:
-        annotations[names.OWNER_UID_ANNOTATION] = home.owner.uid
+    if target.owner is not None:
+        annotations[names.OWNER_UID_ANNOTATION] = target.owner.uid
     spec["restartPolicy"] = "Always"  # the only one that a StatefulSet may have
     return {
         "apiVersion": "apps/v1",
         "kind": "StatefulSet",
-        "metadata": _metadata(session_id, home, set_name(session_id)),
+        "metadata": _metadata(session_id, target, set_name(session_id)),
         "spec": {
             "replicas": replicas,
             "serviceName": names.service_name(session_id),
@@ -99,6 +101,6 @@ def _selector(session_id: str) -> dict[str, str]:
     return {names.SESSION_LABEL: names.label_value(session_id), names.ROLE_LABEL: names.WORKER_ROLE}
 
 
-def _metadata(session_id: str, home: Home, name: str) -> dict[str, Any]:
+def _metadata(session_id: str, target: Target, name: str) -> dict[str, Any]:
     labels = {names.SESSION_LABEL: names.label_value(session_id), names.MANAGED_BY_LABEL: names.MANAGED_BY}
-    return {"name": name, "namespace": home.namespace, "labels": labels, **owned_by(home)}
+    return {"name": name, "namespace": target.namespace, "labels": labels, **owned_by(target)}

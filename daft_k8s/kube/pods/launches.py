@@ -145,7 +145,7 @@ class Launches:
         self._launches[key] = _Launch(pod, self._deadline(now), since=now)
         self._keys[pod] = key
 
-    def told_to_stop(self, key: Key, reason: str, now: float) -> None:
+    def request_stop(self, key: Key, reason: str, now: float) -> None:
         """The pool wants the process to end, and will hear when it has."""
         launch = self._launches.get(key)
         if launch is not None and not launch.stop_reason:
@@ -238,7 +238,7 @@ class Launches:
         launch = self._launches.get(key)
         return "" if launch is None or launch.state is None else launch.state.node
 
-    def words(self, key: Key, reason: str) -> str:
+    def describe(self, key: Key, reason: str) -> str:
         """A message about a launch, with its Pod and node."""
         launch = self._launches.get(key)
         if launch is None:
@@ -335,13 +335,13 @@ def _cause(launch: _Launch | None, state: PodState | None) -> ExitCause:
         return "oom"
     if launch is None or not launch.started or cause in (Cause.REJECTED, Cause.IMAGE, Cause.SPEC):
         return "never_started"
-    if cause is Cause.PROCESS and not _was_told_to_stop(launch, state):
+    if cause is Cause.PROCESS and not _was_asked_to_stop(launch, state):
         return "crash"
     # Evicted, preempted, deleted, its node lost; or it stopped well, which a worker does when others tell it to.
     return "infrastructure"
 
 
-def _was_told_to_stop(launch: _Launch, state: PodState | None) -> bool:
+def _was_asked_to_stop(launch: _Launch, state: PodState | None) -> bool:
     """True if the process ended as its node's kubelet ends one: by SIGTERM, or by SIGKILL after the grace period."""
     if state is None:
         return False

@@ -179,7 +179,7 @@ class Remove:
 
 @dataclass(frozen=True)
 class Tidy:
-    """The process of a Pod has ended: delete the Pod once enough others are left for whoever reads their logs."""
+    """The process of a Pod has ended: delete the Pod once enough others are left for readers of logs."""
 
     pod: str
 
@@ -212,8 +212,8 @@ class CloseRoute:
 
 
 @dataclass(frozen=True)
-class Tell:
-    """Tell the pool."""
+class Report:
+    """Reports an event to the pool."""
 
     news: Postponed | Admitted | Leaving | Exited | Reachable
 
@@ -226,7 +226,7 @@ class Log:
     text: str
 
 
-Effect = Create | SecureSecret | Stop | Remove | Tidy | Forget | OfferRoom | OpenRoute | CloseRoute | Tell | Log
+Effect = Create | SecureSecret | Stop | Remove | Tidy | Forget | OfferRoom | OpenRoute | CloseRoute | Report | Log
 
 
 class Lifecycle:
@@ -238,7 +238,7 @@ class Lifecycle:
 
     def __init__(self, launches: Launches) -> None:
         self._launches = launches
-        self._waits_told: set[str] = set()
+        self._reported_waits: set[str] = set()
 
     def handle(self, event: Event, now: float) -> list[Effect]:
         """Takes note of an event, and returns what is to be done, in this order."""
@@ -271,19 +271,19 @@ class Lifecycle:
                 yield from _effects_of(launches.failed(key, reason, restartable=restartable))
             case Reachable(key):
                 # It has ended, or was told to, while the way was opened.
-                yield Tell(event) if launches.is_wanted(key) else CloseRoute(key)
+                yield Report(event) if launches.is_wanted(key) else CloseRoute(key)
             case Unreachable(key, reason, restartable):
                 yield from _effects_of(launches.unreachable(key, reason, restartable=restartable))
             case Silent(key, reason) if launches.is_wanted(key):
                 # The pool need not wait for the end of its Pod.
-                told = Exited(key, launches.words(key, reason), True, False, "infrastructure")
+                told = Exited(key, launches.describe(key, reason), True, False, "infrastructure")
                 yield from self._end(key, reason, now)
                 yield CloseRoute(key)
-                yield Tell(told)
+                yield Report(told)
 
     def _end(self, key: Key, reason: str, now: float, *, forced: bool = False) -> Iterator[Effect]:
         pod = self._launches.pod_of(key)
-        self._launches.told_to_stop(key, reason, now)
+        self._launches.request_stop(key, reason, now)
         yield OfferRoom()
         if pod is not None:
             yield Stop(key, pod, forced)
@@ -301,9 +301,9 @@ class Lifecycle:
 
     def _line(self, change: Change) -> Log:
         stage, reason = change.state.stage, change.state.reason
-        if stage in (Stage.UNSCHEDULABLE, Stage.GATED) and reason not in self._waits_told:
+        if stage in (Stage.UNSCHEDULABLE, Stage.GATED) and reason not in self._reported_waits:
             # Once: all Pods are alike, and what a queue admits comes and goes in its time.
-            self._waits_told.add(reason)
+            self._reported_waits.add(reason)
             return Log(logging.WARNING, f"the Pod {change.name} waits, and others may: {reason}")
         return Log(logging.DEBUG, f"the Pod {change.name}: {stage.name} {reason}")
 
@@ -317,4 +317,4 @@ def _effects_of(news: Sequence[News]) -> Iterator[Effect]:
             if item.delete:
                 yield Remove(item.key)
             yield CloseRoute(item.key)
-        yield Tell(item)
+        yield Report(item)

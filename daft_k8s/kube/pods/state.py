@@ -134,7 +134,7 @@ def _condition(pod: Pod, kind: str) -> Mapping[str, Any]:
     return next(found, {})
 
 
-def _words(source: Mapping[str, Any]) -> str:
+def _quoted(source: Mapping[str, Any]) -> str:
     """Reason and message of a status, in one line, unless the message is a log."""
     reason = printable(str(source.get("reason") or ""))
     message = printable(str(source.get("message") or "").strip(), lines=True)
@@ -203,10 +203,10 @@ def _disruption(pod: Pod) -> tuple[Cause, str] | None:
     known = _STATUS_CAUSES.get(reason)
     if known is None and condition.get("status") == "True":
         known = _DISRUPTIONS.get(str(condition.get("reason")), (Cause.EVICTED, "it was disrupted"))
-        return known[0], f"{known[1]} ({_words(condition)})"
+        return known[0], f"{known[1]} ({_quoted(condition)})"
     if known is None:
         return None
-    return known[0], f"{known[1]} ({_words(_status(pod))})"
+    return known[0], f"{known[1]} ({_quoted(_status(pod))})"
 
 
 def _failed(pod: Pod, container: str) -> PodState | None:
@@ -226,7 +226,7 @@ def _failed(pod: Pod, container: str) -> PodState | None:
             text = f"the init container {name!r} failed: {_describe(init)}{_log(init)}"
             return PodState(Stage.FAILED, text, Cause.PROCESS, _code(init))
     if _status(pod).get("reason"):  # e.g. OutOfcpu, NodeAffinity, UnexpectedAdmissionError
-        return PodState(Stage.FAILED, f"its node rejected it ({_words(_status(pod))})", Cause.REJECTED)
+        return PodState(Stage.FAILED, f"its node rejected it ({_quoted(_status(pod))})", Cause.REJECTED)
     return PodState(Stage.FAILED, "it failed, and Kubernetes does not say why", Cause.PROCESS)
 
 
@@ -247,7 +247,7 @@ def _node_lost(pod: Pod, container: str) -> PodState | None:
     del container
     if _status(pod).get("phase") != "Unknown" and _status(pod).get("reason") != "NodeLost":
         return None
-    text = f"its node is lost ({_words(_status(pod)) or 'phase Unknown'})"
+    text = f"its node is lost ({_quoted(_status(pod)) or 'phase Unknown'})"
     return PodState(Stage.FAILED, text, Cause.NODE)
 
 
@@ -289,7 +289,7 @@ def _waiting(pod: Pod, container: str) -> PodState | None:
         name = str(status.get("name"))
         which = "" if name == container else f"the init container {name!r}: "
         if reason in _PULL_REASONS:
-            text = f"{which}its image {image.get(name) or status.get('image')!r} cannot be pulled ({_words(waiting)})"
+            text = f"{which}its image {image.get(name) or status.get('image')!r} cannot be pulled ({_quoted(waiting)})"
             patient = any(words in str(waiting.get("message")) for words in _NOT_FATAL_PULLS)
             if patient:
                 return PodState(Stage.CREATING, text, Cause.IMAGE)
@@ -298,10 +298,10 @@ def _waiting(pod: Pod, container: str) -> PodState | None:
         if reason == "CrashLoopBackOff" and which:
             # It restarts in place and may yet succeed, as a sidecar whose control plane comes up after it.
             last = _map(_map(status.get("lastState")).get("terminated"))
-            text = f"{which}it ends again and again ({_words(waiting)}; the last time {_describe(last)}){_log(last)}"
+            text = f"{which}it ends again and again ({_quoted(waiting)}; the last time {_describe(last)}){_log(last)}"
             return PodState(Stage.CREATING, text, Cause.SPEC)
         if reason in _CONFIG_REASONS:
-            text = f"{which}its container cannot be started ({_words(waiting)})"
+            text = f"{which}its container cannot be started ({_quoted(waiting)})"
             return PodState(Stage.CONFIG_FAILING, text, Cause.SPEC)
     return None
 
@@ -325,7 +325,7 @@ def _scheduling(pod: Pod, container: str) -> PodState | None:
         text = f"its node{f' {node}' if node else ''} pulls the image, or makes its volumes"
         return PodState(Stage.CREATING, text, address=_address(pod))
     if condition.get("status") == "False":
-        return PodState(Stage.UNSCHEDULABLE, f"no node takes it ({_words(condition)})", Cause.SPEC)
+        return PodState(Stage.UNSCHEDULABLE, f"no node takes it ({_quoted(condition)})", Cause.SPEC)
     return None
 
 

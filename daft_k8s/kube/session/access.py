@@ -13,10 +13,10 @@ from daft_k8s.kube.session import driver_pod, outside
 if TYPE_CHECKING:
     from daft_k8s.config import Configuration
     from daft_k8s.kube.client.api import Api, KubernetesApi
-    from daft_k8s.kube.objects.home import Home
+    from daft_k8s.kube.objects.target import Target
 
 Connect = Callable[[], Awaitable["Api"]]
-FindHome = Callable[["Api", "Configuration"], Awaitable["Home"]]
+FindTarget = Callable[["Api", "Configuration"], Awaitable["Target"]]
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Access:
 
     connect: Connect
     """Makes a connection to the cluster, on the event loop that will use it."""
-    find_home: FindHome
+    find_target: FindTarget
     """Finds the namespace and the owner of the workers."""
     forwarded: bool = False
     """True if workers are reached through the API server, as their Pods' addresses mean nothing here."""
@@ -38,13 +38,13 @@ def choose(configuration: Configuration) -> Access:
         ConfigurationError: Outside: an option is needed that has a default inside.
     """
     if is_in_cluster() and configuration.kube_context is None:
-        return Access(_connect_inside, driver_pod.find_home)
+        return Access(_connect_inside, driver_pod.find_target)
     outside.check(configuration)
 
     async def connect() -> Api:
         return await _client().from_kubeconfig(configuration.kube_context)
 
-    return Access(connect, outside.find_home, forwarded=True)
+    return Access(connect, outside.find_target, forwarded=True)
 
 
 async def _connect_inside() -> Api:

@@ -16,7 +16,7 @@ from daft_k8s.errors import ConfigurationError
 from daft_k8s.kube.client.errors import ApiError
 from daft_k8s.kube.client.in_cluster import own_namespace
 from daft_k8s.kube.objects import names
-from daft_k8s.kube.objects.home import Home, Owner, driver_image, driver_job
+from daft_k8s.kube.objects.target import Owner, Target, driver_image, driver_job
 from daft_k8s.kube.session import driver_process
 
 if TYPE_CHECKING:
@@ -28,14 +28,14 @@ logger = logging.getLogger(__name__)
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
-async def find_home(
+async def find_target(
     api: Api,
     configuration: Configuration,
     *,
     pod_name: str | None = None,
     own: str | None = None,
     addresses: Callable[[], set[str]] | None = None,
-) -> Home:
+) -> Target:
     """Finds the place of the workers: the configuration's, else the driver's own namespace and image.
 
     Args:
@@ -64,8 +64,8 @@ async def find_home(
                 raise
             if configuration.image is None and error.status == 403:
                 raise
-    stranger = pod is not None and not _is_here(pod, (addresses or own_addresses)())
-    if stranger:
+    is_elsewhere = pod is not None and not _is_here(pod, (addresses or own_addresses)())
+    if is_elsewhere:
         logger.warning(
             "the Pod %s has other IPs than this process, so it is not the driver's and owns no workers; set POD_NAME "
             "to the name of the driver's Pod (the downward API knows it: metadata.name)",
@@ -78,15 +78,15 @@ async def find_home(
     whose = _traces(pod, str(uid)) if pod is not None and uid else {}
     job = "" if pod is None else driver_job(pod)
     if configuration.image is not None:
-        return Home(namespace, configuration.image, owner=owner, job=job, **whose)
+        return Target(namespace, configuration.image, owner=owner, job=job, **whose)
     if pod is None:
-        why = f"the Pod {name!r} has other IPs" if stranger else f"there is no Pod {name!r} in {own!r}"
+        why = f"the Pod {name!r} has other IPs" if is_elsewhere else f"there is no Pod {name!r} in {own!r}"
         raise ConfigurationError(
             f"the driver's own Pod was not found ({why}), so its image, which workers "
             "use by default, is not known; set image, or the environment variable POD_NAME"
         )
     image, secrets = driver_image(pod)
-    return Home(namespace, image, secrets, owner, job=job, **whose)
+    return Target(namespace, image, secrets, owner, job=job, **whose)
 
 
 def own_addresses(proc: Path = Path("/proc/net")) -> set[str]:

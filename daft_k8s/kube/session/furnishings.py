@@ -17,7 +17,7 @@ from daft_k8s.kube.session.outside import who
 
 if TYPE_CHECKING:
     from daft_k8s.kube.client.api import Api
-    from daft_k8s.kube.objects.home import Home
+    from daft_k8s.kube.objects.target import Target
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ _FRESH_SECONDS = 1.0
 
 
 class Furnishings:
-    """The objects that a session needs in its home besides its workers. Used on one event loop.
+    """The objects that a session needs in its namespace besides its workers. Used on one event loop.
 
     Args:
         session_id: The session.
@@ -56,10 +56,10 @@ class Furnishings:
         self._variables = dict(variables)
         self._summarize = summarize
         self.secret_name = names.new_secret_name(session_id)
-        self.home: Home | None = None
-        """The home, with the owner of what is made there; None: it is not known yet."""
-        self._base: Home | None = None
-        """The home before the Lease became its owner."""
+        self.target: Target | None = None
+        """The target, with the owner of what is made there; None: it is not known yet."""
+        self._base: Target | None = None
+        """The target before the Lease became its owner."""
         self._has_lease = False
         self._may_hold_lease = True
         """False: the driver has no right to make one."""
@@ -68,10 +68,10 @@ class Furnishings:
         self._ended = False
         self._making = asyncio.Lock()
         self._secret_seen_at = float("-inf")
-        self._told: set[str] = set()
+        self._reported: set[str] = set()
 
-    async def make(self, api: Api, base: Home) -> Home:
-        """Makes the Lease and the Secret; returns the home with its owner.
+    async def make(self, api: Api, base: Target) -> Target:
+        """Makes the Lease and the Secret; returns the target with its owner.
 
         Raises:
             ApiError: The cluster refuses the Secret, or does not answer.
@@ -79,20 +79,20 @@ class Furnishings:
         async with self._making:
             self._base = base = replace(base, secret=self.secret_name, variables=tuple(sorted(self._variables)))
             if base.owner is not None:
-                self.home = base
+                self.target = base
                 await together(self._make_lease(api, base), self._make_secret(api, base))
             else:
-                self.home = home = _owned(base, await self._make_lease(api, base))
-                await self._make_secret(api, home)
+                self.target = target = _owned(base, await self._make_lease(api, base))
+                await self._make_secret(api, target)
             self._complete = True
-        if self.home.owner is None:
+        if self.target.owner is None:
             logger.warning(
                 "the driver's Pod is not known and the session has no Lease, so nothing owns the workers: "
                 "should the driver be killed, they exit after orphan_timeout_seconds, and their Pods and the Secret "
                 "%s stay",
                 self.secret_name,
             )
-        return self.home
+        return self.target
 
     async def keep(self, api: Api) -> None:
         """Renews the Lease and looks after the Secret for as long as the session lives. Never gives up."""
@@ -111,19 +111,19 @@ class Furnishings:
         if not surely and self._is_fresh():
             return ""
         async with self._making:
-            if self._ended or self.home is None or not self._complete or (not surely and self._is_fresh()):
+            if self._ended or self.target is None or not self._complete or (not surely and self._is_fresh()):
                 return ""
             try:
-                was_gone = await self._make_secret(api, self.home)
+                was_gone = await self._make_secret(api, self.target)
             except ApiError as error:
                 problem = f"the session's Secret {self.secret_name} may be gone and could not be made again: {error}"
                 if error.over_quota or error.transient_once_accepted:
                     # A quota refuses before the API looks for what is there, so this says nothing of the Secret.
                     logger.debug("%s", problem)
                 else:
-                    self._tell("secret", problem)
+                    self._warn_once("secret", problem)
                 return problem
-        self._told.discard("secret")
+        self._reported.discard("secret")
         if was_gone:
             logger.warning(
                 "the session's Secret %s was gone, so that no new worker could start: somebody has deleted it. It is "
@@ -176,17 +176,17 @@ class Furnishings:
 
     async def _renew(self, api: Api, summary: str) -> bool:
         """Renews the Lease, or makes it where there is none; returns True if it was renewed."""
-        if self.home is None or not (self._has_lease and self._complete):
+        if self.target is None or not (self._has_lease and self._complete):
             await self._make_again(api)
             return False
         change = lease.renewal(api.now(), summary)
         try:
-            await api.patch_lease(self.home.namespace, names.lease_name(self._session_id), change)
+            await api.patch_lease(self.target.namespace, names.lease_name(self._session_id), change)
         except ApiError as error:
             if error.status != 404:
-                self._tell("lease", f"the session's Lease could not be renewed, which is tried again: {error}")
+                self._warn_once("lease", f"the session's Lease could not be renewed, which is tried again: {error}")
                 return False
-            owned = self.home.owner is not None and self.home.owner.kind == "Lease"
+            owned = self.target.owner is not None and self.target.owner.kind == "Lease"
             logger.warning(
                 "the session's Lease is gone%s: somebody took the session for dead, perhaps because this machine "
                 "slept. It is made again%s",
@@ -195,7 +195,7 @@ class Furnishings:
             )
             await self._make_again(api)
             return False
-        self._told.discard("lease")
+        self._reported.discard("lease")
         return True
 
     async def _make_again(self, api: Api) -> None:
@@ -206,21 +206,21 @@ class Furnishings:
                 return
             self._complete = self._has_lease = False
             try:
-                home = _owned(base, await self._make_lease(api, base))
-                if home != self.home:
+                target = _owned(base, await self._make_lease(api, base))
+                if target != self.target:
                     # It belongs to the old Lease, and so would soon be gone.
-                    await api.delete_secret(home.namespace, self.secret_name)
-                self.home = home
-                await self._make_secret(api, home)
+                    await api.delete_secret(target.namespace, self.secret_name)
+                self.target = target
+                await self._make_secret(api, target)
                 self._complete = True
             except ApiError as error:
-                self._tell("lease", f"what the session needs in the cluster could not be made again yet: {error}")
+                self._warn_once("lease", f"what the session needs in the cluster could not be made again yet: {error}")
 
-    async def _make_secret(self, api: Api, home: Home) -> bool:
+    async def _make_secret(self, api: Api, target: Target) -> bool:
         """Returns True if the Secret was not there before."""
         try:
-            secret = session_secret(self._session_id, self._token, home, self._certificates, self._variables)
-            await api.create_secret(home.namespace, secret)
+            secret = session_secret(self._session_id, self._token, target, self._certificates, self._variables)
+            await api.create_secret(target.namespace, secret)
         except ApiError as error:
             if error.reason != "AlreadyExists":  # the answer to an earlier try was lost
                 raise
@@ -229,7 +229,7 @@ class Furnishings:
         self._secret_seen_at = asyncio.get_running_loop().time()
         return True
 
-    async def _make_lease(self, api: Api, base: Home) -> dict[str, Any] | None:
+    async def _make_lease(self, api: Api, base: Target) -> dict[str, Any] | None:
         """The session's Lease; None: it is refused for now or for good, and the session works without."""
         if not self._may_hold_lease:
             return None
@@ -252,19 +252,19 @@ class Furnishings:
             else:
                 self._may_hold_lease = not error.lacks_right
                 if self._may_hold_lease:  # a quota, a webhook, a namespace that is about to go
-                    self._tell("lease", f"the session has no Lease, which is asked for again: {error}")
+                    self._warn_once("lease", f"the session has no Lease, which is asked for again: {error}")
                 else:
                     logger.info("the session has no Lease: %s", error)
                 return None
         self._has_lease = found is not None
         return found
 
-    def _tell(self, key: str, text: str) -> None:
+    def _warn_once(self, key: str, text: str) -> None:
         """Warns once of what is tried again and again, until it has succeeded."""
-        logger.log(logging.DEBUG if key in self._told else logging.WARNING, "%s", text)
-        self._told.add(key)
+        logger.log(logging.DEBUG if key in self._reported else logging.WARNING, "%s", text)
+        self._reported.add(key)
 
 
-def _owned(base: Home, found: Mapping[str, Any] | None) -> Home:
-    """The home as what is made there belongs to it: to the driver's Pod, else to the session's Lease, if any."""
+def _owned(base: Target, found: Mapping[str, Any] | None) -> Target:
+    """The target with the owner of what is made there: to the driver's Pod, else to the session's Lease, if any."""
     return base if base.owner is not None or found is None else replace(base, owner=lease.owner(found))

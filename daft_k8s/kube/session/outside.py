@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from daft_k8s.errors import ConfigurationError
 from daft_k8s.kube.objects import names
-from daft_k8s.kube.objects.home import Home
+from daft_k8s.kube.objects.target import Target
 
 if TYPE_CHECKING:
     from daft_k8s.config import Configuration
@@ -33,14 +33,14 @@ def check(configuration: Configuration) -> None:
         )
 
 
-async def find_home(api: Api, configuration: Configuration) -> Home:
+async def find_target(api: Api, configuration: Configuration) -> Target:
     """Finds the namespace of the workers: the configuration's, else the kubeconfig context's, else `default`.
 
     Raises:
         ConfigurationError: The image is not set.
     """
     check(configuration)
-    return Home(
+    return Target(
         configuration.namespace or api.default_namespace or _LAST_NAMESPACE,
         configuration.image or "",
         labels={names.OWNER_LABEL: names.label_value(who())},

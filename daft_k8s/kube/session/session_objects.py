@@ -22,7 +22,7 @@ from daft_k8s.kube.session.sweep import Remains, remove_session, sweep_dead_sess
 if TYPE_CHECKING:
     from daft_k8s.config import Configuration
     from daft_k8s.kube.client.api import Api
-    from daft_k8s.kube.objects.home import Home
+    from daft_k8s.kube.objects.target import Target
     from daft_k8s.kube.session.access import Access
 
 logger = logging.getLogger(__name__)
@@ -32,7 +32,7 @@ END_GRACE_SECONDS = 5
 
 
 class SessionObjects:
-    """The home of a session's workers: found and furnished once, and cleared when the session ends.
+    """The target of a session's workers: found once, given its objects, and cleared when the session ends.
 
     Used on one event loop.
 
@@ -70,29 +70,29 @@ class SessionObjects:
         """Selects its workers' Pods."""
         self.api: Api | None = None
         """None: nobody has asked the cluster yet."""
-        self._told: set[str] = set()
+        self._reported: set[str] = set()
         """Problems that were warned of."""
 
     @property
-    def home(self) -> Home | None:
+    def target(self) -> Target | None:
         """The place of the workers; None: it is not known yet."""
-        return self._furnishings.home
+        return self._furnishings.target
 
     @property
     def secret_name(self) -> str:
         """The name of the session's Secret."""
         return self._furnishings.secret_name
 
-    async def set_up(self, look: Callable[[Api, Home], Coroutine[Any, Any, None]]) -> tuple[Api, Home]:
-        """Finds the home and makes the session's Secret there. May be tried again after it failed.
+    async def set_up(self, look: Callable[[Api, Target], Coroutine[Any, Any, None]]) -> tuple[Api, Target]:
+        """Finds the target and makes the session's Secret there. May be tried again after it failed.
 
         Args:
-            look: Looks at the home, before anything is made there.
+            look: Looks at the target, before anything is made there.
 
         Raises:
             ApiError: The cluster refused something, or did not answer.
             ClusterError: The cluster has never answered, and its address leads to no API server.
-            DaftK8sError: The home is not known, or rights are missing there.
+            DaftK8sError: The target is not known, or rights are missing there.
         """
         if self.api is None:
             self.api = await self._access.connect()
@@ -110,9 +110,9 @@ class SessionObjects:
             ) from error
 
     async def _find_and_furnish(
-        self, api: Api, look: Callable[[Api, Home], Coroutine[Any, Any, None]]
-    ) -> tuple[Api, Home]:
-        base = await self._find_home_or_explain(api)
+        self, api: Api, look: Callable[[Api, Target], Coroutine[Any, Any, None]]
+    ) -> tuple[Api, Target]:
+        base = await self._find_target_or_explain(api)
         # Each question takes its time on the way; what does not depend on one another is asked at once.
         await together(
             self._check_rights(api, base.namespace),
@@ -123,11 +123,11 @@ class SessionObjects:
 
     async def keep(self) -> None:
         """Keeps the session's Lease and Secret for as long as it lives, and sweeps what dead ones left."""
-        if self.api is None or self.home is None:
+        if self.api is None or self.target is None:
             return
         # Beside each other: a sweep takes its time, and meanwhile this session must not seem dead itself.
         await asyncio.gather(
-            self._sweep(sweep_dead_sessions(self.api, self.home.namespace)), self._furnishings.keep(self.api)
+            self._sweep(sweep_dead_sessions(self.api, self.target.namespace)), self._furnishings.keep(self.api)
         )
 
     async def secure(self, *, surely: bool = False) -> str:
@@ -147,9 +147,9 @@ class SessionObjects:
         except Exception:  # what others have made may look like anything
             logger.exception("what dead sessions left could not be understood")
 
-    async def _find_home_or_explain(self, api: Api) -> Home:
+    async def _find_target_or_explain(self, api: Api) -> Target:
         try:
-            return await self._access.find_home(api, self._configuration)
+            return await self._access.find_target(api, self._configuration)
         except ApiError as error:
             namespace = self._configuration.namespace or own_namespace()
             if error.status == 403 and namespace is not None:
@@ -164,7 +164,7 @@ class SessionObjects:
                 *(api.may(namespace, right.group, right.resource, right.verb) for right in questions)
             )
         except ApiError as error:
-            logger.debug("the driver's rights could not be reviewed: %s", error)  # then calls tell, one by one
+            logger.debug("the driver's rights could not be reviewed: %s", error)  # then calls report, one by one
             return
         missing = [right for right, allowed in zip(questions, answers, strict=True) if not allowed]
         if any(not right.optional for right in missing):
@@ -176,19 +176,19 @@ class SessionObjects:
 
     async def delete_pod(self, pod: str, grace_seconds: int) -> None:
         """Deletes a Pod; tries again where that may help, and else says so."""
-        api, home = self.api, self.home
-        if api is None or home is None:
+        api, target = self.api, self.target
+        if api is None or target is None:
             return
         try:
-            await retries.deletion()(api.delete_pod, home.namespace, pod, grace_seconds)
+            await retries.deletion()(api.delete_pod, target.namespace, pod, grace_seconds)
         except ApiError as error:
-            self.tell_once(f"the Pod {pod} could not be deleted", error)
+            self.warn_once(f"the Pod {pod} could not be deleted", error)
 
-    def tell_once(self, what: str, error: ApiError) -> None:
+    def warn_once(self, what: str, error: ApiError) -> None:
         """Warns of a problem that will be met again: once for each object, once for all where a right is missing."""
         key = error.action if error.status == 403 else what
-        logger.log(logging.DEBUG if key in self._told else logging.WARNING, "%s: %s", what, error)
-        self._told.add(key)
+        logger.log(logging.DEBUG if key in self._reported else logging.WARNING, "%s: %s", what, error)
+        self._reported.add(key)
 
     async def tear_down(self, timeout_seconds: float) -> None:
         """Deletes all that the session has made, and says what is left if it cannot."""
@@ -209,8 +209,8 @@ class SessionObjects:
             await self.api.close()
 
     def _what_is_left(self) -> str:
-        if self.home is not None and self.home.owner is not None:
-            if self.home.owner.kind == "Pod":
+        if self.target is not None and self.target.owner is not None:
+            if self.target.owner.kind == "Pod":
                 return "the cluster deletes them with the driver's Pod"
             return "the next session in the namespace removes them, once their Lease has run out"
         kinds = "pods,secrets" if self._configuration.allocation == "pod" else "statefulsets,services,pods,secrets"
@@ -224,14 +224,14 @@ class SessionObjects:
         await self._delete_all(problems)
 
     async def _delete_all(self, problems: list[ApiError]) -> None:
-        """Tries until it succeeds, or can not; whoever calls it sets the end, and finds what went wrong so far."""
-        api, home = self.api, self.home
-        if api is None or home is None:
+        """Tries until it succeeds or cannot succeed. The caller sets the end, and finds the errors so far."""
+        api, target = self.api, self.target
+        if api is None or target is None:
             return
 
-        def tell(error: ApiError) -> None:
+        def report(error: ApiError) -> None:
             logger.debug("the Pods of session %s could not be deleted yet: %s", self.session_id, error)
             problems.append(error)
 
         remains = Remains(names.label_value(self.session_id), secret=self.secret_name)
-        await retries.tear_down(tell=tell)(remove_session, api, home.namespace, remains, END_GRACE_SECONDS)
+        await retries.tear_down(report=report)(remove_session, api, target.namespace, remains, END_GRACE_SECONDS)

@@ -30,7 +30,7 @@ from daft_k8s.printable import printable
 
 if TYPE_CHECKING:
     from daft_k8s.kube.client.api import Api
-    from daft_k8s.kube.objects.home import Home
+    from daft_k8s.kube.objects.target import Target
 
 logger = logging.getLogger(__name__)
 
@@ -67,7 +67,7 @@ class _Signs(enum.Enum):
 
 
 async def sweep_dead_sessions(api: Api, namespace: str, *, confirm_seconds: float = CONFIRM_SECONDS) -> list[str]:
-    """Removes the sessions of the namespace that `find_dead_sessions` finds, whoever's they were; returns their ids.
+    """Removes the sessions of the namespace that `find_dead_sessions` finds, of all users; returns their ids.
 
     Raises:
         ApiError: Leases or Pods cannot be listed; or some sessions, which it names, could not be removed. The others
@@ -119,30 +119,30 @@ async def find_dead_sessions(
         return
     await asyncio.sleep(confirm_seconds)
     for found in await _run_out(api, namespace):
-        # Compared with itself, not with a clock: whoever wrote it lives, however wrong his is.
+        # Compared with itself, not with a clock: its writer lives, even if the writer's clock is wrong.
         still = unclear.get(_session(found)) == found["spec"]["renewTime"]
         if still and await _read_signs(api, namespace, found) is not _Signs.LIFE:
             yield found
 
 
-async def sweep_predecessors(api: Api, home: Home, session_id: str) -> list[str]:
+async def sweep_predecessors(api: Api, target: Target, session_id: str) -> list[str]:
     """Removes the sessions of this Pod's former drivers: its container was restarted, or the process was.
 
     Args:
         api: The cluster.
-        home: Says which Pod this is.
+        target: Says which Pod this is.
         session_id: The session that is not meant.
 
     Raises:
         ApiError: Pods or Leases cannot be listed; or some sessions, which it names, could not be removed. The others
             were.
     """
-    pod = home.labels.get(names.DRIVER_POD_LABEL)
+    pod = target.labels.get(names.DRIVER_POD_LABEL)
     if pod is None:
         return []
     selector = f"{names.DRIVER_POD_LABEL}={pod},{names.MANAGED_BY_LABEL}={names.MANAGED_BY}"
     (left, _), leases = await together(
-        api.list_pods(home.namespace, selector), _if_allowed(api.list_leases(home.namespace, selector))
+        api.list_pods(target.namespace, selector), _if_allowed(api.list_leases(target.namespace, selector))
     )
     remains: dict[str, Remains] = {}
     processes: dict[str, set[str]] = {}
@@ -158,11 +158,11 @@ async def sweep_predecessors(api: Api, home: Home, session_id: str) -> list[str]
 
     async def dead() -> AsyncGenerator[Remains, None]:
         for session, gone in remains.items():
-            if all(driver_process.is_gone(process, alone=home.driver_alone) for process in processes[session]):
+            if all(driver_process.is_gone(process, alone=target.driver_alone) for process in processes[session]):
                 logger.info("removing the session %s of a former driver process of this Pod", session)
                 yield gone
 
-    return _all_or_raise(*await remove_each(api, home.namespace, dead()))
+    return _all_or_raise(*await remove_each(api, target.namespace, dead()))
 
 
 async def remove_each(

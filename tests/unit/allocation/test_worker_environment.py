@@ -8,7 +8,7 @@ import os
 import pytest
 
 from daft_k8s.allocation import exit_reasons, local_process
-from daft_k8s.allocation.driver_environment import DriverEnvironment
+from daft_k8s.allocation.driver_snapshot import DriverSnapshot
 from daft_k8s.allocation.local_environment import visible_gpus, worker_environment
 from daft_k8s.config import Configuration
 from daft_k8s.config.frozen import FrozenMap
@@ -35,7 +35,7 @@ def environment(*, token_fd: int = 7, **inherited: str) -> dict[str, str]:
         ready_fd=5,
         lifeline_fd=6,
         token_fd=token_fd,
-        driver=DriverEnvironment(inherited, ("/script", "/run_id=10:00:00", "/site-packages")),
+        driver=DriverSnapshot(inherited, ("/script", "/run_id=10:00:00", "/site-packages")),
     )
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from daft_k8s.config import load
-from daft_k8s.config.trust import Reader, Seen, judge
+from daft_k8s.config.trust import FileFacts, Reader, objection
 from daft_k8s.errors import ConfigurationError
 from tests.unit.config.conftest import Load
 
@@ -19,8 +19,8 @@ FILE, FOLDER = stat.S_IFREG, stat.S_IFDIR
 ME_ALONE = Reader(ME)
 
 
-def seen(mode: int, uid: int = ME, gid: int = GROUP, *, device: int = 1, read_only: bool = False) -> Seen:
-    return Seen("it", mode, uid, gid, device, read_only)
+def seen(mode: int, uid: int = ME, gid: int = GROUP, *, device: int = 1, read_only: bool = False) -> FileFacts:
+    return FileFacts("it", mode, uid, gid, device, read_only)
 
 
 @pytest.mark.parametrize(
@@ -38,8 +38,8 @@ def seen(mode: int, uid: int = ME, gid: int = GROUP, *, device: int = 1, read_on
         pytest.param(seen(FILE | 0o644, OTHER, read_only=True), "another user", id="another's file, mounted read-only"),
     ],
 )
-def test_what_another_user_may_have_written_is_refused(found: Seen, why: str) -> None:
-    assert why in judge(found, ME_ALONE)
+def test_what_another_user_may_have_written_is_refused(found: FileFacts, why: str) -> None:
+    assert why in objection(found, ME_ALONE)
 
 
 @pytest.mark.parametrize(
@@ -55,8 +55,8 @@ def test_what_another_user_may_have_written_is_refused(found: Seen, why: str) ->
         pytest.param(seen(FILE | 0o664, 1001, 0), Reader(12345678, image_device=1), id="another user's in the image"),
     ],
 )
-def test_what_is_the_users_own_or_the_clusters_is_read(found: Seen, reader: Reader) -> None:
-    assert judge(found, reader) == ""
+def test_what_is_the_users_own_or_the_clusters_is_read(found: FileFacts, reader: Reader) -> None:
+    assert objection(found, reader) == ""
 
 
 def test_a_file_in_a_folder_that_all_may_write_is_refused_unless_it_is_named(here: Path, read: Load) -> None:

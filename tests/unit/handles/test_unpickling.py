@@ -22,7 +22,7 @@ from daft_k8s.handles.actors import ActorHandle, EnginePool, collect_pickled_poo
 from daft_k8s.handles.key_filter import ingest_function, keep_function
 from daft_k8s.handles.pod_paths import PodPaths
 from daft_k8s.handles.upload_check import check_locations
-from daft_k8s.path_rules import Place
+from daft_k8s.path_rules import PodFolder
 from daft_k8s.seam.actors import DriverActorHandle
 from daft_k8s.seam.limit import DriverLimitHandle
 from daft_k8s.seam.limit_counter import LimitCounter
@@ -73,7 +73,9 @@ HANDLES: dict[str, Callable[[], Any]] = {
     "EnginePool": engines,
     "Expression of new keys": lambda: ingest_function([actor()], KeySpec(["id"]))(daft.col("id")),
     "Expression of kept keys": lambda: keep_function([actor()], KeySpec(["id"]))(daft.col("id")),
-    "Expression of checked uploads": lambda: check_locations(daft.col("to"), PodPaths((Place("/data", True, True),))),
+    "Expression of checked uploads": lambda: check_locations(
+        daft.col("to"), PodPaths((PodFolder("/data", True, True),))
+    ),
     "Expression of moves": lambda: file_moves.moved(daft.col("moves")),
 }
 """By the name of the class that a worker gets."""

@@ -44,7 +44,7 @@ class FakeConsole(Console):
 def create(console: FakeConsole) -> None:
     job = DriverJob(name="x", script="", arguments=(), service_account="daft-driver")
     configuration = load({"allocation": "pod", "image": "x:1"})
-    asyncio.run(Run(job, configuration, keep=False, tell=print, write=print).create(console))
+    asyncio.run(Run(job, configuration, keep=False, report=print, write=print).create(console))
 
 
 def test_a_namespace_that_is_not_there_is_named_and_not_its_service_account() -> None:
@@ -111,7 +111,7 @@ def test_a_run_ends_with_the_drivers_code_or_when_it_is_cancelled_and_its_job_go
                 cancelled.set()
 
         job = DriverJob(name="x", script="", arguments=(), service_account="daft-driver")
-        run = Run(job, load({"allocation": "pod", "image": "x:1"}), keep=False, tell=print, write=write)
+        run = Run(job, load({"allocation": "pod", "image": "x:1"}), keep=False, report=print, write=write)
         return await run.finish(console, cancelled)
 
     assert asyncio.run(main()) == code
@@ -129,5 +129,5 @@ def test_the_driver_is_told_of_a_dashboard_that_its_pod_can_reach(
     monkeypatch.setenv("DAFT_DASHBOARD_URL", url)
     job = DriverJob(name="x", script="", arguments=(), service_account="daft-driver")
     configuration = load({"allocation": "pod", "image": "x:1"})
-    run = Run(job, configuration, keep=False, tell=print, write=print)
+    run = Run(job, configuration, keep=False, report=print, write=print)
     assert run._environment.get("DAFT_DASHBOARD_URL") == (url if passed_on else None)

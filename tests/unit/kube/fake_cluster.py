@@ -13,7 +13,7 @@ from typing import Any
 from daft_k8s.config import Configuration
 from daft_k8s.kube.client.errors import ApiError
 from daft_k8s.kube.launch.launcher import PodLauncher
-from daft_k8s.kube.objects.home import Home, Owner
+from daft_k8s.kube.objects.target import Owner, Target
 from daft_k8s.kube.session.access import Access
 from tests.unit.allocation.fakes import Pool
 
@@ -339,9 +339,9 @@ def make_launcher(
 ) -> PodLauncher:
     summarize = options.pop("summarize", str)
 
-    async def home(_api: Any, _configuration: Configuration) -> Home:
+    async def target(_api: Any, _configuration: Configuration) -> Target:
         owner = None if forwarded else Owner("driver", "uid")
-        return Home("jobs", "image", owner=owner, forwarded=forwarded, job=job)
+        return Target("jobs", "image", owner=owner, forwarded=forwarded, job=job)
 
     async def connect() -> FakeCluster:
         return cluster
@@ -351,7 +351,7 @@ def make_launcher(
         session_id=session_id,
         token="secret-token",
         manager_getter=lambda: pool,
-        access=Access(connect, home, forwarded=forwarded),
+        access=Access(connect, target, forwarded=forwarded),
         summarize=summarize,
         poll_seconds=poll_seconds,
     )

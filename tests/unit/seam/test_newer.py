@@ -19,7 +19,7 @@ import pytest
 from daft_k8s.errors import UnsupportedError, VersionMismatchError
 from daft_k8s.seam import comparison
 from daft_k8s.seam.checks import check_replacements
-from daft_k8s.seam.comparison import Kind, find_differences
+from daft_k8s.seam.comparison import DifferenceKind, find_differences
 from daft_k8s.seam.install import _handles, _replacements
 from daft_k8s.seam.newer import adapt, describe, find_abstract
 
@@ -163,7 +163,7 @@ def test_a_hook_that_every_query_needs_and_that_has_changed_is_refused_at_the_st
 def test_a_hook_of_one_feature_that_has_changed_costs_that_feature_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     altered(monkeypatch, FLOTILLA, ("    samples: list[ray.ObjectRef],\n", "    sampled: list[ray.ObjectRef],\n"))
     (found,) = check_replacements("0.7.99", _replacements(), _handles())
-    assert (found.name, found.kind) == ("get_boundaries", Kind.INCOMPATIBLE)
+    assert (found.name, found.kind) == ("get_boundaries", DifferenceKind.INCOMPATIBLE)
     assert "for sort() and sort-merge joins" in describe([found], "0.7.99")
 
 

@@ -75,5 +75,5 @@ def test_a_table_says_that_nothing_was_committed() -> None:
 @pytest.mark.parametrize("has_written", [True, False])
 def test_an_error_has_a_note_where_there_is_something_to_tell(has_written: bool) -> None:
     error = ValueError("no")
-    written().tell(error, run_that(has_written=has_written))
+    written().annotate(error, run_that(has_written=has_written))
     assert bool(getattr(error, "__notes__", ())) == has_written

@@ -67,7 +67,7 @@ def test_a_creation_has_no_end_of_its_own_and_pauses_that_double_to_ten_seconds(
         policy = retries.creation(
             goes_on=lambda: asyncio.get_running_loop().time() < 100,
             may_help=lambda error: error.transient,
-            tell=told.append,
+            report=told.append,
             sleep=asyncio.sleep,
         )
         with pytest.raises(ApiError):

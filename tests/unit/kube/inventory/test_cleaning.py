@@ -11,7 +11,7 @@ from daft_k8s.errors import ClusterError
 from daft_k8s.kube.client.errors import ApiError
 from daft_k8s.kube.inventory.cleaning import clean
 from daft_k8s.kube.objects import lease, names
-from daft_k8s.kube.objects.home import Home
+from daft_k8s.kube.objects.target import Target
 from tests.unit.kube.fake_cluster import FakeCluster
 
 
@@ -24,7 +24,7 @@ class FakeConsole:
         self.api = FakeCluster()
         for session in sessions:
             self.api.leases[names.lease_name(session)] = lease.session_lease(
-                session, Home("jobs", "image"), holder="ada.laptop", orphan_timeout_seconds=120, now=self.api.time
+                session, Target("jobs", "image"), holder="ada.laptop", orphan_timeout_seconds=120, now=self.api.time
             )
 
     async def items(self, path: str, selector: str = "") -> list[dict[str, Any]]:

@@ -12,10 +12,10 @@ import pytest
 from daft_k8s.config import Configuration
 from daft_k8s.kube.client.errors import ApiError
 from daft_k8s.kube.launch.creation import Creation
-from daft_k8s.kube.objects.home import Home
 from daft_k8s.kube.objects.quota import Room
+from daft_k8s.kube.objects.target import Target
 from daft_k8s.kube.pods.launches import Admitted, Exited, Key, Launches, Postponed, Started
-from daft_k8s.kube.pods.lifecycle import Changed, Effect, Event, Lifecycle, Tell
+from daft_k8s.kube.pods.lifecycle import Changed, Effect, Event, Lifecycle, Report
 from daft_k8s.kube.pods.snapshots import Change
 from daft_k8s.kube.pods.state import read_state
 from tests.unit.kube.pod_json import ready_pod
@@ -50,14 +50,14 @@ class Namespace:
         namespace.answer = lambda key: None if len(namespace.made) < pods else refusal
         return namespace
 
-    async def cluster(self) -> tuple[Any, Home]:
+    async def cluster(self) -> tuple[Any, Target]:
         await asyncio.sleep(0.01)
         self.set_ups += 1
         if self.setup_problem is not None:
             raise self.setup_problem
-        return None, Home("jobs", "image")
+        return None, Target("jobs", "image")
 
-    async def provide(self, key: Key, api: Any, home: Home) -> list[Change]:
+    async def provide(self, key: Key, api: Any, target: Target) -> list[Change]:
         self.asked.append((now(), key))
         self.under_way += 1
         self.most_under_way = max(self.most_under_way, self.under_way)
@@ -75,7 +75,7 @@ class Namespace:
         self.carry_out(self.lifecycle.handle(event, now()))
 
     def carry_out(self, effects: Sequence[Effect]) -> None:
-        told = [effect.news for effect in effects if isinstance(effect, Tell)]
+        told = [effect.news for effect in effects if isinstance(effect, Report)]
         self.given_up += [news for news in told if isinstance(news, Exited)]
         self.postponed += [news for news in told if isinstance(news, Postponed)]
 
@@ -237,7 +237,7 @@ def test_a_launch_that_was_told_to_stop_is_not_asked_for_again() -> None:
         creating = asyncio.ensure_future(namespace.create(2))
         await asyncio.sleep(5)
         asked = len([key for _, key in namespace.asked if key[0] == "worker-0"])
-        namespace.launches.told_to_stop(("worker-0", 1), "not wanted", now())
+        namespace.launches.request_stop(("worker-0", 1), "not wanted", now())
         await asyncio.sleep(60)
         assert len([key for _, key in namespace.asked if key[0] == "worker-0"]) == asked
         assert len(namespace.asked) > 2 * asked

@@ -196,7 +196,7 @@ def test_a_cluster_that_takes_the_session_in_is_not_warned_of(
     try:
         launcher.launch("worker-0", 1)
         cluster.wait_until(lambda: POD in cluster.pods)
-        launcher._set_up._tell_if_silent()
+        launcher._set_up._warn_if_silent()
         assert not caplog.records
     finally:
         launcher.shutdown(2)

@@ -181,7 +181,7 @@ def test_a_cluster_that_is_never_reached_ends_every_launch_too(cluster: FakeClus
         return cluster
 
     configuration = Configuration(allocation="pod", num_workers=1, start_timeout_seconds=1)
-    access = Access(connect, find_home=None)  # type: ignore[arg-type]
+    access = Access(connect, find_target=None)  # type: ignore[arg-type]
     launcher = PodLauncher(configuration, session_id="s1", token="t", manager_getter=lambda: pool, access=access)
     try:
         launcher.launch("worker-0", 1)

@@ -113,7 +113,7 @@ def test_a_launch_that_waits_for_room_is_not_given_up_and_its_start_begins_when_
 def test_a_launch_that_was_told_to_stop_is_not_postponed_any_more() -> None:
     launches = Launches(start_timeout_seconds=100, termination_seconds=10)
     launches.began(("worker-0", 1), "pod-0", 0.0)
-    launches.told_to_stop(("worker-0", 1), "not wanted", 1.0)
+    launches.request_stop(("worker-0", 1), "not wanted", 1.0)
     assert launches.postponed(("worker-0", 1), "no room") == []
     assert launches.postponed(("worker-9", 1), "no room") == []
 

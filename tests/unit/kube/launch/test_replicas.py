@@ -10,14 +10,14 @@ import pytest
 from daft_k8s.config import Configuration
 from daft_k8s.kube.client.errors import ApiError
 from daft_k8s.kube.launch.launcher import PodLauncher
-from daft_k8s.kube.objects.home import Home, Owner
 from daft_k8s.kube.objects.stateful_set import stateful_set
+from daft_k8s.kube.objects.target import Owner, Target
 from tests.unit.allocation.fakes import Pool
 from tests.unit.kube.fake_cluster import FakeCluster, launch_held, make_launcher
 
 POD = "daft-s1-worker-0"
 REFUSAL = 'pods "p" is forbidden: exceeded quota: small, requested: pods=1, used: pods=2, limited: pods=2'
-HOME = Home("jobs", "image", owner=Owner("driver", "uid"))
+TARGET = Target("jobs", "image", owner=Owner("driver", "uid"))
 
 
 @pytest.fixture
@@ -169,7 +169,7 @@ def test_a_stateful_set_that_somebody_deleted_is_made_again(
 
 
 def test_a_stateful_set_whose_making_was_not_answered_is_taken_as_it_is(cluster: FakeCluster, pool: Pool) -> None:
-    made = stateful_set(Configuration(allocation="statefulset"), HOME, session_id="s1", replicas=0)
+    made = stateful_set(Configuration(allocation="statefulset"), TARGET, session_id="s1", replicas=0)
     cluster.stateful_sets[made["metadata"]["name"]] = made
     launcher = make_launcher(cluster, pool, allocation="statefulset")
     try:

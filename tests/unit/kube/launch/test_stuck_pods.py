@@ -12,7 +12,7 @@ from daft_k8s.config import Configuration
 from daft_k8s.kube.client.errors import ApiError
 from daft_k8s.kube.launch.stuck_pods import LOOK_SECONDS, StuckPods
 from daft_k8s.kube.launch.supply import BarePods
-from daft_k8s.kube.objects.home import Home, Owner
+from daft_k8s.kube.objects.target import Owner, Target
 from daft_k8s.kube.pods.launches import EVENTS_AFTER_SECONDS, Launches
 from daft_k8s.kube.pods.state import read_state
 from daft_k8s.kube.session.access import Access
@@ -22,7 +22,7 @@ from tests.unit.kube.fake_cluster import FakeCluster, make_launcher
 from tests.unit.kube.pod_json import pod, waiting
 from tests.unit.kube.virtual_time import run_for
 
-INSIDE = Home("jobs", "image", owner=Owner("driver", "uid"))
+INSIDE = Target("jobs", "image", owner=Owner("driver", "uid"))
 SECRET = "daft-s1-00000000"
 
 
@@ -48,7 +48,7 @@ class Node:
             session_id="s1",
             token="t",
             certificates={},
-            access=Access(self.connect, self.find_home),
+            access=Access(self.connect, self.find_target),
         )
         supply = BarePods(configuration, "s1", objects=self.objects, launches=self.launches, grace_seconds=27)
         self.stuck_pods = StuckPods(self.launches, objects=self.objects, supply=supply, clock=now)
@@ -57,10 +57,10 @@ class Node:
     async def connect(self) -> Any:
         return self.cluster
 
-    async def find_home(self, _api: Any, _configuration: Configuration) -> Home:
+    async def find_target(self, _api: Any, _configuration: Configuration) -> Target:
         return INSIDE
 
-    async def look(self, api: Any, home: Home) -> None:
+    async def look(self, api: Any, target: Target) -> None:
         return None
 
     def run(self, seconds: float, then: Coroutine[Any, Any, None]) -> None:

@@ -12,17 +12,17 @@ import pytest
 from daft_k8s.config import Configuration
 from daft_k8s.config.frozen import FrozenMap
 from daft_k8s.errors import ConfigurationError
-from daft_k8s.kube.objects.home import Home, Owner, driver_image, driver_job
 from daft_k8s.kube.objects.manifest import SECRET_DIR, session_secret, worker_pod
 from daft_k8s.kube.objects.names import session_selector
+from daft_k8s.kube.objects.target import Owner, Target, driver_image, driver_job
 from daft_k8s.wire.worker_settings import WorkerSettings
 
-HOME = Home("jobs", "registry.test/image:1", ("pull-me",), Owner("driver", "uid-1"))
+TARGET = Target("jobs", "registry.test/image:1", ("pull-me",), Owner("driver", "uid-1"))
 
 
-def make(home: Home = HOME, **options: Any) -> dict[str, Any]:
+def make(target: Target = TARGET, **options: Any) -> dict[str, Any]:
     configuration = Configuration(allocation="pod", num_workers=2, **options)
-    return worker_pod(configuration, home, session_id="abc123", worker_id="worker-1", launch_id=2)
+    return worker_pod(configuration, target, session_id="abc123", worker_id="worker-1", launch_id=2)
 
 
 def container(pod: dict[str, Any], name: str = "worker") -> dict[str, Any]:
@@ -69,10 +69,10 @@ def test_the_worker_understands_its_environment(tmp_path: Path) -> None:
 
 
 def test_variables_that_are_passed_on_are_in_the_sessions_secret_and_give_way_to_env() -> None:
-    home = replace(HOME, secret="daft-abc123-12ab", variables=("AWS_SECRET_ACCESS_KEY", "LEVEL"))
-    secret = session_secret("abc123", "token-1", home, {}, {"AWS_SECRET_ACCESS_KEY": "s3cret", "LEVEL": "1"})
-    pod = make(home=home, env=FrozenMap({"LEVEL": "2"}))
-    entries = [entry for entry in container(pod)["env"] if entry["name"] in home.variables]
+    target = replace(TARGET, secret="daft-abc123-12ab", variables=("AWS_SECRET_ACCESS_KEY", "LEVEL"))
+    secret = session_secret("abc123", "token-1", target, {}, {"AWS_SECRET_ACCESS_KEY": "s3cret", "LEVEL": "1"})
+    pod = make(target=target, env=FrozenMap({"LEVEL": "2"}))
+    entries = [entry for entry in container(pod)["env"] if entry["name"] in target.variables]
     assert {"name": "LEVEL", "value": "2"} in entries and len(entries) == 2
     reference = next(entry["valueFrom"]["secretKeyRef"] for entry in entries if "valueFrom" in entry)
     assert reference["name"] == secret["metadata"]["name"]
@@ -81,12 +81,12 @@ def test_variables_that_are_passed_on_are_in_the_sessions_secret_and_give_way_to
 
 
 def test_what_is_secret_is_in_files_for_the_worker_alone() -> None:
-    secret = session_secret("abc123", "token-1", replace(HOME, secret="daft-abc123-12ab"), {"tls.key": b"the key"})
+    secret = session_secret("abc123", "token-1", replace(TARGET, secret="daft-abc123-12ab"), {"tls.key": b"the key"})
     assert {name: base64.b64decode(text) for name, text in secret["data"].items()} == {
         "token": b"token-1",
         "tls.key": b"the key",
     }
-    pod = make(home=replace(HOME, secret="daft-abc123-12ab"))
+    pod = make(target=replace(TARGET, secret="daft-abc123-12ab"))
     assert secret["metadata"]["ownerReferences"] == pod["metadata"]["ownerReferences"]
     [mount] = [mount for mount in container(pod)["volumeMounts"] if mount["mountPath"] == SECRET_DIR]
     [volume] = [volume for volume in pod["spec"]["volumes"] if volume["name"] == mount["name"]]
@@ -104,7 +104,7 @@ def test_pods_use_the_sessions_certificates_unless_told_otherwise(tls: bool | No
 def test_the_driver_owns_its_workers_where_it_is_known() -> None:
     [owner] = make()["metadata"]["ownerReferences"]
     assert owner == {"apiVersion": "v1", "kind": "Pod", "name": "driver", "uid": "uid-1"}
-    assert "ownerReferences" not in make(Home("jobs", "image"))["metadata"]
+    assert "ownerReferences" not in make(Target("jobs", "image"))["metadata"]
 
 
 def test_the_sessions_selector_fits_its_pods() -> None:
@@ -176,13 +176,13 @@ def test_the_users_variables_and_labels_are_added() -> None:
 
 
 def test_the_job_label_is_the_drivers_job_and_else_what_is_known() -> None:
-    def label(home: Home) -> str:
-        return str(make(home)["metadata"]["labels"]["daft.io/job-id"])
+    def label(target: Target) -> str:
+        return str(make(target)["metadata"]["labels"]["daft.io/job-id"])
 
     metadata = {"name": "nightly-x7k2p", "labels": {"batch.kubernetes.io/job-name": "nightly"}}
-    assert label(Home("jobs", "image", job=driver_job({"metadata": metadata}))) == "nightly"
-    assert label(Home("jobs", "image", job=driver_job({"metadata": {"name": "notebook-0"}}))) == "notebook-0"
-    assert label(Home("jobs", "image")) == "abc123"
+    assert label(Target("jobs", "image", job=driver_job({"metadata": metadata}))) == "nightly"
+    assert label(Target("jobs", "image", job=driver_job({"metadata": {"name": "notebook-0"}}))) == "notebook-0"
+    assert label(Target("jobs", "image")) == "abc123"
 
 
 def test_workers_are_spread_over_nodes_and_a_template_adds_to_that() -> None:

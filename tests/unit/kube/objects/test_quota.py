@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 
 from daft_k8s.config import Configuration
-from daft_k8s.kube.objects.home import Home
 from daft_k8s.kube.objects.manifest import worker_pod
 from daft_k8s.kube.objects.quota import find_room, read_refusal
+from daft_k8s.kube.objects.target import Target
 
 WORKER = worker_pod(
     Configuration(allocation="pod", num_workers=4, worker_cpu=1, worker_memory_bytes=2**30, worker_gpu=1),
-    Home("jobs", "image"),
+    Target("jobs", "image"),
     session_id="s1",
     worker_id="worker-0",
     launch_id=1,

@@ -8,18 +8,18 @@ import pytest
 
 from daft_k8s.config import load
 from daft_k8s.kube.objects.shared_mounts import shared_places
-from daft_k8s.path_rules import Place, find_place
+from daft_k8s.path_rules import PodFolder, find_pod_folder
 
 
 def places(
     *, mounts: list[dict[str, Any]] | None = None, volumes: list[dict[str, Any]] | None = None, **options: Any
-) -> tuple[Place, ...]:
+) -> tuple[PodFolder, ...]:
     template = {"spec": {"volumes": volumes or [], "containers": [{"name": "worker", "volumeMounts": mounts or []}]}}
     return shared_places(load({"allocation": "pod", "image": "image", "pod_template": template, **options}))
 
 
-def seen(path: str, found: tuple[Place, ...]) -> str:
-    place = find_place(path, found)
+def seen(path: str, found: tuple[PodFolder, ...]) -> str:
+    place = find_pod_folder(path, found)
     return "" if place is None else "r" * place.readable + "w" * place.writable
 
 

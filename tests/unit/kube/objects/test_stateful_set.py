@@ -5,20 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 from daft_k8s.config import Configuration
-from daft_k8s.kube.objects.home import Home, Owner
 from daft_k8s.kube.objects.stateful_set import headless_service, peer_name, pod_of_worker, stateful_set
+from daft_k8s.kube.objects.target import Owner, Target
 from daft_k8s.wire.worker_settings import PREFIX, WorkerSettings, variable
 
-HOME = Home("jobs", "image", owner=Owner("driver", "uid"))
+TARGET = Target("jobs", "image", owner=Owner("driver", "uid"))
 
 
 def make(**options: Any) -> dict[str, Any]:
     configuration = Configuration(allocation="statefulset", num_workers=2, **options)
-    return stateful_set(configuration, HOME, session_id="s1", replicas=2)
+    return stateful_set(configuration, TARGET, session_id="s1", replicas=2)
 
 
 def test_selectors_labels_and_names_fit_together() -> None:
-    made, service = make(), headless_service("s1", HOME)
+    made, service = make(), headless_service("s1", TARGET)
     labels = made["spec"]["template"]["metadata"]["labels"]
     assert made["spec"]["selector"]["matchLabels"].items() <= labels.items()
     assert service["spec"]["selector"].items() <= labels.items()
@@ -33,14 +33,14 @@ def test_a_long_session_id_leaves_room_for_a_pods_number() -> None:
 
 
 def test_the_service_names_pods_before_they_are_ready() -> None:
-    spec = headless_service("s1", HOME)["spec"]
+    spec = headless_service("s1", TARGET)["spec"]
     assert (spec["clusterIP"], spec["publishNotReadyAddresses"]) == ("None", True)
 
 
 def test_all_workers_are_started_at_once_and_owned_by_the_driver() -> None:
     made = make()
     assert made["spec"]["podManagementPolicy"] == "Parallel"
-    assert made["metadata"]["ownerReferences"] == headless_service("s1", HOME)["metadata"]["ownerReferences"]
+    assert made["metadata"]["ownerReferences"] == headless_service("s1", TARGET)["metadata"]["ownerReferences"]
     assert made["spec"]["template"]["spec"]["restartPolicy"] == "Always"
 
 

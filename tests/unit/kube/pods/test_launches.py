@@ -215,7 +215,7 @@ def test_what_an_admitted_launch_waits_for_after_the_quota_is_told_when_it_is_gi
 
 def test_a_stopped_launch_is_heard_of_when_its_pod_is_gone(launches: Launches) -> None:
     launches.has_state("p", READY, 1)
-    launches.told_to_stop(KEY, "not wanted", 2)
+    launches.request_stop(KEY, "not wanted", 2)
     assert not launches.is_wanted(KEY)
     assert launches.has_state("p", READY, 3) == []
     [news] = launches.has_state("p", GONE, 4)
@@ -234,7 +234,7 @@ def test_a_pod_that_does_not_end_counts_as_ended_after_its_grace_period(launches
 
 def test_a_launch_that_was_stopped_before_its_pod_was_seen_has_it_deleted_once_more(launches: Launches) -> None:
     """The API may have made it after all: what it answered to the creation was lost, and the deletion came too soon."""
-    launches.told_to_stop(KEY, "not wanted", 2)
+    launches.request_stop(KEY, "not wanted", 2)
     assert launches.tick(41) == []
     [news] = launches.tick(42)
     assert (news.delete, news.cause) == (True, "stopped")
@@ -275,7 +275,7 @@ def test_a_worker_that_never_was_ready_never_started_whatever_ended_it(launches:
 
 def test_a_worker_that_the_pool_stops_is_no_loss(launches: Launches) -> None:
     launches.has_state("p", READY, 1)
-    launches.told_to_stop(KEY, "idle", 2)
+    launches.request_stop(KEY, "idle", 2)
     [news] = launches.has_state("p", GONE, 3)
     assert isinstance(news, Exited)
     assert news.cause == "stopped"
@@ -304,12 +304,12 @@ def test_a_worker_that_drained_because_its_pod_was_deleted_says_why(
 
 
 def test_what_is_said_of_a_launch_names_its_pod_and_node(launches: Launches) -> None:
-    assert launches.words(KEY, "silent") == "worker-0 (Pod p): silent"
+    assert launches.describe(KEY, "silent") == "worker-0 (Pod p): silent"
     assert launches.node_of(KEY) == ""
     launches.has_state("p", READY, 1)
-    assert launches.words(KEY, "silent") == "worker-0 (Pod p on n1): silent"
+    assert launches.describe(KEY, "silent") == "worker-0 (Pod p on n1): silent"
     assert (launches.node_of(KEY), launches.node_of(("worker-9", 1))) == ("n1", "")
-    assert launches.words(("worker-9", 1), "silent") == "worker-9: silent"
+    assert launches.describe(("worker-9", 1), "silent") == "worker-9: silent"
 
 
 GATED = read_state(pod(gates=("kueue.x-k8s.io/admission",)))
@@ -356,6 +356,6 @@ def test_a_pod_that_is_deleted_while_a_queue_holds_it_back_has_never_started(lau
 
 
 def test_a_pod_that_a_queue_holds_back_and_that_was_told_to_stop_is_not_postponed(launches: Launches) -> None:
-    launches.told_to_stop(KEY, "not wanted", 1)
+    launches.request_stop(KEY, "not wanted", 1)
     assert launches.has_state("p", GATED, 2) == []
     assert [news.key for news in launches.tick(1_000)] == [KEY]

@@ -27,10 +27,10 @@ from daft_k8s.kube.pods.lifecycle import (
     OpenRoute,
     Reachable,
     Remove,
+    Report,
     Silent,
     StartWanted,
     Stop,
-    Tell,
     Tidy,
     TimePassed,
     Unreachable,
@@ -80,7 +80,7 @@ def session() -> Session:
 def test_a_worker_that_serves_is_told_once_a_way_to_it_is_open(session: Session) -> None:
     assert session.handle(Created(KEY)) == []
     assert session.show(READY) == [OpenRoute(KEY, "10.0.0.9")]
-    assert session.handle(WAY) == [Tell(WAY)]
+    assert session.handle(WAY) == [Report(WAY)]
 
 
 def test_a_way_that_is_open_only_after_its_worker_was_told_to_stop_is_closed_again(session: Session) -> None:
@@ -98,7 +98,7 @@ def test_a_process_that_ended_is_told_and_leaves_its_pod_for_those_who_read_its_
     session.show(READY)
     close, told, room, tidy = session.show(ENDED)
     assert (close, room, tidy) == (CloseRoute(KEY), OfferRoom(), Tidy(pod_of(KEY)))
-    assert isinstance(told, Tell) and isinstance(told.news, Exited) and told.news.restartable
+    assert isinstance(told, Report) and isinstance(told.news, Exited) and told.news.restartable
     assert session.show(GONE) == [OfferRoom(), Forget(pod_of(KEY))]
 
 
@@ -106,7 +106,7 @@ def test_a_launch_that_takes_too_long_has_its_pod_removed(session: Session) -> N
     session.show(PodState(Stage.CREATING, node="n"))
     remove, close, told = session.handle(TimePassed(), now=100.0)
     assert (remove, close) == (Remove(KEY), CloseRoute(KEY))
-    assert isinstance(told, Tell) and isinstance(told.news, Exited) and "not ready after 100 s" in told.news.reason
+    assert isinstance(told, Report) and isinstance(told.news, Exited) and "not ready after 100 s" in told.news.reason
     assert session.handle(TimePassed(), now=200.0) == []
 
 
@@ -114,7 +114,7 @@ def test_a_silent_worker_is_lost_at_once_and_once_while_its_pod_is_stopped(sessi
     session.show(READY)
     room, stop, close, told = session.handle(Silent(KEY, "nothing has come from it for 20 s"))
     assert (room, stop, close) == (OfferRoom(), Stop(KEY, pod_of(KEY)), CloseRoute(KEY))
-    assert isinstance(told, Tell) and isinstance(told.news, Exited)
+    assert isinstance(told, Report) and isinstance(told.news, Exited)
     assert (told.news.cause, told.news.restartable) == ("infrastructure", True)
     assert session.handle(Silent(KEY, "nothing has come from it for 21 s")) == []
 
@@ -123,7 +123,7 @@ def test_a_worker_that_cannot_be_reached_is_over_and_its_pod_goes(session: Sessi
     session.show(READY)
     remove, close, told = session.handle(Unreachable(KEY, "port-forward is forbidden", restartable=False))
     assert (remove, close) == (Remove(KEY), CloseRoute(KEY))
-    assert isinstance(told, Tell) and isinstance(told.news, Exited) and not told.news.restartable
+    assert isinstance(told, Report) and isinstance(told.news, Exited) and not told.news.restartable
     assert session.handle(WAY) == [CloseRoute(KEY)]
 
 
@@ -160,7 +160,7 @@ def test_whatever_happens_a_launch_ends_once_its_way_is_closed_with_it_and_nothi
         now += seconds
         effects = session.handle(event, now)
         for effect in effects:
-            if isinstance(effect, Tell):
+            if isinstance(effect, Report):
                 assert effect.news.key not in over
                 if isinstance(effect.news, Exited):
                     over.add(effect.news.key)

@@ -10,7 +10,7 @@ import pytest
 from daft_k8s.config import Configuration
 from daft_k8s.kube.client.errors import ApiError
 from daft_k8s.kube.objects import names
-from daft_k8s.kube.objects.home import Home
+from daft_k8s.kube.objects.target import Target
 from daft_k8s.kube.session.access import Access
 from daft_k8s.kube.session.session_objects import SessionObjects
 from tests.unit.allocation.fakes import Pool
@@ -31,7 +31,7 @@ def objects(cluster: FakeCluster) -> SessionObjects:
     objects = SessionObjects(
         Configuration(allocation="pod", num_workers=1), session_id="s1", token="t", certificates={}, access=access
     )
-    objects.api, objects._furnishings.home = cluster, Home("jobs", "image")
+    objects.api, objects._furnishings.target = cluster, Target("jobs", "image")
     labels = {names.SESSION_LABEL: "s1", names.ROLE_LABEL: names.WORKER_ROLE}
     cluster.pods[POD] = {"metadata": {"name": POD, "labels": labels}, "status": {"phase": "Running"}}
     return objects

@@ -11,18 +11,18 @@ import pytest
 
 from daft_k8s.config import Configuration
 from daft_k8s.errors import ConfigurationError
-from daft_k8s.kube.objects.home import Home
-from daft_k8s.kube.session.driver_pod import find_home, own_addresses
+from daft_k8s.kube.objects.target import Target
+from daft_k8s.kube.session.driver_pod import find_target, own_addresses
 from tests.unit.kube.fake_cluster import FakeCluster
 
 
-def home_of(cluster: FakeCluster, addresses: set[str], *ips: str, **options: Any) -> Home:
+def target_of(cluster: FakeCluster, addresses: set[str], *ips: str, **options: Any) -> Target:
     status = {"podIP": ips[0], "podIPs": [{"ip": ip} for ip in ips]} if ips else {}
     containers = [{"name": "driver", "image": "registry.test/image:1"}]
     metadata = {"name": "driver", "uid": "uid"}
     cluster.pods["driver"] = {"metadata": metadata, "spec": {"containers": containers}, "status": status}
     configuration = Configuration(allocation="pod", num_workers=1, **options)
-    return asyncio.run(find_home(cluster, configuration, pod_name="driver", own="jobs", addresses=lambda: addresses))
+    return asyncio.run(find_target(cluster, configuration, pod_name="driver", own="jobs", addresses=lambda: addresses))
 
 
 @pytest.mark.parametrize(
@@ -38,15 +38,15 @@ def home_of(cluster: FakeCluster, addresses: set[str], *ips: str, **options: Any
     ids=["one of several", "of the other family", "not told here", "not told there", "not comparable", "unreadable"],
 )
 def test_a_pod_that_may_be_here_is_the_drivers(cluster: FakeCluster, addresses: set[str], ips: tuple[str, ...]) -> None:
-    home = home_of(cluster, addresses, *ips)
-    assert home.owner is not None
-    assert (home.owner.uid, home.image) == ("uid", "registry.test/image:1")
+    target = target_of(cluster, addresses, *ips)
+    assert target.owner is not None
+    assert (target.owner.uid, target.image) == ("uid", "registry.test/image:1")
 
 
 def test_a_pod_with_other_ips_is_not_the_drivers(cluster: FakeCluster, caplog: pytest.LogCaptureFixture) -> None:
     """Where it would own the workers, they would live and die with a stranger."""
-    home = home_of(cluster, {"10.0.0.7"}, "10.0.0.8", image="mine")
-    assert (home.owner, home.image, home.labels) == (None, "mine", {})
+    target = target_of(cluster, {"10.0.0.7"}, "10.0.0.8", image="mine")
+    assert (target.owner, target.image, target.labels) == (None, "mine", {})
     [record] = caplog.records
     assert record.levelno == logging.WARNING
     assert "set POD_NAME" in record.getMessage()
@@ -54,7 +54,7 @@ def test_a_pod_with_other_ips_is_not_the_drivers(cluster: FakeCluster, caplog: p
 
 def test_an_image_of_a_pod_with_other_ips_is_not_taken(cluster: FakeCluster) -> None:
     with pytest.raises(ConfigurationError, match=r"the Pod 'driver' has other IPs.*POD_NAME"):
-        home_of(cluster, {"10.0.0.7"}, "10.0.0.8")
+        target_of(cluster, {"10.0.0.7"}, "10.0.0.8")
 
 
 FIB_TRIE = """\

@@ -10,13 +10,13 @@ import pytest
 
 from daft_k8s.kube.client.errors import ApiError
 from daft_k8s.kube.objects import lease
-from daft_k8s.kube.objects.home import Home, Owner
+from daft_k8s.kube.objects.target import Owner, Target
 from daft_k8s.kube.session.furnishings import SECRET_SECONDS, Furnishings
 from tests.unit.kube.fake_cluster import FakeCluster
 from tests.unit.kube.virtual_time import run_for
 
-INSIDE = Home("jobs", "image", owner=Owner("driver", "uid"))
-OUTSIDE = Home("jobs", "image", forwarded=True)
+INSIDE = Target("jobs", "image", owner=Owner("driver", "uid"))
+OUTSIDE = Target("jobs", "image", forwarded=True)
 SECRET = "daft-s1-00000000"
 LEASE = "daft-s1"
 NO_ROOM = ApiError("create secrets", 403, "exceeded quota: small", reason="Forbidden")
@@ -28,11 +28,11 @@ def furnishings() -> Furnishings:
     return Furnishings("s1", token="t", certificates={"ca.crt": b"c"}, orphan_timeout_seconds=120)
 
 
-def keep_for(seconds: float, furnishings: Furnishings, cluster: FakeCluster, home: Home, *more: Any) -> None:
+def keep_for(seconds: float, furnishings: Furnishings, cluster: FakeCluster, target: Target, *more: Any) -> None:
     """Makes and keeps Lease and Secret for so long; `more` are functions that are called 1 s after the begin."""
 
     async def work() -> None:
-        await furnishings.make(cluster, home)
+        await furnishings.make(cluster, target)
         keeping = asyncio.ensure_future(furnishings.keep(cluster))
         await asyncio.sleep(1)
         for function in more:
@@ -42,12 +42,12 @@ def keep_for(seconds: float, furnishings: Furnishings, cluster: FakeCluster, hom
     run_for(seconds, work())
 
 
-@pytest.mark.parametrize("home", [INSIDE, OUTSIDE], ids=["inside", "outside"])
+@pytest.mark.parametrize("target", [INSIDE, OUTSIDE], ids=["inside", "outside"])
 def test_a_secret_that_somebody_deletes_is_made_again_as_it_was(
-    furnishings: Furnishings, cluster: FakeCluster, home: Home, caplog: pytest.LogCaptureFixture
+    furnishings: Furnishings, cluster: FakeCluster, target: Target, caplog: pytest.LogCaptureFixture
 ) -> None:
     deleted: list[Any] = []
-    keep_for(SECRET_SECONDS + 2, furnishings, cluster, home, lambda: deleted.append(cluster.secrets.pop(SECRET)))
+    keep_for(SECRET_SECONDS + 2, furnishings, cluster, target, lambda: deleted.append(cluster.secrets.pop(SECRET)))
     assert [cluster.secrets[SECRET]] == deleted
     assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == [
         f"the session's Secret {SECRET} was gone, so that no new worker could start: somebody has deleted it. It is "
@@ -113,22 +113,22 @@ def test_nothing_is_made_again_once_the_session_ends(furnishings: Furnishings, c
     assert not cluster.leases
 
 
-@pytest.mark.parametrize("home", [INSIDE, OUTSIDE], ids=["inside", "outside"])
+@pytest.mark.parametrize("target", [INSIDE, OUTSIDE], ids=["inside", "outside"])
 @pytest.mark.parametrize(("status", "reason"), [(403, "Forbidden"), (503, ""), (0, "")])
 def test_a_lease_that_is_gone_and_refused_for_a_while_is_made_again(
-    furnishings: Furnishings, cluster: FakeCluster, home: Home, status: int, reason: str
+    furnishings: Furnishings, cluster: FakeCluster, target: Target, status: int, reason: str
 ) -> None:
     def lose() -> None:
         cluster.leases.clear()
         refusal = ApiError("create leases", status, "exceeded quota: small", reason=reason)
         cluster.problems["create leases"] = [refusal] * 4
 
-    keep_for(8 * lease.RENEW_SECONDS, furnishings, cluster, home, lose)
+    keep_for(8 * lease.RENEW_SECONDS, furnishings, cluster, target, lose)
     assert LEASE in cluster.leases
     assert cluster.calls[-1] in ("patch leases", "create secrets")
     # Outside, the Lease owns the Secret: one that belonged to the old Lease would be deleted with it.
     [owner] = cluster.secrets[SECRET]["metadata"]["ownerReferences"]
-    assert owner["uid"] == ("uid" if home is INSIDE else cluster.leases[LEASE]["metadata"]["uid"])
+    assert owner["uid"] == ("uid" if target is INSIDE else cluster.leases[LEASE]["metadata"]["uid"])
 
 
 def test_a_session_whose_lease_is_refused_at_first_gets_one_later(
@@ -137,8 +137,8 @@ def test_a_session_whose_lease_is_refused_at_first_gets_one_later(
     cluster.problems["create leases"] = [ApiError("create leases", 403, "denied by a webhook", reason="Forbidden")]
     keep_for(2 * lease.RENEW_SECONDS, furnishings, cluster, OUTSIDE)
     assert LEASE in cluster.leases
-    assert furnishings.home is not None
-    assert furnishings.home.owner is not None
+    assert furnishings.target is not None
+    assert furnishings.target.owner is not None
 
 
 def test_a_session_without_the_right_to_leases_does_not_go_on_asking(

@@ -1,4 +1,4 @@
-"""How long a session takes to find and furnish its home where each answer takes a second; the time is virtual."""
+"""How long a session takes to find its target and make its objects if each answer takes a second, in virtual time."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ import pytest
 from daft_k8s.config import Configuration
 from daft_k8s.errors import WorkerStartError
 from daft_k8s.kube.objects import names
-from daft_k8s.kube.objects.home import Home, Owner
 from daft_k8s.kube.objects.manifest import worker_pod
+from daft_k8s.kube.objects.target import Owner, Target
 from daft_k8s.kube.session.access import Access
 from daft_k8s.kube.session.session_objects import SessionObjects
 from tests.unit.kube.fake_cluster import FakeCluster
 from tests.unit.kube.virtual_time import run_for
 
-INSIDE = Home("jobs", "image", owner=Owner("driver", "uid"), labels={names.DRIVER_POD_LABEL: "uid"})
-OUTSIDE = Home("jobs", "image", forwarded=True)
+INSIDE = Target("jobs", "image", owner=Owner("driver", "uid"), labels={names.DRIVER_POD_LABEL: "uid"})
+OUTSIDE = Target("jobs", "image", forwarded=True)
 
 
 class SlowApi:
@@ -43,35 +43,37 @@ class SlowApi:
         return call
 
 
-def objects_in(cluster: FakeCluster, home: Home) -> SessionObjects:
+def objects_in(cluster: FakeCluster, target: Target) -> SessionObjects:
     async def connect() -> Any:
         return SlowApi(cluster)
 
-    async def find_home(_api: Any, _configuration: Configuration) -> Home:
-        return home
+    async def find_target(_api: Any, _configuration: Configuration) -> Target:
+        return target
 
     return SessionObjects(
         Configuration(allocation="pod", num_workers=2),
         session_id="s1",
         token="t",
         certificates={},
-        access=Access(connect, find_home, forwarded=home.forwarded),
+        access=Access(connect, find_target, forwarded=target.forwarded),
     )
 
 
-async def look(api: Any, home: Home) -> None:
-    await api.list_quotas(home.namespace)
+async def look(api: Any, target: Target) -> None:
+    await api.list_quotas(target.namespace)
 
 
-@pytest.mark.parametrize(("home", "seconds"), [(INSIDE, 2), (OUTSIDE, 3)])
-def test_what_does_not_depend_on_one_another_is_asked_at_once(cluster: FakeCluster, home: Home, seconds: int) -> None:
+@pytest.mark.parametrize(("target", "seconds"), [(INSIDE, 2), (OUTSIDE, 3)])
+def test_what_does_not_depend_on_one_another_is_asked_at_once(
+    cluster: FakeCluster, target: Target, seconds: int
+) -> None:
     async def work() -> None:
-        await objects_in(cluster, home).set_up(look)
+        await objects_in(cluster, target).set_up(look)
         assert asyncio.get_running_loop().time() == seconds
 
     run_for(60, work())
     assert {"review rights", "list resourcequotas", "create leases", "create secrets"} <= set(cluster.calls)
-    assert ("list pods" in cluster.calls) is (home is INSIDE)
+    assert ("list pods" in cluster.calls) is (target is INSIDE)
 
 
 def test_a_secret_that_another_account_made_beforehand_is_not_taken(
@@ -83,8 +85,8 @@ def test_a_secret_that_another_account_made_beforehand_is_not_taken(
 
     objects = objects_in(cluster, INSIDE)
     run_for(60, objects.set_up(look))
-    assert objects.home is not None
-    secret = objects.home.secret
+    assert objects.target is not None
+    secret = objects.target.secret
     assert re.fullmatch("daft-s1-[0-9a-f]{16}", secret)
     pod = worker_pod(
         Configuration(allocation="pod"), replace(INSIDE, secret=secret), session_id="s1", worker_id="w", launch_id=1

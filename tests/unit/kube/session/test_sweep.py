@@ -16,38 +16,38 @@ import pytest
 
 from daft_k8s.kube.client.errors import ApiError
 from daft_k8s.kube.objects import lease, names
-from daft_k8s.kube.objects.home import Home, Owner
+from daft_k8s.kube.objects.target import Owner, Target
 from daft_k8s.kube.session import driver_process
 from daft_k8s.kube.session.sweep import Remains, remove_session, sweep_dead_sessions, sweep_predecessors
 from tests.unit.allocation.fakes import Pool
 from tests.unit.kube.fake_cluster import FakeCluster, make_launcher
 
-HOME = Home("jobs", "image", labels={names.OWNER_LABEL: "ada.laptop"})
+TARGET = Target("jobs", "image", labels={names.OWNER_LABEL: "ada.laptop"})
 
 
 def add_session(cluster: FakeCluster, session: str, *, age_seconds: float = 0, orphan_timeout_seconds: float = 120,
-                home: Home = HOME, ended_seconds_ago: float = 0) -> None:  # fmt: skip
+                target: Target = TARGET, ended_seconds_ago: float = 0) -> None:  # fmt: skip
     """Two workers that have ended, a Secret and a Lease that was renewed some time ago."""
     finished = (cluster.time - datetime.timedelta(seconds=ended_seconds_ago)).strftime("%Y-%m-%dT%H:%M:%SZ")
     own = {"name": names.CONTAINER, "state": {"terminated": {"exitCode": 0, "finishedAt": finished}}}
     then = cluster.time - datetime.timedelta(seconds=age_seconds)
     made = lease.session_lease(
-        session, home, holder="ada.laptop", orphan_timeout_seconds=orphan_timeout_seconds, now=then
+        session, target, holder="ada.laptop", orphan_timeout_seconds=orphan_timeout_seconds, now=then
     )
     made["metadata"]["uid"] = f"uid-of-{session}"
     cluster.leases[names.lease_name(session)] = made
-    owner = home.owner or lease.owner(made)
+    owner = target.owner or lease.owner(made)
     secret = f"daft-{session}-00000000"
     cluster.secrets[secret] = {"metadata": {"name": secret, "ownerReferences": [owner.reference()]}}
     for worker in ("worker-0", "worker-1"):
-        labels = {**home.labels, names.SESSION_LABEL: session, names.ROLE_LABEL: names.WORKER_ROLE}
+        labels = {**target.labels, names.SESSION_LABEL: session, names.ROLE_LABEL: names.WORKER_ROLE}
         labels[names.MANAGED_BY_LABEL] = names.MANAGED_BY
         name = names.pod_name(session, worker, 1)
         cluster.pods[name] = {
             "metadata": {
                 "name": name,
                 "labels": labels,
-                "annotations": dict(home.annotations),
+                "annotations": dict(target.annotations),
                 "ownerReferences": [owner.reference()],
             },
             "spec": {"volumes": [{"name": "daft-session", "secret": {"secretName": secret}}]},
@@ -197,7 +197,7 @@ def test_a_session_goes_where_only_pods_one_by_one_and_secrets_may_be_deleted(cl
 def forge_lease(cluster: FakeCluster, session: str, name: str = "", **spec: Any) -> None:
     """Makes a Lease that says that a session has been dead for long."""
     then = cluster.time - datetime.timedelta(days=30)
-    made = lease.session_lease(session, HOME, holder="mallory", orphan_timeout_seconds=120, now=then)
+    made = lease.session_lease(session, TARGET, holder="mallory", orphan_timeout_seconds=120, now=then)
     made["metadata"] |= {"name": name or names.lease_name(session), "uid": f"uid-of-mallory-{session}"}
     made["spec"] |= spec
     cluster.leases[made["metadata"]["name"]] = made
@@ -249,8 +249,8 @@ def test_a_lease_counts_no_longer_than_a_week_whatever_it_says(cluster: FakeClus
 
 @pytest.mark.skipif(sys.platform != "linux", reason="drivers in Pods run on Linux")
 def test_a_lease_cannot_have_a_living_session_of_this_pod_removed(cluster: FakeCluster) -> None:
-    gone = home_of(f"{os.getpid()}.123.42")
-    add_session(cluster, "sibling", home=home_of(driver_process.identity()))
+    gone = target_of(f"{os.getpid()}.123.42")
+    add_session(cluster, "sibling", target=target_of(driver_process.identity()))
     forged = lease.session_lease("sibling", gone, holder="mallory", orphan_timeout_seconds=1, now=cluster.time)
     forged["metadata"]["uid"] = "uid-of-mallory"
     cluster.leases["daft-sibling"] = forged
@@ -280,8 +280,8 @@ def test_the_pods_of_a_stateful_set_go_with_the_lease_that_owns_it(cluster: Fake
 # Former drivers of the same Pod.
 
 
-def home_of(process: str, *, alone: bool = True, pod: str = "uid-1") -> Home:
-    return Home(
+def target_of(process: str, *, alone: bool = True, pod: str = "uid-1") -> Target:
+    return Target(
         "jobs",
         "image",
         owner=Owner("driver", pod),
@@ -298,14 +298,14 @@ def test_the_session_of_a_process_that_has_ended_goes_and_that_of_one_that_lives
         namespace = own.split(".")[2]
         living = driver_process._describe(driver_process.PROC, other.pid, namespace)
         gone = living.replace(f"{other.pid}.", f"{other.pid}.1", 1)  # its id, but not its start
-        add_session(cluster, "living", home=home_of(living))
-        add_session(cluster, "gone", home=home_of(gone))
-        add_session(cluster, "elsewhere", home=home_of(gone, pod="uid-2"))
-        add_session(cluster, "own", home=home_of(own))
-        assert asyncio.run(sweep_predecessors(cluster, home_of(own), "own")) == ["gone"]
+        add_session(cluster, "living", target=target_of(living))
+        add_session(cluster, "gone", target=target_of(gone))
+        add_session(cluster, "elsewhere", target=target_of(gone, pod="uid-2"))
+        add_session(cluster, "own", target=target_of(own))
+        assert asyncio.run(sweep_predecessors(cluster, target_of(own), "own")) == ["gone"]
         other.kill()
     assert sessions(cluster) == {"living", "elsewhere", "own"}
-    assert asyncio.run(sweep_predecessors(cluster, home_of(own), "own")) == ["living"]
+    assert asyncio.run(sweep_predecessors(cluster, target_of(own), "own")) == ["living"]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="drivers in Pods run on Linux")
@@ -316,9 +316,9 @@ def test_a_process_of_another_container_is_gone_only_if_there_can_be_no_other(al
 
 @pytest.mark.skipif(sys.platform != "linux", reason="drivers in Pods run on Linux")
 def test_a_former_drivers_session_that_cannot_be_removed_keeps_no_other_from_it(cluster: FakeCluster) -> None:
-    gone = home_of(f"{os.getpid()}.123.42")  # of another container, which is the only one
+    gone = target_of(f"{os.getpid()}.123.42")  # of another container, which is the only one
     for session in ("first", "second"):
-        add_session(cluster, session, home=gone)
+        add_session(cluster, session, target=gone)
     cluster.problems["delete secrets"] = [ApiError("delete secrets", 500, "etcd has no leader")]
     with pytest.raises(ApiError, match="first: delete secrets: etcd has no leader"):
         asyncio.run(sweep_predecessors(cluster, gone, "mine"))
@@ -327,8 +327,8 @@ def test_a_former_drivers_session_that_cannot_be_removed_keeps_no_other_from_it(
 
 @pytest.mark.skipif(sys.platform != "linux", reason="drivers in Pods run on Linux")
 def test_former_drivers_are_found_by_their_pods_where_leases_may_not_be_listed(cluster: FakeCluster) -> None:
-    gone = home_of(f"{os.getpid()}.123.42")
-    add_session(cluster, "former", home=gone)
+    gone = target_of(f"{os.getpid()}.123.42")
+    add_session(cluster, "former", target=gone)
     cluster.problems["list leases"] = [ApiError("list leases", 403, "forbidden")]
     assert asyncio.run(sweep_predecessors(cluster, gone, "mine")) == ["former"]
 
@@ -336,7 +336,7 @@ def test_former_drivers_are_found_by_their_pods_where_leases_may_not_be_listed(c
 def test_leases_of_former_drivers_that_could_not_be_asked_for_are_not_taken_for_none(cluster: FakeCluster) -> None:
     cluster.problems["list leases"] = [ApiError("list leases", 0, "TimeoutError")]
     with pytest.raises(ApiError, match="list leases: TimeoutError"):
-        asyncio.run(sweep_predecessors(cluster, home_of("1.2.3"), "mine"))
+        asyncio.run(sweep_predecessors(cluster, target_of("1.2.3"), "mine"))
 
 
 @pytest.mark.parametrize("text", ["", "1.2", "x.2.3"])

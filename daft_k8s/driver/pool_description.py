@@ -1,4 +1,4 @@
-"""The pool's state in words, for a user who waits for its workers in vain."""
+"""The pool's state as text, for a user who waits for its workers in vain."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
-from daft_k8s.driver.pool_words import describe_pool
+from daft_k8s.driver.pool_description import describe_pool
 
 
 def worker(worker_id: str, **facts: object) -> SimpleNamespace:

@@ -10,7 +10,7 @@ from daft_k8s.code.search_path import search_path
 
 
 @dataclass(frozen=True)
-class DriverEnvironment:
+class DriverSnapshot:
     """One for a session: a worker that replaces another, or comes later, must not differ from its peers."""
 
     variables: Mapping[str, str]
@@ -19,6 +19,6 @@ class DriverEnvironment:
     """The folders from which the driver imports."""
 
     @classmethod
-    def take(cls) -> DriverEnvironment:
+    def take(cls) -> DriverSnapshot:
         """The surroundings of this process as they are now."""
         return cls(dict(os.environ), search_path())

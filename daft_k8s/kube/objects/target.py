@@ -27,7 +27,7 @@ class Owner:
 
 
 @dataclass(frozen=True)
-class Home:
+class Target:
     """The facts beyond the configuration that the manifest of a worker depends on."""
 
     namespace: str
