@@ -19,7 +19,7 @@ from daft_k8s.kube.inventory.sessions import SessionView, find_sessions
 
 
 class Seen(NamedTuple):
-    """What there is in a namespace."""
+    """The sessions and orphans of a namespace."""
 
     place: str
     """The namespace and its cluster, for people."""

@@ -39,15 +39,14 @@ class Configuration:
     allocation: Literal["local", "pod", "statefulset"] = option(
         choice("local", "pod", "statefulset"), "local", topic=POOL
     )
-    """What workers are: processes of this machine (`local`), bare Pods (`pod`), or the Pods of a
-    StatefulSet with stable names (`statefulset`). `local` in the preset `development`, `pod` in the
-    others. It is never guessed from a kubeconfig that happens to lie around: a script would start Pods
-    in whichever cluster was used last."""
+    """The kind of workers: processes of this machine (`local`), bare Pods (`pod`), or the Pods of a StatefulSet with
+    stable names (`statefulset`). `local` in the preset `development`, `pod` in the others. The value is never
+    guessed from a kubeconfig on this machine: a script would start Pods in the cluster that was used last."""
 
     num_workers: int = chosen_option(options.WORKERS, topic=POOL)
-    """How many workers the pool starts with, and keeps unless it is elastic (`max_workers`). None: `min_workers`
-    of an elastic pool; of a fixed one on this machine one for each CPU, at most 4, since further ones only share its
-    memory, and 2 Pods."""
+    """The number of workers with which the pool starts, and which it keeps unless it is elastic (`max_workers`). None:
+    `min_workers` for an elastic pool. For a fixed pool 2 Pods, or one local worker for each CPU, at most 4, since
+    more would only share the machine's memory."""
 
     min_workers: int | None = option(options.WORKERS_OR_NONE, None, topic=POOL)
     """The size below which an elastic pool never shrinks; 0 lets it vanish while nothing runs.
@@ -63,10 +62,10 @@ class Configuration:
     machine its CPUs divided between the workers."""
 
     worker_memory_bytes: int = chosen_option(options.WORKER_MEMORY, topic=SIZE, name="worker_memory")
-    """Memory of one worker; a plain number is bytes. Request and limit of a Pod; local workers keep to it
-    by spilling. At least 128Mi, as Python with Daft takes most of that by itself. None: for a Pod 4Gi for
-    each CPU (at least 1Gi), the ratio of most clouds' machines; on this machine three quarters of its memory
-    (or of the control group's limit) divided between the workers, which leaves room for the driver."""
+    """Memory of one worker; a plain number is bytes. Request and limit of a Pod; local workers keep to it by spilling.
+    At least 128Mi, as Python with Daft takes most of that by itself. None, for a Pod: 4Gi for each CPU (at least
+    1Gi), the ratio of most clouds' machines. None: on this machine three quarters of its memory (or of the control
+    group's limit), divided between the workers. The rest is for the driver."""
 
     worker_gpu: float = option(options.GPU, 0.0, topic=SIZE)
     """GPUs of one worker. Whole for Pods, because Kubernetes hands out nothing smaller. 0: none."""
@@ -76,54 +75,54 @@ class Configuration:
     own, such as `nvidia.com/mig-1g.5gb`."""
 
     start_timeout_seconds: float = option(options.SECONDS, 120.0, topic=WAITS)
-    """How long a worker may take to start, and how long a query waits for its first worker before it fails
-    with the reasons, in seconds. 120 is enough for an image to be pulled onto a node that is there; a node
-    that must be made takes longer, so `production` and `high-performance` wait 600."""
+    """The time in which a worker must start, in seconds. A query waits as long for its first worker before it fails
+    with the reasons. 120 is enough to pull an image onto an existing node. A node that must be provisioned takes
+    longer, so `production` and `high-performance` wait 600."""
 
     orphan_timeout_seconds: float = option(options.SECONDS, 120.0, topic=WAITS)
-    """How long a worker hears nothing from its driver before it cleans up and exits, in seconds. 120 outlives
-    a restart of the API server or a laptop's change of network: for so long a driver outside the cluster waits
-    for its workers, too, while the API server is away."""
+    """The time after which a worker that has heard nothing from its driver cleans up and exits, in seconds. 120
+    outlives a restart of the API server or a laptop's change of network. A driver outside the cluster waits as long
+    for its workers while the API server is away."""
 
     unreachable_timeout_seconds: float = option(options.SECONDS, 25.0, topic=WAITS)
-    """How long a worker may answer nothing before its tasks go elsewhere, in seconds. Workers answer from a
-    thread of their own, busy or not, so 25 is longer than any pause but a lost node or network. A process
-    that exits is noticed at once. For a driver outside the cluster only the time counts in which the API
-    server answers, as the way to workers leads through it."""
+    """The time after which a worker that does not answer is lost and its tasks go elsewhere, in seconds. Workers answer
+    from a separate thread, busy or not, so 25 is longer than any pause except a lost node or network. The exit of a
+    process is noticed at once. A driver outside the cluster reaches workers through the API server: it counts only
+    the time in which the API server answers."""
 
     drain_timeout_seconds: float = option(options.SHORT_SECONDS, 30.0, topic=WAITS)
-    """How long a worker that must go may finish its tasks, in seconds. 30 is the grace period that
-    Kubernetes gives by default. 0: tasks are cut off at once."""
+    """The time that a stopping worker has to finish its tasks, in seconds. 30 is Kubernetes' default grace period. 0:
+    tasks are cut off at once."""
 
     idle_timeout_seconds: float = option(options.SECONDS, 120.0, topic=WAITS)
-    """How long a worker of an elastic pool is idle before it is removed, in seconds. 120 bridges the pause
-    between two queries of a notebook. Never while it holds data that is still referenced."""
+    """The time after which an idle worker of an elastic pool is removed, in seconds. 120 bridges the pause between two
+    queries of a notebook. A worker that holds referenced data is never removed."""
 
     max_task_attempts: int = option(options.ATTEMPTS, 4, topic=WAITS)
-    """Most tries of a task when workers crash under it. 4, as in Spark: a task that took
-    four workers with it is the likely cause. Workers that are taken away (preempted, evicted, told to stop) cost
-    no try. Errors of the user's own code are never retried."""
+    """Most tries of a task when workers crash under it. 4, as in Spark: a task that has crashed four workers is the
+    likely cause. Workers that are taken away (preempted, evicted, told to stop) cost no try. Errors of the user's
+    own code are never retried."""
 
     max_oom_attempts: int = option(options.ATTEMPTS, 2, topic=WAITS)
-    """How often a task is tried in all when its worker is killed for its memory. After the first time it runs
-    alone on a worker; 2, because what does not fit there fits nowhere else, and each try takes a worker with
-    all the data that it holds."""
+    """The number of attempts of a task whose worker is killed for its memory. After the first, the task runs alone on a
+    worker. 2, because a task that fails alone fits nowhere, and each attempt loses a worker with all the data that
+    it holds."""
 
     max_worker_restarts: int = option(options.RESTARTS, 3, topic=WAITS)
-    """How often within ten minutes the process behind one worker is replaced after it died, if it ran no
-    task to its end in between. Deaths under a task do not count: `max_task_attempts` bounds them. One that died
-    more often is given up until a later query: its image, its memory or its node does not fit. 3 survives a lost
-    node and what follows from it. 0: never replaced, unless it dies under a task."""
+    """The number of times within ten minutes that a worker's process is replaced after it died without finishing a task
+    in between. Deaths under a task do not count: `max_task_attempts` bounds them. A worker that dies more often is
+    given up until a later query: its image, its memory or its node does not fit. 3 survives a lost node and its
+    consequences. 0: never replaced, unless the process dies under a task."""
 
     queue_ahead: int = option(options.QUEUE, 1, topic=DATA)
-    """Tasks that a worker is given beyond those it can run, so that their inputs arrive while it is busy.
-    1 hides a round trip; more makes the work less even at the end of a query, and lets a short task wait behind
-    a long one. 0: none."""
+    """Tasks that a worker is given beyond those it can run, so that their inputs arrive while it is busy. 1 hides a
+    round trip. More makes the work less even at the end of a query, and lets a short task wait behind a long one. 0:
+    none."""
 
     shuffle_partitions: int | None = option(options.PARTITIONS, None, topic=DATA)
-    """Partitions that a shuffle makes. None: chosen from the number of tasks that the pool can run at once,
-    as Daft's fixed 200 is slow on a small pool and too few on a large one. What a query or
-    `daft.set_execution_config` says goes first."""
+    """Partitions that a shuffle makes. None: chosen from the number of tasks that the pool can run at once. Daft's
+    fixed 200 is slow on a small pool and too few on a large one. A query's own setting and
+    `daft.set_execution_config` take precedence."""
 
     store_memory_share: float = option(options.SHARE, 0.5, topic=DATA)
     """The share of a worker's memory that partitions kept for others may take before they spill to disk. The
@@ -145,10 +144,11 @@ class Configuration:
     far above any plan seen, and little beside a worker's memory."""
 
     tls: bool = chosen_option(options.FLAG, topic=SECURITY)
-    """Whether control and data are encrypted, with certificates that are made for the session and that both sides
-    must show. It costs CPU for each byte of a shuffle (docs/kubernetes.md has the figures), hardly any for a task.
-    None: yes for Pods, whose network carries others' traffic too; no for local workers, who talk over the loopback.
-    Without it the session's token is all that keeps strangers out, and whoever can read the traffic can read it."""
+    """If true, control and data are encrypted, with certificates made for the session that both sides must present.
+    Encryption costs CPU for each byte of a shuffle (docs/kubernetes.md has the figures), and hardly any for a task.
+    None: yes for Pods, whose network carries other traffic too; no for local workers, which use the loopback.
+    Without encryption only the session's token keeps other callers out. Anyone who can read the traffic can then
+    read the token."""
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = option(
         choice("DEBUG", "INFO", "WARNING", "ERROR"), "INFO", topic=LOGS
@@ -156,32 +156,32 @@ class Configuration:
     """The least important line that workers log."""
 
     log_format: Literal["text", "json"] = option(choice("text", "json"), "text", topic=LOGS)
-    """How workers log: lines for people, or JSON with session, query, task and worker for a log store
+    """The form of the workers' logs: lines for people, or JSON with session, query, task and worker for a log store
     (`production` and `high-performance`)."""
 
     worker_output: bool = option(options.FLAG, True, topic=LOGS)
-    """Whether the driver shows on its standard error what workers print and log, each line with its worker's name.
-    Of Pods, all workers together at most 1 MiB a second: the driver says how many lines it does not show, and the Pods'
-    logs hold all of them."""
+    """If true, the driver shows on its standard error the lines that workers print and log, each with its worker's
+    name. For Pods, at most 1 MiB a second for all workers together. The driver reports the number of lines left out,
+    and the Pods' logs hold all of them."""
 
     working_dir: str = option(options.CODE_FOLDER, "auto", topic=CODE)
-    """The code that tasks import, besides what is installed. `auto`: the Python modules of the folder that the
-    script lies in. `none`: nothing is shipped. A folder or an archive, here or behind a URI: all files of it; tasks
-    in Pods run in a copy of it, which `DAFT_WORKING_DIR` names to UDFs. `local://` and an absolute path: a folder
-    that is in the workers' image. `auto` does nothing for local workers, as they import from wherever the driver
-    does. A relative path starts at the file that holds it."""
+    """The code that tasks import, besides installed packages. `auto`: the Python modules of the script's folder.
+    `none`: nothing is shipped. A folder or an archive, here or behind a URI: all its files. Tasks in Pods run in a
+    copy of it, which `DAFT_WORKING_DIR` names to UDFs. `local://` and an absolute path: a folder of the workers'
+    image. `auto` has no effect for local workers, as they import from the driver's folders. A relative path starts
+    at the file that holds it."""
 
     code_size_limit_bytes: int = option(options.CODE_BYTES, 100 * 2**20, topic=CODE, name="code_size_limit")
-    """The largest code that is shipped, before compression. Every worker holds it once on its spill volume, the
-    driver in memory; 100Mi is far above any code and below most data sets that lie beside a script by mistake."""
+    """The largest code that is shipped, before compression. Every worker holds it once on its spill volume, the driver
+    in memory. 100Mi is far above any code, and below most data sets that lie beside a script by mistake."""
 
     pip: tuple[str, ...] = option(options.REQUIREMENTS, (), topic=CODE)
     """Packages that every worker installs with pip when it starts, onto its spill volume. Settings of pip itself, such
-    as PIP_INDEX_URL, go into `env`. What is needed every day belongs in the image: each start waits for pip."""
+    as PIP_INDEX_URL, go into `env`. Permanent packages belong in the image: each start waits for pip."""
 
     env: FrozenMap[str] = option(options.ENVIRONMENT, FrozenMap(), topic=PODS, secret=True)
-    """Environment variables of workers, local ones included. Their values are never shown or logged, but in
-    a Pod's spec they can be read by all who may read Pods: credentials belong into `pass_env`, or in a Secret that the
+    """Environment variables of workers, local ones included. Their values are never shown or logged. In a Pod's spec,
+    all accounts that may read Pods can read them: credentials belong into `pass_env`, or in a Secret that the
     `pod_template` refers to."""
 
     pass_env: tuple[str, ...] = option(options.VARIABLE_PATTERNS, (), topic=PODS, pods_only=True)
@@ -216,7 +216,7 @@ class Configuration:
     """Labels that a node must have to run a worker."""
 
     tolerations: tuple[FrozenMap[object], ...] = option(options.TOLERATIONS, (), topic=PODS, pods_only=True)
-    """Taints of nodes that workers put up with, as in a Pod's manifest."""
+    """Taints of nodes that workers tolerate, as in a Pod's manifest."""
 
     priority_class: str | None = option(options.OBJECT_NAME, None, topic=PODS, pods_only=True)
     """The PriorityClass of workers. None: the cluster's default."""
@@ -228,7 +228,7 @@ class Configuration:
     """Further annotations of worker Pods."""
 
     pod_template: FrozenMap[object] | None = option(options.POD_TEMPLATE, None, topic=PODS, pods_only=True, secret=True)
-    """Metadata and spec that are merged over the Pod that the runner makes, for whatever has no option of its
+    """Metadata and spec that are merged over the Pod that the runner makes, for settings that have no option of their
     own: volumes, sidecars, affinity. None: nothing is merged."""
 
     shared_paths: tuple[str, ...] = option(options.SHARED_PATHS, (), topic=PODS, pods_only=True)
@@ -237,7 +237,7 @@ class Configuration:
     that `pod_template` mounts need no entry here, save for those that belong to one Pod alone (emptyDir)."""
 
     origins: FrozenMap[Origin] = dataclasses.field(default=FrozenMap(), compare=False, repr=False)
-    """Where each option's value came from, by the option's name; empty if the object was made by hand."""
+    """The origin of each option's value, by the option's name; empty if the object was made by hand."""
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
@@ -267,12 +267,12 @@ class Configuration:
 
     @property
     def elastic(self) -> bool:
-        """Whether the pool grows and shrinks with the work."""
+        """True if the pool grows and shrinks with the work."""
         return self.max_workers is not None
 
     @property
     def most_workers(self) -> int:
-        """How many workers there can be at the same time."""
+        """The largest number of workers at the same time."""
         return self.num_workers if self.max_workers is None else self.max_workers
 
     @property
@@ -282,7 +282,7 @@ class Configuration:
 
     @property
     def store_memory_bytes(self) -> int:
-        """What partitions kept for others may take of a worker's memory."""
+        """Bytes of a worker's memory for partitions that are kept for others."""
         return int(self.worker_memory_bytes * self.store_memory_share)
 
     def _size(self) -> sizing.Size:

@@ -113,7 +113,7 @@ def test_a_module_comes_with_the_current_folder(monkeypatch: pytest.MonkeyPatch,
 
     def run(module: str) -> Run:
         job = DriverJob(name=module, script="", module=module, arguments=(), service_account="d")
-        return Run(job, configuration, keep=False, tell=print, write=print)
+        return Run(job, configuration, keep=False, report=print, write=print)
 
     assert run("pkg.mod")._bundle is not None
     with pytest.raises(ConfigurationError, match=r"pkg/none\.py and pkg/none/__main__\.py"):
@@ -125,7 +125,7 @@ def test_variables_that_are_passed_on_travel_in_a_secret_and_in_no_manifest(monk
     monkeypatch.setenv("OTHER", "x")
     job = DriverJob(name="x", script="", arguments=(), service_account="d", suffix="abc123")
     configuration = load({"allocation": "pod", "image": "x:1", "pass_env": "AWS_*", "kube_context": "laptop"})
-    run = Run(job, configuration, keep=False, tell=print, write=print)
+    run = Run(job, configuration, keep=False, report=print, write=print)
     assert run._variables.keys() >= {"AWS_SECRET_ACCESS_KEY"} and "OTHER" not in run._variables
     assert "s3cret" not in str(run._environment) and run._environment["DAFT_K8S_PASS_ENV"] == '["AWS_*"]'
     assert "DAFT_K8S_KUBE_CONTEXT" not in run._environment, "the Pod does not have this machine's kubeconfig"
