@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ def make_launcher(
     certificates: Mapping[str, bytes],
     manager_getter: Callable[[], PoolNews | None],
     summarize: Callable[[], str] = str,
+    keep_output: Callable[[str, Sequence[str]], None] | None = None,
     environment: DriverSnapshot | None = None,
 ) -> Launcher:
     """The launcher that the configuration names.
@@ -53,6 +54,7 @@ def make_launcher(
         certificates: The files with which a worker proves who it is; empty: nothing is encrypted.
         manager_getter: Gives the pool, which is made after its launcher; None once it is gone.
         summarize: Returns the session's summary, for readers outside; "": nothing yet.
+        keep_output: Takes lines that local workers write, with the worker's name; None: no lines are kept.
         environment: The driver's surroundings, which local workers share; None: as they are now.
 
     Raises:
@@ -78,5 +80,6 @@ def make_launcher(
         token=token,
         certificates=certificates,
         manager_getter=manager_getter,
+        keep_output=keep_output,
         environment=environment,
     )

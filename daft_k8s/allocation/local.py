@@ -46,6 +46,7 @@ class LocalLauncher:
         token: The session's secret.
         manager_getter: Gives the pool, which is made after its launcher; None once it is gone.
         certificates: The files with which a worker proves who it is; empty: nothing is encrypted.
+        keep_output: Is given each line that a worker writes, with the worker's name; None: nobody wants them.
         environment: The driver's surroundings at the start of the session; None: as they are now.
         command: What to run; tests run something else.
 
@@ -61,6 +62,7 @@ class LocalLauncher:
         token: str,
         manager_getter: Callable[[], PoolNews | None],
         certificates: Mapping[str, bytes] = MappingProxyType({}),
+        keep_output: Callable[[str, Sequence[str]], None] | None = None,
         environment: DriverSnapshot | None = None,
         command: Sequence[str] = COMMAND,
     ) -> None:
@@ -69,6 +71,7 @@ class LocalLauncher:
         self._token = token
         self._manager_getter = manager_getter
         self._driver_snapshot = environment or DriverSnapshot.take()
+        self._keep_output = keep_output
         self._command = command
         self._lock = threading.Lock()
         self._processes: dict[tuple[str, int], LocalProcess] = {}
@@ -168,6 +171,8 @@ class LocalLauncher:
 
     def on_output(self, process: LocalProcess, line: str) -> None:
         """A process wrote a line. Called on a thread of its own."""
+        if self._keep_output is not None:
+            self._keep_output(process.worker_id, [line])
         if sys.stderr is not None and self._configuration.worker_output:  # None: under some services
             as_json = self._configuration.log_format == "json"
             terminal = is_terminal(sys.stderr)

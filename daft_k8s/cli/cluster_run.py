@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 from typing import TYPE_CHECKING
 
 from daft_k8s.cli import exit_codes
+from daft_k8s.cli.live_run import live_line
 from daft_k8s.cli.output import note, write_line
 from daft_k8s.jobs.run import Run
+from daft_k8s.jobs.watch import Progress
 from daft_k8s.kube.client.console import Console
 
 if TYPE_CHECKING:
@@ -24,18 +27,24 @@ def run_on_cluster(job: DriverJob, configuration: Configuration, *, detach: bool
         CodeError: The code cannot be brought along.
         ClusterError: The cluster refuses the Job, or loses it.
     """
-    run = Run(job, configuration, keep=keep, report=note, write=write_line)
+    with contextlib.ExitStack() as stack:
+        show = stack.enter_context(live_line()) if not detach else _show_nothing
+        run = Run(job, configuration, keep=keep, report=note, write=write_line, show=show)
+        return asyncio.run(_run(run, job, configuration, detach=detach))
 
-    async def main() -> int:
-        async with Console(context=configuration.kube_context, namespace=configuration.namespace) as console:
-            await run.create(console)
-            if detach:
-                note(f"started; follow it with: daft-k8s logs -n {console.namespace} -f {job.run_name}")
-                return 0
-            cancelled = asyncio.Event()
-            for number in (signal.SIGINT, signal.SIGTERM):
-                asyncio.get_running_loop().add_signal_handler(number, cancelled.set)
-            code = await run.finish(console, cancelled)
-            return exit_codes.INTERRUPTED if code is None else code
 
-    return asyncio.run(main())
+async def _run(run: Run, job: DriverJob, configuration: Configuration, *, detach: bool) -> int:
+    async with Console(context=configuration.kube_context, namespace=configuration.namespace) as console:
+        await run.create(console)
+        if detach:
+            note(f"started; follow it with: daft-k8s logs -n {console.namespace} -f {job.run_name}")
+            return 0
+        cancelled = asyncio.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, cancelled.set)
+        code = await run.finish(console, cancelled)
+        return exit_codes.INTERRUPTED if code is None else code
+
+
+def _show_nothing(_progress: Progress) -> None:
+    """For a run that goes on by itself."""

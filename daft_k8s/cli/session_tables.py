@@ -13,9 +13,9 @@ from rich.table import Table
 from rich.text import Text
 
 from daft_k8s.cli.output import cell, new_table
-from daft_k8s.cli.units import UNKNOWN, amount_words, size_words, time_words
 from daft_k8s.kube.inventory.runs import RunState, RunView
 from daft_k8s.kube.inventory.sessions import Life, SessionView, WorkerView
+from daft_k8s.units import UNKNOWN, amount_words, size_words, time_words
 
 WIDE_COLUMNS = 120
 """The width from which on tables have all their columns."""

@@ -81,8 +81,8 @@ class Configuration:
 
     orphan_timeout_seconds: float = option(options.SECONDS, 120.0, topic=WAITS)
     """The time after which a worker that has heard nothing from its driver cleans up and exits, in seconds. 120
-    outlives a restart of the API server or a laptop's change of network. A driver outside the cluster waits as long
-    for its workers while the API server is away."""
+    outlives a restart of the API server. Unless it is set, workers wait 900 for a driver outside the cluster, which may
+    be a laptop that sleeps. Such a driver waits as long for its workers while the API server is away."""
 
     unreachable_timeout_seconds: float = option(options.SECONDS, 25.0, topic=WAITS)
     """The time after which a worker that does not answer is lost and its tasks go elsewhere, in seconds. Workers answer

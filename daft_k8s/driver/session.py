@@ -14,7 +14,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 from daft_k8s.allocation import make_launcher
+from daft_k8s.driver.kept_output import KeptOutput
 from daft_k8s.driver.pool_description import describe_pool
+from daft_k8s.driver.presentation import Worker, as_html, as_text, workers_of
 from daft_k8s.driver.setup import DriverSetup
 from daft_k8s.driver.tally import Tally
 from daft_k8s.driver.termination import exit_on_signals, signals_postponed
@@ -80,7 +82,8 @@ class Session:
         self._daft_version = daft_version
         self._environment = environment
         self._manager_factory = manager_factory
-        self._output = WorkerOutput(as_json=configuration.log_format == "json")
+        self._kept_output = KeptOutput()
+        self._output = WorkerOutput(as_json=configuration.log_format == "json", keep=self._kept_output.keep)
         self.calls = WorkerCalls()
         """Answers the calls of workers."""
         self.calls.add(ReportMemory, self.tally.on_memory)
@@ -169,6 +172,7 @@ class Session:
                 certificates=certificates.worker_files if certificates is not None else {},
                 manager_getter=lambda: self._manager,
                 summarize=self.summary,
+                keep_output=self._kept_output.keep,
                 environment=self._environment,
             )
             try:
@@ -266,6 +270,24 @@ class Session:
         """The same as JSON, for scripts."""
         return json.dumps(self.snapshot(), default=_attributes)
 
+    @property
+    def workers(self) -> tuple[Worker, ...]:
+        """The workers now, with their states, tasks and memory; none before the start and after the end."""
+        manager = self._manager
+        if manager is None or self.closed:
+            return ()
+        pool = manager.status()
+        return workers_of(pool, self.tally.summary(pool, self.configuration.slots_per_worker))
+
+    def logs(self, worker: str | None = None, *, lines: int = 100) -> str:
+        """The last lines that workers have printed and logged, as text. They stay after the end of the session.
+
+        Args:
+            worker: The name of a worker, such as `worker-0`; None: of all, each line with its worker's name in front.
+            lines: How many lines at most. At most 4 MiB are kept. With `worker_output=False`, Pods send none.
+        """
+        return "\n".join(self._kept_output.lines(worker)[-lines:] if lines > 0 else [])
+
     def summary(self) -> str:
         """The session in few numbers, as `session_summary` writes them; "": it has not started, or has ended."""
         manager = self._manager
@@ -324,8 +346,20 @@ class Session:
         self.shutdown()
 
     def __repr__(self) -> str:
+        return as_text(self._head(), self._shown_workers())
+
+    def _repr_html_(self) -> str:
+        return as_html(self._head(), self._shown_workers())
+
+    def _head(self) -> str:
         state = "closed" if self.closed else "open" if self._manager is not None else "not started"
         return f"<daft_k8s session {self.session_id}, {self._size()} workers, {state}>"
+
+    def _shown_workers(self) -> tuple[Worker, ...]:
+        try:
+            return self.workers
+        except Exception:  # a session that ends at this moment must not make a look at it an error
+            return ()
 
 
 def _native_manager(setup: DriverSetup) -> K8sWorkerManager:

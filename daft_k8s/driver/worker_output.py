@@ -8,7 +8,7 @@ import queue
 import sys
 import threading
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
 
 from daft_k8s.printable import is_terminal
@@ -36,10 +36,12 @@ class WorkerOutput:
 
     Args:
         as_json: True if workers log JSON.
+        keep: Is given all lines of a worker, too; None: nobody wants them.
     """
 
-    def __init__(self, *, as_json: bool) -> None:
+    def __init__(self, *, as_json: bool, keep: Callable[[str, Sequence[str]], None] | None = None) -> None:
         self._as_json = as_json
+        self._keep = keep
         self._batches: queue.SimpleQueue[_Batch | None] = queue.SimpleQueue()
         """None: the session has ended."""
         self._thread: threading.Thread | None = None
@@ -52,6 +54,8 @@ class WorkerOutput:
 
         Called on the event loop.
         """
+        if self._keep is not None:
+            self._keep(worker_id, [str(line) for line in request.lines])
         printed = asyncio.get_running_loop().create_future()
         batch = _Batch(worker_id, request, printed)
         self._heard = time.monotonic()

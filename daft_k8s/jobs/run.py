@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 import urllib.parse
 from collections.abc import Callable, Mapping
 from contextlib import aclosing
@@ -16,6 +17,7 @@ from daft_k8s.config.environment import as_environment, passed_on
 from daft_k8s.errors import ClusterError, ConfigurationError
 from daft_k8s.jobs.driver_job import DriverJob, code_secrets, job_manifest, variables_secret
 from daft_k8s.jobs.driver_pod import CODE_DIR, CONTAINER
+from daft_k8s.jobs.watch import Progress, Story, watch
 from daft_k8s.kube.client.console import Console, NotFoundError
 from daft_k8s.kube.objects.names import RUN_LABEL
 from daft_k8s.kube.pods.state import PodState, Stage, read_state
@@ -41,6 +43,7 @@ class Run:
         keep: Leave the Job in the cluster when it has ended.
         report: Is given each line of progress.
         write: Is given each line of the driver's log.
+        show: Is given what the run does, every two seconds.
 
     Raises:
         ConfigurationError: The image is not set, or the script is not part of the code.
@@ -55,6 +58,7 @@ class Run:
         keep: bool,
         report: Callable[[str], None],
         write: Callable[[str], None],
+        show: Callable[[Progress], None] = lambda _progress: None,
     ) -> None:
         if configuration.image is None:
             raise ConfigurationError(
@@ -66,6 +70,9 @@ class Run:
         self._keep = keep
         self._report = report
         self._write = write
+        self._show = show
+        self._story = Story()
+        self._began = time.monotonic()
         self._bundle, working_dir = _pack(job, configuration, report)
         self._variables = passed_on(configuration, os.environ)
         chosen = as_environment(configuration)
@@ -110,6 +117,7 @@ class Run:
                 f"it with: daft-k8s rbac -n {console.namespace} --name {account} | kubectl apply -f -"
             ) from error
         created = await console.create("/apis/batch/v1/{ns}/jobs", manifest)
+        self._began = time.monotonic()
         self._report(f"run {self._job.run_name} in the namespace {console.namespace}")
         # The Pod waits for them. They belong to the Job, so that they go with it.
         owner = {"apiVersion": "batch/v1", "kind": "Job", "name": self._job.run_name, "uid": created["metadata"]["uid"]}
@@ -164,8 +172,19 @@ class Run:
 
     async def _follow(self, console: Console) -> int:
         pod = await self._wait_for_start(console)
-        await self._copy_log(console, pod)
-        return await self._exit_code(console)
+        watching = asyncio.ensure_future(
+            watch(console, pod, self._story, clock=self._seconds, report=self._report, show=self._show)
+        )
+        try:
+            await self._copy_log(console, pod)
+            code = await self._exit_code(console)
+        finally:
+            watching.cancel()
+        self._report(f"run {self._job.run_name} {self._story.summary(code, self._seconds())}")
+        return code
+
+    def _seconds(self) -> float:
+        return time.monotonic() - self._began
 
     async def _pods(self, console: Console) -> list[dict[str, Any]]:
         return await console.items("/api/v1/{ns}/pods", f"{RUN_LABEL}={self._job.run_name}")
@@ -178,6 +197,7 @@ class Run:
             pods = await self._pods(console)
             state = read_state(pods[0], CONTAINER) if pods else PodState(Stage.PENDING)
             if pods and (state.stage in (Stage.STARTING, Stage.READY, Stage.TERMINATING) or state.stage.over):
+                self._report(self._story.driver_runs(self._seconds(), state.node))
                 return str(pods[0]["metadata"]["name"])
             if not pods:
                 await self._explain_missing_pod(console, waited)

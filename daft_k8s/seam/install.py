@@ -262,7 +262,8 @@ def activate(configuration: Configuration, **session_arguments: Any) -> Session:
                     return open_one
                 raise ConfigurationError(
                     "set_runner_k8s was called before with other settings: "
-                    f"{difference(open_one.configuration, configuration)}. Shut that session down first"
+                    f"{difference(open_one.configuration, configuration)}. To begin a new session, end that one first: "
+                    "daft_k8s.shutdown()"
                 )
             session = open_session(configuration, **session_arguments)
             runner.use_session(session)

@@ -29,7 +29,7 @@ else:
 
 HEREDOC = re.compile(r"<<'?(\w+)'?")
 ASSIGNMENT = re.compile(r"([A-Za-z_]\w*)=(.*)", re.DOTALL)
-SHELL = {".", "break", "cd", "cat", "done", "echo", "export", "fi", "for", "git", "seq", "sleep", "source"}
+SHELL = {".", "break", "cd", "cat", "done", "echo", "export", "fi", "for", "git", "grep", "seq", "sleep", "source"}
 """What needs no check."""
 
 KEYWORDS = {"do", "else", "if", "then", "!"}

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import textwrap
 import threading
+import time
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -126,6 +128,12 @@ class OutsideDriver:
         self._reader.join(10)
         assert code == 0, self.log()
         return self.facts()
+
+    def sleep_for(self, seconds: float) -> None:
+        """As a laptop that is closed: nothing of it runs for so long."""
+        self._process.send_signal(signal.SIGSTOP)
+        time.sleep(seconds)
+        self._process.send_signal(signal.SIGCONT)
 
     def kill(self) -> None:
         """As a power cut does."""

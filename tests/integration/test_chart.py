@@ -206,3 +206,16 @@ def test_the_api_server_takes_every_object_as_it_is(
 def test_the_api_server_takes_the_plain_job_of_the_examples(empty_namespace: Namespace) -> None:
     example = CHART.parents[1] / "examples" / "workflows" / "kubectl.yaml"
     empty_namespace.kubectl("apply", "--dry-run=server", "--validate=strict", "-f", str(example))
+
+
+@pytest.mark.parametrize(("code", "outcome"), [(0, "Complete"), (3, "Failed")])
+def test_the_notes_say_how_to_wait_for_the_end_of_the_script(
+    empty_namespace: Namespace, releases: tuple[Release, Release], code: int, outcome: str
+) -> None:
+    one, _ = releases
+    one.install({"script": {"content": f"raise SystemExit({code})"}, "driver": {"backoffLimit": 0}})
+    notes = one.helm("get", "notes", "one")
+    (loop,) = [line.strip() for line in notes.splitlines() if "Complete|Failed" in line]
+    done = subprocess.run(["bash", "-c", loop], capture_output=True, text=True, timeout=80)
+    assert done.stdout.split() == [outcome], done.stdout + done.stderr
+    one.helm("uninstall", "one")

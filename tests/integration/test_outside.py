@@ -6,6 +6,8 @@ import json
 import time
 from collections.abc import Callable
 
+import pytest
+
 from daft_k8s.kube.objects.rights import role_rules
 from tests.integration import first_queries
 from tests.integration.cluster import Namespace, wait_until
@@ -103,6 +105,30 @@ def test_a_query_survives_that_all_connections_fall_silent_and_a_lost_worker_is_
         f"all connections silent: the query took {facts['query_seconds']:.1f} s, "
         f"a deleted worker was replaced after {facts['replaced_at'] - broken_at:.1f} s"
     )
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(240)
+def test_a_driver_that_was_asleep_finds_its_workers_with_what_they_hold_and_says_so(
+    empty_namespace: Namespace, start_outside: Start
+) -> None:
+    """130 s: longer than workers wait for a driver in the cluster."""
+    driver = start_outside(
+        """
+        session = use()
+        held = daft.range(1000, partitions=4).collect()
+        say(before={worker.worker_id: worker.launch for worker in session.snapshot().workers})
+        time.sleep(10)  # in which the test puts it to sleep for longer
+        say(rows=held.count_rows(), after={worker.worker_id: worker.launch for worker in session.snapshot().workers})
+        """
+    )
+    driver.wait_for_fact("before")
+    driver.sleep_for(130)
+    facts = driver.finish(30)
+    assert facts["rows"] == 1000
+    assert facts["after"] == facts["before"], "no worker was replaced"
+    (line,) = [line for line in driver.log().splitlines() if "was asleep for" in line]
+    assert "The session goes on: workers wait 15 min" in line
 
 
 def test_what_a_killed_driver_leaves_ends_by_itself_and_is_swept_by_the_next(

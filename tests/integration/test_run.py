@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import select
 import subprocess
 import time
@@ -32,6 +33,22 @@ if __name__ == "__main__":
     frame = daft.from_pydict({"x": [1]})
     workers = json.loads(frame.select(look(frame["x"]).alias("found")).to_pydict()["found"][0])
     print("RESULT", json.dumps({"driver": [os.environ.get(name) for name in NAMES], "workers": workers}))
+"""
+
+
+SLOW = """
+import time
+import daft
+
+@daft.func
+def slowly(x: int) -> int:
+    time.sleep(3)
+    return x
+
+if __name__ == "__main__":
+    frame = daft.range(8, partitions=8)
+    print("SUM", sum(frame.select(slowly(frame["id"]).alias("x")).to_pydict()["x"]), flush=True)
+    time.sleep(6)  # the driver tells what it has done every five seconds
 """
 
 
@@ -66,6 +83,49 @@ def test_driver_and_workers_get_the_same_variables(namespace: Namespace, tmp_pat
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert result(ended.stdout) == {"driver": ["one", "two", "three"], "workers": ["one", "two", "three"]}
     wait_until(lambda: left_over(namespace) == [], 30, "everything of the run is gone, its Secrets too")
+
+
+def test_a_run_tells_its_milestones_and_a_summary(namespace: Namespace, tmp_path: Path) -> None:
+    (tmp_path / "job.py").write_text(SLOW)
+    ended = call(namespace, "run", *DRIVER, "job.py", folder=tmp_path)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    told = ended.stderr
+    print(told)
+    assert re.search(r"^driver runs on \S+ \(\d+\.\d s\)$", told, re.MULTILINE)
+    assert re.search(r"^2/2 workers \(\d+\.\d s\)$", told, re.MULTILINE)
+    summary = next(line for line in told.splitlines() if " succeeded after " in line)
+    assert re.search(r"at least \d+ tasks done", summary) and "all workers after" in summary
+    assert "SUM 28" in ended.stdout and "workers" not in ended.stdout
+
+
+def test_a_terminal_shows_one_live_line_below_the_log(namespace: Namespace, tmp_path: Path) -> None:
+    (tmp_path / "job.py").write_text(SLOW)
+    main, terminal = pty.openpty()
+    process = subprocess.Popen(
+        command(namespace, "run", *DRIVER, "job.py"),
+        cwd=tmp_path,
+        stdout=terminal,
+        stderr=terminal,
+        env={**os.environ, "PYTHONPATH": os.getcwd(), "TERM": "xterm", "COLUMNS": "120"},
+    )
+    os.close(terminal)
+    seen = b""
+    try:
+        while process.poll() is None or select.select([main], [], [], 0.2)[0]:
+            if select.select([main], [], [], 1.0)[0]:
+                try:
+                    seen += os.read(main, 65536)
+                except OSError:  # the other end is closed
+                    break
+        assert process.wait(10) == 0
+    finally:
+        process.kill()
+        process.wait()
+        os.close(main)
+    text = seen.decode(errors="replace")
+    assert "tasks" in text and "2/2 workers" in text, text
+    assert "\x1b[1A\x1b[2K" in text or "\x1b[2K" in text, "the line is drawn again in its place"
+    assert "SUM 28" in text
 
 
 def test_a_run_that_has_ended_is_known_by_its_outcome(namespace: Namespace, tmp_path: Path) -> None:

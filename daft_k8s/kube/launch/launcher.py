@@ -15,6 +15,7 @@ from daft_k8s.kube.client.loop_thread import LoopThread
 from daft_k8s.kube.launch.creation import Creation
 from daft_k8s.kube.launch.replicas import Replicas
 from daft_k8s.kube.launch.set_up import SetUp
+from daft_k8s.kube.launch.sleep import SleepDetector, waking_words
 from daft_k8s.kube.launch.stuck_pods import StuckPods
 from daft_k8s.kube.launch.supply import BarePods, Supply
 from daft_k8s.kube.launch.tracking import POLL_SECONDS, Tracker
@@ -24,6 +25,7 @@ from daft_k8s.kube.pods import lifecycle
 from daft_k8s.kube.pods.launches import Admitted, Exited, Key, Launches, Leaving, Postponed
 from daft_k8s.kube.pods.lifecycle import Effect, Event, Lifecycle, Reachable
 from daft_k8s.kube.reach.routes import Routes
+from daft_k8s.kube.session import outside
 from daft_k8s.kube.session.access import Access, choose
 from daft_k8s.kube.session.session_objects import SessionObjects
 
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _TICK_SECONDS = 1.0
+_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+"""Goes on while the machine is suspended, which on Linux the usual clock does not."""
 _STOP_MARGIN_SECONDS = 3.0
 _GRACE_SHARE = 0.9
 """Of the time between two lists: a Pod that no launch wants is deleted when the second list shows it."""
@@ -75,6 +79,8 @@ class PodLauncher:
     ) -> None:
         check(configuration, session_id)
         access = access or choose(configuration)
+        if access.forwarded:
+            configuration = outside.with_patience(configuration)
         self._configuration = configuration
         self._session_id = session_id
         self._manager_getter = manager_getter
@@ -213,8 +219,12 @@ class PodLauncher:
             self._handle(lifecycle.StartWanted(key, self._supply.begin(key, asked_at)))
 
     async def _tick(self) -> None:
+        sleep = SleepDetector(time.clock_gettime(_CLOCK))
         while True:
             await asyncio.sleep(_TICK_SECONDS)
+            if slept_seconds := sleep.look(time.clock_gettime(_CLOCK)):
+                words = waking_words(slept_seconds, self._configuration.orphan_timeout_seconds)
+                logger.warning("session %s: %s", self._session_id, words)
             self._handle(lifecycle.TimePassed())
 
     def _handle_soon(self, event: Event) -> None:

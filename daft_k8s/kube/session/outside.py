@@ -5,8 +5,10 @@ from __future__ import annotations
 import getpass
 import socket
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from daft_k8s.config.fields import FIELDS
 from daft_k8s.errors import ConfigurationError
 from daft_k8s.kube.objects import names
 from daft_k8s.kube.objects.target import Target
@@ -17,6 +19,17 @@ if TYPE_CHECKING:
 
 _LAST_NAMESPACE = "default"
 """The namespace that kubectl uses if neither an option nor its context names one."""
+OUTSIDE_ORPHAN_SECONDS = 900.0
+"""The time for which workers wait for a driver outside the cluster, unless `orphan_timeout_seconds` says otherwise: a
+laptop is closed for a walk from one room to another, and its session should be there afterwards."""
+
+
+def with_patience(configuration: Configuration) -> Configuration:
+    """The configuration with the workers' patience with a driver outside, where nobody has chosen another."""
+    name = "orphan_timeout_seconds"
+    origin = configuration.origins.get(name)
+    chosen = configuration.orphan_timeout_seconds != FIELDS[name].default if origin is None else origin.chosen
+    return configuration if chosen else replace(configuration, orphan_timeout_seconds=OUTSIDE_ORPHAN_SECONDS)
 
 
 def check(configuration: Configuration) -> None:

@@ -108,6 +108,7 @@ def test_every_setting_of_workers_arrives_where_it_was_meant(helm: Helm) -> None
         "code_size_limit": "10Mi",
         "pip": ["emoji==2.14.0"],
         "env": {"GREETING": 'a,b=c "quoted" $(HOME)'},
+        "pass_env": ["AWS_*", "TOKEN"],
         "tls": False,
         "namespace": "elsewhere",
         "kube_context": "other",

@@ -77,7 +77,7 @@ def test_a_worker_that_falls_silent_outside_is_an_exit_with_its_pod_and_node_and
         launcher.shutdown(2)
 
 
-@pytest.mark.parametrize(("forwarded", "seconds"), [(False, 20), (True, 120)])
+@pytest.mark.parametrize(("forwarded", "seconds"), [(False, 20), (True, 900)])
 def test_outside_the_pool_waits_for_as_long_as_workers_wait_for_it(
     cluster: FakeCluster, pool: Pool, forwarded: bool, seconds: float
 ) -> None:
