@@ -102,5 +102,9 @@ def _selector(session_id: str) -> dict[str, str]:
 
 
 def _metadata(session_id: str, target: Target, name: str) -> dict[str, Any]:
-    labels = {names.SESSION_LABEL: names.label_value(session_id), names.MANAGED_BY_LABEL: names.MANAGED_BY}
+    labels = {
+        **target.labels,
+        names.SESSION_LABEL: names.label_value(session_id),
+        names.MANAGED_BY_LABEL: names.MANAGED_BY,
+    }
     return {"name": name, "namespace": target.namespace, "labels": labels, **owned_by(target)}
