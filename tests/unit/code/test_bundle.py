@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
+import json
+import os
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -52,8 +56,6 @@ def test_what_is_unpacked_is_what_was_packed(project: Path, tmp_path: Path) -> N
 
 
 def test_the_chunks_are_the_archive(project: Path) -> None:
-    import os
-
     (project / "noise").write_bytes(os.urandom(MIB - 4096))
     bundle = bundle_of(project)
     chunks = [bundle.chunk(offset) for offset in range(0, len(bundle.archive), CHUNK_BYTES)]
@@ -89,3 +91,43 @@ def test_paths_that_lead_out_are_unsafe(path: str) -> None:
 @pytest.mark.parametrize("path", ["a", "a/b.py", "..a/b..", "a/.b"])
 def test_paths_that_stay_are_safe(path: str) -> None:
     assert is_safe_path(path)
+
+
+def test_a_bundle_tells_its_folder_and_the_size_of_its_files(project: Path) -> None:
+    bundle = bundle_of(project)
+    assert (bundle.root, bundle.num_files, bundle.size_bytes) == (str(project), 2, 256 + 6)
+    assert json.loads(bundle.manifest) == [
+        ["pkg/a.py", hashlib.sha256(b"X = 1\n").hexdigest(), False],
+        ["tool", hashlib.sha256(bytes(range(256))).hexdigest(), True],
+    ]
+
+
+def test_the_archive_is_the_same_bytes_each_time(project: Path) -> None:
+    first = bundle_of(project)
+    os.utime(project / "tool", (0, 0))
+    assert bundle_of(project).archive == first.archive
+
+
+@pytest.mark.parametrize(("deflate", "method"), [(True, zipfile.ZIP_DEFLATED), (False, zipfile.ZIP_STORED)])
+def test_text_is_made_smaller_where_that_is_asked_for(project: Path, deflate: bool, method: int) -> None:
+    files = select_files(str(project), modules_only=False, size_limit_bytes=MIB)
+    bundle = make_bundle(str(project), files, size_limit_bytes=MIB, deflate=deflate)
+    with zipfile.ZipFile(io.BytesIO(bundle.archive)) as archive:
+        assert archive.getinfo("pkg/a.py").compress_type == method
+        assert archive.getinfo("tool").compress_type == zipfile.ZIP_STORED
+
+
+def test_files_may_grow_up_to_the_limit_while_they_are_read(project: Path) -> None:
+    files = select_files(str(project), modules_only=False, size_limit_bytes=MIB)
+    (project / "tool").write_bytes(bytes(1018))
+    assert make_bundle(str(project), files, size_limit_bytes=1024).size_bytes == 1024
+    (project / "tool").write_bytes(bytes(1019))
+    with pytest.raises(CodeError, match=f"^{project}/tool grew while it was read, above code_size_limit; raise that$"):
+        make_bundle(str(project), files, size_limit_bytes=1024)
+
+
+def test_a_file_that_has_gone_meanwhile_is_an_error_of_code(project: Path) -> None:
+    files = select_files(str(project), modules_only=False, size_limit_bytes=MIB)
+    (project / "tool").unlink()
+    with pytest.raises(CodeError, match=r"^the code to ship to the workers cannot be read: .*tool"):
+        make_bundle(str(project), files, size_limit_bytes=MIB)

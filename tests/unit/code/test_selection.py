@@ -5,6 +5,7 @@ Not covered: how they are packed (test_bundle.py).
 
 from __future__ import annotations
 
+import re
 import sys
 import types
 from pathlib import Path
@@ -12,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from daft_k8s.code import selection
-from daft_k8s.code.roots import script_folder
-from daft_k8s.code.selection import select_files
+from daft_k8s.code.roots import is_installed, script_folder
+from daft_k8s.code.selection import select_files, shown_bytes
 from daft_k8s.errors import CodeError
 
 MIB = 2**20
@@ -174,3 +175,75 @@ def test_folders_in_folders_without_end_are_refused(tmp_path: Path) -> None:
     (tmp_path / Path(*["d"] * 120)).mkdir(parents=True)
     with pytest.raises(CodeError, match="more than 100 folders deep"):
         select_files(str(tmp_path), modules_only=False, size_limit_bytes=MIB)
+
+
+def test_a_folder_with_more_than_code_could_have_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(tmp_path, "a.py", "b.txt", "c/d.py")
+    monkeypatch.setattr(selection, "MAX_ENTRIES", 4)
+    assert chosen(tmp_path) == ["a.py", "c/d.py"]
+    monkeypatch.setattr(selection, "MAX_ENTRIES", 3)
+    with pytest.raises(CodeError, match=r"more than 3 files and folders.*; set working_dir to the folder"):
+        chosen(tmp_path)
+
+
+def test_code_of_exactly_the_limit_is_shipped(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_bytes(bytes(100))
+    assert select_files(str(tmp_path), modules_only=True, size_limit_bytes=100)
+    with pytest.raises(CodeError):
+        select_files(str(tmp_path), modules_only=True, size_limit_bytes=99)
+
+
+def test_the_three_largest_files_are_named_largest_first(tmp_path: Path) -> None:
+    for name, kib in (("a", 1), ("b", 4), ("c", 2), ("d", 3)):
+        (tmp_path / f"{name}.py").write_bytes(bytes(kib * 1024))
+    named = re.escape("the largest are b.py (4.0 KiB), d.py (3.0 KiB), c.py (2.0 KiB). Leave out")
+    with pytest.raises(CodeError, match=named):
+        select_files(str(tmp_path), modules_only=True, size_limit_bytes=1024)
+
+
+@pytest.mark.parametrize(
+    ("size_bytes", "words"),
+    [(0, "0.0 KiB"), (1536, "1.5 KiB"), (2**20 - 1, "1024.0 KiB"), (2**20, "1.0 MiB"), (5 * 2**19, "2.5 MiB")],
+)
+def test_a_size_is_shown_in_the_unit_that_suits_it(size_bytes: int, words: str) -> None:
+    assert shown_bytes(size_bytes) == words
+
+
+def test_a_warning_names_five_keys_and_the_number_of_the_others(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    fill(tmp_path, *(f"few{number}.pem" for number in range(5)))
+    chosen(tmp_path, modules_only=False)
+    fill(tmp_path, *(f"many{number}.pem" for number in range(2)))
+    chosen(tmp_path, modules_only=False)
+    five = "few0.pem, few1.pem, few2.pem, few3.pem, few4.pem"
+    told = [record.getMessage().partition(". ") for record in caplog.records]
+    assert [first for first, _, _ in told] == [
+        f"files that look like keys are not shipped to the workers: {words}" for words in (five, f"{five} and 2 more")
+    ]
+    assert {rest for _, _, rest in told} == {
+        "To ship one, write !NAME into a .daftignore file; better, use a Kubernetes Secret or the cloud's identity of "
+        "a service account"
+    }
+
+
+def test_an_ignore_file_that_is_no_text_still_counts(tmp_path: Path) -> None:
+    fill(tmp_path, "a.py", "b.py")
+    (tmp_path / ".gitignore").write_bytes(b"# \xff\nb.py\n")
+    assert chosen(tmp_path) == ["a.py"]
+
+
+@pytest.mark.parametrize("folder", ["site-packages", "dist-packages"])
+def test_a_folder_of_packages_is_installed_wherever_it_lies(folder: str) -> None:
+    assert is_installed(f"/opt/x/{folder}")
+    assert is_installed(f"/opt/x/{folder}/pkg")
+    assert not is_installed(f"/opt/x/my-{folder}/pkg")
+
+
+def test_an_environment_is_installed_and_the_python_it_was_made_from_is_not_the_users(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sys, "prefix", "/opt/environment")
+    assert is_installed("/opt/environment/share/x")
+    monkeypatch.setattr(sys, "base_prefix", "/opt/environment")
+    assert not is_installed("/opt/environment/share/x")

@@ -16,7 +16,6 @@ from typing import Any
 
 import pytest
 
-from daft_k8s.code.advice import missing_module, ways_to_ship
 from daft_k8s.code.bundle import CodeBundle, make_bundle
 from daft_k8s.code.selection import select_files
 from daft_k8s.errors import CodeError
@@ -165,18 +164,3 @@ def test_a_folder_of_the_image_that_is_not_there_is_named(tmp_path: Path) -> Non
     code = WorkerCode(str(tmp_path / "code"), Driver(project(tmp_path / "p", "shipped_seven")))
     with pytest.raises(CodeError, match=r"local:///opt/none.*no such folder"):
         asyncio.run(code.ensure(CodeReference("", "/opt/none", 0, is_working_dir=True)))
-
-
-def test_a_missing_module_is_found_in_what_was_raised() -> None:
-    assert missing_module(ModuleNotFoundError("No module named 'a.b'", name="a.b")) == "a.b"
-    assert missing_module(RuntimeError("DaftError::PyO3Error ModuleNotFoundError: No module named 'c'")) == "c"
-    outer = ValueError("outer")
-    outer.__cause__ = ModuleNotFoundError("No module named 'd'", name="d")
-    assert missing_module(outer) == "d"
-    assert missing_module(ValueError("no module")) is None
-
-
-def test_the_advice_names_the_module_and_the_three_ways() -> None:
-    advice = ways_to_ship("emoji.core", "worker-1", "/home/u/project")
-    for part in ("'emoji.core'", "worker-1", "/home/u/project", "working_dir", "pip=['emoji']", "set image"):
-        assert part in advice

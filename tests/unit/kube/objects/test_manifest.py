@@ -12,7 +12,7 @@ import pytest
 from daft_k8s.config import Configuration
 from daft_k8s.config.frozen import FrozenMap
 from daft_k8s.errors import ConfigurationError
-from daft_k8s.kube.objects.manifest import SECRET_DIR, session_secret, worker_pod
+from daft_k8s.kube.objects.manifest import SECRET_DIR, session_secret, session_secret_of, worker_pod
 from daft_k8s.kube.objects.names import session_selector
 from daft_k8s.kube.objects.target import Owner, Target, driver_image, driver_job
 from daft_k8s.wire.worker_settings import WorkerSettings
@@ -320,3 +320,37 @@ def test_a_worker_plans_with_what_volumes_in_memory_leave_it(template: dict[str,
 def test_a_volume_in_memory_that_leaves_the_worker_nothing_is_refused(size: str) -> None:
     with pytest.raises(ConfigurationError, match=r"shm: \d GiB.*leave nothing of its 4 GiB.*worker_memory"):
         make(worker_memory_bytes=4 * 2**30, pod_template=in_memory(size))
+
+
+def test_a_pods_secret_is_the_one_that_it_mounts_for_its_session() -> None:
+    pod = make(target=replace(TARGET, secret="daft-abc123-12ab"))
+    assert session_secret_of(pod, "abc123") == "daft-abc123-12ab"
+    assert session_secret_of(pod, "other") == ""
+    assert session_secret_of({"spec": {"volumes": [{"name": "daft-session"}]}}, "abc123") == ""
+    mine = {"name": "mine", "secret": {"secretName": "daft-abc123-12ab"}}
+    assert session_secret_of({"spec": {"volumes": [mine]}}, "abc123") == ""
+    for empty in ({}, {"spec": None}, {"spec": {"volumes": None}}):
+        assert session_secret_of(empty, "abc123") == ""
+
+
+def test_the_driver_pods_image_is_needed_where_no_other_is_given() -> None:
+    with pytest.raises(
+        ConfigurationError, match=r"^the driver's Pod names no image that workers could use; set image$"
+    ):
+        driver_image(driver({"name": "driver"}))
+    with pytest.raises(ConfigurationError, match=r'set image, or name the driver.s container "driver"$'):
+        driver_image(driver({"name": "proxy", "image": "p"}, {"name": "job", "image": "d"}))
+
+
+@pytest.mark.parametrize(
+    ("labels", "job"),
+    [
+        ({"batch.kubernetes.io/job-name": "new", "job-name": "old"}, "new"),
+        ({"job-name": "old"}, "old"),
+        ({}, "pod-1"),
+        (None, "pod-1"),
+    ],
+)
+def test_a_drivers_job_is_told_by_the_label_of_any_kubernetes(labels: dict[str, str] | None, job: str) -> None:
+    assert driver_job({"metadata": {"name": "pod-1", "labels": labels}}) == job
+    assert driver_job({"metadata": {}}) == driver_job({}) == ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -46,3 +47,41 @@ def test_a_labels_value_is_accepted(text: str) -> None:
 def test_the_secrets_name_is_a_dns_label(session: str) -> None:
     assert DNS_LABEL.fullmatch(names.new_secret_name(session))
     assert len(names.new_secret_name(session)) <= 63
+
+
+def test_what_a_session_has_one_of_is_named_after_it() -> None:
+    assert names.lease_name("abc123") == names.service_name("abc123") == "daft-abc123"
+    assert names.object_name("abc123", "worker") == "daft-abc123-worker"
+
+
+def test_a_name_leaves_room_for_the_number_that_a_controller_adds() -> None:
+    longest = "a" * 48
+    assert names.object_name(longest) == f"daft-{longest}"
+    for session in (longest + "a", "A" * 90):
+        assert len(names.object_name(session)) == 53
+        assert names.object_name(session) != names.object_name(session + "a")
+
+
+def test_a_secrets_name_ends_with_eight_random_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(names, "token_hex", lambda count: f"<{count}>")
+    assert names.new_secret_name("abc123") == "daft-abc123-<8>"
+
+
+def test_a_name_that_has_no_plain_letter_is_a_hash() -> None:
+    assert re.fullmatch(r"x[0-9a-f]{10}", names.label_value("***"))
+
+
+def test_a_label_is_the_text_itself_where_kubernetes_accepts_it() -> None:
+    assert names.label_value("Ada.Laptop_1") == "Ada.Laptop_1"
+    assert names.label_value("a" * 63) == "a" * 63
+    assert re.fullmatch(r"ada-laptop-[0-9a-f]{10}", names.label_value("Ada @ Laptop!"))
+
+
+def test_a_pods_worker_is_told_by_its_label_and_else_by_its_number() -> None:
+    assert names.worker_of({"name": "daft-s1-worker-3", "labels": {"daft.io/worker": "worker-7"}}) == "worker-7"
+    assert names.worker_of({"name": "daft-s1-worker-3", "labels": {}}) == "worker-3"
+    assert names.worker_of({"name": "daft-s1-worker-3", "labels": None}) == "worker-3"
+
+
+def test_a_sessions_selector_names_the_session_and_the_role() -> None:
+    assert names.session_selector("abc123") == "daft.io/session=abc123,daft.io/role=worker"

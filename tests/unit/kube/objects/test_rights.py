@@ -9,7 +9,14 @@ import pytest
 import yaml
 
 from daft_k8s.config import Configuration
-from daft_k8s.kube.objects.rights import explain_missing, questions, rights, role_rules, role_rules_text
+from daft_k8s.kube.objects.rights import (
+    driver_account,
+    explain_missing,
+    questions,
+    rights,
+    role_rules,
+    role_rules_text,
+)
 
 DOCUMENT = Path(__file__).resolve().parents[4] / "docs" / "kubernetes.md"
 STATEFUL_SET = Configuration(allocation="statefulset", num_workers=2)
@@ -44,3 +51,30 @@ def test_an_error_names_each_missing_right_and_the_role() -> None:
     text = explain_missing(missing, "jobs", STATEFUL_SET)
     assert "may not create secrets, delete secrets, create services, delete services in the namespace 'jobs'" in text
     assert 'resources: ["statefulsets"]' in text
+
+
+def test_an_error_says_who_lacks_the_rights() -> None:
+    missing = [right for right in questions() if right.resource == "leases" and right.verb == "patch"]
+    assert [right.optional for right in missing] == [True]
+    assert explain_missing(missing, "jobs").startswith("the driver's service account may not patch leases.coordination")
+    text = explain_missing(missing, "jobs", outside=True)
+    assert text.startswith("the kubeconfig's user may not patch leases.coordination.k8s.io in the namespace 'jobs'. ")
+    assert text.endswith(role_rules_text(outside=True))
+
+
+def test_each_right_is_asked_for_alone_and_what_a_driver_can_do_without_is_marked() -> None:
+    asked = [
+        (right.group, right.resource, right.verb, right.optional) for right in questions(STATEFUL_SET, outside=True)
+    ]
+    assert ("", "pods", "create", False) in asked
+    assert ("", "pods", "deletecollection", True) in asked
+    assert ("", "pods/portforward", "get", False) in asked
+    assert ("apps", "statefulsets", "patch", False) in asked
+    assert len(asked) == sum(len(rule["verbs"]) for rule in role_rules(STATEFUL_SET, outside=True))
+
+
+def test_an_account_without_a_namespace_goes_where_it_is_applied() -> None:
+    account, role, binding = driver_account(STATEFUL_SET, namespace=None)
+    assert account["metadata"] == role["metadata"] == binding["metadata"] == {"name": "daft-driver"}
+    assert binding["subjects"] == [{"kind": "ServiceAccount", "name": "daft-driver"}]
+    assert role["rules"] == role_rules(STATEFUL_SET)
