@@ -22,6 +22,8 @@ DAFT ?= $(DAFT_SOURCE)
 SECONDS ?= 300
 SEED ?=
 RUNS ?= 200
+SHARD ?=
+PART ?= all
 RAY ?=
 DIFFERENTIAL_ARGS ?=
 CONFORMANCE_ARGS ?=
@@ -125,6 +127,10 @@ chaos: build ## Random pipelines whose workers meet random faults (SEED=, RUNS=2
 .PHONY: conformance
 conformance: build ## Daft's own tests on this runner (DAFT=a checkout of Daft, CONFORMANCE_ARGS='--tier t1 --baseline ray.tsv.xz')
 	@./scripts/conformance.sh "$(DAFT)" $(CONFORMANCE_ARGS) $(PYTEST_ARGS)
+
+.PHONY: mutation
+mutation: build ## Mutation scores of the pure rooms, hours for all (SHARD=1/10 for a sample, PART=python or core)
+	@./scripts/mutation.sh "$(SHARD)" $(PART)
 
 .PHONY: versions
 versions: build ## Seven queries on the oldest and newest Daft, with Python 3.10 and 3.13 (a few minutes)

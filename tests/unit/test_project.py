@@ -93,7 +93,7 @@ def test_what_the_checkout_imports_is_in_the_lock_file(folder: str) -> None:
     assert strangers(folder, known=known) == []
 
 
-@pytest.mark.parametrize("lock", ["dev.txt", "conformance.txt", "docs.txt"])
+@pytest.mark.parametrize("lock", ["dev.txt", "conformance.txt", "docs.txt", "mutation.txt"])
 def test_a_lock_file_pins_exact_versions_and_names_no_index(lock: str) -> None:
     for line in pinned(lock).values():
         assert re.fullmatch(r"[A-Za-z0-9_.-]+==[0-9a-zA-Z.+]+( ; .+)?", line)
