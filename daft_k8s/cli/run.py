@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 from typing import Any
 
 import click
@@ -11,6 +12,7 @@ import click
 from daft_k8s.cli.driver_options import DriverOptions, driver_options
 from daft_k8s.cli.options import configuration_options, given_options
 from daft_k8s.cli.output import reports_errors
+from daft_k8s.code.notebook import SUFFIX, read_cells
 from daft_k8s.config import Configuration
 from daft_k8s.config.environment import as_environment
 from daft_k8s.errors import CodeError
@@ -40,6 +42,7 @@ def command(
 
     On the cluster it becomes a Job, whose logs are shown here; Ctrl-C cancels it and removes what it has made. What
     comes after the script goes to the script. The script need not mention daft_k8s: it runs with DAFT_RUNNER=k8s.
+    A notebook (.ipynb) runs cell by cell; what its cells print is the log.
     The driver gets what workers get: env, pass_env, pip, and of pod_template the worker's variables and volumes.
 
     \b
@@ -48,6 +51,7 @@ def command(
       daft-k8s run -n jobs -w 4 --image registry.example.com/daft-k8s:1.0 job.py
       daft-k8s run --env-from secret/s3 --env LEVEL=3 --image my-image job.py
       daft-k8s run --image my-image -m reports.nightly --date 2026-11-01
+      daft-k8s run --image my-image report.ipynb
       daft-k8s run --detach -o worker_gpu=1 --image my-image train.py
     """
     if not module and not os.path.isfile(script):
@@ -55,7 +59,11 @@ def command(
     driver = DriverOptions.take(options)
     given = given_options(**options)
     if local:
-        run_here([sys.executable, *(["-m"] if module else []), script, *arguments], driver.load(given, local=True))
+        what = ["-m", script] if module else [script]
+        if not module and script.endswith(SUFFIX):
+            read_cells(Path(script))
+            what = ["-m", "daft_k8s.code.notebook", script]
+        run_here([sys.executable, *what, *arguments], driver.load(given, local=True))
     from daft_k8s.cli.cluster_run import run_on_cluster
     from daft_k8s.jobs.driver_job import DriverJob
 

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from daft_k8s.code.notebook import SUFFIX as NOTEBOOK
 from daft_k8s.config.frozen import thaw
 from daft_k8s.errors import ConfigurationError
 from daft_k8s.kube.objects import names
@@ -96,8 +97,12 @@ def program(job: DriverJob) -> list[str]:
     """The container's command."""
     if not job.script and not job.module:
         return ["python", *job.arguments]
-    what = ["-m", job.module] if job.module else [os.path.basename(job.script)]
+    what = ["-m", job.module] if job.module else _script(os.path.basename(job.script))
     return ["python", "-m", "daft_k8s.code.entry", PARTS_DIR, CODE_DIR, *what, *job.arguments]
+
+
+def _script(name: str) -> list[str]:
+    return ["-m", "daft_k8s.code.notebook", name] if name.endswith(NOTEBOOK) else [name]
 
 
 def code_secret_name(job: DriverJob, number: int) -> str:

@@ -8,10 +8,12 @@ import time
 import urllib.parse
 from collections.abc import Callable, Mapping
 from contextlib import aclosing
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from daft_k8s.code.bundle import CodeBundle, make_bundle
-from daft_k8s.code.selection import select_files, shown_bytes
+from daft_k8s.code.notebook import SUFFIX, read_cells
+from daft_k8s.code.selection import SelectedFile, select_files, shown_bytes
 from daft_k8s.config import FIELDS
 from daft_k8s.config.environment import as_environment, passed_on
 from daft_k8s.errors import ClusterError, ConfigurationError
@@ -292,6 +294,11 @@ def _pack(job: DriverJob, configuration: Configuration, report: Callable[[str], 
         if os.path.realpath(wanted) != folder:
             raise ConfigurationError(f"{what} must lie directly in working_dir {wanted}")
     files = select_files(folder, modules_only=not everything, size_limit_bytes=limit)
+    if job.script.endswith(SUFFIX):
+        name = os.path.basename(job.script)
+        read_cells(Path(job.script))  # a mistake is known here before a Pod is made
+        notebook = SelectedFile(name, os.path.realpath(job.script), os.path.getsize(job.script))
+        files = sorted({*files, notebook})
     bundle = make_bundle(folder, files, size_limit_bytes=limit)
     shipped = {file.path for file in files}
     if job.module and shipped.isdisjoint(_files_of(job.module)):
@@ -301,7 +308,8 @@ def _pack(job: DriverJob, configuration: Configuration, report: Callable[[str], 
         )
     if job.script and os.path.basename(job.script) not in shipped:
         raise ConfigurationError(
-            f"the script {job.script} is not shipped: its name must end in .py, and no ignore file may name it"
+            f"the script {job.script} is not shipped: its name must end in .py or {SUFFIX}, and no ignore file may "
+            "name it"
         )
     report(f"ships {len(files)} files ({shown_bytes(bundle.size_bytes)}) of {folder}")
     return bundle, CODE_DIR if everything else ""

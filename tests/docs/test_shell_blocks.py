@@ -26,7 +26,7 @@ MADE = re.compile(r"[Ss]ave (?:this|it) as `([^`]+)`|cat > (\S+)")
 def files_made_on(document: str) -> set[str]:
     """Files that the page tells its reader to make, and those that stand for the reader's own."""
     text = "\n".join([line for _, line in prose(document)] + [block.text for block in blocks(document)])
-    return {"job.py", "script.py", "train.py"} | {one or other for one, other in MADE.findall(text)}
+    return {"job.py", "script.py", "train.py", "report.ipynb"} | {one or other for one, other in MADE.findall(text)}
 
 
 @pytest.mark.parametrize("block", [block for block in SHELL if block.not_run is None], ids=str)

@@ -36,6 +36,12 @@ if __name__ == "__main__":
 """
 
 
+CELLS = [
+    "import daft\n@daft.func\ndef twice(x: int) -> int:\n    return 2 * x",
+    "frame = daft.from_pydict({'x': [1, 2, 3]}).into_partitions(3)\n"
+    "print('SUM', sum(frame.select(twice(frame['x']).alias('y')).to_pydict()['y']))",
+]
+
 SLOW = """
 import time
 import daft
@@ -126,6 +132,14 @@ def test_a_terminal_shows_one_live_line_below_the_log(namespace: Namespace, tmp_
     assert "tasks" in text and "2/2 workers" in text, text
     assert "\x1b[1A\x1b[2K" in text or "\x1b[2K" in text, "the line is drawn again in its place"
     assert "SUM 28" in text
+
+
+def test_a_notebook_runs_as_a_job(namespace: Namespace, tmp_path: Path) -> None:
+    cells = [{"cell_type": "code", "source": source, "metadata": {}, "outputs": []} for source in CELLS]
+    (tmp_path / "report.ipynb").write_text(json.dumps({"cells": cells, "metadata": {}, "nbformat": 4}))
+    ended = call(namespace, "run", *DRIVER, "report.ipynb", folder=tmp_path)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert "SUM 12" in ended.stdout
 
 
 def test_a_run_that_has_ended_is_known_by_its_outcome(namespace: Namespace, tmp_path: Path) -> None:
