@@ -73,8 +73,8 @@ class ActorError(DaftK8sError, RuntimeError):
 class TaskError(DaftK8sError, RuntimeError):
     """A task failed on a worker; the message names task and worker and carries the worker's traceback.
 
-    Stands for what a task raised where that cannot be raised again: an exception that cannot be pickled, and one on
-    which Python would act, such as StopIteration or SystemExit (as PEP 479 does; the original is its `__cause__`).
+    Stands for a task's exception that cannot be raised again: one that cannot be pickled, or one on which Python would
+    act, such as StopIteration or SystemExit. PEP 479 does the same; the original is its `__cause__`.
     """
 
 

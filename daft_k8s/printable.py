@@ -1,7 +1,7 @@
 """Text of others, made harmless for a terminal. Pure.
 
 UDFs, workers and objects of the cluster may hold escape sequences, which would clear the screen, set the window's title
-or paste text, and characters that let a line seem to be another one.
+or paste text. Other characters would let a line seem to be another one.
 """
 
 from __future__ import annotations

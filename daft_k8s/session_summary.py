@@ -1,7 +1,7 @@
 """The summary of a session in few numbers: written by the driver, read by `daft-k8s status`. Pure.
 
-It stands where everybody may read it who may list the session's objects, so it holds neither data nor plans nor SQL,
-and its size has a bound, whatever the session does.
+Every account that may list the session's objects can read it. So it holds neither data nor plans nor SQL, and its size
+has a bound, whatever the session does.
 """
 
 from __future__ import annotations

@@ -1,10 +1,9 @@
 """The directory of a session on this machine, in which its local workers spill.
 
-The next session of the same user removes the folder of a driver that died without cleaning up. A session's
-directory is dead if nobody holds its lock file's lock, which ends with the process by whatever death, and
-if the process that its name tells is gone (by number and start time). Both are asked: the lock
-is right in containers that share a folder but not process ids, the process is right between the
-making of the directory and of the lock.
+The next session of the same user removes the folder of a driver that died without cleaning up. Two conditions make a
+session's directory dead: no process holds the lock of its lock file, and the process in its name (number and start
+time) is gone. The kernel releases the lock at any death. The lock is right in containers that share a folder but not
+process ids. The process is right between the making of the directory and of the lock.
 """
 
 from __future__ import annotations

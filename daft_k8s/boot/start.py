@@ -1,8 +1,8 @@
 """Starts a module in a process of Python that imports from where its parent does.
 
 `python -u start.py MODULE ARGUMENTS...` reads the search path from a variable, removes the variable, becomes MODULE.
-The path does not travel in PYTHONPATH: programs that the new process starts would inherit it, other versions of Python
-among them, and a folder whose name holds a colon cannot be written there.
+The path does not travel in PYTHONPATH. Programs that the new process starts, other versions of Python among them, would
+inherit it. And PYTHONPATH cannot hold a folder whose name has a colon.
 """
 
 from __future__ import annotations

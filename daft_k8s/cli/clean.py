@@ -25,9 +25,9 @@ def command(sessions: tuple[str, ...], dry_run: bool, output: str, **place: Any)
     A run goes with its driver and its workers; it is how a run that was started with --detach is cancelled. So does a
     session whose driver is a run.
 
-    A session is dead if its Lease has not been renewed for minutes and no worker of it still serves, or if it has no
-    Lease, belongs to no Pod, and all its workers have ended. Where no worker tells, this takes a minute: a Lease that
-    is renewed meanwhile is no dead session's.
+    A session is dead if its Lease has not been renewed for minutes and no worker of it still serves. So is a session
+    without a Lease that belongs to no Pod, if all its workers have ended. Without evidence from a worker this takes a
+    minute: a Lease that is renewed meanwhile is no dead session's.
 
     \b
     Examples:

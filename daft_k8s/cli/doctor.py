@@ -29,8 +29,8 @@ _STYLES = {"ok": "green", "warning": "yellow", "failed": "red", "skipped": "blue
 def command(*, local: bool, context: str | None, service_account: str, output: str, **options: Any) -> None:
     """Check everything that a query needs, and say what to change.
 
-    On the cluster two small Pods are started for some seconds: they try the image, the rights of the driver's service
-    account, DNS, and the way from a driver to a worker.
+    On the cluster two small Pods are started for some seconds. They try the image, the rights of the driver's service
+    account, DNS, and the route from a driver to a worker.
 
     \b
     Examples:

@@ -64,8 +64,8 @@ class _Folder(NamedTuple):
 def select_files(root: str, *, modules_only: bool, size_limit_bytes: int, shallow: bool = False) -> list[SelectedFile]:
     """The files to ship, sorted by path.
 
-    Hidden files and folders, virtual environments and caches are never among them, nor what ignore files name, nor
-    files with keys, unless an ignore file brings them back.
+    Hidden files and folders, virtual environments and caches are never among them. Nor are files with keys and ignored
+    files, unless an ignore file brings them back.
 
     Args:
         root: The folder.

@@ -180,8 +180,8 @@ class Configuration:
     as PIP_INDEX_URL, go into `env`. Permanent packages belong in the image: each start waits for pip."""
 
     env: FrozenMap[str] = option(options.ENVIRONMENT, FrozenMap(), topic=PODS, secret=True)
-    """Environment variables of workers, local ones included. Their values are never shown or logged. In a Pod's spec,
-    all accounts that may read Pods can read them: credentials belong into `pass_env`, or in a Secret that the
+    """Environment variables of workers, local ones included. Their values are never shown or logged. All accounts that
+    may read Pods can read them in a Pod's spec. So credentials belong into `pass_env`, or in a Secret that the
     `pod_template` refers to."""
 
     pass_env: tuple[str, ...] = option(options.VARIABLE_PATTERNS, (), topic=PODS, pods_only=True)

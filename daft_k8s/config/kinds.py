@@ -1,7 +1,7 @@
 """The kinds of options: the values that they accept, and their conversion from text, TOML and Python.
 
-A kind's `read` takes what a person wrote (from the environment: always text) and also what it has
-itself returned, so that it can check a `Configuration` that was made by hand.
+A kind's `read` takes a person's value (from the environment: always text). It also takes its own results, so that it
+can check a `Configuration` that was made by hand.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The accepted values of options as JSON Schema, for tools that check values before daft_k8s runs.
 
-A schema is never stricter than `Kind.read`, and where JSON Schema has no words for a rule (a quantity's bounds), less
-strict: the configuration itself has the last word.
+A schema is never stricter than `Kind.read`. It is less strict where JSON Schema cannot express a rule (a quantity's
+bounds): the configuration itself decides.
 """
 
 from __future__ import annotations

@@ -11,8 +11,8 @@ from daft_k8s.errors import ActorError
 from daft_k8s.wire.calls import ActorRoute
 
 UNREACHED_SECONDS = 1.0
-"""A place that a worker could not reach is named to it again after this, twice as long each time, unless there is
-another: its connection broke, perhaps, and the actor is well."""
+"""Seconds after which an unreachable place is named again if there is no other, doubled each time: perhaps only a
+connection broke."""
 _LONGEST_UNREACHED_SECONDS = 30.0
 
 

@@ -24,9 +24,9 @@ _postponed: list[int] = []
 def exit_on_signals() -> None:
     """Turns SIGTERM and SIGHUP into SystemExit, except those that the user handles or ignores (`nohup`).
 
-    Without a handler the process ends at once, and its workers only when they miss their driver; Pods, Secret and
-    Lease of a driver outside the cluster stay until they are swept. Does nothing outside the main thread, as Python
-    allows handlers only there.
+    Without a handler the process ends at once, and its workers only when they miss their driver. Pods, Secret and Lease
+    of a driver outside the cluster stay until they are swept. Does nothing outside the main thread, as Python allows
+    handlers only there.
     """
     if threading.current_thread() is not threading.main_thread():
         return

@@ -16,8 +16,8 @@ from daft_k8s.wire.calls import Done, PrintLines
 from daft_k8s.wire.worker_output import INTERVAL_SECONDS, shown
 
 BYTES_PER_SECOND = 1 << 20
-"""Of all workers together. What exceeds it waits at the workers, and is dropped there: a terminal, a notebook or a log
-store is flooded by more, and each line costs the driver's interpreter time that queries need."""
+"""For all workers together. Further lines wait at the workers, and are dropped there. More would flood a terminal, a
+notebook or a log store, and each line costs the driver's interpreter time that queries need."""
 _SETTLE_SECONDS = 1.0
 """The longest wait for last lines when the session ends."""
 _QUIET_SECONDS = 2.5 * INTERVAL_SECONDS

@@ -1,7 +1,7 @@
 """Daft's modules for Ray as far as they are known here, and how those of the installed Daft differ.
 
-Modules of ours stand in their place. A hook that is new there would be missed in the middle of the first query that
-needs it, so the sources of Daft's modules are compared with ours before. They are not imported: they need Ray.
+Modules of ours stand in their place. A new hook in Daft's would be missed in the middle of the first query that needs
+it. So the sources of Daft's modules are compared with ours before. They are not imported: they need Ray.
 """
 
 from __future__ import annotations
@@ -63,8 +63,8 @@ KNOWN_NAMES: dict[str, frozenset[str]] = {
         {"EventLogSink", "get_sink_actor_name", "create_or_get_sink", "get_sink", "teardown_sink"}
     ),
 }
-"""Public functions and classes of each module that are known to be needed or not to be: those of all versions up to
-0.7.26, and those of changes to Daft that were proposed by then (a pool of actors that grows)."""
+"""Public functions and classes of each module whose use is known: those of all versions up to 0.7.26, and those of
+changes to Daft that were proposed by then (a pool of actors that grows)."""
 
 
 class DifferenceKind(enum.Enum):

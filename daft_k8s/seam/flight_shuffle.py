@@ -1,7 +1,7 @@
 """Daft's own shuffle, for those who set `shuffle_algorithm="flight_shuffle"`: where its files lie, and their end.
 
-The data then goes through files and a server of Daft's executor in each worker, not through the workers'
-partition stores: nothing of it is computed again when a worker is lost.
+The data then goes through files and a server of Daft's executor in each worker, not through the workers' partition
+stores. None of it is computed again when a worker is lost.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ _LONGEST_LIST = 1024
 def configured_folders(config: PyDaftExecutionConfig) -> list[str]:
     """The `flight_shuffle_dirs` of a configuration, which Daft lets one set but not ask for.
 
-    They are found in its pickled form, wherever they stand there: a list that gives the very same bytes
-    when it is set is the right one.
+    They are found in its pickled form, at any position: a list that gives the very same bytes when it is set is the
+    right one.
 
     Raises:
         UnsupportedError: If they are not found, with another Daft.

@@ -119,8 +119,7 @@ def loaded_extensions() -> list[str]:
 def start_ray_workers(existing_worker_ids: list[str], worker_startup_timeout: int = 0) -> list[RaySwordfishWorker]:
     """All logical workers that Daft does not know yet, ready or not.
 
-    The pool keeps tasks of a worker that is not up yet and sends them elsewhere if it must, so there
-    is nothing to wait for here.
+    The pool keeps tasks of a worker that is not up yet, or sends them elsewhere, so no wait is needed here.
     """
     session = current_session()
     existing = set(existing_worker_ids)

@@ -1,8 +1,8 @@
 """Daft's hooks for its key-filtering join, which `skip_existing` and `checkpoint=` use.
 
-Keys that are there already are kept in actors, each of which has a share by the keys' hash: the first stage brings them
-there, and the next asks for the rows whose keys they do not know. A share that is lost is not filled again: the
-query fails, as any other answer might be wrong.
+Existing keys are kept in actors, each with a share by the keys' hash. The first stage brings the keys there, and the
+next asks for the rows with unknown keys. A lost share is not filled again: the query fails, as any other answer might
+be wrong.
 """
 
 from __future__ import annotations

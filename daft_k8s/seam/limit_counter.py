@@ -1,8 +1,8 @@
 """The state of one distributed LIMIT: who skips and who keeps how many rows. Pure.
 
-Rows that were granted to an input stay reserved to it. When its task runs again, the new run is first
-given what the old one had, so a restart neither loses rows nor takes more than the limit. Every run
-of a task has an epoch; what an older run still asks for is refused.
+Rows that were granted to an input stay reserved to it. When its task runs again, the new run first gets the rows of the
+old one. So a restart neither loses rows nor takes more than the limit. Every run of a task has an epoch; requests of an
+older run are refused.
 """
 
 from __future__ import annotations

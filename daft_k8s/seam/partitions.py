@@ -244,8 +244,8 @@ class K8sPartitionSet(PartitionSet[Any]):
     def references(self, session: Session) -> list[RayPartitionRef]:
         """The partitions as Daft's planner wants them, for a plan that this session runs.
 
-        Of what went with an earlier session there are references, too: a plan that reads a partition of which Daft is
-        told nothing ends in a panic of its scheduler.
+        References of an earlier session count, too. A plan that reads a partition for which Daft gets no reference ends
+        in a panic of its scheduler.
         """
         refs = [result.reference_in(session) for _, result in sorted(self._results.items())]
         return [RayPartitionRef(ref, ref.num_rows, ref.size_bytes) for ref in refs]

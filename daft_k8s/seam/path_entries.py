@@ -52,7 +52,7 @@ def pod_paths(configuration: Configuration) -> PodPaths | None:
 def install(known_configuration: Callable[[], Configuration | None]) -> None:
     """Replaces functions of Daft with ones that look at paths first.
 
-    A function that a newer Daft does not have is left out, and named when a session of Pods begins: most of the paths
+    A function that a newer Daft does not have is left out, and named when a session of Pods begins. Most of the paths
     that it takes stand in the plan as well.
 
     Args:

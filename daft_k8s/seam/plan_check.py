@@ -24,12 +24,12 @@ _END_WITH_THEIR_TASKS = {
     "VLLM": "into_partitions() of a DataFrame with prompts for vLLM",
     "KeyFilteringJoin": "into_partitions() of a DataFrame with skip_existing() or checkpoint=",
 }
-"""Nodes that offer no end of their tasks before these have run, by the first word of the name that Daft shows, and what
-is refused where an into_partitions() waits for that end."""
+"""Nodes that offer no end of their tasks before these have run, by the first word of the name that Daft shows. With
+each the use that is refused, where an into_partitions() waits for that end."""
 
 _RUN_THEIR_INPUT_FIRST = frozenset(("AsofJoin", "Gather", "IntoBatches", "RandomShuffle", "Repartition", "Sort"))
 """Nodes that run the tasks of their inputs, so that these come to an end. All others are taken to hand tasks on as they
-are: a node that is missing here has at worst a query refused that would run, and one too many has a query hang."""
+are. If a node is missing here, a query that would run may be refused. If one is too many, a query may hang."""
 
 _SORT_MERGE_JOIN = "SortMergeJoin"
 
@@ -94,7 +94,7 @@ def _ends_with(node_type: str, of_inputs: list[str | None]) -> str | None:
 def refuse_sort_merge_join(physical_plan_json: str) -> None:
     """Raises UnsupportedError if a plan has a sort-merge join, whose kernel in Daft drops rows of repeated keys.
 
-    `sort_merge.install` has what `DataFrame.join` asks for planned as a hash join, so one that is left here comes from
+    `sort_merge.install` has the joins of `DataFrame.join` planned as hash joins. So one that is left here comes from
     Daft's planner, or from a DataFrame that was made before daft_k8s was installed.
 
     Args:

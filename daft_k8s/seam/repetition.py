@@ -1,7 +1,7 @@
 """Running a query again as a whole, after a worker was lost with data that only another run can give back.
 
-A query is repeated only if its user cannot tell: none of its results has been handed out, no task was ever given to a
-worker that writes where others see it, and its inputs are still there.
+A query is repeated only if its user cannot see a difference. None of its results has been handed out, no task was ever
+given to a worker that writes where others see it, and its inputs are still there.
 """
 
 from __future__ import annotations

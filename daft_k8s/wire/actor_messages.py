@@ -1,8 +1,8 @@
 """Messages to actors and back: between the driver, the workers and the actors' own processes.
 
-A message is one pickle whose large buffers stay outside of it (protocol 5): Daft's partitions keep their Arrow
-buffers there, so they are neither copied into the pickle nor out of it, and their batches, empty ones included, stay as
-they are. Laid out in bytes, each part begins at a multiple of 64, so that Arrow can use it where it lies.
+A message is one pickle whose large buffers stay outside of it (protocol 5). Daft's partitions keep their Arrow buffers
+there, so no buffer is copied into the pickle or out of it. Their batches, empty ones included, stay as they are. Laid
+out in bytes, each part begins at a multiple of 64, so that Arrow can use it where it lies.
 """
 
 from __future__ import annotations

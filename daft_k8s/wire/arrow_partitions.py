@@ -1,9 +1,9 @@
 """Daft's partitions to and from Arrow streams, the form in which they are stored and moved.
 
-Both ends use it, the worker process and the driver's seam. Record batches cross one by one: Daft's own import and
-export of whole streams look each column up by its name, which takes time by the square of their number, and give the
-second of two columns of one name the values of the first. Daft's partial aggregates do have such columns (the sum and
-the count of a mean).
+Both ends use it, the worker process and the driver's seam. Record batches cross one by one. Daft's own import and
+export of whole streams look each column up by its name, which takes time by the square of their number. And of two
+columns with one name, the second gets the values of the first. Daft's partial aggregates do have such columns (the sum
+and the count of a mean).
 """
 
 from __future__ import annotations

@@ -15,8 +15,8 @@ MOST_ERROR_BYTES = 1 << 20
 def encode_error(error: BaseException) -> bytes:
     """Encodes an exception that a task raised, so that unpickling gives the exception itself, cause included.
 
-    An exception that does not survive pickling (many do pickle, but not back) becomes a `TaskError`
-    with its type and text; so does each link in its chain of causes. Never raises.
+    An exception that does not survive pickling (many do pickle, but not back) becomes a `TaskError` with its type and
+    text. So does each link in its chain of causes. Never raises.
     """
     from daft.pickle import dumps
 

@@ -2,7 +2,7 @@
 
 Each field of `WorkerSettings` is the variable `DAFT_K8S_INTERNAL_<FIELD>`. Users' options have other names
 (`DAFT_K8S_<OPTION>`), and no worker inherits them. The token comes in a file, so that a Secret can be mounted, or
-through a pipe: the variables that a process was started with stay in `/proc/<pid>/environ`, whatever it forgets.
+through a pipe. It is no variable: the variables of a process's start stay in `/proc/<pid>/environ`.
 """
 
 from __future__ import annotations

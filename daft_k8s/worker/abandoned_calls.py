@@ -1,8 +1,8 @@
 """Calls of UDFs that go on after their tasks were cancelled.
 
-Python cannot stop a call. It keeps its thread, which is one of the few on which Daft's executor computes, so a worker
-whose threads are all held by such calls runs nothing any more. The pool is told, and replaces the process where a task
-waits for it.
+Python cannot stop a call. The call keeps its thread, one of the few on which Daft's executor computes. A worker whose
+threads are all held by such calls runs nothing any more. The worker reports that to the pool, which replaces the
+process where a task waits for it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A task's end of Daft's vLLM engines: its prompts go to engines, its rows stay here.
 
-On Ray, rows travel to the engines too and come back in whichever task asks next. Here each task gets its own back, so
-that one may run again, and end at any time, without any row being lost or given out twice.
+On Ray, rows travel to the engines too and come back in whichever task asks next. Here each task gets its own rows back.
+So a task may run again, and end at any time, and no row is lost or given out twice.
 """
 
 from __future__ import annotations

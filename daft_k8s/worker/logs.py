@@ -58,8 +58,8 @@ def log_output(source: str, line: str) -> None:
 def configure_logging(*, session_id: str, worker_id: str, log_format: str, log_level: str) -> None:
     """Sends the runner's own lines to stderr, and other loggers' from WARNING on, until a UDF configures logging.
 
-    The root logger belongs to the user: with a handler of ours, `logging.basicConfig` in a UDF would do nothing.
-    Only DEBUG sets its level, as it also shows what Daft's engine logs: every step of every operator, each through
+    The root logger belongs to the user: with a handler of ours, `logging.basicConfig` in a UDF would do nothing. Only
+    DEBUG sets its level, as it also shows the log of Daft's engine. That has every step of every operator, each through
     the interpreter, which costs more than a small task.
     """
     handler = logging.StreamHandler(sys.stderr)

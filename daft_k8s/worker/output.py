@@ -1,8 +1,8 @@
 """The worker's standard output and error, copied to the driver over the stream that the driver opened.
 
-What is written still reaches the process's own output first, in the same system call as before: the log of a Pod stays
+Output still reaches the process's own streams first, in the same system call as before. So the log of a Pod stays
 complete, and a crash loses none of it. The copy never blocks the writer. The driver takes one batch at a time and
-answers when it has printed it; lines that come faster push out the oldest that wait, and are counted.
+answers when it has printed it. Faster lines push out the oldest waiting ones, and are counted.
 """
 
 from __future__ import annotations

@@ -25,8 +25,8 @@ _ERROR_LINES = 3
 class PipInstall:
     """One run of pip, beside the worker's own start: on a thread, as importing Daft holds up the event loop.
 
-    What the image has already counts as installed, so only what is missing is added; what was asked for in another
-    version goes ahead of the image's.
+    Packages of the image count as installed, so only missing ones are added. A package in another version goes ahead of
+    the image's.
 
     Args:
         requirements: As pip takes them; none: nothing is done.

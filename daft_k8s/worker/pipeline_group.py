@@ -8,11 +8,11 @@ saves the start-up of UDFs, and brings two faults of the executor with it:
   that is called while the pipeline is still going down returns success too.
 - A pipeline can be cancelled only as a whole.
 
-So here, a shared pipeline has members, and a member's end is decided by one of two proofs. The last
-member's `try_finish` waits for the pipeline itself, so its answer is the truth. For any other
-member, the executor's loop is probed *after* the member's stream has ended: a loop that still takes
-inputs has not dropped any stream, so the stream ended because its task was complete. Once a pipeline
-is known to be dead, every unfinished member fails with the cause of the first.
+So here, a shared pipeline has members, and a member's end is decided by one of two proofs. The last member's
+`try_finish` waits for the pipeline itself, so its answer is the truth. For any other member, the executor's loop is
+probed *after* the member's stream has ended. A loop that still takes inputs has not dropped any stream, so the stream
+ended because its task was complete. Once a pipeline is known to be dead, every unfinished member fails with the cause
+of the first.
 
 Each pipeline gets a number of its own, above Daft's 32-bit fingerprints, which is never used again.
 A pipeline that has been left by its last member, or has failed, is thus never joined.

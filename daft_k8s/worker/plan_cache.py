@@ -1,7 +1,7 @@
 """Decoded plans of a worker, by content hash.
 
-Not only to save the decoding: Daft keeps the instances of class UDFs in the decoded plan, so tasks that
-use one plan object also share what a UDF's `__init__` has loaded.
+Not only to save the decoding. Daft keeps the instances of class UDFs in the decoded plan, so tasks that use one plan
+object also share the data that a UDF's `__init__` has loaded.
 """
 
 from __future__ import annotations

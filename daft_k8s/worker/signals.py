@@ -17,7 +17,7 @@ def ignore_interrupts() -> None:
     """Makes SIGINT do nothing: Ctrl-C is for the driver, which then tells its workers.
 
     The handler is a function. Programs that UDFs start would inherit a blocked or an ignored signal, and then no
-    `timeout -s INT` would end them; a handler is reset in each program that is started.
+    `timeout -s INT` would end them. A handler is reset in each program that is started.
 
     Daft's executor installs a handler of its own when it runs first, and cancels everything on SIGINT. It does so only
     once, so this must be called again afterwards.
@@ -28,8 +28,8 @@ def ignore_interrupts() -> None:
 def release_forked_children() -> None:
     """Gives processes that UDFs fork, as `multiprocessing` does, the signals with which Python starts.
 
-    They inherit the worker's handlers, which do nothing for them, and the descriptor that wakes up the worker's event
-    loop: a child that was told to end would tell the worker to stop.
+    They inherit the worker's handlers, which have no effect for them, and the descriptor that wakes up the worker's
+    event loop. So a signal to a child would stop the worker.
     """
     os.register_at_fork(before=_block, after_in_parent=_unblock, after_in_child=_reset)
 

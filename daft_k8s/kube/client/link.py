@@ -1,7 +1,7 @@
 """The link to an API server: its address, the certificates to trust, and the credentials.
 
 In a Pod this needs nothing but aiohttp. The client's package takes nearly two seconds of CPU to load, for models and
-APIs of which none are used here, and a driver's first row would wait for it; `kubeconfig` alone loads it.
+APIs that are not used here. A driver's first row would wait for it, so `kubeconfig` alone loads it.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """One connection to a port of a Pod, through the API server.
 
-Kubernetes' port-forward over a websocket, in the protocol `v4.channel.k8s.io`: each message begins with the number of
-its channel, 0 for data and 1 for what went wrong, and each channel's first message names the port. The API server
-passes it on to the Pod's node, which connects to the port on the Pod's loopback address.
+Kubernetes' port-forward over a websocket, in the protocol `v4.channel.k8s.io`. Each message begins with the number of
+its channel: 0 for data, 1 for errors. Each channel's first message names the port. The API server passes it on to the
+Pod's node, which connects to the port on the Pod's loopback address.
 
 A websocket carries a single connection, so that a slow reader holds up nobody but itself. The protocol knows no half
 of a close: it ends in both directions at once.

@@ -47,8 +47,8 @@ _GRACE_SHARE = 0.9
 class PodLauncher:
     """Creates, tracks and deletes worker Pods. Thread-safe; `launch` and `stop` do not block.
 
-    All that it does runs on an event loop and a thread of its own, the imports of the client and the first
-    questions to the cluster included, so making one takes no time.
+    All its work runs on a separate event loop and thread, the imports of the client and the first calls included. So
+    making a launcher takes no time.
 
     Args:
         configuration: What a Pod looks like, and the time-outs.

@@ -22,8 +22,8 @@ PUBLISH_SECONDS = 5.0
 DURATION_SECONDS = 30
 """The duration of a Lease: the next renewal, and one that is missed."""
 MOST_LIFE = datetime.timedelta(days=7)
-"""A Lease counts for no longer than that without a renewal, whatever it says: any account with the right to create
-Leases may write any number there."""
+"""A Lease counts for no longer than that without a renewal: any account with the right to create Leases may write any
+duration."""
 DEAD_AFTER_DURATIONS = 5
 """The number of durations without a renewal after which a session counts as dead: 150 s, more than
 `orphan_timeout_seconds`, so by then its workers have gone by themselves, if their driver has."""

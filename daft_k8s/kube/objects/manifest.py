@@ -42,8 +42,8 @@ _PATIENCE_WITH_NODES = tuple(
     {"key": f"node.kubernetes.io/{trouble}", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300}
     for trouble in ("not-ready", "unreachable")
 )
-"""Kubernetes' usual values, which some clusters shorten: the pool itself finds out in seconds who does not answer,
-and a node that only the API server has lost for a while goes on working."""
+"""Kubernetes' usual values, which some clusters shorten. The pool itself finds silent workers in seconds, and a node
+that only the API server has lost for a while goes on working."""
 
 
 class Identity(NamedTuple):

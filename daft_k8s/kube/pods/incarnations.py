@@ -1,9 +1,9 @@
 """The processes of a StatefulSet's Pods, and the launches that they stand for.
 
-A Pod of a StatefulSet keeps its name, and restarts in place: behind one name come, one after the other, processes of
-several Pods, and several processes of one Pod. To the rest of this room each process is a Pod of its own, with a
-name that no other has: its Pod's, its Pod's uid and the number of restarts. So states, snapshots and launches mean here
-what they mean for Pods that never restart.
+A Pod of a StatefulSet keeps its name, and restarts in place. So processes of several Pods, and several processes of one
+Pod, succeed one another behind one name. To the rest of this room each process is a Pod with a unique name: its Pod's,
+its Pod's uid and the number of restarts. So states, snapshots and launches mean here what they mean for Pods that never
+restart.
 """
 
 from __future__ import annotations

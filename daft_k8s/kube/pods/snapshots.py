@@ -1,8 +1,8 @@
 """The known states of a session's Pods, from a watch for speed and from lists for truth.
 
-Both feed one store. A watch may miss anything; what it does say is true. Only a complete, successful list may
-prove that a Pod is missing, and only some time after the Pod was last known to be there: a list can be older than
-a Pod that has just been made. No clock in here: times are arguments, in seconds, and never go back.
+Both feed one store. A watch may miss any change, but its reports are true. Only a complete, successful list may prove
+that a Pod is missing, and only some time after the last sign of the Pod: a list can be older than a Pod that has just
+been made. No clock in here: times are arguments, in seconds, and never go back.
 """
 
 from __future__ import annotations

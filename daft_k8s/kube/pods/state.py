@@ -154,8 +154,8 @@ def _terminated(pod: Pod, container: str) -> Mapping[str, Any]:
 def _ended_init_containers(pod: Pod) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Names and ends of the init containers that must succeed before the worker starts.
 
-    A native sidecar (restartPolicy Always, as Istio and others inject) is none of them: it restarts in place, beside a
-    worker that goes on, so that its end says nothing of the Pod.
+    A native sidecar (restartPolicy Always, as Istio and others inject) is none of them. It restarts in place, beside a
+    worker that goes on, so its end says nothing of the Pod.
     """
     specs = _maps(_map(_map(pod).get("spec")).get("initContainers"))
     sidecars = {spec.get("name") for spec in specs if spec.get("restartPolicy") == "Always"}

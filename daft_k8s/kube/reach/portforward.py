@@ -1,8 +1,8 @@
 """Ways from this machine to the ports of Pods, for a driver that cannot reach their addresses.
 
-Each port of a Pod gets a listener on the loopback address, and each connection to it a stream of its own through the
-API server. So it heals by itself: when a stream dies, that connection dies with it, its client connects again to the
-same local address, and gets a new stream.
+Each port of a Pod gets a listener on the loopback address, and each connection to it a separate stream through the API
+server. A stream that dies ends only its connection: the client connects again to the same local address, and gets a new
+stream.
 """
 
 from __future__ import annotations

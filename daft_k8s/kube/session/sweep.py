@@ -6,8 +6,8 @@ belongs to drivers outside the cluster that were killed, and to drivers whose Po
 A Lease that nobody renews does not prove a death: the API server may have been away, or away from that driver alone.
 But workers do prove life. They end when their driver has not called for a while; where one still serves, it is called.
 
-Invariant: a Lease proves nothing by its name or labels, as others may make Leases. What a sweep deletes is proven to be
-the session's by the uid of its owner; the cluster's garbage collector does the rest when the Lease goes.
+Invariant: a Lease proves nothing by its name or labels, as others may make Leases. The uid of its owner proves that an
+object of a sweep is the session's. The cluster's garbage collector does the rest when the Lease goes.
 """
 
 from __future__ import annotations
@@ -97,8 +97,8 @@ async def find_dead_sessions(
 ) -> AsyncGenerator[dict[str, Any], None]:
     """The Leases of sessions that nobody uses any more.
 
-    At once those whose workers have all ended, and not all before the Lease was last renewed; those whose workers say
-    nothing if their Lease stays as it is for a while longer.
+    Sessions whose workers have all ended, some of them after the Lease was last renewed, are found at once. Sessions
+    without evidence from workers are found if their Lease stays as it is for a while longer.
 
     Args:
         api: The cluster.
@@ -294,8 +294,8 @@ async def _read_signs(api: Api, namespace: str, found: Mapping[str, Any]) -> _Si
 def _serves_since(pod: Mapping[str, Any], latest: datetime.datetime) -> bool:
     """True if its worker's process has begun before that time and is still there, as its node says.
 
-    The worker's own readiness counts, and not that of its sidecars. The condition says what the container's status
-    cannot: a control plane that has lost a node makes the condition of its Pods false, and touches nothing else.
+    The worker's own readiness counts, and not that of its sidecars. The condition shows a lost node, which the
+    container's status does not: the control plane then makes the condition of its Pods false, and changes nothing else.
     """
     status = pod.get("status") or {}
     own: Mapping[str, Any] = next(

@@ -39,8 +39,8 @@ impl MemoryLevel {
         }
     }
 
-    /// The level to report, given the one reported before: it rises at once, and falls only when
-    /// the share is clear of the threshold, so that a log does not flicker.
+    /// The level to report after the one reported before. It rises at once, and falls only when the share is clear of
+    /// the threshold, so that the log has no flicker.
     pub fn settled(previous: Self, ratio: f64) -> Self {
         let now = Self::of(ratio);
         if now >= previous { now } else { Self::of(ratio + 0.03).min(previous) }

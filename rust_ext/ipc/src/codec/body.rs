@@ -9,8 +9,8 @@ use memmap2::{Advice, MmapMut};
 
 use crate::CodecError;
 
-/// From this size on the kernel is asked for memory directly, in huge pages: faulting in small
-/// pages would cost more than the copy, and the memory goes back as soon as it is dropped.
+/// From this size on, memory comes directly from the kernel, in huge pages. Faults of small pages would cost more than
+/// the copy, and the memory goes back as soon as it is dropped.
 const MAP_BYTES: usize = 1 << 20;
 
 /// Fresh zeroed memory of the kernel's, in huge pages where it likes; not yet resident.

@@ -4,8 +4,8 @@
 //! CRC-32 of its body. The first seal continues the CRC-32 of the ticket. So a seal vouches for the message, for all
 //! messages before it, and for the partition being the one that was asked for.
 //!
-//! CRC-32 because the processors that we run on fold it at the speed of memory, in safe code of a crate that is
-//! maintained; and because it finds every damage of up to 32 bits in a row, whatever the length.
+//! CRC-32, because our processors fold it at the speed of memory, in safe code of a maintained crate. It finds every
+//! damage of up to 32 bits in a row, for any length.
 
 use crc32fast::Hasher;
 

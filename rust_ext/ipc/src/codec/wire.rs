@@ -2,8 +2,8 @@
 //!
 //! Our own messages are sealed: the seal stands in `app_metadata`, after the body, whose checksum is known only then.
 //!
-//! A body that is too large for one (a single huge row) goes into several: the first announces the whole
-//! length in a field of our own, those that follow carry nothing but the next part.
+//! A body that is too large for one (a single huge row) goes into several. The first announces the whole length in a
+//! field of our own, the next ones carry only their parts.
 
 use std::collections::VecDeque;
 

@@ -22,8 +22,8 @@ pub enum Role {
 }
 
 impl Role {
-    /// The name in the certificate. It is the same for all members with this role, and the address that was
-    /// dialled does not matter: a tunnel, a service and a Pod's address all lead to the same member.
+    /// The name in the certificate, the same for all members with this role. The dialled address does not matter: a
+    /// tunnel, a service and a Pod's address all lead to the same member.
     pub const fn dns_name(self) -> &'static str {
         match self {
             Self::Driver => "driver.daft-k8s.internal",

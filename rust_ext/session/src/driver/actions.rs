@@ -118,8 +118,8 @@ impl Inner {
         }
     }
 
-    /// A lost process whose link is still open was restarted in place: the new one was given nothing yet, and
-    /// counts its calls from the beginning.
+    /// A lost process whose link is still open was restarted in place. The new one has got no tasks yet, and counts
+    /// its calls from the beginning.
     fn renew_link(self: &Arc<Self>, state: &mut State, worker: WorkerId, launch: LaunchId) {
         let incarnation = state.core.worker(worker).and_then(|view| view.incarnation.cloned());
         if let Some(link) = state.links.get_mut(&worker).filter(|link| link.process.launch == launch) {

@@ -82,8 +82,8 @@ impl Drops {
         self.unneeded.lock().len()
     }
 
-    /// True in a forked child. It has copies of the references, but neither the partitions nor the threads of the session;
-    /// and a lock that was held at the fork is held for ever.
+    /// True in a forked child. It has copies of the references, but neither the partitions nor the threads of the
+    /// session. A lock that was held at the fork is held for ever.
     pub(super) fn is_in_forked_child(&self) -> bool {
         std::process::id() != self.process_id
     }

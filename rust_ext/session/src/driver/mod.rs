@@ -85,8 +85,7 @@ pub struct DriverConfig {
 const LEAST_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl DriverConfig {
-    /// The longest that a connection to a worker may take to come up: so long that there are two tries before the worker
-    /// counts as lost.
+    /// The longest time for a connection to a worker to come up. It allows two tries before the worker counts as lost.
     fn connect_timeout(&self) -> Duration {
         (self.pool.unreachable_timeout / 2).clamp(LEAST_CONNECT_TIMEOUT, daft_k8s_control::CONNECT_TIMEOUT)
     }

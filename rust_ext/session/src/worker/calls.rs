@@ -9,8 +9,8 @@ use tokio::sync::mpsc;
 
 use super::CallReply;
 
-/// Calls that wait for an answer. They outlive the stream: a stream that is opened again gets all of them
-/// once more, and the driver answers a call that it has answered before from memory.
+/// Calls that wait for an answer. They outlive the stream: a new stream gets all of them once more. The driver repeats
+/// an earlier answer from memory.
 #[derive(Default)]
 pub(super) struct Calls {
     state: Mutex<State>,

@@ -114,8 +114,8 @@ impl Index {
         std::mem::take(&mut self.tasks).into_values().flat_map(BTreeMap::into_values).map(|entry| entry.place).collect()
     }
 
-    /// Partitions in memory of at least `least_bytes` each that sum up to `wanted_bytes` or to all
-    /// there are: the largest first, the older first among those of like size.
+    /// Partitions in memory of at least `least_bytes` each that sum up to `wanted_bytes`, or all there are. The
+    /// largest come first, and the older first among those of like size.
     pub(super) fn victims(&self, wanted_bytes: u64, least_bytes: u64) -> Vec<Victim> {
         let mut candidates: Vec<_> = self
             .tasks

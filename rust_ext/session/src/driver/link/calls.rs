@@ -13,8 +13,8 @@ use crate::{Level, driver::Call};
 /// Answers that are kept to repeat them, should the stream break before the worker has read them.
 const REMEMBERED: usize = 1024;
 
-/// Larger answers are not kept. They are to calls that only read, such as one for a piece of the driver's code, so a
-/// call that comes again is made again.
+/// Larger answers are not kept. They belong to calls that only read, such as one for a piece of the driver's code, so
+/// a repeated call is made again.
 const LARGEST_REMEMBERED_BYTES: usize = 64 << 10;
 
 /// Calls that were taken, with their answers: a call that comes again is not made again.

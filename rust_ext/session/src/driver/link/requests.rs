@@ -1,8 +1,8 @@
 //! Small calls whose outcome nothing waits for: cancels, drops, ends of queries, actors.
 //!
-//! Calls begin in the order in which they were asked for. One that fails is repeated after a pause, and others go on
-//! meanwhile. That order is then lost does no harm: a worker knows a cancelled task before it comes, refuses tasks of
-//! an ended query, and takes each generation of an actor once.
+//! Calls begin in the order of the requests. A failed call is repeated after a pause, and others go on meanwhile. The
+//! lost order does no harm. A worker knows a cancelled task before it comes, refuses tasks of an ended query, and
+//! takes each generation of an actor once.
 
 use std::{
     sync::Arc,
