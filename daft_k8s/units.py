@@ -5,7 +5,7 @@ from __future__ import annotations
 UNKNOWN = "-"
 
 
-def size_words(size_bytes: int | None) -> str:
+def format_size(size_bytes: int | None) -> str:
     """A size in the largest binary unit that it fills."""
     if size_bytes is None:
         return UNKNOWN
@@ -15,7 +15,7 @@ def size_words(size_bytes: int | None) -> str:
     return str(size_bytes)
 
 
-def time_words(seconds: float | None) -> str:
+def format_time(seconds: float | None) -> str:
     """A time in the largest unit of which there are two."""
     if seconds is None:
         return UNKNOWN
@@ -25,6 +25,6 @@ def time_words(seconds: float | None) -> str:
     return f"{int(max(0, seconds))}s"
 
 
-def amount_words(amount: float | None) -> str:
+def format_amount(amount: float | None) -> str:
     """An amount without needless zeros."""
     return UNKNOWN if amount is None else f"{amount:.3g}"

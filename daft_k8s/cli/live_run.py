@@ -15,7 +15,7 @@ from rich.text import Text
 from daft_k8s.cli.output import cell
 from daft_k8s.jobs.watch import Progress
 from daft_k8s.printable import is_terminal
-from daft_k8s.units import size_words, time_words
+from daft_k8s.units import format_size, format_time
 
 _BAR_COLUMNS = 12
 
@@ -36,7 +36,7 @@ def line_of(progress: Progress) -> RenderableType:
     """One line: seconds, workers, and of the query that runs longest its tasks and name; bytes."""
     live = progress.live
     workers = f"{progress.ready}/{progress.wanted} workers" if progress.wanted else "no workers yet"
-    fixed: list[RenderableType] = [cell(time_words(progress.seconds), "dim"), cell(workers)]
+    fixed: list[RenderableType] = [cell(format_time(progress.seconds), "dim"), cell(workers)]
     flexible: list[Text] = []
     if live.queries:
         query = live.queries[0]
@@ -45,8 +45,8 @@ def line_of(progress: Progress) -> RenderableType:
         fixed.append(cell(f"{done}/{query.tasks} tasks"))
         flexible.append(cell(query.query, "dim"))
     if live.held_bytes or live.spilled_bytes:
-        spilled = f", {size_words(live.spilled_bytes)} spilled" if live.spilled_bytes else ""
-        fixed.append(cell(f"{size_words(live.held_bytes)} held{spilled}"))
+        spilled = f", {format_size(live.spilled_bytes)} spilled" if live.spilled_bytes else ""
+        fixed.append(cell(f"{format_size(live.held_bytes)} held{spilled}"))
     line = Table.grid(*("" for _ in (*fixed, *flexible)), padding=(0, 2, 0, 0))
     for number, column in enumerate(line.columns):
         column.no_wrap = number < len(fixed)  # the others give way first

@@ -15,7 +15,7 @@ from rich.text import Text
 from daft_k8s.cli.output import cell, new_table
 from daft_k8s.kube.inventory.runs import RunState, RunView
 from daft_k8s.kube.inventory.sessions import Life, SessionView, WorkerView
-from daft_k8s.units import UNKNOWN, amount_words, size_words, time_words
+from daft_k8s.units import UNKNOWN, format_amount, format_size, format_time
 
 WIDE_COLUMNS = 120
 """The width from which on tables have all their columns."""
@@ -59,8 +59,8 @@ def run_table(views: Sequence[RunView]) -> Table:
             cell(view.run),
             cell(view.state.value, _RUN_STYLES[view.state]),
             cell(UNKNOWN if view.exit_code is None else view.exit_code),
-            cell(time_words(view.age_seconds)),
-            cell(time_words(view.duration_seconds)),
+            cell(format_time(view.age_seconds)),
+            cell(format_time(view.duration_seconds)),
             cell(view.reason),
         )
     return table
@@ -87,22 +87,22 @@ def _sessions(views: Sequence[SessionView], *, wide: bool) -> Table:
             row.append(UNKNOWN if now is None else now.running_queries)
         row += counts
         if wide:
-            row.append(size_words(None if now is None else now.held_bytes))
-            row.append(size_words(None if now is None else now.spilled_bytes))
-            row.append(time_words(view.age_seconds))
-        row.append(time_words(view.seen_seconds))
+            row.append(format_size(None if now is None else now.held_bytes))
+            row.append(format_size(None if now is None else now.spilled_bytes))
+            row.append(format_time(view.age_seconds))
+        row.append(format_time(view.seen_seconds))
         table.add_row(*(item if isinstance(item, Text) else cell(item) for item in row))
     return table
 
 
 def _heading(view: SessionView) -> Text:
-    parts = [f"driver {view.driver}", *([view.owner] if view.owner else []), f"up {time_words(view.age_seconds)}"]
+    parts = [f"driver {view.driver}", *([view.owner] if view.owner else []), f"up {format_time(view.age_seconds)}"]
     live = view.live
     if view.life is Life.DEAD:
-        seen = f", not heard of for {time_words(view.seen_seconds)}" if view.seen_seconds is not None else ""
+        seen = f", not heard of for {format_time(view.seen_seconds)}" if view.seen_seconds is not None else ""
         parts = [parts[0], f"dead{seen}: daft-k8s clean {view.session} removes what is left"]
     elif live is not None and (live.held_bytes or live.spilled_bytes):
-        parts.append(f"{size_words(live.held_bytes)} held, {size_words(live.spilled_bytes)} spilled")
+        parts.append(f"{format_size(live.held_bytes)} held, {format_size(live.spilled_bytes)} spilled")
     heading = Text(f"{view.session}:", style="bold")
     return heading.append_text(cell(f" {', '.join(parts)}", "red" if view.life is Life.DEAD else "not bold"))
 
@@ -114,7 +114,7 @@ def _queries(view: SessionView, *, bars: bool) -> Table:
     for item in queries:
         row: list[RenderableType] = [
             cell(item.query),
-            cell(time_words(item.seconds)),
+            cell(format_time(item.seconds)),
             cell(item.done),
             cell(item.tasks),
         ]
@@ -136,19 +136,19 @@ def _workers(workers: Sequence[WorkerView], *, wide: bool, bars: bool) -> Table:
         live = worker.live
         row: list[RenderableType] = [cell(worker.worker), cell(worker.state, _state_style(worker))]
         if wide:
-            row += [cell(worker.pod), cell(worker.node), cell(amount_words(worker.cpu))]
-            row.append(cell(size_words(worker.memory_bytes)))
+            row += [cell(worker.pod), cell(worker.node), cell(format_amount(worker.cpu))]
+            row.append(cell(format_size(worker.memory_bytes)))
         if used and wide:
-            row += [cell(amount_words(worker.used_cpu)), cell(size_words(worker.used_memory_bytes))]
+            row += [cell(format_amount(worker.used_cpu)), cell(format_size(worker.used_memory_bytes))]
         resident = worker.used_memory_bytes if live is None else live.resident_bytes
         row.append(cell(UNKNOWN if live is None else live.tasks))
         if bars:
             row.append(_bar(resident, worker.memory_bytes))
-        row.append(cell(size_words(resident)))
-        row.append(cell(size_words(None if live is None else live.held_bytes)))
-        row.append(cell(size_words(None if live is None else live.spilled_bytes)))
+        row.append(cell(format_size(resident)))
+        row.append(cell(format_size(None if live is None else live.held_bytes)))
+        row.append(cell(format_size(None if live is None else live.spilled_bytes)))
         if wide:
-            row.append(cell(time_words(worker.age_seconds)))
+            row.append(cell(format_time(worker.age_seconds)))
         table.add_row(*row)
     return table
 

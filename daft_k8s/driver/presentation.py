@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from daft_k8s.printable import printable
 from daft_k8s.session_summary import SessionSummary, WorkerSummary
-from daft_k8s.units import size_words
+from daft_k8s.units import format_size
 
 if TYPE_CHECKING:
     from daft_k8s._native import PoolSnapshot
@@ -75,7 +75,7 @@ def as_html(head: str, workers: Sequence[Worker]) -> str:
 
 def _row(worker: Worker) -> tuple[str, ...]:
     sizes = (worker.resident_bytes, worker.held_bytes, worker.spilled_bytes)
-    return (worker.name, worker.state, str(worker.tasks), *map(size_words, sizes), printable(worker.remark))
+    return (worker.name, worker.state, str(worker.tasks), *map(format_size, sizes), printable(worker.remark))
 
 
 def _html_row(kind: str, cells: Sequence[str]) -> str:

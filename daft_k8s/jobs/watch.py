@@ -10,7 +10,7 @@ from daft_k8s.errors import ClusterError
 from daft_k8s.kube.client.console import Console
 from daft_k8s.kube.inventory.sessions import SessionView, find_sessions
 from daft_k8s.session_summary import SessionSummary
-from daft_k8s.units import size_words, time_words
+from daft_k8s.units import format_size, format_time
 
 LOOK_SECONDS = 2.0
 """Drivers write their Leases every five seconds; Pods change at any time."""
@@ -64,7 +64,7 @@ class Story:
     def summary(self, code: int, now: float) -> str:
         """One line about the whole run."""
         outcome = "succeeded" if code == 0 else f"failed with code {code}"
-        parts = [f"{outcome} after {time_words(now)}"]
+        parts = [f"{outcome} after {format_time(now)}"]
         times = [
             *([f"the driver ran after {self.driver_seconds:.1f} s"] if self.driver_seconds is not None else []),
             *([f"all workers after {self.workers_seconds:.1f} s"] if self.workers_seconds is not None else []),
@@ -74,7 +74,7 @@ class Story:
             # The last that was told; a session takes its Lease away when it ends.
             parts.append(f"at least {live.done} tasks done{f', {live.failed} failed' if live.failed else ''}")
         if self.most_held_bytes:
-            parts.append(f"at most {size_words(self.most_held_bytes)} seen held")
+            parts.append(f"at most {format_size(self.most_held_bytes)} seen held")
         return "; ".join([*parts, *([", ".join(times)] if times else [])])
 
 
