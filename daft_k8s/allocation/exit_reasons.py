@@ -14,7 +14,7 @@ _MEANINGS = {
     exit_codes.STOPPED: "it stopped by request",
     1: "an uncaught error, or code of a UDF ended the process",
     **exit_codes.MEANINGS,
-    128 + signal.SIGTERM: "it was told to stop twice",
+    128 + signal.SIGTERM: "it got two requests to stop",
 }
 _FATAL_SIGNALS = {
     signal.SIGKILL: "often the kernel's out-of-memory killer",

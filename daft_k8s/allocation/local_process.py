@@ -242,7 +242,7 @@ class LocalProcess:
     def _reason(self, process: subprocess.Popen[bytes], problem: str | None) -> str:
         text = f"{self.worker_id} (pid {process.pid}) {problem or describe_exit(process.returncode)}"
         if self._stop_reason is not None and problem is None:
-            text += f"; it was told to stop: {self._stop_reason}"
+            text += f"; it was asked to stop: {self._stop_reason}"
         lines = [printable(line) for line in list(self._lines)[-QUOTED_LINES:]]
         return text + (quote_log(lines) or "; it logged nothing")
 

@@ -99,7 +99,7 @@ def _heading(view: SessionView) -> Text:
     parts = [f"driver {view.driver}", *([view.owner] if view.owner else []), f"up {format_time(view.age_seconds)}"]
     live = view.live
     if view.life is Life.DEAD:
-        seen = f", not heard of for {format_time(view.seen_seconds)}" if view.seen_seconds is not None else ""
+        seen = f", silent for {format_time(view.seen_seconds)}" if view.seen_seconds is not None else ""
         parts = [parts[0], f"dead{seen}: daft-k8s clean {view.session} removes what is left"]
     elif live is not None and (live.held_bytes or live.spilled_bytes):
         parts.append(f"{format_size(live.held_bytes)} held, {format_size(live.spilled_bytes)} spilled")

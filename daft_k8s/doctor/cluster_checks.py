@@ -175,7 +175,7 @@ class Doctor:
         told = next((line for line in text if line.startswith("PROBE ")), None)
         if told is None:
             last = " | ".join(text[-3:]) or state.reason or state.stage.value
-            return [failed("test Pod", f"it ran but told nothing: {last}", "set image to one with Python and daft_k8s")]
+            return [failed("test Pod", f"it ran without a result: {last}", "set image to one with Python and daft_k8s")]
         node = f" on {state.node}" if state.node else ""
         return [
             ok("test Pod", f"the image was pulled and ran{node}"),
@@ -189,7 +189,7 @@ class Doctor:
         try:
             await self._console.create("/api/v1/{ns}/pods", manifest)
         except ClusterError as error:
-            fix = "the words above say what the cluster's policies do not admit"
+            fix = "change what the cluster's policies do not admit, as above"
             if "exceeded quota" in str(error):
                 fix = "ask for a larger ResourceQuota, or remove Pods that are not needed"
             elif "is not allowed" in str(error):
@@ -222,7 +222,7 @@ class Doctor:
             return failed(
                 "test Pod", f"after {START_SECONDS:g} s: {words}", "a large image takes its time: run doctor again"
             )
-        return failed("test Pod", words, "kubectl describe pod, and the image's own log, tell more")
+        return failed("test Pod", words, "see kubectl describe pod, and the image's own log")
 
     async def _clean_up(self) -> None:
         for name in ("server", "client"):

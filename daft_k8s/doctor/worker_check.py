@@ -45,7 +45,7 @@ async def check_worker_pod(console: Console, configuration: Configuration) -> Fi
 def _refused(words: str) -> Finding:
     if "exceeded quota" in words:
         return skipped(CHECK, "the quota has no room for it")
-    fix = "the words above say what the cluster does not admit; the options of Pods (docs/configuration.md) change it"
+    fix = "change what the cluster does not admit, as above, with the options of Pods (docs/configuration.md)"
     if "PriorityClass" in words:
         fix = "correct priority_class: kubectl get priorityclasses"
     elif "service account" in words or "serviceaccount" in words:

@@ -222,7 +222,7 @@ class Run:
         if problems:
             raise ClusterError(f"the driver's Pod cannot be made: {problems[-1]}")
         if waited_seconds > _STUCK_SECONDS:
-            raise ClusterError("the Job has made no Pod; `kubectl describe job` may tell why")
+            raise ClusterError("the Job has made no Pod; see `kubectl describe job`")
 
     async def _copy_log(self, console: Console, pod: str) -> None:
         """Writes the log until the container has ended; goes on where a broken connection has left it."""
@@ -253,7 +253,7 @@ class Run:
         while True:
             pods = await self._pods(console)
             if not pods:
-                raise ClusterError("somebody has deleted the driver's Pod")
+                raise ClusterError("the driver's Pod was deleted")
             state = read_state(pods[0], CONTAINER)
             if state.stage.over:
                 if state.exit_code is None:

@@ -92,6 +92,6 @@ class FlightLosses:
             last = self._last
         return WorkerLostError(
             f"a worker was lost with files of Daft's own shuffle (flight_shuffle) that were still needed ({last}); "
-            f"run the query again, or leave shuffle_algorithm unset. Daft's words: {error}",
+            f"run the query again, or leave shuffle_algorithm unset. Daft's message: {error}",
             loss=Loss.INPUTS,
         )

@@ -84,4 +84,4 @@ class QueryNotifications:
             send()
         except Exception as error:
             # A subscriber is the user's code, and so is what it raises.
-            logger.warning("subscribers of query %s could not be told: %s", self._query_id, headline(error))
+            logger.warning("subscribers of query %s could not be notified: %s", self._query_id, headline(error))

@@ -94,7 +94,7 @@ class ResultStream:
                 settled: Future[None] = asyncio.run_coroutine_threadsafe(asyncio.sleep(0), self._loop)
                 settled.result(CLOSE_TIMEOUT_SECONDS)
         except (CancelledError, FutureTimeoutError, RuntimeError):
-            logger.debug("the event loop did not let go of a plan", exc_info=True)
+            logger.debug("the event loop did not release a plan", exc_info=True)
         partitions, self._partitions = self._partitions, None
         if partitions is None:
             return None

@@ -356,4 +356,4 @@ async def _report_to_driver(news: ActorNews) -> None:
     try:
         await call_driver(news)
     except DriverCallError as error:
-        logger.warning("the driver could not be told of an actor: %s", error)
+        logger.warning("an actor's state could not be reported to the driver: %s", error)

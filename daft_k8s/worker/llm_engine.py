@@ -85,7 +85,7 @@ class LLMEngine:
         self._asked.pop(ticket, None)
         self._asked[ticket] = now
         for other, asked in list(itertools.takewhile(lambda item: item[1] < now - _KEPT_SECONDS, self._asked.items())):
-            logger.info("the batch %s is dropped: nobody has asked for it for %g s", other, now - asked)
+            logger.info("the batch %s is dropped: no task has asked for it for %g s", other, now - asked)
             self.forget(other)
 
     async def _batch(self, ticket: str, prompts: Sequence[str]) -> list[str]:

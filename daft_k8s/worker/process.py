@@ -232,7 +232,7 @@ class WorkerProcess:
         if not self._stop.is_set():
             self.stop("SIGTERM")
             return
-        logger.info("told to stop again before all tasks had ended: ending at once")
+        logger.info("asked to stop again before all tasks had ended: ending at once")
         remove_private_directory(self._settings.spill_dir, self._settings.session_dir)
         _exit_now(128 + signal.SIGTERM)
 

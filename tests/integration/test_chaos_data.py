@@ -99,7 +99,7 @@ class Fault(NamedTuple):
 
 
 FAULTS = {
-    "Pod deleted": Fault(delete_pod, "somebody deletes it", 30),
+    "Pod deleted": Fault(delete_pod, "a user or a controller deletes it", 30),
     "process killed": Fault(let_it_die, "exit code 137", 30, KILLING_QUERY),
     "node killed": Fault(kill_node, "nothing has come from it for", 30),
     "node unplugged": Fault(cut_node, "nothing has come from it for", 60),

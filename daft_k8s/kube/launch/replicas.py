@@ -174,7 +174,7 @@ class Replicas:
                 await self._make_service(api, target)
             except ApiError as error:
                 name = names.service_name(self._session_id)
-                self._objects.warn_once(f"the Service {name} could not be looked after", error)
+                self._objects.warn_once(f"the Service {name} could not be checked", error)
 
     async def _make_service(self, api: Api, target: Target) -> None:
         try:

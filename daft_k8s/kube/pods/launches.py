@@ -315,7 +315,7 @@ class Launches:
                 known = add_to_reason(known, f"; Kubernetes warns: {launch.warning}")
         text = f"{key[0]} (Pod {pod}): {extra + '; ' if extra else ''}{known}"
         if launch is not None and launch.stop_reason:
-            text = add_to_reason(text, f"; it was told to stop: {launch.stop_reason}")
+            text = add_to_reason(text, f"; it was asked to stop: {launch.stop_reason}")
         restartable = not (hopeless or (state is not None and state.hopeless))
         return Exited(key, text, restartable, delete, _cause(launch, state))
 

@@ -255,7 +255,7 @@ def _terminating(pod: Pod, container: str) -> PodState | None:
     del container
     if not _is_deleted(pod):
         return None
-    cause, text = _disruption(pod) or (Cause.NONE, "somebody deletes it")
+    cause, text = _disruption(pod) or (Cause.NONE, "a user or a controller deletes it")
     return PodState(Stage.TERMINATING, text, cause, address=_address(pod))
 
 

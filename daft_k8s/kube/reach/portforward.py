@@ -286,7 +286,7 @@ def _report_death(watching: asyncio.Task[None]) -> None:
     """Logs an unexpected end of the watch: without it, lost workers would seem to be there."""
     if not watching.cancelled():
         error = watching.exception()
-        logger.critical("nobody looks any more for Pods that have fallen silent: %s", error, exc_info=error)
+        logger.critical("silent Pods are no longer detected: %s", error, exc_info=error)
 
 
 @dataclass

@@ -126,8 +126,8 @@ class Furnishings:
         self._reported.discard("secret")
         if was_gone:
             logger.warning(
-                "the session's Secret %s was gone, so that no new worker could start: somebody has deleted it. It is "
-                "made again",
+                "the session's Secret %s was gone, so that no new worker could start: a user or a controller has "
+                "deleted it. It is made again",
                 self.secret_name,
             )
         return ""
@@ -147,7 +147,7 @@ class Furnishings:
             try:
                 await self.secure(api, surely=True)
             except Exception:
-                logger.exception("the session's Secret could not be looked after")
+                logger.exception("the session's Secret could not be checked")
 
     async def _keep_lease(self, api: Api) -> None:
         published, renewed, waited_seconds = "", True, 0.0
@@ -188,8 +188,8 @@ class Furnishings:
                 return False
             owned = self.target.owner is not None and self.target.owner.kind == "Lease"
             logger.warning(
-                "the session's Lease is gone%s: somebody took the session for dead, perhaps because this machine "
-                "slept. It is made again%s",
+                "the session's Lease is gone%s: another driver took the session for dead, perhaps because this "
+                "machine slept. It is made again%s",
                 ", and what it owned goes too" if owned else "",
                 ", and its workers are started anew" if owned else "",
             )
@@ -214,7 +214,7 @@ class Furnishings:
                 await self._make_secret(api, target)
                 self._complete = True
             except ApiError as error:
-                self._warn_once("lease", f"what the session needs in the cluster could not be made again yet: {error}")
+                self._warn_once("lease", f"the session's objects in the cluster could not be made again yet: {error}")
 
     async def _make_secret(self, api: Api, target: Target) -> bool:
         """Returns True if the Secret was not there before."""

@@ -135,7 +135,7 @@ def test_stop_lets_the_worker_end_by_itself(pool: Pool, launch: Launch) -> None:
     launcher.stop("worker-1", 3, "the pool shrinks")
     reason = str(pool.wait_for("exited")[0][3])
     assert "exited with code 0 (it stopped by request)" in reason
-    assert "told to stop: the pool shrinks" in reason
+    assert "asked to stop: the pool shrinks" in reason
 
 
 def test_a_worker_that_ignores_the_request_is_killed_after_the_grace(

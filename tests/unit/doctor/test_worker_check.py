@@ -57,7 +57,7 @@ def test_a_missing_pull_secret_is_named() -> None:
         ("pods is forbidden: no PriorityClass with name fast was found", "priority_class"),
         ('error looking up service account jobs/w: serviceaccount "w" not found', "service_account"),
         ('violates PodSecurity "restricted:latest": host namespaces', "pod_template"),
-        ("admission webhook denied the request", "words above"),
+        ("admission webhook denied the request", "as above"),
     ],
 )
 def test_a_refusal_is_quoted_with_the_option_to_change(refusal: str, fix: str) -> None:

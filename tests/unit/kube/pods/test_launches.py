@@ -220,7 +220,7 @@ def test_a_stopped_launch_is_heard_of_when_its_pod_is_gone(launches: Launches) -
     assert launches.has_state("p", READY, 3) == []
     [news] = launches.has_state("p", GONE, 4)
     assert isinstance(news, Exited)
-    assert "it was told to stop: not wanted" in news.reason
+    assert "it was asked to stop: not wanted" in news.reason
 
 
 def test_a_pod_that_does_not_end_counts_as_ended_after_its_grace_period(launches: Launches) -> None:
@@ -284,8 +284,9 @@ def test_a_worker_that_the_pool_stops_is_no_loss(launches: Launches) -> None:
 @pytest.mark.parametrize(
     ("going", "then", "words"),
     [
-        (pod(deleting=True), pod(phase="Succeeded", own=ended(0)), "somebody deletes it; its process has ended"),
-        (pod(deleting=True), None, "the Pod was deleted (somebody deletes it)"),
+        (pod(deleting=True), pod(phase="Succeeded", own=ended(0)),
+         "a user or a controller deletes it; its process has ended"),
+        (pod(deleting=True), None, "the Pod was deleted (a user or a controller deletes it)"),
         (pod(deleting=True, conditions=[disruption("EvictionByEvictionAPI")]),
          pod(phase="Succeeded", own=ended(0)), "it was evicted, as when a node is drained"),
     ],
@@ -295,11 +296,11 @@ def test_a_worker_that_drained_because_its_pod_was_deleted_says_why(
 ) -> None:
     launches.has_state("p", READY, 1)
     assert launches.has_state("p", read_state(going), 2) == [Leaving(KEY)]
-    gone = PodState(Stage.GONE, "the Pod was deleted (somebody deletes it)")
+    gone = PodState(Stage.GONE, "the Pod was deleted (a user or a controller deletes it)")
     [news] = launches.has_state("p", gone if then is None else read_state(then), 3)
     assert isinstance(news, Exited)
     assert words in news.reason
-    assert news.reason.count("somebody deletes it") <= 1
+    assert news.reason.count("a user or a controller deletes it") <= 1
     assert news.cause == "infrastructure"
 
 

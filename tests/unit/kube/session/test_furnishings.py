@@ -50,8 +50,8 @@ def test_a_secret_that_somebody_deletes_is_made_again_as_it_was(
     keep_for(SECRET_SECONDS + 2, furnishings, cluster, target, lambda: deleted.append(cluster.secrets.pop(SECRET)))
     assert [cluster.secrets[SECRET]] == deleted
     assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == [
-        f"the session's Secret {SECRET} was gone, so that no new worker could start: somebody has deleted it. It is "
-        "made again"
+        f"the session's Secret {SECRET} was gone, so that no new worker could start: a user or a controller has "
+        "deleted it. It is made again"
     ]
 
 

@@ -210,7 +210,7 @@ impl Peer {
     /// The worker may or may not have the tasks. They are sent again, and not wanted here any more.
     async fn give_up(&mut self, batch: &[Submission], reason: &str) {
         for submission in batch {
-            self.bounced(submission, format!("it could not be told of the task: {reason}"));
+            self.bounced(submission, format!("the task could not be sent to it: {reason}"));
         }
         let keys = batch.iter().map(|submission| submission.key.clone()).collect();
         let cancel = self.client.cancel_task(CancelTaskRequest { keys });
