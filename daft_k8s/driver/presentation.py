@@ -33,7 +33,7 @@ class Worker:
     spilled_bytes: int
     """Partitions on disk."""
     restarts: int
-    """Those that count against its budget."""
+    """Restarts that count against its budget."""
     remark: str
     """The thing that it waits for, or how its last process was lost; "": nothing."""
 

@@ -1,4 +1,4 @@
-"""What a run does while it goes on, from the Lease and the Pods of its session."""
+"""The progress of a run, from the Lease and the Pods of its session."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from daft_k8s.kube.client.loop_thread import LoopThread
 from daft_k8s.kube.launch.creation import Creation
 from daft_k8s.kube.launch.replicas import Replicas
 from daft_k8s.kube.launch.set_up import SetUp
-from daft_k8s.kube.launch.sleep import SleepDetector, waking_words
+from daft_k8s.kube.launch.sleep import SleepDetector, describe_sleep
 from daft_k8s.kube.launch.stuck_pods import StuckPods
 from daft_k8s.kube.launch.supply import BarePods, Supply
 from daft_k8s.kube.launch.tracking import POLL_SECONDS, Tracker
@@ -223,7 +223,7 @@ class PodLauncher:
         while True:
             await asyncio.sleep(_TICK_SECONDS)
             if slept_seconds := sleep.look(time.clock_gettime(_CLOCK)):
-                words = waking_words(slept_seconds, self._configuration.orphan_timeout_seconds)
+                words = describe_sleep(slept_seconds, self._configuration.orphan_timeout_seconds)
                 logger.warning("session %s: %s", self._session_id, words)
             self._handle(lifecycle.TimePassed())
 

@@ -26,7 +26,7 @@ class SleepDetector:
         return gap if gap >= MIN_SECONDS else 0.0
 
 
-def waking_words(slept_seconds: float, orphan_timeout_seconds: float) -> str:
+def describe_sleep(slept_seconds: float, orphan_timeout_seconds: float) -> str:
     """One line about a sleep that is over, and what has become of the workers.
 
     Args:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from daft_k8s.config import load
-from daft_k8s.kube.launch.sleep import SleepDetector, waking_words
+from daft_k8s.kube.launch.sleep import SleepDetector, describe_sleep
 from daft_k8s.kube.session.outside import OUTSIDE_ORPHAN_SECONDS, with_patience
 
 
@@ -22,7 +22,7 @@ def test_a_long_gap_between_looks_is_a_sleep_and_is_told_once() -> None:
     ],
 )
 def test_on_waking_one_line_says_what_has_become_of_the_workers(slept_seconds: float, words: str) -> None:
-    text = waking_words(slept_seconds, 900.0)
+    text = describe_sleep(slept_seconds, 900.0)
     assert words in text and "\n" not in text
     assert ("new ones" in text) == (slept_seconds > 900)
 
