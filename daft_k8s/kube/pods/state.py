@@ -325,7 +325,8 @@ def _scheduling(pod: Pod, container: str) -> PodState | None:
         text = f"its node{f' {node}' if node else ''} pulls the image, or makes its volumes"
         return PodState(Stage.CREATING, text, address=_address(pod))
     if condition.get("status") == "False":
-        return PodState(Stage.UNSCHEDULABLE, f"no node takes it ({_quoted(condition)})", Cause.SPEC)
+        words = _quoted(condition)
+        return PodState(Stage.UNSCHEDULABLE, f"no node takes it ({words})" if words else "no node takes it", Cause.SPEC)
     return None
 
 
@@ -352,7 +353,8 @@ def _describe(ended: Mapping[str, Any]) -> str:
     meaning = _MEANINGS.get(code) if code is not None else None
     reason = str(ended.get("reason") or "")
     hints = [hint for hint in (meaning, reason if reason != "Error" else "") if hint]
-    return f"its process ended with exit code {code}" + (f" ({', '.join(hints)})" if hints else "")
+    how = "without an exit code" if code is None else f"with exit code {code}"
+    return f"its process ended {how}" + (f" ({', '.join(hints)})" if hints else "")
 
 
 def _log(ended: Mapping[str, Any]) -> str:
