@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from daft_k8s.kube.pods.incarnations import Incarnations, pod_name, split
+from daft_k8s.kube.pods.incarnations import Incarnations, first_process, pod_name, split
 from daft_k8s.kube.pods.state import Cause, Stage, read_state
 
 FIRST, SECOND = ("worker-0", 1), ("worker-0", 2)
@@ -170,3 +170,39 @@ def test_a_launch_that_is_over_gets_no_process() -> None:
     known.no_longer_wants("s-0", FIRST)
     known.saw(shown(), 0)
     assert known.bind("s-0") is None
+
+
+def test_the_process_of_a_deleted_pod_is_the_last_one() -> None:
+    last = Incarnations().was_deleted(shown(restarts=2, last=KILLED))
+    assert last["metadata"]["name"] == "s-0/aaaaaaaa/2"
+
+
+def test_a_pod_that_never_restarted_is_as_its_first_process_left_it() -> None:
+    found = shown()
+    assert first_process(found) is found
+    without_an_end = shown(restarts=1)
+    assert first_process(without_an_end) is without_an_end
+
+
+@pytest.mark.parametrize("found", [shown(restarts=1, last=KILLED), shown(restarts=1, state=KILLED)])
+def test_a_pod_that_restarted_is_shown_as_its_first_process_left_it(found: dict[str, Any]) -> None:
+    first = first_process(found)
+    assert first["metadata"] == found["metadata"]
+    assert read_state(first).cause is Cause.OUT_OF_MEMORY
+    [sidecar, own] = first["status"]["containerStatuses"]
+    assert sidecar == found["status"]["containerStatuses"][0]
+    assert (own["state"], own["restartCount"]) == (KILLED, 0)
+
+
+def test_a_pod_that_is_replaced_by_one_with_another_uid_is_over() -> None:
+    incarnations = Incarnations()
+    incarnations.saw(shown(uid="first"), 0.0)
+    seen = incarnations.saw(shown(uid="second", version=2), 1.0)
+    assert names_of(seen.processes) == ["s-0/second/0"]
+    assert names_of(seen.gone) == ["s-0/first/0"]
+
+
+def test_news_of_fewer_restarts_is_of_a_database_that_was_restored() -> None:
+    incarnations = Incarnations()
+    incarnations.saw(shown(restarts=3, version=5), 0.0)
+    assert incarnations.saw(shown(restarts=1, version=6), 1.0).processes == ()

@@ -360,3 +360,114 @@ def test_a_pod_that_a_queue_holds_back_and_that_was_told_to_stop_is_not_postpone
     launches.request_stop(KEY, "not wanted", 1)
     assert launches.has_state("p", GATED, 2) == []
     assert [news.key for news in launches.tick(1_000)] == [KEY]
+
+
+def test_a_pod_that_could_not_be_created_is_told_with_its_name(launches: Launches) -> None:
+    launches.bind(KEY, "p/u1/0")
+    text = "the Pod p could not be created: the quota is full"
+    assert launches.failed(KEY, "the quota is full", restartable=True) == [
+        Exited(KEY, text, True, False, "never_started")
+    ]
+    assert launches.failed(KEY, "the quota is full", restartable=True) == []
+
+
+def test_a_pod_that_could_not_be_created_after_a_stop_has_stopped(launches: Launches) -> None:
+    launches.request_stop(KEY, "idle", 1)
+    [news] = launches.failed(KEY, "forbidden", restartable=False)
+    assert (news.cause, news.restartable) == ("stopped", False)
+
+
+@pytest.mark.parametrize(("stop", "cause"), [(False, "never_started"), (True, "stopped")])
+def test_a_pod_that_the_driver_cannot_reach_is_told_and_has_to_go(launches: Launches, stop: bool, cause: Any) -> None:
+    if stop:
+        launches.request_stop(KEY, "idle", 1)
+    text = "worker-0 (Pod p): the driver cannot reach it: no port-forward"
+    assert launches.unreachable(KEY, "no port-forward", restartable=False) == [Exited(KEY, text, False, True, cause)]
+    assert launches.unreachable(KEY, "no port-forward", restartable=False) == []
+
+
+def test_a_launch_that_is_bound_to_another_pod_hears_of_that_one_alone(launches: Launches) -> None:
+    launches.has_problem(KEY, "it waited")
+    launches.bind(KEY, "q")
+    launches.bind(("worker-9", 1), "r")
+    assert launches.pod_of(KEY) == "q"
+    assert (launches.has_pod("p"), launches.has_pod("q"), launches.has_pod("r")) == (False, True, False)
+    assert launches.has_state("p", READY, 1) == []
+    [news] = launches.tick(90)
+    assert news.reason == "worker-0 (Pod q): not ready after 100 s; nothing is known of it"
+    assert not launches.has_pod("q")
+
+
+def test_a_launch_is_seen_once_the_cluster_has_shown_its_pod(launches: Launches) -> None:
+    assert not launches.is_seen(KEY)
+    assert not launches.is_seen(("worker-9", 1))
+    launches.has_state("p", read_state(pod()), 1)
+    assert launches.is_seen(KEY)
+
+
+def test_the_last_problem_of_a_creation_is_told_if_no_pod_comes(launches: Launches) -> None:
+    launches.has_problem(KEY, "the API does not answer")
+    [news] = launches.tick(90)
+    assert news.reason == "worker-0 (Pod p): not ready after 100 s; the API does not answer"
+
+
+CREATING = read_state(pod(node="n1"))
+
+
+def test_the_pods_that_wait_longest_at_their_nodes_come_first(launches: Launches) -> None:
+    for number, since in ((1, 7.0), (2, 3.0), (3, 5.0), (4, 1.0), (5, 2.0)):
+        launches.began((f"worker-{number}", 1), f"p{number}", 0)
+        launches.has_state(f"p{number}", CREATING, since)
+    launches.has_state("p4", READY, 6)
+    launches.request_stop(("worker-5", 1), "idle", 2)
+    assert launches.waiting_on_nodes(12.9) == []
+    assert launches.waiting_on_nodes(13) == [("worker-2", 1)]
+    assert launches.waiting_on_nodes(17) == [("worker-2", 1), ("worker-3", 1), ("worker-1", 1)]
+
+
+def test_a_warning_about_a_pod_at_its_node_is_news_once_and_is_told_with_its_end(launches: Launches) -> None:
+    assert not launches.note_warning(KEY, "FailedMount: no volume")
+    launches.has_state("p", CREATING, 1)
+    assert not launches.note_warning(("worker-9", 1), "FailedMount: no volume")
+    assert launches.note_warning(KEY, "FailedMount: no volume")
+    assert not launches.note_warning(KEY, "FailedMount: no volume")
+    assert launches.note_warning(KEY, "FailedMount: still no volume")
+    [news] = launches.tick(90)
+    assert news.reason == (
+        "worker-0 (Pod p): not ready after 100 s; its node n1 pulls the image, or makes its volumes; "
+        "Kubernetes warns: FailedMount: still no volume"
+    )
+
+
+def test_a_warning_about_a_pod_that_runs_or_of_an_earlier_stage_is_not_told(launches: Launches) -> None:
+    launches.has_state("p", CREATING, 1)
+    launches.note_warning(KEY, "FailedMount: no volume")
+    launches.has_state("p", STARTING, 2)
+    assert not launches.note_warning(KEY, "FailedMount: no volume")
+    [news] = launches.tick(90)
+    assert news.reason == "worker-0 (Pod p): not ready after 100 s; its process runs but does not serve yet"
+
+
+def test_a_pod_that_does_not_end_is_given_up_after_its_grace_period(launches: Launches) -> None:
+    launches.has_state("p", READY, 1)
+    launches.request_stop(KEY, "idle", 10)
+    assert launches.tick(49.9) == []
+    [news] = launches.tick(50)
+    assert news == Exited(
+        KEY,
+        "worker-0 (Pod p): it does not end; perhaps its node is lost; it serves; it was told to stop: idle",
+        True,
+        True,
+        "stopped",
+    )
+
+
+def test_a_launch_without_room_is_told_once_for_each_reason(launches: Launches) -> None:
+    assert launches.postponed(KEY, "quota a is full") == [Postponed(KEY, "quota a is full")]
+    assert launches.postponed(KEY, "quota a is full") == []
+    assert launches.postponed(KEY, "quota b is full") == [Postponed(KEY, "quota b is full")]
+
+
+def test_a_problem_of_its_creation_does_not_keep_a_launch_from_being_postponed(launches: Launches) -> None:
+    launches.has_problem(KEY, "quota a is full")
+    assert launches.postponed(KEY, "quota a is full") == [Postponed(KEY, "quota a is full")]

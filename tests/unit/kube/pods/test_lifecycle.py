@@ -9,12 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daft_k8s.kube.pods.launches import Exited, Key, Launches
+from daft_k8s.kube.pods.launches import Admitted, Exited, Key, Launches, Postponed
 from daft_k8s.kube.pods.lifecycle import (
+    Asking,
     Changed,
     CloseRoute,
     Create,
     Created,
+    Delayed,
     Effect,
     EndWanted,
     Event,
@@ -28,6 +30,8 @@ from daft_k8s.kube.pods.lifecycle import (
     Reachable,
     Remove,
     Report,
+    SecureSecret,
+    Serves,
     Silent,
     StartWanted,
     Stop,
@@ -168,3 +172,76 @@ def test_whatever_happens_a_launch_ends_once_its_way_is_closed_with_it_and_nothi
             if isinstance(effect, Stop | OpenRoute):
                 assert effect.key not in over
     assert all((session.launches.pod_of(key) is None) == (key in over) for key in (KEY, ("worker-0", 2)))
+
+
+def test_a_worker_that_the_pool_has_reached_is_not_given_up() -> None:
+    session = Session()
+    session.launches = Launches(start_timeout_seconds=100, termination_seconds=30, ask_at_once=True)
+    session.lifecycle = Lifecycle(session.launches)
+    session.begin()
+    session.show(PodState(Stage.STARTING, address="10.0.0.9"))
+    assert session.handle(Serves("worker-0")) == []
+    assert session.handle(TimePassed(), now=1000.0) == []
+
+
+def test_the_session_has_its_secret_before_a_pod_is_asked_for(session: Session) -> None:
+    assert session.handle(Asking(KEY)) == [SecureSecret()]
+
+
+def test_a_creation_that_is_delayed_is_told_with_the_end(session: Session) -> None:
+    assert session.handle(Delayed(KEY, "the API does not answer")) == []
+    [_, _, told] = session.handle(TimePassed(), now=100.0)
+    assert isinstance(told, Report) and isinstance(told.news, Exited)
+    assert told.news.reason.endswith("the API does not answer")
+
+
+def test_a_launch_without_room_is_postponed_and_admitted_once_its_pod_is_made(session: Session) -> None:
+    assert session.handle(NoRoom(KEY, "the quota is full")) == [Report(Postponed(KEY, "the quota is full"))]
+    assert session.handle(TimePassed(), now=1000.0) == []
+    change = Change(pod_of(KEY), READY)
+    assert session.handle(Created(KEY, [change]), 1000.0) == [Report(Admitted(KEY)), OpenRoute(KEY, "10.0.0.9")]
+
+
+@pytest.mark.parametrize("restartable", [True, False])
+def test_a_pod_that_cannot_be_made_is_told_and_was_never_there(session: Session, restartable: bool) -> None:
+    text = "the Pod pod-of-worker-0-1 could not be created: forbidden"
+    exited = Exited(KEY, text, restartable, False, "never_started")
+    assert session.handle(NotCreated(KEY, "forbidden", restartable)) == [CloseRoute(KEY), Report(exited)]
+
+
+def test_what_a_launch_began_with_is_applied_before_its_pod_is_asked_for() -> None:
+    session = Session()
+    session.launches.began(KEY, pod_of(KEY), 0.0)
+    effects = session.handle(StartWanted(KEY, [Change("another", GONE)]))
+    assert effects == [OfferRoom(), Forget("another"), Create(KEY)]
+
+
+def test_a_silent_worker_is_told_with_its_pod_and_why(session: Session) -> None:
+    session.show(READY)
+    [*_, told] = session.handle(Silent(KEY, "not heard for 20 s"))
+    text = "worker-0 (Pod pod-of-worker-0-1): not heard for 20 s"
+    assert told == Report(Exited(KEY, text, True, False, "infrastructure"))
+
+
+def test_a_worker_that_cannot_be_reached_is_told_with_the_reason(session: Session) -> None:
+    session.show(READY)
+    [*_, told] = session.handle(Unreachable(KEY, "no port-forward", restartable=True))
+    text = "worker-0 (Pod pod-of-worker-0-1): the driver cannot reach it: no port-forward"
+    assert told == Report(Exited(KEY, text, True, True, "never_started"))
+
+
+def test_each_change_of_a_pod_is_a_line_of_the_log(session: Session) -> None:
+    gated = PodState(Stage.GATED, "a queue holds it")
+    [first, *_] = session.lifecycle.handle(Changed([Change("p", gated)]), 1.0)
+    [second, *_] = session.lifecycle.handle(Changed([Change("q", gated)]), 1.0)
+    assert first == Log(logging.WARNING, "the Pod p waits, and others may: a queue holds it")
+    assert second == Log(logging.DEBUG, "the Pod q: GATED a queue holds it")
+
+
+def test_several_ends_at_once_are_all_told() -> None:
+    session = Session()
+    other: Key = ("worker-1", 1)
+    session.begin()
+    session.begin(other)
+    told = [effect.news.key for effect in session.handle(TimePassed(), now=100.0) if isinstance(effect, Report)]
+    assert told == [KEY, other]

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from daft_k8s.kube.pods.snapshots import PodStore
 from daft_k8s.kube.pods.state import Cause, Stage
-from tests.unit.kube.pod_json import disruption, ended, pod, ready_pod
+from tests.unit.kube.pod_json import disruption, ended, pod, ready_pod, waiting
 
 
 @pytest.fixture
@@ -137,3 +137,70 @@ def test_a_pod_is_only_missed_after_a_minute_in_which_nothing_showed_it(events: 
             if gone:
                 return
     assert store.state("p").stage is Stage.READY
+
+
+def test_each_pod_of_a_list_is_news_and_so_is_each_that_it_lacks(store: PodStore) -> None:
+    changes = store.was_listed([ready_pod("a"), ready_pod("b")], asked_at=0)
+    assert [(change.name, change.state.stage) for change in changes] == [("a", Stage.READY), ("b", Stage.READY)]
+    store.was_deleted(ready_pod("a", version=3), 1)
+    changes = store.was_listed([pod("c")], asked_at=100)
+    assert [(change.name, change.state.stage) for change in changes] == [("c", Stage.PENDING), ("b", Stage.GONE)]
+
+
+def test_each_change_names_its_pod(store: PodStore) -> None:
+    store.saw(ready_pod("a"), 0)
+    store.saw(ready_pod("b"), 0)
+    [deleted] = store.was_deleted(ready_pod("a", version=3), 1)
+    [replaced] = store.was_replaced("b")
+    assert (deleted.name, replaced.name) == ("a", "b")
+
+
+def test_a_pod_that_is_forgotten_is_unknown(store: PodStore) -> None:
+    store.forget("p")
+    store.saw(ready_pod(), 0)
+    store.forget("p")
+    assert store.state("p") is None
+    assert stages(store.saw(ready_pod(), 1)) == [Stage.READY]
+
+
+def test_a_pod_that_goes_takes_along_why(store: PodStore) -> None:
+    def gone(*shown: dict) -> tuple[str, Cause]:
+        store = PodStore()
+        for version, item in enumerate(shown):
+            item["metadata"]["resourceVersion"] = str(version)
+            store.saw(item, 0)
+        [change] = store.was_replaced("p")
+        assert change.state.stage is Stage.GONE
+        return change.state.reason, change.state.cause
+
+    assert gone(ready_pod()) == ("the Pod was deleted", Cause.NONE)
+    assert gone(pod(phase="Running", own={"running": {}})) == ("the Pod was deleted", Cause.NONE)
+    assert gone(pod(node="n", own=waiting("ErrImagePull", "denied"))) == (
+        "the Pod was deleted (its image 'registry.test/image:1' cannot be pulled (ErrImagePull: denied))",
+        Cause.IMAGE,
+    )
+    assert gone(pod(phase="Failed", own=ended(1))) == ("its process ended with exit code 1", Cause.PROCESS)
+
+
+def test_a_deletion_of_a_pod_that_ran_says_that_it_was_deleted(store: PodStore) -> None:
+    store.saw(ready_pod(), 0)
+    [change] = store.was_deleted(ready_pod(version=3), 1)
+    assert change.state.reason == "the Pod was deleted"
+    store.saw(pod("q"), 0)
+    [change] = store.was_deleted(pod("q", phase="Failed", own=ended(1), version=3), 1)
+    assert change.state.reason == "its process ended with exit code 1"
+
+
+def test_news_of_the_same_version_counts_and_older_news_does_not(store: PodStore) -> None:
+    store.saw(pod(version=5), 0)
+    assert stages(store.saw(ready_pod(version=5), 1)) == [Stage.READY]
+    assert store.saw(pod(version=4), 2) == []
+    store.was_deleted(ready_pod(version=6), 3)
+    assert store.saw(ready_pod(version=7), 4) == []
+
+
+def test_a_pod_without_a_version_is_read_all_the_same(store: PodStore) -> None:
+    found = ready_pod()
+    del found["metadata"]["resourceVersion"]
+    assert stages(store.saw(found, 0)) == [Stage.READY]
+    assert stages(store.saw(pod(phase="Failed", own=ended(1), version=1), 1)) == [Stage.FAILED]
