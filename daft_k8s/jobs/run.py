@@ -193,19 +193,21 @@ class Run:
 
     async def _wait_for_start(self, console: Console) -> str:
         """Waits until the driver's container has run; returns its Pod's name."""
-        told = ""
+        told: tuple[Stage, bool] | None = None
         waited = 0.0
         while True:
             pods = await self._pods(console)
             state = read_state(pods[0], CONTAINER) if pods else PodState(Stage.PENDING)
             if pods and (state.stage in (Stage.STARTING, Stage.READY, Stage.TERMINATING) or state.stage.over):
-                self._report(self._story.driver_runs(self._seconds(), state.node))
+                if _has_run(pods[0]):
+                    self._report(self._story.driver_runs(self._seconds(), state.node))
                 return str(pods[0]["metadata"]["name"])
             if not pods:
                 await self._explain_missing_pod(console, waited)
-            words = state.reason or state.stage.value
-            if state.stage.name != told:
-                told = state.stage.name
+            installs = bool(pods) and _installs(pods[0])
+            words = "pip installs its packages" if installs else state.reason or state.stage.value
+            if (state.stage, installs) != told:  # the reason of a stage may change with each look
+                told = (state.stage, installs)
                 self._report(f"the driver: {words}")
             failing = state.stage in (Stage.PULL_FAILING, Stage.CONFIG_FAILING)
             waited = waited + _POLL_SECONDS if failing or not pods else 0.0
@@ -271,6 +273,20 @@ class Run:
                 return
             await asyncio.sleep(_POLL_SECONDS)
         self._report(f"the Pod of {self._job.run_name} is still ending; the cluster removes it")
+
+
+def _has_run(pod: Mapping[str, Any]) -> bool:
+    """True if the driver's container has started, and not an init container alone."""
+    return any(
+        item.get("name") == CONTAINER and not {"running", "terminated"}.isdisjoint(item.get("state") or {})
+        for item in (pod.get("status") or {}).get("containerStatuses") or ()
+    )
+
+
+def _installs(pod: Mapping[str, Any]) -> bool:
+    """True while an init container runs; the only one of ours installs packages."""
+    statuses = (pod.get("status") or {}).get("initContainerStatuses") or ()
+    return any("running" in (item.get("state") or {}) for item in statuses)
 
 
 def _dashboard(environment: Mapping[str, str]) -> dict[str, str]:

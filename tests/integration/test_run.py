@@ -142,6 +142,23 @@ def test_a_notebook_runs_as_a_job(namespace: Namespace, tmp_path: Path) -> None:
     assert "SUM 12" in ended.stdout
 
 
+def test_packages_are_there_for_the_driver_and_one_that_is_not_found_is_named(
+    namespace: Namespace, tmp_path: Path
+) -> None:
+    """A package that the image has needs no index, which the Pods of a test cluster may not reach."""
+    (tmp_path / "job.py").write_text(
+        "import rich, sys\nprint([path for path in sys.path if 'daft-packages' in path])\n"
+    )
+    ended = call(namespace, "run", *DRIVER, "-o", "pip=rich", "job.py", folder=tmp_path)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert "/var/lib/daft-packages/site" in ended.stdout
+    wrong = ["-o", "pip=no-such-package==1", "--env", "PIP_RETRIES=0", "--env", "PIP_TIMEOUT=1"]
+    failed = call(namespace, "run", *DRIVER, *wrong, "job.py", folder=tmp_path)
+    assert failed.returncode == 1, failed.stdout + failed.stderr
+    assert "pip install no-such-package==1 failed on the driver" in failed.stderr
+    assert "driver runs" not in failed.stderr and "correct the option pip" in failed.stderr
+
+
 def test_a_run_that_has_ended_is_known_by_its_outcome(namespace: Namespace, tmp_path: Path) -> None:
     (tmp_path / "job.py").write_text("raise SystemExit(3)\n")
     started = call(namespace, "run", *DRIVER, "--detach", "job.py", folder=tmp_path)
