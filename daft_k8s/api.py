@@ -35,14 +35,14 @@ def set_runner_k8s(
     Args:
         namespace: The namespace for worker Pods.
         image: The image of worker Pods.
-        num_workers: How many workers to start.
+        num_workers: The number of workers to start.
         worker_cpu: CPU cores of one worker; it runs as many tasks at once as it has whole cores.
         worker_memory: Memory of one worker, in bytes or as text, e.g. `"4Gi"`.
         worker_gpu: GPUs of one worker.
         service_account: The service account of worker Pods.
         node_selector: Labels that a node must have to run a worker.
         tolerations: Taints of nodes that workers put up with, as in a Pod's manifest.
-        allocation: What workers are: `"local"` processes of this machine, `"pod"`, `"statefulset"`.
+        allocation: The kind of workers: `"local"` processes of this machine, `"pod"`, `"statefulset"`.
         preset: The set of defaults to start from: `"development"`, `"production"`, `"high-performance"`.
         config_file: A TOML file with options.
         **options: Any further option; `docs/configuration.md` lists them all.

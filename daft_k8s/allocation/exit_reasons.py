@@ -54,7 +54,7 @@ def cause_of_exit(returncode: int, *, was_ready: bool, was_told_to_stop: bool, m
         returncode: `Popen.returncode`.
         was_ready: True if it could take tasks by then.
         was_told_to_stop: True if its launcher asked for it.
-        memory_kills: How many processes the kernel killed for memory while this one lived.
+        memory_kills: Processes that the kernel killed for memory while this one lived.
     """
     if was_told_to_stop:
         return "stopped"

@@ -48,7 +48,7 @@ def make_launcher(
     """The launcher that the configuration names.
 
     Args:
-        configuration: What workers are.
+        configuration: The kind of workers.
         session_id: The session.
         token: The session's secret.
         certificates: The files with which a worker proves who it is; empty: nothing is encrypted.

@@ -48,7 +48,7 @@ class LocalLauncher:
         certificates: The files with which a worker proves who it is; empty: nothing is encrypted.
         keep_output: Is given each line that a worker writes, with the worker's name; None: nobody wants them.
         environment: The driver's surroundings at the start of the session; None: as they are now.
-        command: What to run; tests run something else.
+        command: The command to run; tests run another one.
 
     Raises:
         WorkerStartError: The session's directory cannot be made.

@@ -39,7 +39,7 @@ def worker_environment(
         configuration: Sizes, limits and the user's own variables.
         session_id: The session.
         worker_id: The logical worker.
-        launch_id: Which process of that worker.
+        launch_id: The number of that worker's process.
         spill_dir: Its private directory; the session's is the one around it.
         tls_dir: The folder with the session's certificates; "": nothing is encrypted.
         ready_fd: The pipe for its ready line.

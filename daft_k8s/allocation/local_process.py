@@ -53,13 +53,13 @@ class LocalProcess:
 
     Args:
         worker_id: The logical worker.
-        launch_id: Which process of that worker.
+        launch_id: The number of that worker's process.
         environment: Makes the environment, given the numbers of the ready pipe, the lifeline and the token's pipe.
         token: The session's secret, which goes through a pipe.
         spill_dir: Removed when the process has ended, however that was.
-        start_timeout_seconds: How long the ready line may take.
-        events: Who is told.
-        command: What to run.
+        start_timeout_seconds: The time until the ready line.
+        events: The listener.
+        command: The command to run.
     """
 
     def __init__(

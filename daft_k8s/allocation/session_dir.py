@@ -30,7 +30,7 @@ class SessionDir:
 
     Args:
         session_id: Part of the name.
-        base: Where to make it; None: the system's folder for temporary files.
+        base: The folder to make it in; None: the system's folder for temporary files.
     """
 
     def __init__(self, session_id: str, *, base: str | None = None) -> None:

@@ -67,7 +67,7 @@ def end(find: Callable[[], Collection[int]], *, grace_seconds: float = 0.0) -> N
 
     Args:
         find: Looks for those that still run.
-        grace_seconds: How long they have after SIGTERM, before SIGKILL ends them; 0: nothing but SIGKILL.
+        grace_seconds: The time between SIGTERM and SIGKILL; 0: SIGKILL only.
     """
     if grace_seconds > 0:
         _signal(find(), signal.SIGTERM)

@@ -90,7 +90,7 @@ class DriverOptions:
         """The driver's own Pod template; None: none is given.
 
         Raises:
-            ConfigurationError: It cannot be read, or is none.
+            ConfigurationError: The file cannot be read, or holds no template.
         """
         if self.driver_template is None:
             return None

@@ -27,7 +27,7 @@ def ways_to_ship(module: str, worker_id: str, shipped_root: str) -> str:
 
     Args:
         module: Its full name.
-        worker_id: Where it is missing.
+        worker_id: The worker that lacks the module.
         shipped_root: The folder that was shipped; "": none was.
     """
     top = module.partition(".")[0]

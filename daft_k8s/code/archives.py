@@ -44,11 +44,11 @@ def open_members(path: str, name: str) -> Iterator[Iterator[Member]]:
 
     Args:
         path: The file.
-        name: What to call it in errors.
+        name: Its name in errors.
 
     Raises:
-        CodeError: It is of neither form, or damaged, or has more members or longer headers than code needs. Also what
-            reading a member raises, inside of the context, becomes one.
+        CodeError: The archive is of neither form, or damaged, or has more members or longer headers than code needs.
+            An error while a member is read, inside of the context, becomes one, too.
     """
     try:
         with open(path, "rb") as file:

@@ -50,8 +50,8 @@ def make_bundle(root: str, files: Sequence[SelectedFile], *, size_limit_bytes: i
 
     Args:
         root: Their folder.
-        files: What to pack.
-        size_limit_bytes: What all of them may have.
+        files: The files to pack.
+        size_limit_bytes: The largest size of all of them.
         deflate: Make text smaller, for a way that is slower than the processor.
 
     Raises:

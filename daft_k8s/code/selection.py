@@ -70,7 +70,7 @@ def select_files(root: str, *, modules_only: bool, size_limit_bytes: int, shallo
     Args:
         root: The folder.
         modules_only: Only what Python imports: sources and extension modules.
-        size_limit_bytes: What all files together may have.
+        size_limit_bytes: The largest size of all files together.
         shallow: Only files directly in the folder.
 
     Raises:

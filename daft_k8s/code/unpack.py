@@ -23,7 +23,7 @@ def read_manifest(manifest: bytes, digest: str) -> list[tuple[str, str, bool]]:
     """The entries of a manifest: path, SHA-256 in hex, executable.
 
     Raises:
-        CodeError: It is not the one with this digest, or a path in it leads out of the folder.
+        CodeError: The bundle has another digest, or a path in it leads out of the folder.
     """
     if hashlib.sha256(manifest).hexdigest() != digest:
         raise CodeError("the list of the driver's code arrived damaged; run the query again")
@@ -73,12 +73,12 @@ def unpack_archive(path: str, name: str, folder: str, *, size_limit_bytes: int) 
 
     Args:
         path: The file.
-        name: What to call it in errors.
-        folder: Where to; exists and is empty.
-        size_limit_bytes: What may be in it.
+        name: Its name in errors.
+        folder: The destination; exists and is empty.
+        size_limit_bytes: The largest size of its content.
 
     Raises:
-        CodeError: It is of neither form, too large, too deep, or holds a path or a link that leads out of the folder.
+        CodeError: The archive is of neither form, too large, too deep, or a path or link leads out of the folder.
     """
     total = 0
     with open_members(path, name) as members:

@@ -24,7 +24,7 @@ def passed_on(configuration: Configuration, environ: Mapping[str, str]) -> dict[
     """The variables that `pass_env` names, without those that the runner sets itself.
 
     Args:
-        configuration: What somebody chose.
+        configuration: The configuration with `pass_env`.
         environ: The variables of the driver's process.
     """
     names = tuple(name for name in configuration.pass_env if not name.endswith("*"))

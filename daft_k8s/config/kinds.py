@@ -30,11 +30,11 @@ class Kind(ABC):
         """The option's value, immutable.
 
         Args:
-            value: What was given.
-            base: Where relative paths start.
+            value: The given value.
+            base: The folder at which relative paths start.
 
         Raises:
-            ValueError: It is not accepted; the message says why.
+            ValueError: The value is not accepted; the message says why.
         """
 
 

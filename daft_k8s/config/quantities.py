@@ -40,7 +40,7 @@ def parse_quantity(value: object) -> Fraction:
         value: Text such as `4Gi`, `500m`, `1e9`, or an int or float.
 
     Raises:
-        ValueError: It is no quantity; the message says why, and what was perhaps meant.
+        ValueError: The text is no quantity; the message says why, and proposes one.
     """
     if isinstance(value, bool) or not isinstance(value, (str, int, float)):
         raise ValueError(f"a quantity is text or a number, not {type(value).__name__}")
@@ -65,7 +65,7 @@ def parse_memory(value: object) -> int:
     """Bytes of a memory quantity, rounded up; plain numbers are bytes.
 
     Raises:
-        ValueError: It is no quantity, is negative, or is more than 2^63 - 1.
+        ValueError: The text is no quantity, is negative, or is more than 2^63 - 1.
     """
     amount = parse_quantity(value)
     if amount < 0:
@@ -80,7 +80,7 @@ def parse_cpu(value: object) -> float:
     """Cores of a CPU quantity, rounded up to whole thousandths, the finest that Kubernetes knows.
 
     Raises:
-        ValueError: It is no quantity, is negative, or is more than a million cores.
+        ValueError: The text is no quantity, is negative, or is more than a million cores.
     """
     amount = parse_quantity(value)
     if amount < 0:

@@ -19,14 +19,14 @@ def admit(request: PoolRequest, *, capacity: Capacity, most_workers: int, most_b
     """Refuses what can never run, and wants no more actors than all workers together can ever hold.
 
     Args:
-        request: What is asked for.
-        capacity: What each worker has.
-        most_workers: How many of them there may ever be.
+        request: The requested pool.
+        capacity: The resources of each worker.
+        most_workers: The largest number of workers.
         most_bytes: The size of the largest message.
 
     Raises:
         ConfigurationError: The request makes no sense.
-        ActorError: It is too large to be sent, or no worker could ever hold one of its actors.
+        ActorError: The request is too large to be sent, or no worker could ever hold one of its actors.
     """
     _refuse_what_is_too_large(request, most_bytes)
     demand = request.demand

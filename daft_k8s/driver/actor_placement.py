@@ -123,7 +123,7 @@ class Placement:
 
         Args:
             actor_id: Names the actor.
-            demand: What it needs.
+            demand: The resources that it needs.
             share_cpus: Other actors' CPUs may be shared; a worker must still have as many in all.
             avoided: A worker that is taken only if there is no other.
         """
@@ -165,7 +165,7 @@ class Placement:
         """Workers needed to place all waiting actors, which do not fit on the current ones; 0 if none wait.
 
         Args:
-            waiting: How many actors with which demand.
+            waiting: Demands, each with the number of actors.
         """
         each = [(count, self.most_per_worker(demand, count)) for demand, count in waiting if count]
         more = sum(math.ceil(count / most) for count, most in each if most)

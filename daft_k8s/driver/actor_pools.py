@@ -99,7 +99,7 @@ class ActorPools:
         Raises:
             ConfigurationError: The request makes no sense.
             ActorError: No worker could ever hold one of its actors, or none came up in time.
-            Exception: What a constructor raised.
+            Exception: The exception of a constructor.
         """
         pool = self._admit(request)
         self._register(pool)

@@ -20,7 +20,7 @@ class ActorRoutes:
     """Answers workers that ask where an actor is. Used on one event loop.
 
     Args:
-        pools: Those of the session, which change meanwhile.
+        pools: The session's pools, which change meanwhile.
         revive: Starts a pool anew that was retired, for a task that came later.
     """
 
@@ -32,7 +32,7 @@ class ActorRoutes:
         """Waits until there is a place for a call, for as long as an actor of the pool may take to start.
 
         Args:
-            pool_id: Whose tasks call.
+            pool_id: The pool that the calling tasks use.
             actor_id: The wanted actor; another one will do if the pool is stateless.
             failed: The places, as actor and generation, that the caller has tried for this call.
 

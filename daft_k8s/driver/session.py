@@ -284,7 +284,7 @@ class Session:
 
         Args:
             worker: The name of a worker, such as `worker-0`; None: of all, each line with its worker's name in front.
-            lines: How many lines at most. At most 4 MiB are kept. With `worker_output=False`, Pods send none.
+            lines: The largest number of lines. At most 4 MiB are kept. With `worker_output=False`, Pods send none.
         """
         return "\n".join(self._kept_output.lines(worker)[-lines:] if lines > 0 else [])
 

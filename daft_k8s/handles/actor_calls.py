@@ -109,7 +109,7 @@ async def call_actor(pool_id: str, actor_id: str, method: str, *arguments: Any) 
     """Calls a method of an actor, or of another one of its pool if it is gone and that is allowed.
 
     Raises:
-        Exception: What the method raised.
+        Exception: The exception of the method.
         WorkerLostError: No actor could be reached.
         ActorError: The driver knows of none; the message says why.
     """
@@ -136,7 +136,7 @@ class ActorPlace:
         """Calls a method of the actor at this place, again after a pause if it is there and cannot be reached.
 
         Raises:
-            Exception: What the method raised.
+            Exception: The exception of the method.
             ActorGoneError: The actor is not there any more, or could not be reached for `MAX_TRIES_THERE` tries.
         """
         pause = _FIRST_PAUSE_SECONDS

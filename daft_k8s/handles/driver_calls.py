@@ -28,7 +28,7 @@ class DriverCallError(DaftK8sError):
     """The driver could not be asked, or its answer was an error; the message says which.
 
     Args:
-        message: What was asked and why it failed.
+        message: The request, and the reason of its failure.
         reason: The driver's own words, if it was asked.
     """
 

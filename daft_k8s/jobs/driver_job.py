@@ -102,7 +102,7 @@ def job_manifest(
     Args:
         job: The program.
         configuration: Image, labels and the like.
-        secrets: How many Secrets hold its code.
+        secrets: The number of Secrets that hold its code.
         environment: The driver's variables.
         keep: Leave it when it has ended.
         has_variables: True if `variables_secret` is made, too.

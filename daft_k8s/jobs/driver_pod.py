@@ -46,7 +46,7 @@ def pod_spec(
     Args:
         job: The program.
         configuration: The configuration of driver and workers.
-        secrets: How many Secrets hold its code.
+        secrets: The number of Secrets that hold its code.
         environment: The driver's variables besides those of the option `env`.
         has_variables: True if a Secret holds variables that are passed on.
     """

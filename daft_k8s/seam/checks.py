@@ -254,7 +254,7 @@ def check_replacements(version: str, replacements: Replacements, handles: Replac
 
     Args:
         version: Daft's.
-        replacements: What will stand in the place of Daft's modules, by their names.
+        replacements: The modules in the place of Daft's, by their names.
         handles: Our classes whose instances Daft holds, by Daft's names for them.
 
     Returns:

@@ -34,8 +34,8 @@ class CodeShipment:
     """The code that the tasks of a session need. Thread-safe: nothing of it changes.
 
     Args:
-        bundle: What workers fetch that do not have it; None: nothing travels.
-        reference: What tasks say that they need; None: nothing.
+        bundle: The code for workers that lack it; None: none is sent.
+        reference: The reference of the code that tasks need; None: none.
     """
 
     def __init__(self, bundle: CodeBundle | None = None, reference: CodeReference | None = None) -> None:
@@ -61,7 +61,7 @@ def prepare_code(configuration: Configuration) -> CodeShipment:
     """Chooses and packs the code that workers need.
 
     Raises:
-        CodeError: It cannot be read, is too large, or leads out of its folder.
+        CodeError: The code cannot be read, is too large, or leads out of its folder.
     """
     wanted = configuration.working_dir
     if wanted == "none":
@@ -138,7 +138,7 @@ def _download(uri: str, path: str, size_limit_bytes: int) -> None:
     """Gets an archive with Daft's own readers, so with the credentials that Daft uses.
 
     Raises:
-        CodeError: It cannot be read, has more bytes than the limit, or not the digest that the URI demands.
+        CodeError: The archive cannot be read, exceeds the limit, or has not the digest in the URI.
     """
     import daft
 

@@ -59,7 +59,7 @@ class CredentialAdvice:
     """Warns of each store once in a session.
 
     Args:
-        configuration: What the workers are given.
+        configuration: The options of the workers.
         environment: The driver's variables.
     """
 

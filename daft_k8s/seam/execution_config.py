@@ -35,9 +35,9 @@ def fit_to_cluster(
 
     Args:
         config: The configuration of this query.
-        daft_defaults: What Daft has when nobody sets anything.
+        daft_defaults: Daft's own defaults.
         slots: Tasks that the cluster runs at once.
-        shuffle_partitions: What the session is configured to use; None chooses by `slots`.
+        shuffle_partitions: The session's option; None chooses by `slots`.
         flight_folders: The session's own folders below those that are configured for Daft's own shuffle.
 
     Returns:

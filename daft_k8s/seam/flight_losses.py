@@ -81,7 +81,7 @@ class FlightLosses:
         Waits for `VERDICT_SECONDS` at most, and only after an error of Daft's transport.
 
         Args:
-            error: What ended the query.
+            error: The error that ended the query.
             since: `count` when the query began.
         """
         if not isinstance(error, DaftCoreException) or not any(words in str(error) for words in _TRANSPORT):

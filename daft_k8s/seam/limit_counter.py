@@ -53,7 +53,7 @@ class LimitCounter:
 
         Args:
             input_id: The input, which is Daft's task id as text.
-            epoch: What `start` returned to this run.
+            epoch: The result of this run's `start`.
             num_rows: Rows in the piece.
 
         Returns:

@@ -50,7 +50,7 @@ def convert(streams: Sequence[ArrowStream]) -> list[MicroPartition]:
     """The partitions of Arrow streams.
 
     Raises:
-        Exception: What unpickling a user's object raised.
+        Exception: The exception of unpickling a user's object.
         TaskError: In the place of what would end an iterator in the user's code.
     """
     try:
@@ -65,7 +65,7 @@ def fetch_micropartitions(session: Session, refs: Sequence[PartitionRef]) -> lis
     Raises:
         SessionClosedError: If they went with their session.
         WorkerLostError: If one was lost, or its worker cannot be reached.
-        Exception: What unpickling a user's object raised.
+        Exception: The exception of unpickling a user's object.
     """
     if not refs:
         return []

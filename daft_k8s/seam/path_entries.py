@@ -56,7 +56,7 @@ def install(known_configuration: Callable[[], Configuration | None]) -> None:
     that it takes stand in the plan as well.
 
     Args:
-        known_configuration: That of the session which queries would use now; None if there is none.
+        known_configuration: The configuration of the session for queries now; None if there is none.
     """
     global _known_configuration
     _known_configuration = known_configuration

@@ -13,7 +13,7 @@ class PrefixRouter:
 
     Args:
         engines: Their ids.
-        load_balance_threshold: How many more prompts than another an engine may get for the sake of a prefix.
+        load_balance_threshold: Prompts by which an engine may be ahead of another for the sake of a prefix.
     """
 
     def __init__(self, engines: Sequence[str], load_balance_threshold: int) -> None:

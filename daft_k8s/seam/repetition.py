@@ -98,9 +98,9 @@ class QueryRun:
     """One run of a query, and what keeps the query from being run again. Thread-safe.
 
     Args:
-        session: Whose workers run it.
+        session: The session that runs the query.
         query_id: Of this run alone: workers take no more tasks of a query that has ended.
-        repetitions: How many runs of the query came before.
+        repetitions: The number of earlier runs of the query.
     """
 
     def __init__(self, session: Session, query_id: str, repetitions: int = 0) -> None:
@@ -124,7 +124,7 @@ class QueryRun:
 
         Args:
             slots: Of the partitions that there are as the run begins.
-            references: Those that there still are. The run keeps none, or it would keep their data.
+            references: Existing references. The run keeps none, or it would keep their data.
         """
         self._lent = references
         self._lent_slots = frozenset(slots)
@@ -262,7 +262,7 @@ def repeat(session: Session, attempt: Callable[[QueryRun], T]) -> T:
 
     Raises:
         WorkerLostError: If it cannot be run again, or not any more.
-        Exception: What else failed the query.
+        Exception: Any other error that failed the query.
     """
     run = QueryRun(session, generate_query_name())
     while True:

@@ -11,7 +11,7 @@ class SearchPathNews:
     """Compares `sys.path` with the one that all workers of the session were started with.
 
     Args:
-        at_start: That path; None: workers have disks of their own, and the driver's folders mean nothing there.
+        at_start: The search path at the start; None: workers have other disks, without the driver's folders.
     """
 
     def __init__(self, at_start: Sequence[str] | None) -> None:

@@ -38,9 +38,9 @@ class ResultStream:
 
     Args:
         loop: Daft's event loop; the plan's own stream works on no other.
-        partitions: What `DistributedPhysicalPlanRunner.run_plan` returned.
+        partitions: The result of `DistributedPhysicalPlanRunner.run_plan`.
         make_result: Turns one reference of the plan into a result. Runs on the event loop.
-        ahead: How many results are pulled before they are asked for.
+        ahead: The number of results that are pulled ahead of the consumer.
     """
 
     def __init__(

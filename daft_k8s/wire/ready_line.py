@@ -23,7 +23,7 @@ class Ready:
         """The inverse of `encode`.
 
         Raises:
-            ValueError: It is no ready line.
+            ValueError: The text is no ready line.
         """
         try:
             content = json.loads(line)

@@ -15,7 +15,7 @@ def shown(worker_id: str, line: str, *, as_json: bool, terminal: bool = False) -
 
     Args:
         worker_id: The worker.
-        line: What it wrote.
+        line: The written line.
         as_json: True if workers log JSON: a JSON line names its worker itself, and must stay JSON.
         terminal: True if the line goes to a terminal, which obeys what UDFs print.
     """

@@ -188,7 +188,7 @@ class HostedActor:
         """Makes a call, on a new process if the old one dies under it.
 
         Raises:
-            ActorDiedError: It died under each try, or in the constructor after it had died under one.
+            ActorDiedError: The actor died under each try, or in the constructor after it had died under one.
             ActorStartError: A new process did not come up.
             _NotAgainError: There is no process, and may be none any more; the call was not begun.
         """

@@ -83,7 +83,7 @@ class ActorProcess:
         """Waits for the constructor; the process is gone if it fails.
 
         Raises:
-            ActorDiedError: It was killed in its constructor, which may go better another time.
+            ActorDiedError: The actor was killed in its constructor, so that another try may succeed.
             ActorLateError: The constructor took too long.
             ActorStartError: The constructor raised or exited, and would do so again.
         """

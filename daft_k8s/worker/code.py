@@ -39,8 +39,8 @@ class WorkerCode:
     """Brings code here and makes it importable, each content once. Used on one event loop.
 
     Args:
-        folder: Where fetched code is kept; the worker removes it at its end.
-        call: How the driver is asked.
+        folder: The folder for fetched code; the worker removes it at its end.
+        call: The call of the driver.
     """
 
     def __init__(self, folder: str, call: Call = call_driver) -> None:
@@ -61,7 +61,7 @@ class WorkerCode:
             The worker's copy of a `working_dir`; None if the code is none.
 
         Raises:
-            CodeError: It cannot be had; the next task tries again.
+            CodeError: The code cannot be fetched; the next task tries again.
         """
         if not set(search_path) <= set(sys.path):
             sys.path[:] = with_entries_of(sys.path, search_path)

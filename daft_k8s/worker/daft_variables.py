@@ -20,8 +20,8 @@ def daft_variables(environment: MutableMapping[str, str], *, memory_bytes: int |
     the variables once, at the latest then; but it names the process in its process metrics for each plan anew.
 
     Args:
-        environment: That of the process.
-        memory_bytes: What Daft's executor may plan with; None: no executor runs in this process.
+        environment: The process's environment.
+        memory_bytes: Memory for Daft's executor; None: no executor runs in this process.
     """
     wanted: dict[str, str | None] = {**dict.fromkeys(_HIDDEN), "DAFT_RUNNER": "native", _WORKER: "1"}
     if memory_bytes is not None:

@@ -15,7 +15,7 @@ def visible_devices(environment: Mapping[str, str], gpus: float) -> list[str]:
 
     Args:
         environment: The worker's.
-        gpus: How many it was given; with a fraction, the last one is shared.
+        gpus: The number of its GPUs; with a fraction, the last one is shared.
     """
     listed = environment.get(VARIABLE)
     if listed is None:

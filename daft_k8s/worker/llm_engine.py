@@ -61,7 +61,7 @@ class LLMEngine:
         """Returns True if a batch is known, and its outputs once it is done. The engine then forgets the batch.
 
         Raises:
-            Exception: What vLLM raised for one of its prompts.
+            Exception: vLLM's exception for one of its prompts.
         """
         batch = self._batches.get(ticket)
         if batch is None:

@@ -46,7 +46,7 @@ class PromptExecutor:
         """The outputs of all batches that are done, and their rows; None if there are none.
 
         Raises:
-            Exception: What became of a batch.
+            Exception: The failure of a batch.
         """
         outputs: list[str] = []
         done: list[RecordBatch] = []
@@ -80,7 +80,7 @@ async def generate(engines: EnginePool, prefix: str | None, prompts: Sequence[st
 
     Raises:
         ActorError: Engines were lost again and again, or none is left.
-        Exception: What vLLM raised.
+        Exception: vLLM's exception.
     """
     for _ in range(MAX_SUBMISSIONS):
         engine = await engines.choose(prefix, len(prompts))

@@ -30,7 +30,7 @@ class PipInstall:
 
     Args:
         requirements: As pip takes them; none: nothing is done.
-        folder: Where the environment is made; the worker removes it at its end.
+        folder: The folder of the environment; the worker removes it at its end.
         where: The process that it is for, as errors name it.
     """
 

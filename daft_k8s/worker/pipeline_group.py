@@ -82,7 +82,7 @@ class PipelineGroups(Generic[_Request]):
         """Gives a task its place in a pipeline.
 
         Args:
-            request: What the executor needs to run the task.
+            request: The executor's request for the task.
             fingerprint: Daft's fingerprint of the plan; its low 32 bits stay readable in the new number.
             shared_key: Tasks with equal keys may share a pipeline; None: a pipeline of its own.
         """

@@ -25,7 +25,7 @@ def make_private_directory(path: str) -> None:
     Where containers restart in place, it may hold what a process spilled that was killed.
 
     Raises:
-        WorkerStartError: It cannot be made, or it is there and belongs to somebody else.
+        WorkerStartError: The directory cannot be made, or belongs to another user.
     """
     try:
         os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)

@@ -32,7 +32,7 @@ class TaskOutputs:
     """Collects the outputs of one task.
 
     Args:
-        store: Where partitions go; nobody sees them before the task is finished.
+        store: The partition store; partitions are visible only when the task is finished.
         key: The task's key.
         partitioned: Number and order of the outputs are part of their meaning, so none are merged.
     """
@@ -51,8 +51,8 @@ class TaskOutputs:
         """Takes one item of the executor's stream.
 
         Raises:
-            UnsupportedError: It is nothing that is known here.
-            TaskError: It holds Python objects that cannot be pickled.
+            UnsupportedError: The result's type is unknown.
+            TaskError: The result holds Python objects that cannot be pickled.
         """
         if isinstance(part, FlightPartitionRef):
             self.flight_references.append(

@@ -1,4 +1,4 @@
-"""The language of the code: openings of docstrings and of Rust's doc comments.
+"""The language of the code: openings of docstrings, of their entries and of Rust's doc comments.
 
 Not covered: docstrings of tests; sentences after the first, which a reviewer reads.
 """
@@ -13,6 +13,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 QUESTIONS = re.compile(r"(What|Whether|Which|Who|Whom|Whose|Where|How|It|That|Those)\b")
 """A docstring opens with a noun or a verb. These words make the reader ask for the noun."""
+ENTRY = re.compile(r"\s+\w+: (.*)")
+"""A line of a section such as `Args:` or `Raises:`."""
 PREDICATE = re.compile(r"_?(is|has|can|was|are)_")
 
 
@@ -50,6 +52,16 @@ def rust_doc_comments() -> Iterator[tuple[str, str]]:
 
 def test_no_docstring_opens_with_a_question_or_a_pronoun() -> None:
     assert [f"{where}: {text[:60]}" for where, _, text in python_docstrings() if QUESTIONS.match(text)] == []
+
+
+def test_no_argument_or_error_is_described_by_a_question_or_a_pronoun() -> None:
+    mistakes = [
+        f"{where}: {line.strip()[:60]}"
+        for where, _, text in python_docstrings()
+        for line in text.splitlines()
+        if (entry := ENTRY.match(line)) and QUESTIONS.match(entry[1])
+    ]
+    assert mistakes == []
 
 
 def test_no_doc_comment_of_rust_opens_with_a_question_or_a_pronoun() -> None:

@@ -101,10 +101,10 @@ class KubernetesApi:
     """The API of a real cluster. Made and used on one event loop.
 
     Args:
-        cluster: Where it is, and with which credentials.
+        cluster: The API server's address, and the credentials.
         default_namespace: The namespace of the kubeconfig's context; None: it names none.
-        call_seconds: How long an answer may take.
-        silence_seconds: How long a watch may be silent.
+        call_seconds: The time-out of an answer.
+        silence_seconds: The time for which a watch may be silent.
     """
 
     def __init__(
@@ -158,7 +158,7 @@ class KubernetesApi:
 
         Raises:
             ConfigurationError: There is no kubeconfig, or it is wrong.
-            ApiError: It leads to no credentials.
+            ApiError: The link has no credentials.
         """
         try:
             from daft_k8s.kube.client import kubeconfig  # only here: it takes long to load

@@ -122,7 +122,7 @@ class Console:
         """Tells a namespace that is not there from one without what is asked for: the API answers the same for both.
 
         Raises:
-            NotFoundError: It is not there. Not raised if the caller may not look.
+            NotFoundError: The object is not there. Not raised if the caller may not look.
         """
         try:
             await self.get(f"/api/v1/namespaces/{self.namespace}")

@@ -39,7 +39,7 @@ class ApiError(Exception):
     """A call to the Kubernetes API did not succeed. Never leaves this room.
 
     Args:
-        action: What was tried, e.g. "create pods".
+        action: The attempted action, e.g. "create pods".
         status: The HTTP status; 0: there was no answer.
         message: The API's own words, or the network's.
         reason: The API's word for the kind of failure, e.g. "AlreadyExists".
@@ -112,7 +112,7 @@ def explain_obstacle(obstacle: Obstacle, words: str, *, address: str, origin: st
         obstacle: Why not.
         words: The network's own words.
         address: The API server's URL.
-        origin: Where the address is from, for people.
+        origin: The origin of the address, for people.
     """
     return (
         f"the cluster cannot be reached at {address} ({origin}): {obstacle.fact}: {words}. {obstacle.fix}, or choose "

@@ -60,8 +60,8 @@ def cluster(configuration: client.Configuration, origin: str = "") -> Cluster:
     """The same for this project's own requests.
 
     Args:
-        configuration: What the kubeconfig says.
-        origin: Which kubeconfig, for people.
+        configuration: The kubeconfig's content.
+        origin: The name of the kubeconfig, for people.
 
     Raises:
         ConfigurationError: A certificate or key in the kubeconfig cannot be read.

@@ -98,7 +98,7 @@ class Link:
     """Connections to an API server. Made and used on one event loop.
 
     Args:
-        cluster: Where it is.
+        cluster: The API server's address.
     """
 
     def __init__(self, cluster: Cluster) -> None:
@@ -141,8 +141,8 @@ class Link:
         Args:
             method: Of HTTP.
             path: With its slash.
-            timeout: How long it may take.
-            query: What follows the path.
+            timeout: The time-out of the call.
+            query: The query string.
             body: As JSON; None: nothing.
             accept: The kind of answer.
 

@@ -31,7 +31,7 @@ class PodStream:
 
     Args:
         socket: The websocket, whose protocol is PROTOCOL.
-        action: What it is for, for errors.
+        action: The purpose, for errors.
     """
 
     def __init__(self, socket: aiohttp.ClientWebSocketResponse[bool], action: str) -> None:
@@ -86,7 +86,7 @@ async def open_stream(
     Args:
         session: Its connections.
         url: With `?ports=`.
-        action: What it is for, for errors.
+        action: The purpose, for errors.
         headers: With the credentials.
         **options: Of aiohttp: the proxy, the server's name.
 

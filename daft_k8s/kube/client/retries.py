@@ -93,7 +93,7 @@ def dial(within_seconds: float) -> tenacity.AsyncRetrying:
     """Opening a port of a Pod, for which somebody waits.
 
     Args:
-        within_seconds: How long to go on.
+        within_seconds: The time after which the policy gives up.
     """
     return tenacity.AsyncRetrying(
         sleep=asyncio.sleep,
@@ -108,7 +108,7 @@ def name_lookup(within_seconds: float) -> tenacity.AsyncRetrying:
     """Asking the DNS until it gives True; what it gave last, if it never does.
 
     Args:
-        within_seconds: How long to go on.
+        within_seconds: The time after which the policy gives up.
     """
     return tenacity.AsyncRetrying(
         sleep=asyncio.sleep,
@@ -124,7 +124,7 @@ def quota_pauses(first_seconds: float, longest_seconds: float) -> Callable[[int]
 
     Args:
         first_seconds: After the first refusal.
-        longest_seconds: What the pauses grow to.
+        longest_seconds: The longest pause.
     """
     wait = _doubling((first_seconds, longest_seconds))
 

@@ -11,10 +11,10 @@ async def together(*work: Coroutine[Any, Any, Any]) -> list[Any]:
     """The results, in order, once all have ended: nothing is left under way when one has failed.
 
     Args:
-        work: What does not depend on one another.
+        work: Coroutines that do not depend on one another.
 
     Raises:
-        BaseException: That of the first, in order, that has failed.
+        BaseException: The exception of the first coroutine, in order, that has failed.
     """
     results = await asyncio.gather(*work, return_exceptions=True)
     for result in results:

@@ -112,7 +112,7 @@ def sessions_of(
     Args:
         pods: As the API gives them.
         leases: The sessions' Leases, in the same form.
-        used: What each Pod uses, by its name.
+        used: The usage of each Pod, by its name.
         now: The API server's time.
     """
     found: dict[str, SessionView] = {}

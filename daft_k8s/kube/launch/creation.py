@@ -143,7 +143,7 @@ class Creation:
         """Asks for a Pod until it is made or no longer needed, and waits where a quota has no room for it.
 
         Raises:
-            ApiError: It could not be made for another reason.
+            ApiError: The Pod could not be made for another reason.
         """
         while self._is_needed(key):
             try:

@@ -51,18 +51,18 @@ class PodLauncher:
     making a launcher takes no time.
 
     Args:
-        configuration: What a Pod looks like, and the time-outs.
+        configuration: The options of Pods, and the time-outs.
         session_id: The session.
         token: The session's secret.
         manager_getter: Gives the pool, which is made after its launcher; None once it is gone.
         certificates: The files with which a worker proves who it is; empty: nothing is encrypted.
-        access: How this process gets at the cluster; None: it is found out. Tests give another.
+        access: The access to the cluster; None: the default one. Tests give another.
         summarize: Says in few numbers what the session does; it is published with the Lease.
         poll_seconds: The time between two lists of the Pods.
 
     Raises:
         ConfigurationError: The configuration cannot become a Pod.
-        UnsupportedError: It asks for what is not there yet.
+        UnsupportedError: The configuration needs a missing feature.
     """
 
     def __init__(

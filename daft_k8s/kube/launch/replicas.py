@@ -37,9 +37,9 @@ class Replicas:
     """A Pod with a name of its own for each worker, made by the StatefulSet's controller.
 
     Args:
-        configuration: What a Pod looks like.
+        configuration: The options of Pods.
         session_id: The session.
-        objects: What the session has in the cluster.
+        objects: The session's objects in the cluster.
         launches: The launches that the pool waits for or works with.
         grace_seconds: For how long lists may show a Pod beyond those that are wanted before the set is scaled again.
     """

@@ -25,7 +25,7 @@ class SetUp:
 
     Args:
         work: Sets up once.
-        objects: What the session has in the cluster.
+        objects: The session's objects in the cluster.
         start_timeout_seconds: The longest wait for the cluster.
     """
 

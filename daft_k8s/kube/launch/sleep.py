@@ -31,7 +31,7 @@ def describe_sleep(slept_seconds: float, orphan_timeout_seconds: float) -> str:
 
     Args:
         slept_seconds: The length of the sleep.
-        orphan_timeout_seconds: How long workers wait for a driver that does not call.
+        orphan_timeout_seconds: The time for which workers wait for a driver that does not call.
     """
     words = f"this process or its machine was asleep for {_time(slept_seconds)}"
     waits = f"workers wait {_time(orphan_timeout_seconds)} for their driver (orphan_timeout_seconds)"

@@ -29,7 +29,7 @@ class StuckPods:
 
     Args:
         launches: The launches that the pool waits for or works with; told what is found.
-        objects: What the session has in the cluster. Its Secret is made again where a Pod waits for it.
+        objects: The session's objects in the cluster. Its Secret is made again where a Pod waits for it.
         supply: Knows the names of Pods.
         clock: The time, in seconds, as `launches` is told it.
     """

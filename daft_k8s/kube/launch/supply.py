@@ -80,9 +80,9 @@ class BarePods:
     """A Pod of its own for each launch.
 
     Args:
-        configuration: What a Pod looks like.
+        configuration: The options of Pods.
         session_id: The session.
-        objects: What the session has in the cluster.
+        objects: The session's objects in the cluster.
         launches: The launches that the pool waits for or works with.
         grace_seconds: For how long lists may show a Pod that no launch wants before it is deleted once more.
     """

@@ -35,9 +35,9 @@ def session_lease(session_id: str, target: Target, *, holder: str, orphan_timeou
 
     Args:
         session_id: The session.
-        target: Where it is; who owns it, if that is known.
+        target: The session's target, with its owner if that is known.
         holder: The driver, for people.
-        orphan_timeout_seconds: How long the session's workers live on without it; a Lease lasts longer.
+        orphan_timeout_seconds: The time that workers outlive their driver; a Lease lasts longer.
         now: The API server's time.
     """
     return {

@@ -67,7 +67,7 @@ def session_secret(
     Args:
         session_id: The session.
         token: The token that its workers share with the driver.
-        target: Where the Secret goes.
+        target: The session's target.
         certificates: The files with which a worker proves who it is.
         variables: The values of `target.variables`.
     """
@@ -127,11 +127,11 @@ def worker_pod(
     It passes the Pod Security level `restricted`, and its quality of service is Guaranteed.
 
     Args:
-        configuration: What the user wants.
-        target: Where it goes.
+        configuration: The user's options.
+        target: The session's target.
         session_id: The session.
         worker_id: The logical worker.
-        launch_id: Which Pod of that worker.
+        launch_id: The number of that worker's Pod.
         node_to_avoid: A node to which it goes only if there is no other.
         identity: Of the Pods that a controller makes of this one; None: this Pod is the only one.
 

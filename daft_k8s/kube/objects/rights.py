@@ -141,8 +141,8 @@ def explain_missing(
     """The error about rights that were not given.
 
     Args:
-        missing: Which.
-        namespace: Where.
+        missing: The missing rights.
+        namespace: The namespace.
         configuration: None: one with bare Pods.
         outside: True if the driver runs outside the cluster.
     """

@@ -67,10 +67,10 @@ def stateful_set(configuration: Configuration, target: Target, *, session_id: st
     """The StatefulSet of a session's workers.
 
     Args:
-        configuration: What the user wants of a Pod.
-        target: Where it goes.
+        configuration: The options of Pods.
+        target: The session's target.
         session_id: The session.
-        replicas: How many workers.
+        replicas: The number of workers.
     """
     pod = worker_pod(
         configuration, target, session_id=session_id, worker_id="worker-0", launch_id=0, identity=_IDENTITY

@@ -105,7 +105,7 @@ class Launches:
     """The launches that the pool waits for or works with. Times are arguments, in seconds.
 
     Args:
-        start_timeout_seconds: How long the pool waits for a launch.
+        start_timeout_seconds: The time for which the pool waits for a launch.
         termination_seconds: The grace period of the Pods.
         ask_at_once: True if a process that runs counts as started. The pool then finds out by itself when it serves,
             before its node has looked and told the API server.

@@ -116,10 +116,10 @@ class PortForwards:
         """Listens for each of the ports; returns the local addresses. A first stream shows that it can work.
 
         Args:
-            name: What `close` will be given; the Pod's name may come back with another process.
-            namespace: Where the Pod is.
+            name: The key for `close`; the Pod's name may come back with another process.
+            namespace: The Pod's namespace.
             pod: Its name.
-            node: Where it runs; "": that is not known.
+            node: The Pod's node; "": unknown.
             ports: Its ports.
 
         Raises:

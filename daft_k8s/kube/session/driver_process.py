@@ -24,7 +24,7 @@ def is_gone(other: str, *, alone: bool, proc: Path = PROC) -> bool:
         other: The `identity` of that process.
         alone: True if this container is the only one of its Pod. Only then another namespace of process ids is certain
             to be that of the container's former life, and not that of its neighbour.
-        proc: Where processes are shown.
+        proc: The folder of processes.
     """
     parts = other.split(".")
     namespace = _namespace(proc)

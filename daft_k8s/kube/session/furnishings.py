@@ -34,7 +34,7 @@ class Furnishings:
         session_id: The session.
         token: Its secret.
         certificates: The files with which its workers prove who they are.
-        orphan_timeout_seconds: How long its workers live on without their driver; its Lease lasts longer.
+        orphan_timeout_seconds: The time that workers outlive their driver; the Lease lasts longer.
         variables: The driver's variables that its workers get.
         summarize: Says in few numbers what the session does; "": that is not known.
     """

@@ -37,11 +37,11 @@ class SessionObjects:
     Used on one event loop.
 
     Args:
-        configuration: What says where workers go.
+        configuration: The options that determine the target.
         session_id: The session.
         token: Its secret.
         certificates: The files with which its workers prove who they are.
-        access: How this process gets at the cluster.
+        access: The access to the cluster.
         summarize: Says in few numbers what the session does; "": that is not known.
     """
 

@@ -102,8 +102,8 @@ async def find_dead_sessions(
 
     Args:
         api: The cluster.
-        namespace: Which one.
-        confirm_seconds: How long that is.
+        namespace: The namespace.
+        confirm_seconds: The length of that wait.
 
     Raises:
         ApiError: Leases or Pods cannot be listed.
@@ -172,8 +172,8 @@ async def remove_each(
 
     Args:
         api: The cluster.
-        namespace: Where the sessions' workers are.
-        sessions: What is to go.
+        namespace: The namespace of the sessions' workers.
+        sessions: The sessions to remove.
     """
     removed: list[str] = []
     problems: dict[str, ApiError] = {}
@@ -199,9 +199,9 @@ async def remove_session(api: Api, namespace: str, remains: Remains, grace_secon
 
     Args:
         api: The cluster.
-        namespace: Where the session's workers are.
+        namespace: The namespace of the session's workers.
         remains: The session, and how much of it.
-        grace_seconds: How long workers may take to end.
+        grace_seconds: The time for workers to end.
 
     Raises:
         ApiError: Something could not be deleted.
