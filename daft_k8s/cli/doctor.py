@@ -22,7 +22,7 @@ _STYLES = {"ok": "green", "warning": "yellow", "failed": "red", "skipped": "blue
 @click.command(name="doctor")
 @configuration_options
 @click.option("--local", is_flag=True, help="Only what local workers need.")
-@click.option("--context", help="The context of the kubeconfig.")
+@click.option("--context", help="The context of the kubeconfig; else the option kube_context.")
 @click.option("--service-account", default=ACCOUNT, show_default=True, help="Of drivers.")
 @output_option
 @reports_errors
@@ -37,7 +37,7 @@ def command(*, local: bool, context: str | None, service_account: str, output: s
       daft-k8s doctor --local
       daft-k8s doctor -n jobs --image registry.example.com/daft-k8s:1.0 -w 4
     """
-    given = given_options(**options)
+    given = given_options(kube_context=context, **options)
     configuration = load_configuration({**given, "allocation": "local"} if local else given, None if local else "pod")
     findings = local_findings(configuration)
     if output == "text":
@@ -46,7 +46,7 @@ def command(*, local: bool, context: str | None, service_account: str, output: s
     if not local and not any(item.check == "client" and item.mark == "failed" for item in findings):
         from daft_k8s.doctor.cluster_checks import cluster_findings
 
-        more = asyncio.run(cluster_findings(configuration, context, service_account))
+        more = asyncio.run(cluster_findings(configuration, configuration.kube_context, service_account))
         findings += more
         if output == "text":
             for finding in more:

@@ -139,7 +139,7 @@ def driver_options(command: Decorated) -> Decorated:
         click.option(
             "--service-account", default=ACCOUNT, show_default=True, help="Of the driver; `daft-k8s rbac` makes it."
         ),
-        click.option("--context", help="The context of the kubeconfig."),
+        click.option("--context", help="The context of the kubeconfig; else the option kube_context."),
     ):
         command = option(command)
     return command

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.shell_completion import CompletionItem
 
+from daft_k8s.cli.place import namespaces
 from daft_k8s.config import FIELDS, Configuration, load
 
 Decorated = Callable[..., Any]
@@ -53,7 +54,7 @@ def configuration_options(command: Decorated) -> Decorated:
                 help="Any option of docs/configuration.md, as name=value. May be repeated.",
             ),
             click.option("--config", "config_file", type=click.Path(dir_okay=False), help="A TOML file with options."),
-            click.option("-n", "--namespace", help="The namespace."),
+            click.option("-n", "--namespace", shell_complete=namespaces, help="The namespace."),
             click.option("--image", help="The image of driver and workers."),
             click.option("-w", "--workers", "num_workers", type=int, help="How many workers."),
             click.option("--worker-cpu", help="CPU cores of one worker."),

@@ -201,6 +201,7 @@ def test_the_shell_completes_names_and_is_silent_where_there_is_no_cluster(monke
         return CliRunner().invoke(cli, prog_name="daft-k8s", env=variables).output
 
     monkeypatch.setattr(place, "open_place", lambda **_: Namespaces())
+    assert complete("daft-k8s run -n jo").splitlines() == ["plain,jobs", "plain,join"]
     assert complete("daft-k8s status -n jo").splitlines() == ["plain,jobs", "plain,join"]
 
     def fails(**_: object) -> None:
