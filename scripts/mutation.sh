@@ -11,7 +11,8 @@ part="${2:-all}"
 [[ -z "$shard" || "$shard" =~ ^[1-9][0-9]*/[1-9][0-9]*$ ]] || { echo "SHARD is k/n, for example 3/10; not $shard" >&2; exit 1; }
 [ -z "$shard" ] || (( ${shard%/*} <= ${shard#*/} )) || { echo "SHARD=k/n: k is at most n; not $shard" >&2; exit 1; }
 case "$part" in all | python | core) ;; *) echo "a part is python or core, not $part" >&2; exit 1 ;; esac
-export CI="${CI:-1}"  # property tests draw the same examples for each mutant
+export CI="${CI:-1}"  # Python's property tests draw the same examples for each mutant
+export PROPTEST_CASES="${PROPTEST_CASES:-500}"  # the core's are not optimised here, and the long ones try 20,000
 
 python_rooms() {
     local environment=.venvs/mutation names=() number

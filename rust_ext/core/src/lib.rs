@@ -26,3 +26,9 @@ pub use session::{Action, Event, FailKind, PoolConfig, Session, TaskView, Worker
 pub use slots::{Location, Loss, Output};
 pub use task_log::TaskLog;
 pub use tasks::TaskPhase;
+
+/// The number of examples of a long property test: the usual one, unless `PROPTEST_CASES` says another.
+#[cfg(test)]
+fn test_cases(usual: u32) -> u32 {
+    std::env::var("PROPTEST_CASES").ok().and_then(|number| number.parse().ok()).unwrap_or(usual)
+}

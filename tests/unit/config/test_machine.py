@@ -100,3 +100,39 @@ def test_where_linux_s_files_are_missing_the_system_is_asked(tmp_path: Path, mon
 def test_this_machine_has_cpus_and_memory() -> None:
     assert _real.available_cpus() >= 1
     assert _real.available_memory_bytes() > 2**26
+
+
+@pytest.mark.parametrize(
+    ("groups", "memory_bytes"),
+    [
+        ("0::/a:b\n", GIB),  # a colon in the path of version 2
+        ("4:cpu,memory:/a:b\n", 2 * GIB),  # the same in version 1
+        ("4:cpu,cpuset:/a:b\n1:name=systemd:/a:b\n", 16 * GIB),  # other controllers
+        ("garbage\n\n7\n0::/a:b\n", GIB),
+        ("0::/../a:b\n", 16 * GIB),  # outside of what this container sees
+    ],
+)
+def test_the_control_group_of_the_process_is_found(root: Path, groups: str, memory_bytes: int) -> None:
+    write(root, "proc/self/cgroup", groups)
+    write(root, "sys/fs/cgroup/a:b/memory.max", str(GIB))
+    write(root, "sys/fs/cgroup/memory/a:b/memory.limit_in_bytes", str(2 * GIB))
+    assert _real.available_memory_bytes(root) == memory_bytes
+
+
+@pytest.mark.parametrize("content", ["0\n", "-1\n", "\n", "text\n"])
+def test_a_limit_that_is_none_is_left_out(root: Path, content: str) -> None:
+    write(root, "sys/fs/cgroup/memory.max", content)
+    assert _real.available_memory_bytes(root) == 16 * GIB
+
+
+def test_quotas_of_one_are_quotas(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(6)), raising=False)
+    write(root, "sys/fs/cgroup/cpu.max", "2 1\n")
+    assert _real.available_cpus(root) == 2
+    write(root, "sys/fs/cgroup/cpu.max", "0 1\n")
+    assert _real.available_cpus(root) == 6
+
+
+def test_a_line_of_memory_without_a_unit_counts(root: Path) -> None:
+    write(root, "proc/meminfo", "MemTotal: 1024\n")
+    assert _real.available_memory_bytes(root) == 2**20

@@ -327,3 +327,27 @@ def test_a_changed_copy_is_checked_with_the_origins_of_the_original(read: Load) 
     changed = dataclasses.replace(read(num_workers=2), num_workers=-2)
     with pytest.raises(ConfigurationError, match="num_workers=-2"):
         changed.validate()
+
+
+def test_what_an_unknown_variable_could_mean_is_told_in_full(read: Load) -> None:
+    assert "did you mean DAFT_K8S_CONFIG?" in message(read, {"DAFT_K8S_CONFIGS": "x"})
+    known = ", ".join([*(field.variable for field in FIELDS.values()), "DAFT_K8S_CONFIG"])
+    assert f"DAFT_K8S_XYZZY (environment variable): unknown option; known variables are {known}" in message(
+        read, {"DAFT_K8S_XYZZY": "x"}
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"), [("Worker-GPU", "worker_gpu"), ("gpus", "worker_gpu"), ("name-space", "namespace")]
+)
+def test_an_option_is_known_by_its_other_names_and_spellings(read: Load, name: str, meant: str) -> None:
+    assert f"did you mean {meant}?" in message(read, **{name: 1})
+
+
+def test_a_value_is_shown_up_to_80_characters(read: Load) -> None:
+    assert f"image='{'x ' * 39}'" in message(read, image="x " * 39)
+    assert f"image='{'x ' * 38}..." in message(read, image="x " * 40)
+
+
+def test_a_message_of_the_size_of_a_workers_memory_is_accepted(read: Load) -> None:
+    assert read(allocation="pod", max_message_bytes="256Mi", worker_memory="256Mi").max_message_bytes == 2**28

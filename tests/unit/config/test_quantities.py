@@ -140,3 +140,10 @@ def test_anything_is_either_a_size_or_a_value_error(written: object) -> None:
         return
     assert isinstance(size, int)
     assert 0 <= size <= MAX_BYTES
+
+
+def test_a_quantity_has_up_to_64_characters_and_a_machine_up_to_a_million_cores() -> None:
+    assert parse_quantity("0" * 63 + "1") == 1
+    assert parse_cpu(10**6) == 10**6
+    with pytest.raises(ValueError):
+        parse_cpu(10**6 + 1)

@@ -6,10 +6,12 @@ import logging
 import os
 import stat
 from pathlib import Path
+from types import SimpleNamespace
+from typing import NamedTuple
 
 import pytest
 
-from daft_k8s.config import load
+from daft_k8s.config import load, trust
 from daft_k8s.config.trust import FileFacts, Reader, objection
 from daft_k8s.errors import ConfigurationError
 from tests.unit.config.conftest import Load
@@ -104,3 +106,58 @@ def test_a_file_that_was_found_is_told_once(here: Path, caplog: pytest.LogCaptur
     assert [record.getMessage() for record in caplog.records] == [
         f"reads the configuration from {here / 'daft-k8s.toml'}"
     ]
+
+
+class Group(NamedTuple):
+    gr_name: str
+    gr_mem: list[str]
+
+
+@pytest.mark.parametrize(
+    ("group", "trusted"),
+    [
+        (Group("ada", []), True),
+        (Group("ada", ["ada"]), True),
+        (Group("ada", ["ada", "eve"]), False),
+        (Group("staff", []), False),
+        (None, True),  # a group without a name, as a Pod's fsGroup
+    ],
+)
+def test_a_file_that_a_group_may_write_is_read_only_if_the_group_is_the_users_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, group: Group | None, trusted: bool
+) -> None:
+    def group_of(gid: int) -> Group:
+        if group is None:
+            raise KeyError(gid)
+        return group
+
+    monkeypatch.setattr(trust.grp, "getgrgid", group_of)
+    monkeypatch.setattr(trust.pwd, "getpwuid", lambda uid: SimpleNamespace(pw_name="ada"))
+    monkeypatch.setattr(trust.os, "getgroups", lambda: [GROUP])
+    written = seen(FILE | 0o664, os.geteuid())
+    monkeypatch.setattr(trust.FileFacts, "at", classmethod(lambda cls, what, place: written))
+    with open(tmp_path / "options", "wb+") as opened:
+        assert (trust.why_untrusted(tmp_path / "options", opened, {}) == "") is trusted
+
+
+@pytest.mark.parametrize(("in_pod", "trusted"), [(True, True), (False, False)])
+def test_what_lies_in_the_image_is_read_in_a_pod_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_pod: bool, trusted: bool
+) -> None:
+    written = seen(FILE | 0o666, OTHER, device=os.stat("/").st_dev)
+    monkeypatch.setattr(trust.FileFacts, "at", classmethod(lambda cls, what, place: written))
+    environ = {"KUBERNETES_SERVICE_HOST": "10.0.0.1"} if in_pod else {}
+    with open(tmp_path / "options", "wb+") as opened:
+        assert (trust.why_untrusted(tmp_path / "options", opened, environ) == "") is trusted
+
+
+@pytest.mark.parametrize("flag", [0, os.ST_RDONLY])
+def test_a_file_is_seen_with_its_owner_its_device_and_its_mount(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flag: int
+) -> None:
+    (tmp_path / "a").touch(mode=0o640)
+    monkeypatch.setattr(trust.os, "statvfs", lambda place: SimpleNamespace(f_flag=flag | os.ST_NOSUID))
+    found = (tmp_path / "a").stat()
+    assert FileFacts.at("it", tmp_path / "a") == FileFacts(
+        "it", found.st_mode, found.st_uid, found.st_gid, found.st_dev, flag == os.ST_RDONLY
+    )

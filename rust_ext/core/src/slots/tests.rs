@@ -127,7 +127,7 @@ fn act(model: &mut Model, slots: &mut Slots, (kind, a, b): (u8, u8, u8)) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: crate::test_cases(1000), failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn slots_are_where_they_were_published_last_until_they_are_lost_or_dropped(

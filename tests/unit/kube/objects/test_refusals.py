@@ -6,8 +6,10 @@ import json
 
 import pytest
 
+from daft_k8s.config import Configuration
 from daft_k8s.kube.client.errors import api_error
 from daft_k8s.kube.objects.refusals import explain
+from daft_k8s.kube.objects.rights import role_rules_text
 
 
 def refusal(status: int, message: str, reason: str = "") -> bytes:
@@ -59,3 +61,25 @@ def test_an_answer_that_is_no_json_is_quoted() -> None:
 @pytest.mark.parametrize("retry_after", [None, "", "Wed, 21 Oct 2026 07:28:00 GMT"])
 def test_a_time_to_retry_that_is_no_number_is_left_out(retry_after: str | None) -> None:
     assert api_error("list pods", 503, b"[]", retry_after).retry_after_seconds is None
+
+
+TOO_SMALL = (
+    'pods "p" is forbidden: exceeded quota: small, requested: requests.cpu=3, used: requests.cpu=0, '
+    "limited: requests.cpu=2"
+)
+
+
+def test_a_quota_that_is_smaller_than_a_worker_is_no_reason_to_try_again() -> None:
+    advice = explain(api_error("create pods", 403, refusal(403, TOO_SMALL, "Forbidden")), "jobs")
+    assert not advice.restartable
+    assert advice.text == (
+        f"the namespace 'jobs' has no room left for it; Kubernetes says: {TOO_SMALL}. Ask for fewer or smaller "
+        "workers, or for a larger ResourceQuota"
+    )
+
+
+@pytest.mark.parametrize(("action", "outside"), [("create pods", False), ("get pods/portforward", True)])
+def test_the_role_that_is_told_fits_the_drivers_place_and_its_workers(action: str, outside: bool) -> None:
+    configuration = Configuration(allocation="statefulset", num_workers=2)
+    text = explain(api_error(action, 403, refusal(403, RBAC, "Forbidden")), "jobs", configuration).text
+    assert text.endswith(f". It needs a Role with\n{role_rules_text(configuration, outside=outside)}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from daft_k8s.config import Configuration
-from daft_k8s.kube.objects.stateful_set import headless_service, peer_name, pod_of_worker, stateful_set
+from daft_k8s.kube.objects.stateful_set import headless_service, ordinal, peer_name, pod_of_worker, stateful_set
 from daft_k8s.kube.objects.target import Owner, Target
 from daft_k8s.wire.worker_settings import PREFIX, WorkerSettings, variable
 
@@ -63,3 +63,15 @@ def test_a_template_is_merged_over_the_pods() -> None:
     spec = made["spec"]["template"]["spec"]
     assert [item["name"] for item in spec["containers"]] == ["worker", "proxy"]
     assert spec["dnsPolicy"] == "None"
+
+
+def test_a_workers_pod_is_found_by_the_last_part_of_its_name() -> None:
+    assert ordinal("worker-12") == 12
+    assert ordinal("gpu-worker-3") == 3
+
+
+def test_a_set_without_an_owner_names_none() -> None:
+    configuration = Configuration(allocation="statefulset", num_workers=2)
+    made = stateful_set(configuration, Target("jobs", "image"), session_id="s1", replicas=2)
+    assert "ownerReferences" not in made["metadata"]
+    assert "daft.io/owner-uid" not in made["spec"]["template"]["metadata"]["annotations"]

@@ -210,7 +210,7 @@ fn steps() -> impl Strategy<Value = Vec<(u8, u8, u8, u16)>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 20000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: crate::test_cases(20000), failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn every_task_ends_exactly_once_when_all_goes_well_at_last(steps in steps(), desired in 0u32..5, elastic: bool) {
