@@ -1,4 +1,4 @@
-"""The callers that a worker answers: the token on every call of both ports, the open health service, the handshake.
+"""The callers that a worker answers: the token on every call of both ports, health, the handshake.
 
 The peers are grpcio and pyarrow's Flight client. Not covered: encryption, which is the network's business.
 """
@@ -154,7 +154,7 @@ def test_a_worker_without_a_token_of_its_own_lets_nobody_in(tmp_path: Path) -> N
                 assert error.code() is grpc.StatusCode.UNAUTHENTICATED, (path, authorization)
 
 
-def test_health_needs_no_token_and_follows_the_workers_state(tmp_path: Path) -> None:
+def test_health_follows_the_workers_state(tmp_path: Path) -> None:
     with worker_in_process(tmp_path) as worker:
         names = ["", "daft_k8s.v1.Worker"]
         assert [worker.health(name) for name in names] == ["NOT_SERVING"] * 2

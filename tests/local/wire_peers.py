@@ -60,11 +60,12 @@ class Peer:
         with channel(self.control_address) as opened:
             yield worker_pb2_grpc.WorkerStub(opened)
 
-    def health(self, service: str = "") -> str:
-        """What the health service says of this name; without a token."""
+    def health(self, service: str = "", *, authorization: str | None = RIGHT) -> str:
+        """What the health service says of this name."""
         with channel(self.control_address) as opened:
             request = health_pb2.HealthCheckRequest(service=service)
-            answer = health_pb2_grpc.HealthStub(opened).Check(request, timeout=SECONDS)
+            stub = health_pb2_grpc.HealthStub(opened)
+            answer = stub.Check(request, metadata=metadata(authorization), timeout=SECONDS)
         return str(health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status))
 
     @contextlib.contextmanager
@@ -177,8 +178,14 @@ class RealProcess(Peer):
 
 
 @contextlib.contextmanager
-def worker_process(directory: Path, **settings: str) -> Iterator[RealProcess]:
-    """Runs a worker process; it must live until the end of the block, and must not have panicked."""
+def worker_process(directory: Path, *, max_files: int | None = None, **settings: str) -> Iterator[RealProcess]:
+    """Runs a worker process; it must live until the end of the block, and must not have panicked.
+
+    Args:
+        directory: For its files and its log.
+        max_files: How many files it may open; None: as many as this process.
+        settings: Fields of WorkerSettings.
+    """
     ready_read, ready_write = os.pipe()
     log = directory / "worker.log"
     kept = {name: value for name, value in os.environ.items() if not name.startswith("DAFT_K8S_")}
@@ -199,6 +206,8 @@ def worker_process(directory: Path, **settings: str) -> Iterator[RealProcess]:
     }
     with open(log, "wb") as errors, os.fdopen(ready_read, "rb") as ready:
         command = [sys.executable, "-m", "daft_k8s.worker"]
+        if max_files is not None:
+            command = ["sh", "-c", f'ulimit -n {max_files}; exec "$0" "$@"', *command]
         process = subprocess.Popen(command, env=environment, pass_fds=(ready_write,), stdout=errors, stderr=errors)
         os.close(ready_write)
         try:

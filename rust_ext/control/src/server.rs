@@ -3,7 +3,7 @@
 use std::{future::Future, time::Duration};
 
 use daft_k8s_core::LogSink;
-use daft_k8s_net::{AcceptOptions, Auth, serve_connections};
+use daft_k8s_net::{AcceptOptions, Admission, Auth, serve_connections};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tonic::service::{InterceptorLayer, Routes};
@@ -23,15 +23,23 @@ use crate::{
 const MAX_CONCURRENT_STREAMS: u32 = 1024;
 /// Calls carry no partitions, so their windows can be small.
 const WINDOW_BYTES: u32 = 16 << 20;
-/// For probes; whoever opens more waits, and takes no file from the worker's own connections.
+/// For probes, each of which opens one and closes it after its call. No file is taken from the worker's own connections.
 const MAX_HEALTH_CONNECTIONS: usize = 64;
+/// A probe makes one call.
+const MAX_HEALTH_STREAMS: u32 = 4;
+/// The name of a service is all that a call for health carries.
+const MAX_HEALTH_MESSAGE_BYTES: usize = 1 << 10;
+/// The least that HTTP/2 allows.
+const HEALTH_FRAME_BYTES: u32 = 16 << 10;
 /// The longest poll ends by itself within this.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The callers that a control server accepts, and its limits.
 pub struct ServerOptions {
-    /// The check of all calls but those for health; with TLS, the server takes orders from the session's driver alone.
+    /// The check of all calls; with TLS, the server takes orders from the session's driver alone.
     pub auth: Auth,
+    /// The connections that the process may have.
+    pub admission: Admission,
     /// A larger request is refused (OUT_OF_RANGE); the connection lives on.
     pub max_message_bytes: usize,
     /// Is told when no connection can be accepted.
@@ -54,12 +62,13 @@ impl HealthSwitch {
         }
     }
 
-    fn routes(&self) -> Routes {
-        Routes::new(HealthServer::new(HealthService::from_health_reporter(self.reporter.clone())))
+    fn service(&self) -> HealthServer<HealthService> {
+        HealthServer::new(HealthService::from_health_reporter(self.reporter.clone()))
+            .max_decoding_message_size(MAX_HEALTH_MESSAGE_BYTES)
     }
 }
 
-/// Serves `worker` until `shutdown` resolves. Health starts as NOT_SERVING; it is the one call without a token.
+/// Serves `worker` and its health until `shutdown` resolves. Health starts as NOT_SERVING.
 pub async fn serve<W: Worker, F: Future<Output = ()> + Send + 'static>(
     listener: TcpListener,
     worker: W,
@@ -68,25 +77,31 @@ pub async fn serve<W: Worker, F: Future<Output = ()> + Send + 'static>(
 ) -> (HealthSwitch, impl Future<Output = ()> + Send + use<W, F>) {
     let health = HealthSwitch { reporter: HealthReporter::new() };
     health.set_serving(false).await;
-    let worker_service = InterceptorLayer::new(Check::new(options.auth.clone()))
-        .layer(WorkerServer::new(worker).max_decoding_message_size(options.max_message_bytes));
-    let routes = health.routes().add_service(worker_service).prepare();
-    let options = AcceptOptions { auth: Some(options.auth), log: options.log, ..accept_options() };
+    let check = InterceptorLayer::new(Check::new(options.auth.clone()));
+    let worker_service = WorkerServer::new(worker).max_decoding_message_size(options.max_message_bytes);
+    let routes = Routes::new(check.layer(health.service())).add_service(check.layer(worker_service)).prepare();
+    let options = AcceptOptions {
+        auth: Some(options.auth),
+        log: options.log,
+        max_concurrent_streams: MAX_CONCURRENT_STREAMS,
+        window_bytes: WINDOW_BYTES,
+        drain_timeout: DRAIN_TIMEOUT,
+        ..AcceptOptions::new(options.admission)
+    };
     let service = TowerToHyperService::new(OrdersFromDriver::new(routes));
     (health, serve_connections(listener, service, options, shutdown))
 }
 
-/// Serves health alone, to anybody and without TLS: Kubernetes' probes have neither certificate nor token.
+/// Serves health alone, to anybody and without TLS: Kubernetes' probes have neither certificate nor token. As no call
+/// shows a token, no connection lasts.
 pub async fn serve_health(listener: TcpListener, health: HealthSwitch, shutdown: impl Future<Output = ()>) {
-    let options = AcceptOptions { max_connections: Some(MAX_HEALTH_CONNECTIONS), ..accept_options() };
-    serve_connections(listener, TowerToHyperService::new(health.routes().prepare()), options, shutdown).await;
-}
-
-fn accept_options() -> AcceptOptions {
-    AcceptOptions {
-        max_concurrent_streams: MAX_CONCURRENT_STREAMS,
-        window_bytes: WINDOW_BYTES,
+    let options = AcceptOptions {
+        max_concurrent_streams: MAX_HEALTH_STREAMS,
+        window_bytes: HEALTH_FRAME_BYTES,
+        max_frame_bytes: HEALTH_FRAME_BYTES,
         drain_timeout: DRAIN_TIMEOUT,
-        ..AcceptOptions::default()
-    }
+        ..AcceptOptions::new(Admission::new(MAX_HEALTH_CONNECTIONS))
+    };
+    let routes = Routes::new(health.service()).prepare();
+    serve_connections(listener, TowerToHyperService::new(routes), options, shutdown).await;
 }

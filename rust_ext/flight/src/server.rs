@@ -8,7 +8,7 @@ use daft_k8s_ipc::{
     CodecError, Encoder, FlightReader, FlightWriter, MAX_BODY_BYTES, PREFIX_BYTES, PartitionData, PutDecoder, Ticket,
     TicketHeader, framed,
 };
-use daft_k8s_net::{AcceptOptions, Auth, serve_connections};
+use daft_k8s_net::{AcceptOptions, Admission, Auth, serve_connections};
 use daft_k8s_store::{Found, Store, StoreError};
 use futures::stream;
 use http::{Method, Request, Response, StatusCode, header::CONTENT_TYPE};
@@ -45,6 +45,8 @@ impl Default for Limits {
 pub struct ServerOptions {
     /// The check of every call.
     pub auth: Auth,
+    /// The connections that the process may have.
+    pub admission: Admission,
     /// The limits of a call.
     pub limits: Limits,
     /// Is told when no connection can be accepted.
@@ -62,8 +64,8 @@ pub async fn serve(
     options: ServerOptions,
     shutdown: impl Future<Output = ()>,
 ) {
-    let ServerOptions { auth, limits, log } = options;
-    let options = AcceptOptions { log, auth: Some(auth.clone()), ..AcceptOptions::default() };
+    let ServerOptions { auth, admission, limits, log } = options;
+    let options = AcceptOptions { log, auth: Some(auth.clone()), ..AcceptOptions::new(admission) };
     serve_connections(listener, FlightService { store, auth, limits }, options, shutdown).await;
 }
 

@@ -87,6 +87,9 @@ impl Auth {
             self.rejected.add(caller.and_then(|caller| caller.address), &rejection);
             return Err(rejection);
         }
+        if let Some(caller) = caller {
+            caller.standing.is_a_member();
+        }
         let (Some(own), Some(named)) = (&self.worker_id, headers.get(WORKER_HEADER)) else { return Ok(()) };
         if named.as_bytes() == own.as_bytes() {
             return Ok(());
@@ -176,7 +179,7 @@ mod tests {
         let sink = lines.clone();
         let auth =
             Auth::new("secret", RejectedPeers::new(Arc::new(move |level, line| sink.lock().push((level, line)))));
-        let caller = Caller { address: Some("10.0.0.7:4711".parse().unwrap()), role: None };
+        let caller = Caller { address: Some("10.0.0.7:4711".parse().unwrap()), ..Caller::default() };
         for _ in 0..1000 {
             assert_eq!(auth.clone().check(&headers("a guess", None), Some(&caller)), Err(Rejection::WrongToken));
         }

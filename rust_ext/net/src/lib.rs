@@ -13,7 +13,7 @@ mod rejected;
 mod sys;
 pub mod tls;
 
-pub use accept::{AcceptOptions, BoxError, Caller, MAX_FRAME_BYTES, serve_connections};
+pub use accept::{AcceptOptions, Admission, BoxError, Caller, MAX_FRAME_BYTES, Standing, serve_connections};
 pub use auth::{Auth, Credentials, Rejection, WORKER_HEADER};
 pub use destination::Destination;
 pub use rejected::RejectedPeers;

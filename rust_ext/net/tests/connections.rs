@@ -140,3 +140,41 @@ fn files_are_read_and_a_missing_one_is_named() {
     std::fs::write(folder.path().join("tls.key"), &pem.key).unwrap();
     assert!(Identity::from_pem(&Pem::read(folder.path()).unwrap()).is_ok());
 }
+
+/// Collects what is sent to it; in every other connection as a worker of another session.
+async fn thief(thefts: usize) -> (String, JoinHandle<Vec<Vec<u8>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let other = server(&session("other").worker, &[Role::Driver]);
+    let stealing = tokio::spawn(async move {
+        let mut stolen = Vec::new();
+        for number in 0..thefts {
+            let (stream, _) = listener.accept().await.unwrap();
+            let tls = (number % 2 == 0).then_some(&other);
+            let Ok(mut stream) = accept(stream, tls).await else { continue };
+            let mut bytes = vec![0; 64 << 10];
+            let read = stream.read(&mut bytes).await.unwrap_or(0);
+            bytes.truncate(read);
+            stolen.push(bytes);
+        }
+        stolen
+    });
+    (address, stealing)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_takes_a_workers_address_a_thousand_times_learns_nothing() {
+    const THEFTS: usize = 1000;
+    let (address, stealing) = thief(THEFTS).await;
+    let tls = client(&session("s").driver);
+    for _ in 0..THEFTS {
+        let connected = soon(connect(&address, Some(&tls))).await;
+        assert!(connected.is_err(), "a caller that is connected sends its token");
+    }
+    let stolen = soon(stealing).await.unwrap();
+    assert_eq!(stolen.len(), THEFTS / 2);
+    for bytes in stolen {
+        assert_eq!(bytes[..3], [22, 3, 1], "a greeting of TLS, and no more");
+        assert_eq!(usize::from(u16::from_be_bytes([bytes[3], bytes[4]])) + 5, bytes.len());
+    }
+}

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use daft_k8s_core::LogSink;
 use daft_k8s_flight::{DataClient, Limits, ServerOptions, serve};
 use daft_k8s_net::{
-    Auth, RejectedPeers,
+    Admission, Auth, RejectedPeers,
     tls::{ClientTls, Identity, Issued, Pem, Role, ServerTls},
 };
 use daft_k8s_store::{LocalStore, StoreConfig};
@@ -61,7 +61,7 @@ impl Server {
         let log: LogSink = Arc::new(move |_, line| lines.lock().push(line));
         let store = Arc::new(LocalStore::new(config, log.clone()).unwrap());
         let auth = Auth::new(TOKEN, RejectedPeers::new(log.clone())).with_tls(tls);
-        let options = ServerOptions { auth, limits, log };
+        let options = ServerOptions { auth, admission: Admission::of_open_files(), limits, log };
         let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let (stop, stopped) = oneshot::channel();

@@ -4,9 +4,18 @@
 //! cost a file descriptor for a few seconds and nothing more. No limit of the process stops the
 //! loop: it waits and goes on.
 
+mod admission;
+mod frames;
+mod newcomers;
 mod preface;
 
-use std::{future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    fmt::Display,
+    future::Future,
+    io,
+    net::{Ipv4Addr, SocketAddr},
+    time::Duration,
+};
 
 use daft_k8s_core::{Level, LogSink, log};
 use http::Request;
@@ -19,13 +28,14 @@ use hyper::{
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    sync::{OwnedSemaphorePermit, watch},
     task::JoinSet,
 };
 
 use self::preface::Greeted;
+pub use self::{admission::Admission, newcomers::Standing};
 use crate::{
-    Auth, sys,
+    Auth,
     tls::{self, Role, ServerTls, TlsProblem},
 };
 
@@ -43,31 +53,37 @@ pub struct AcceptOptions {
     pub keepalive_interval: Duration,
     /// A peer that does not answer a ping for so long is given up.
     pub keepalive_timeout: Duration,
-    /// Open connections; more wait in the listener's queue. `None`: three quarters of the files
-    /// that the process may open, which leaves the rest to itself.
-    pub max_connections: Option<usize>,
+    /// How long a connection may last on which no call has shown the token, from its greeting on; without `auth`: any.
+    pub newcomer_timeout: Duration,
+    /// Open connections, on this and other ports; more wait in the listener's queue.
+    pub admission: Admission,
     /// Calls at a time on one connection; more wait at the peer.
     pub max_concurrent_streams: u32,
     /// Flow-control window of a call and of a connection, in bytes.
     pub window_bytes: u32,
+    /// The largest frame that is taken; it is put together in memory whatever the windows.
+    pub max_frame_bytes: u32,
     /// The time for which calls may go on after the shutdown.
     pub drain_timeout: Duration,
     /// Is told when no connection can be accepted, and when that is over.
     pub log: LogSink,
 }
 
-impl Default for AcceptOptions {
-    fn default() -> Self {
+impl AcceptOptions {
+    /// The usual treatment of connections that share `admission`.
+    pub fn new(admission: Admission) -> Self {
         Self {
+            admission,
             auth: None,
             preface_timeout: Duration::from_secs(5),
             keepalive_interval: Duration::from_secs(10),
             // A ping waits behind what was sent before, and through a tunnel to a slow line that takes long. It only
             // finds out who has vanished, which is no hurry; whether a worker is still there clients find out.
             keepalive_timeout: Duration::from_secs(60),
-            max_connections: None,
+            newcomer_timeout: Duration::from_secs(10),
             max_concurrent_streams: 256,
             window_bytes: 1 << 30,
+            max_frame_bytes: MAX_FRAME_BYTES,
             drain_timeout: Duration::from_secs(5),
             log: log::silent(),
         }
@@ -75,12 +91,14 @@ impl Default for AcceptOptions {
 }
 
 /// The sender of a request.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Caller {
     /// The other end of its connection.
     pub address: Option<SocketAddr>,
     /// The part that its certificate gives it in the session; `None` without TLS.
     pub role: Option<Role>,
+    /// What is known of its connection.
+    pub standing: Standing,
 }
 
 /// The largest frames that we send and take.
@@ -92,7 +110,7 @@ const MOST_BACKOFF: Duration = Duration::from_secs(1);
 /// Serves every connection that the listener accepts, until `shutdown` resolves and what was
 /// running then has ended or the drain time-out has passed.
 ///
-/// Raises the process's soft limit of open files to the hard one. A tower service is passed as
+/// A tower service is passed as
 /// `hyper_util::service::TowerToHyperService::new(service)`. Each request has its [`Caller`]
 /// among its extensions.
 pub async fn serve_connections<S, B>(
@@ -108,9 +126,6 @@ pub async fn serve_connections<S, B>(
     B::Data: Send,
     B::Error: Into<BoxError>,
 {
-    let open_files = sys::raise_open_file_limit().and_then(|limit| usize::try_from(limit).ok()).unwrap_or(1024);
-    let permits = options.max_connections.unwrap_or(open_files / 4 * 3).clamp(1, Semaphore::MAX_PERMITS);
-    let permits = Arc::new(Semaphore::new(permits));
     let (stopping, stopped) = watch::channel(false);
     let mut connections = JoinSet::new();
     let mut shutdown = std::pin::pin!(shutdown);
@@ -118,7 +133,7 @@ pub async fn serve_connections<S, B>(
     loop {
         let accepted = tokio::select! {
             () = &mut shutdown => break,
-            accepted = accept(&listener, &permits) => accepted,
+            accepted = accept(&listener, &options.admission) => accepted,
             Some(_) = connections.join_next() => continue,
         };
         match accepted {
@@ -153,8 +168,8 @@ pub async fn serve_connections<S, B>(
     connections.shutdown().await;
 }
 
-async fn accept(listener: &TcpListener, permits: &Arc<Semaphore>) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
-    let permit = permits.clone().acquire_owned().await.map_err(io::Error::other)?;
+async fn accept(listener: &TcpListener, admission: &Admission) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
+    let permit = admission.place().await.ok_or(io::ErrorKind::BrokenPipe)?;
     let (stream, _) = listener.accept().await?;
     Ok((stream, permit))
 }
@@ -169,8 +184,14 @@ fn is_of_no_member(problem: &TlsProblem) -> bool {
     problem.is_final() || *problem == TlsProblem::NotTls
 }
 
-async fn greet(stream: TcpStream, tls: Option<&ServerTls>) -> io::Result<Greeted> {
-    preface::read(tls::accept(stream, tls).await?).await
+fn report(options: &AcceptOptions, address: Option<SocketAddr>, reason: &dyn Display) {
+    if let Some(auth) = &options.auth {
+        auth.rejected_peers().add(address, reason);
+    }
+}
+
+async fn greet(stream: TcpStream, tls: Option<&ServerTls>, standing: Standing) -> io::Result<Greeted> {
+    preface::read(tls::accept(stream, tls).await?, standing).await
 }
 
 async fn serve_connection<S, B>(
@@ -187,16 +208,20 @@ async fn serve_connection<S, B>(
     B::Error: Into<BoxError>,
 {
     let address = stream.peer_addr().ok();
+    let peer = address.map_or(Ipv4Addr::UNSPECIFIED.into(), |address| address.ip());
+    let newcomer = options.admission.newcomers.add(peer);
     let tls = options.auth.as_ref().and_then(Auth::tls);
+    let greeting = greet(stream, tls, newcomer.standing().clone());
     let greeted = tokio::select! {
-        greeted = tokio::time::timeout(options.preface_timeout, greet(stream, tls)) => greeted,
+        greeted = tokio::time::timeout(options.preface_timeout, greeting) => greeted,
+        reason = newcomer.turned_away(options.preface_timeout) => return report(options, address, &reason),
         _ = stopped.wait_for(|stopped| *stopped) => return,
     };
     let stream = match greeted {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => {
-            if let (Some(auth), Some(problem)) = (&options.auth, TlsProblem::find(&error).filter(is_of_no_member)) {
-                auth.rejected_peers().add(address, &problem);
+            if let Some(problem) = TlsProblem::find(&error).filter(is_of_no_member) {
+                report(options, address, &problem);
             }
             return;
         }
@@ -207,19 +232,25 @@ async fn serve_connection<S, B>(
         .timer(TokioTimer::new())
         .initial_stream_window_size(options.window_bytes)
         .initial_connection_window_size(options.window_bytes)
-        .max_frame_size(MAX_FRAME_BYTES)
+        .max_frame_size(options.max_frame_bytes)
         .max_concurrent_streams(options.max_concurrent_streams)
         .max_send_buf_size(4 << 20)
         .keep_alive_interval(options.keepalive_interval)
         .keep_alive_timeout(options.keepalive_timeout);
-    let caller = Caller { address, role: stream.peer_role() };
+    let caller = Caller { address, role: stream.peer_role(), standing: newcomer.standing().clone() };
     let service = service_fn(move |mut request: Request<Incoming>| {
-        request.extensions_mut().insert(caller);
+        request.extensions_mut().insert(caller.clone());
         service.clone().call(request)
     });
     let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
     tokio::select! {
-        _ = &mut connection => return,
+        _ = &mut connection => {
+            if let Some(reason) = newcomer.standing().reason() {
+                report(options, address, &reason);
+            }
+            return;
+        }
+        reason = newcomer.turned_away(options.newcomer_timeout) => return report(options, address, &reason),
         _ = stopped.wait_for(|stopped| *stopped) => {}
     }
     connection.as_mut().graceful_shutdown();

@@ -8,12 +8,17 @@ use std::{
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
+use super::{Standing, frames::ControlFrames, newcomers::TurnedAway};
 use crate::tls::{Role, Transport};
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
+/// A connection may send so many before a call on it has shown the session's token. A member that has hundreds of calls
+/// to make when it connects sends a few frames for each, and its first call is heard at once.
+const MAX_CONTROL_FRAMES: usize = 4096;
+
 /// Reads the preface and returns a stream that begins with it; fails with the first wrong byte.
-pub(super) async fn read(mut stream: Transport) -> io::Result<Greeted> {
+pub(super) async fn read(mut stream: Transport, standing: Standing) -> io::Result<Greeted> {
     let mut bytes = [0; PREFACE.len()];
     let mut length = 0;
     while length < PREFACE.len() {
@@ -26,13 +31,15 @@ pub(super) async fn read(mut stream: Transport) -> io::Result<Greeted> {
             return Err(io::ErrorKind::InvalidData.into());
         }
     }
-    Ok(Greeted { unread: PREFACE, stream })
+    Ok(Greeted { unread: PREFACE, stream, standing, frames: ControlFrames::default() })
 }
 
-/// A connection whose preface has been read; gives it out once more.
+/// A connection whose preface has been read; gives it out once more. Fails if it is flooded by another than a member.
 pub(super) struct Greeted {
     unread: &'static [u8],
     stream: Transport,
+    standing: Standing,
+    frames: ControlFrames,
 }
 
 impl Greeted {
@@ -49,7 +56,13 @@ impl AsyncRead for Greeted {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         if self.unread.is_empty() {
-            return Pin::new(&mut self.stream).poll_read(context, buffer);
+            let before = buffer.filled().len();
+            let read = Pin::new(&mut self.stream).poll_read(context, buffer);
+            if !self.standing.is_member() && self.frames.add(&buffer.filled()[before..]) > MAX_CONTROL_FRAMES {
+                self.standing.turn_away(TurnedAway::Flood);
+                return Poll::Ready(Err(io::ErrorKind::PermissionDenied.into()));
+            }
+            return read;
         }
         let (now, later) = self.unread.split_at(self.unread.len().min(buffer.remaining()));
         buffer.put_slice(now);

@@ -29,7 +29,7 @@ use daft_k8s_core::{Level, LogSink};
 use daft_k8s_flight::DataClient;
 use daft_k8s_ipc::PartitionData;
 use daft_k8s_net::{
-    Auth, RejectedPeers,
+    Admission, Auth, RejectedPeers,
     tls::{ClientTls, Identity, Pem, Role, ServerTls, TlsError},
 };
 use daft_k8s_store::{LocalStore, Store, StoreConfig};
@@ -210,12 +210,14 @@ impl Worker {
         let auth = Auth::new(&shared.config.token, RejectedPeers::new(log.clone()))
             .of_worker(&shared.config.worker_id)
             .with_tls(tls.map(|tls| tls.server));
+        let admission = Admission::of_open_files();
         let (shutdown, stopping) = watch::channel(false);
         let (health, serving) = daft_k8s_control::serve(
             control,
             service::Service::new(shared.clone()),
             daft_k8s_control::ServerOptions {
                 auth: auth.clone(),
+                admission: admission.clone(),
                 max_message_bytes: shared.config.max_message_bytes,
                 log: log.clone(),
             },
@@ -229,7 +231,7 @@ impl Worker {
         runtime.spawn(daft_k8s_flight::serve(
             data,
             store,
-            daft_k8s_flight::ServerOptions { auth, limits: daft_k8s_flight::Limits::default(), log },
+            daft_k8s_flight::ServerOptions { auth, admission, limits: daft_k8s_flight::Limits::default(), log },
             stopped(stopping.clone()),
         ));
         runtime.spawn(watch_for_driver(shared.clone(), stopping));
