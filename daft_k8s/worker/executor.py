@@ -37,6 +37,8 @@ logger = logging.getLogger(__name__)
 _PROBE_INPUT_ID = 2**32 - 1
 _WARM_UP_ID = 2**32 - 2
 """No task has them: Daft counts tasks from 0."""
+_FLIGHT_SHUFFLE = "flight_shuffle"
+"""Daft's own shuffle, whose tasks write partitions for the shuffle server of their executor."""
 
 
 def refuse_nested_queries() -> None:
@@ -97,7 +99,11 @@ class DaftExecutor:
         set_compute_runtime_num_worker_threads(threads)
         set_event_loop(asyncio.get_running_loop())
         load_extensions(listed_in_environment())
-        self._executor = NativeExecutor(is_flotilla_worker=True, ip=host)
+        is_ipv6 = ":" in host
+        self._host = f"[{host}]" if is_ipv6 else host  # Daft makes addresses of it
+        # Each of Daft's executors has a shuffle server, which serves whoever reaches it.
+        self._executor = NativeExecutor(is_flotilla_worker=True, ip="[::1]" if is_ipv6 else "127.0.0.1")
+        self._flight_executor: NativeExecutor | None = None
 
     async def warm_up(self) -> None:
         """Runs a plan of one row: now Daft has read the limit of its memory and has installed its handler of SIGINT."""
@@ -134,6 +140,16 @@ class DaftExecutor:
     def cancel(self, pipeline_id: int) -> None:
         """Kills the pipeline, if it is there."""
         self._executor.cancel_plan(pipeline_id)
+        if self._flight_executor is not None:
+            self._flight_executor.cancel_plan(pipeline_id)
+
+    def _executor_for(self, config: PyDaftExecutionConfig) -> NativeExecutor:
+        """The executor for tasks of this configuration: other workers reach the server of those that need it alone."""
+        if config.shuffle_algorithm != _FLIGHT_SHUFFLE:
+            return self._executor
+        if self._flight_executor is None:
+            self._flight_executor = NativeExecutor(is_flotilla_worker=True, ip=self._host)
+        return self._flight_executor
 
     async def _run(
         self, request: RunRequest, input_id: int, inputs: dict[int, Any], context: dict[str, str]
@@ -141,5 +157,5 @@ class DaftExecutor:
         # Daft's context is one global object, so nothing may run between setting and using it.
         daft_context = PyDaftContext()
         daft_context._daft_execution_config = request.config
-        run = carrying(self._executor.run)
+        run = carrying(self._executor_for(request.config).run)
         return TaskStream(await carry(run(request.plan, daft_context, input_id, inputs, context, False)))

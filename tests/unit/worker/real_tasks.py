@@ -151,7 +151,7 @@ class Recorder:
 
 class Worker:
     def __init__(self) -> None:
-        self.executor = Recorder(DaftExecutor(threads=2, host="127.0.0.1"))
+        self.executor = Recorder(DaftExecutor(threads=2, host="localhost"))
         self.server = Server()
         self.runner = TaskRunner(executor=self.executor, worker_id="worker-0", code=WorkerCode("unused"))
         self.runner.bind(self.server)
@@ -281,12 +281,23 @@ async def errors(worker: Worker) -> Any:
     return ends
 
 
+def shuffle_servers(executor: DaftExecutor) -> dict[str, str | None]:
+    """The addresses of Daft's shuffle servers for tasks with and without its own shuffle, ports left out."""
+    config = PyDaftExecutionConfig()
+    found = {}
+    for name, algorithm in (("map_reduce", "map_reduce"), ("flight_shuffle", "flight_shuffle")):
+        address = executor._executor_for(config.with_config_values(shuffle_algorithm=algorithm)).shuffle_address()
+        found[name] = address and address.rpartition(":")[0]
+    return found
+
+
 async def main() -> None:
     worker = Worker()
     scenarios = (
         truncation, sharing, isolation, inits, merging, large_and_small_inputs, no_rows, cancelling, errors
     )  # fmt: skip
     results = {scenario.__name__: await scenario(worker) for scenario in scenarios}
+    results["shuffle_servers"] = shuffle_servers(worker.executor._executor)
     results["live_plans"] = worker.executor._executor._executor.active_plan_count()
     with open(sys.argv[1], "w", encoding="utf-8") as file:
         json.dump(results, file, default=str)

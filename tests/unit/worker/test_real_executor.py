@@ -107,3 +107,7 @@ def test_a_udf_may_write_to_stdout(results: dict[str, Any]) -> None:
 
 def test_no_pipeline_outlives_its_tasks(results: dict[str, Any]) -> None:
     assert results["live_plans"] == 0
+
+
+def test_other_workers_reach_the_shuffle_server_of_daft_only_where_tasks_need_it(results: dict[str, Any]) -> None:
+    assert results["shuffle_servers"] == {"map_reduce": "grpc://127.0.0.1", "flight_shuffle": "grpc://localhost"}
