@@ -1,47 +1,148 @@
 """The one codec of messages between driver and worker.
 
-A message is a frozen dataclass of this room. Reading one makes such dataclasses, enumerations of this room and plain
-values, and refuses all else: no bytes that arrive can have other code run.
+A message is a frozen dataclass of this room, with dataclasses and enumerations of this room and plain values in it. It
+travels as one line of JSON, with its byte strings behind.
+
+Invariant: reading bytes, whoever sent them, makes such values and runs no other code. Nothing is unpickled.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import enum
-import io
-import pickle
+import importlib
+import json
+import struct
+from collections.abc import Callable, Iterator
 from typing import Any
 
-_PROTOCOL = 5
 _ROOM = __name__.rpartition(".")[0] + "."
+_LENGTH = struct.Struct("<Q")
+_BYTES, _TUPLE, _DICT, _MEMBER, _MESSAGE = "b", "t", "d", "e", "m"
+"""The kinds of values that JSON does not know: each is an object with its kind as the only key."""
+
+
+class MessageError(ValueError):
+    """Bytes that are no message, or a value that cannot be in one."""
 
 
 def encode(message: object) -> bytes:
-    """The message as bytes."""
-    written = io.BytesIO()
-    _Writer(written, _PROTOCOL).dump(message)
-    return written.getvalue()
+    """The message as bytes.
+
+    Raises:
+        MessageError: It holds a value that is neither plain nor of this room.
+    """
+    blobs: list[bytes] = []
+    value = _written(message, blobs)
+    text = json.dumps([value, [len(blob) for blob in blobs]], separators=(",", ":")).encode()
+    return b"".join([_LENGTH.pack(len(text)), text, *blobs])
 
 
 def decode(data: bytes | bytearray | memoryview) -> Any:
     """The inverse of `encode`; ignores what follows the message.
 
     Raises:
-        pickle.UnpicklingError: The bytes name something that is no message of this room.
+        MessageError: The bytes are no message.
     """
-    return _Reader(io.BytesIO(data)).load()
+    return decode_first(data)[0]
 
 
-class _Writer(pickle.Pickler):
-    def reducer_override(self, value: Any) -> Any:
-        # By itself Python 3.12 writes members of enumerations as a call of getattr, which no reader may make.
-        return (type(value), (value.value,)) if isinstance(value, enum.Enum) else NotImplemented
+def decode_first(data: bytes | bytearray | memoryview) -> tuple[Any, int]:
+    """The message that the bytes begin with, and its length.
+
+    Raises:
+        MessageError: The bytes are no message.
+    """
+    try:
+        (length,) = _LENGTH.unpack_from(data)
+        end = _LENGTH.size + length
+        value, lengths = json.loads(bytes(data[_LENGTH.size : end]))
+        blobs = []
+        for blob_bytes in lengths:
+            start, end = end, end + blob_bytes
+            blobs.append(bytes(data[start:end]))
+            if blob_bytes < 0 or len(blobs[-1]) != blob_bytes:
+                raise MessageError("a message between driver and worker is cut off")
+        return _read(value, blobs), end
+    except MessageError:
+        raise
+    except Exception as error:
+        raise MessageError(f"bytes are no message between driver and worker: {error}") from None
 
 
-class _Reader(pickle.Unpickler):
-    def find_class(self, module: str, name: str) -> Any:
-        if module.startswith(_ROOM):
-            found = super().find_class(module, name)
-            if isinstance(found, type) and (dataclasses.is_dataclass(found) or issubclass(found, enum.Enum)):
-                return found
-        raise pickle.UnpicklingError(f"{module}.{name} is no message between driver and worker")
+def _written(value: Any, blobs: list[bytes]) -> Any:
+    kind = type(value)
+    if value is None or kind in (bool, int, float, str):
+        return value
+    if kind is bytes:
+        blobs.append(value)
+        return {_BYTES: len(blobs) - 1}
+    if kind is list:
+        return [_written(item, blobs) for item in value]
+    if kind is tuple:
+        return {_TUPLE: [_written(item, blobs) for item in value]}
+    if kind is dict:
+        return {_DICT: [[_written(key, blobs), _written(item, blobs)] for key, item in value.items()]}
+    if _is_of_this_room(kind):
+        name = f"{kind.__module__.removeprefix(_ROOM)}.{kind.__qualname__}"
+        if isinstance(value, enum.Enum):
+            return {_MEMBER: [name, value.name]}
+        return {_MESSAGE: [name, *(_written(getattr(value, field.name), blobs) for field in dataclasses.fields(value))]}
+    raise MessageError(f"{kind.__module__}.{kind.__qualname__} is no message between driver and worker")
+
+
+def _read(value: Any, blobs: list[bytes]) -> Any:
+    if type(value) is list:
+        return [_read(item, blobs) for item in value]
+    if type(value) is not dict:
+        return value
+    ((kind, content),) = value.items()
+    return _READERS[kind](content, blobs)
+
+
+def _read_dict(content: Any, blobs: list[bytes]) -> dict[Any, Any]:
+    return {_read(key, blobs): _read(item, blobs) for key, item in content}
+
+
+def _read_member(content: Any, blobs: list[bytes]) -> enum.Enum:
+    name, member = content
+    found = _find(name)
+    if not issubclass(found, enum.Enum):
+        raise MessageError(f"{name} is no enumeration")
+    return found[member]
+
+
+def _read_message(content: Any, blobs: list[bytes]) -> Any:
+    name, *fields = content
+    found = _find(name)
+    if not dataclasses.is_dataclass(found):
+        raise MessageError(f"{name} is no message between driver and worker")
+    return found(*_each(fields, blobs))
+
+
+def _each(values: list[Any], blobs: list[bytes]) -> Iterator[Any]:
+    return (_read(value, blobs) for value in values)
+
+
+_READERS: dict[str, Callable[[Any, list[bytes]], Any]] = {
+    _BYTES: lambda content, blobs: blobs[content],
+    _TUPLE: lambda content, blobs: tuple(_each(content, blobs)),
+    _DICT: _read_dict,
+    _MEMBER: _read_member,
+    _MESSAGE: _read_message,
+}
+
+
+def _find(name: str) -> type[Any]:
+    module, _, class_name = name.partition(".")
+    if module.isidentifier() and class_name.isidentifier():
+        found = getattr(importlib.import_module(_ROOM + module), class_name, None)
+        if isinstance(found, type) and found.__module__ == _ROOM + module and _is_of_this_room(found):
+            return found
+    raise MessageError(f"{name} is no message between driver and worker")
+
+
+def _is_of_this_room(kind: type[Any]) -> bool:
+    if not kind.__module__.startswith(_ROOM):
+        return False
+    return dataclasses.is_dataclass(kind) or issubclass(kind, enum.Enum)

@@ -7,7 +7,6 @@ payload, which belongs to one task. Partitions never travel here. Daft's objects
 
 from __future__ import annotations
 
-import io
 import pickle
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -62,7 +61,7 @@ def encode_payload(
 ) -> bytes:
     """Everything else of a task.
 
-    What it needs comes first, as a pickle of its own: it is read before anything that may import or call that.
+    What it needs comes first, as a message of its own: it is read before anything that may import or call that.
     """
     needs = TaskNeeds(code, tuple(extensions), folder, tuple(search_path))
     return codec.encode(needs) + pickle.dumps((task.config(), task.context(), task.inputs()), _PICKLE_PROTOCOL)
@@ -76,9 +75,8 @@ def decode_plan(plan: bytes) -> LocalPhysicalPlan:
 
 def decode_payload(payload: bytes) -> TaskPayload:
     """The inverse of `encode_payload`, for the worker."""
-    stream = io.BytesIO(payload)
-    pickle.load(stream)  # the needs
-    return TaskPayload(*pickle.load(stream))
+    _needs, length = codec.decode_first(payload)
+    return TaskPayload(*pickle.loads(memoryview(payload)[length:]))
 
 
 def decode_needs(payload: bytes) -> TaskNeeds:
