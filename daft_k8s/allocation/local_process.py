@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from daft_k8s.allocation.exit_reasons import cause_of_exit, describe_exit, is_restartable
 from daft_k8s.allocation.memory_kills import count_memory_kills
+from daft_k8s.allocation.output_reader import OutputReader
 from daft_k8s.boot import processes, start
 from daft_k8s.printable import printable
 from daft_k8s.wire.quoted_log import quote_log
@@ -31,11 +32,9 @@ KEPT_LINES = 50
 """Lines of a worker's output that are kept for an error."""
 QUOTED_LINES = 10
 """Lines of a worker's output that an error quotes."""
-MAX_LINE_BYTES = 64 << 10
-"""Longer lines are cut in pieces."""
 
 _LAST_OUTPUT_SECONDS = 1.0
-"""Seconds for which the output of an ended process is still read: its children may hold the pipe open."""
+"""How long it may take to read what a process wrote before its end."""
 
 COMMAND = tuple(start.command("daft_k8s.worker"))
 
@@ -141,8 +140,11 @@ class LocalProcess:
         finally:
             if self._kill_timer is not None:
                 self._kill_timer.cancel()
-            shutil.rmtree(self._spill_dir, ignore_errors=True)
-            self._events.on_exit(self, reason, restartable, cause)
+            # Told first: until then the driver connects to an address that may be another process's by now.
+            try:
+                self._events.on_exit(self, reason, restartable, cause)
+            finally:
+                shutil.rmtree(self._spill_dir, ignore_errors=True)
 
     def _live(self) -> tuple[str, bool, ExitCause]:
         ready_read, ready_write = os.pipe()
@@ -158,13 +160,11 @@ class LocalProcess:
             if process is None:
                 return f"{self.worker_id} was not started: {self._stop_reason}", True, "stopped"
             memory_kills = count_memory_kills()
-            output = threading.Thread(
-                target=self._read_output, args=(process,), name=f"{self.worker_id}-output", daemon=True
-            )
-            output.start()
+            assert process.stdout is not None
+            output = OutputReader(process.stdout, self._on_line, name=f"{self.worker_id}-output")
             problem = self._wait_ready(ready_read)
             self._wait_exit(process)
-            output.join(_LAST_OUTPUT_SECONDS)
+            output.catch_up(_LAST_OUTPUT_SECONDS)
             cause = cause_of_exit(
                 process.returncode,
                 was_ready=self._was_ready,
@@ -229,15 +229,9 @@ class LocalProcess:
         with self._lock:
             process.wait()
 
-    def _read_output(self, process: subprocess.Popen[bytes]) -> None:
-        if process.stdout is None:
-            return
-        with process.stdout as stream:
-            while raw := stream.readline(MAX_LINE_BYTES):
-                line = raw.decode(errors="replace").rstrip("\r\n")
-                self._lines.append(line)
-                with contextlib.suppress(Exception):  # showing the output failed; an unread pipe blocks the worker
-                    self._events.on_output(self, line)
+    def _on_line(self, line: str) -> None:
+        self._lines.append(line)
+        self._events.on_output(self, line)
 
     def _reason(self, process: subprocess.Popen[bytes], problem: str | None) -> str:
         text = f"{self.worker_id} (pid {process.pid}) {problem or describe_exit(process.returncode)}"

@@ -143,12 +143,11 @@ class Configuration:
     larger ones are refused before they are read. Partitions are not messages and have no such limit. 64Mi is
     far above any plan seen, and little beside a worker's memory."""
 
-    tls: bool = chosen_option(options.FLAG, topic=SECURITY)
+    tls: bool = option(options.FLAG, True, topic=SECURITY)
     """If true, control and data are encrypted, with certificates made for the session that both sides must present.
     Encryption costs CPU for each byte of a shuffle (docs/kubernetes.md has the figures), and hardly any for a task.
-    None: yes for Pods, whose network carries other traffic too; no for local workers, which use the loopback.
     Without encryption only the session's token keeps other callers out. Anyone who can read the traffic can then
-    read the token."""
+    read the token, and so can a process that takes the port of a worker that has died."""
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = option(
         choice("DEBUG", "INFO", "WARNING", "ERROR"), "INFO", topic=LOGS
@@ -242,8 +241,6 @@ class Configuration:
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             object.__setattr__(self, field.name, freeze(getattr(self, field.name)))
-        chosen: bool | None = self.tls
-        object.__setattr__(self, "tls", self.allocation != "local" if chosen is None else chosen)
         if not validation.sizes_are_sound(self):
             return  # Nothing can be chosen from them; `validate` says what is wrong.
         if self.max_workers is not None and self.min_workers is None:

@@ -13,7 +13,8 @@ from daft_k8s.errors import WorkerStartError
 
 OWNER_FILE = "owner"
 """The driver holds a lock on this file of the session's directory for as long as it lives."""
-
+CERTIFICATES = "certificates"
+"""The driver keeps the keys of its session's workers in this folder of the session's directory."""
 
 _DYING_SECONDS = 3.0
 """A process that is being killed closes its files one by one: its pipe may be closed while it still holds the lock."""
@@ -48,7 +49,7 @@ def remove_private_directory(path: str, session_dir: str = "", *, owner_is_gone:
     """Removes the directory and all in it, and the session's if the driver is dead and nobody else uses it.
 
     A driver that was killed cannot remove anything, so its last worker does. A process that removes its own directory
-    last sees none but the owner's file, however many workers end at the same time.
+    last sees none but the driver's files, however many workers end at the same time.
 
     Args:
         path: The process's own directory.
@@ -61,10 +62,11 @@ def remove_private_directory(path: str, session_dir: str = "", *, owner_is_gone:
     owner = os.path.join(session_dir, OWNER_FILE)
     with contextlib.suppress(OSError):
         try:
-            if not _is_unlocked(owner, _DYING_SECONDS if owner_is_gone else 0.0) or set(os.listdir(session_dir)) != {
-                OWNER_FILE
-            }:
+            if not _is_unlocked(owner, _DYING_SECONDS if owner_is_gone else 0.0):
                 return
+            if not set(os.listdir(session_dir)) <= {OWNER_FILE, CERTIFICATES}:
+                return
+            shutil.rmtree(os.path.join(session_dir, CERTIFICATES), ignore_errors=True)
             os.unlink(owner)
         except FileNotFoundError:
             pass  # another worker was faster

@@ -36,12 +36,12 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def found_over_tls(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    return answers_of("k8s", tmp_path_factory.mktemp("tls"), DAFT_K8S_TLS="true")
+def found_without_tls(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    return answers_of("k8s", tmp_path_factory.mktemp("plain"), DAFT_K8S_TLS="false")
 
 
-def test_encryption_changes_no_answer(found: dict[str, Any], found_over_tls: dict[str, Any]) -> None:
-    assert found_over_tls == found
+def test_encryption_changes_no_answer(found: dict[str, Any], found_without_tls: dict[str, Any]) -> None:
+    assert found_without_tls == found
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)

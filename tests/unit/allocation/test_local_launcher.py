@@ -81,6 +81,33 @@ def test_an_exit_is_explained_with_code_and_last_lines(pool: Pool, launch: Launc
     assert "giving up" in text
 
 
+DAEMON = """
+import pathlib
+subprocess.Popen(
+    [sys.executable, "-c", "import os, time; os.fork() and os._exit(0); os.setsid(); os.fork() and os._exit(0);"
+     "open({pid!r}, 'w').write(str(os.getpid())); time.sleep(30)"],
+    start_new_session=True, env={{}},
+).wait()
+while not pathlib.Path({pid!r}).exists(): pass
+ready(); print("the last word", flush=True); os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_an_exit_is_told_at_once_though_a_program_of_a_udf_holds_the_output(
+    pool: Pool, launch: Launch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until the driver knows, it connects to the worker's address, which another process may have by then."""
+    monkeypatch.setattr("daft_k8s.allocation.local_process._LAST_OUTPUT_SECONDS", 60.0)
+    monkeypatch.setattr("daft_k8s.boot.processes.end", lambda *_, **__: None)  # as if the program were not found
+    pid = tmp_path / "pid"
+    launch(DAEMON.format(pid=str(pid)))
+    try:
+        reason = str(pool.wait_for("exited")[0][3])
+    finally:
+        os.kill(int(pid.read_text()), signal.SIGKILL)
+    assert "the last word" in reason
+
+
 @pytest.mark.parametrize("code", [70, 78])
 def test_a_worker_that_would_only_fail_again_is_not_restartable(pool: Pool, launch: Launch, code: int) -> None:
     launch(f"sys.exit({code})")
@@ -215,7 +242,11 @@ def test_children_and_files_of_a_killed_worker_go_with_it(pool: Pool, launch: La
     )
     reason = str(pool.wait_for("exited")[0][3])
     wait_until_gone(int(reason.rpartition("child=")[2].split()[0]))
-    assert not Path(launcher.directory, "worker-1-3").exists()
+    directory = Path(launcher.directory, "worker-1-3")
+    end = time.monotonic() + SECONDS
+    while directory.exists():  # it is removed once the pool knows
+        assert time.monotonic() < end
+        time.sleep(0.01)
 
 
 def test_the_worker_knows_when_the_driver_is_gone(tmp_path: Path) -> None:

@@ -96,9 +96,9 @@ def test_what_is_secret_is_in_files_for_the_worker_alone() -> None:
     assert variables(pod)["DAFT_K8S_INTERNAL_TOKEN_FILE"] == f"{SECRET_DIR}/token"
 
 
-@pytest.mark.parametrize(("tls", "folder"), [(None, SECRET_DIR), (True, SECRET_DIR), (False, "")])
-def test_pods_use_the_sessions_certificates_unless_told_otherwise(tls: bool | None, folder: str) -> None:
-    assert variables(make(tls=tls)).get("DAFT_K8S_INTERNAL_TLS_DIR", "") == folder
+def test_pods_use_the_sessions_certificates_unless_told_otherwise() -> None:
+    assert variables(make())["DAFT_K8S_INTERNAL_TLS_DIR"] == SECRET_DIR
+    assert "DAFT_K8S_INTERNAL_TLS_DIR" not in variables(make(tls=False))
 
 
 def test_the_driver_owns_its_workers_where_it_is_known() -> None:
