@@ -149,6 +149,11 @@ class Configuration:
     Without encryption only the session's token keeps other callers out. Anyone who can read the traffic can then
     read the token, and so can a process that takes the port of a worker that has died."""
 
+    trust_workers: bool = option(options.FLAG, False, topic=SECURITY)
+    """If true, workers may run code in the driver: the exceptions of UDFs are unpickled there, with all that they hold,
+    and the data that the driver fetches is not validated again. If false, an exception arrives with its class, text and
+    plain attributes (docs/security.md). A driver may have rights that its workers do not have."""
+
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = option(
         choice("DEBUG", "INFO", "WARNING", "ERROR"), "INFO", topic=LOGS
     )

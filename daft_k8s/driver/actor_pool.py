@@ -163,14 +163,14 @@ class ActorPool:
             if actor.state is not ActorState.READY
         )
 
-    def error_of(self, actor: Actor) -> BaseException:
+    def error_of(self, actor: Actor, *, trust_workers: bool) -> BaseException:
         """The exception that a constructor raised, or the reason that there is no actor."""
         where = f"{self.label(actor)} on {actor.place.worker_id}" if actor.place is not None else self.label(actor)
         if not actor.error:
             return ActorError(f"{where} could not be started: {actor.reason}")
         from daft_k8s.wire.pickled_errors import decode_error
 
-        error = decode_error(actor.error, actor.reason)
+        error = decode_error(actor.error, actor.reason, trusted=trust_workers)
         if not is_ordinary(error):
             failed = ActorError(f"{where} could not be started: {actor.reason}")
             failed.__cause__ = error

@@ -161,7 +161,7 @@ class ActorPools:
                 raise ActorError(f"the query of {pool.request.name} has ended")
             failed = pool.in_state(ActorState.FAILED)
             if failed:
-                raise pool.error_of(failed[0])
+                raise pool.error_of(failed[0], trust_workers=self._session.configuration.trust_workers)
             left = deadline - time.monotonic()
             if left <= 0:
                 break

@@ -102,6 +102,7 @@ class WorkerHandle:
             counters=counters,
             on_end=on_end,
             release_actors=release_actors,
+            trust_workers=self._session.configuration.trust_workers,
         )
 
     def shutdown(self, *_arguments: Any, **_options: Any) -> None:

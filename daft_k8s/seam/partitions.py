@@ -8,7 +8,7 @@ import time
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
-from daft.daft import RayPartitionRef
+from daft.daft import PyRecordBatch, RayPartitionRef
 from daft.recordbatch import MicroPartition
 from daft.runners.partitioning import MaterializedResult, PartitionMetadata, PartitionSet
 from daft.runners.runner_io import RunnerIO
@@ -41,12 +41,19 @@ _NOT_REACHED = (ConnectionError, TimeoutError)
 """Failures that another try may mend, until the pool gives up the worker."""
 
 
-def to_micropartition(stream: ArrowStream) -> MicroPartition:
+def holds_objects(schema: Schema) -> bool:
+    """True if partitions of this schema may hold Python objects, be it deep in a column."""
+    # Not by way of Daft's Schema, whose iteration fails where two columns have one name.
+    columns = PyRecordBatch.empty(schema._schema).columns()
+    return any("Python" in repr(column.data_type()) for column in columns)
+
+
+def to_micropartition(stream: ArrowStream, *, objects: bool) -> MicroPartition:
     """Takes over the buffers of an Arrow stream without a copy. Unpickles users' objects, which may raise anything."""
-    return MicroPartition._from_pymicropartition(from_arrow(stream))
+    return MicroPartition._from_pymicropartition(from_arrow(stream, objects=objects))
 
 
-def convert(streams: Sequence[ArrowStream]) -> list[MicroPartition]:
+def convert(streams: Sequence[ArrowStream], *, objects: bool) -> list[MicroPartition]:
     """The partitions of Arrow streams.
 
     Raises:
@@ -54,13 +61,20 @@ def convert(streams: Sequence[ArrowStream]) -> list[MicroPartition]:
         TaskError: In the place of what would end an iterator in the user's code.
     """
     try:
-        return [to_micropartition(stream) for stream in streams]
+        return [to_micropartition(stream, objects=objects) for stream in streams]
     except (StopIteration, StopAsyncIteration, GeneratorExit) as error:
         raise ordinary(error) from error
 
 
-def fetch_micropartitions(session: Session, refs: Sequence[PartitionRef]) -> list[MicroPartition]:
+def fetch_micropartitions(
+    session: Session, refs: Sequence[PartitionRef], *, objects: bool = False
+) -> list[MicroPartition]:
     """Brings partitions here, all in one request per worker.
+
+    Args:
+        session: The session of the partitions.
+        refs: The partitions.
+        objects: They may hold Python objects, which are unpickled.
 
     Raises:
         SessionClosedError: If they went with their session.
@@ -70,7 +84,7 @@ def fetch_micropartitions(session: Session, refs: Sequence[PartitionRef]) -> lis
     if not refs:
         return []
     session.ensure_open(_GONE)
-    return convert(_fetch_streams(session, refs))
+    return convert(_fetch_streams(session, refs), objects=objects)
 
 
 def _fetch_streams(session: Session, refs: Sequence[PartitionRef]) -> list[ArrowStream]:
@@ -138,8 +152,16 @@ _putting_again = threading.Lock()
 class K8sMaterializedResult(MaterializedResult[Any]):
     """One partition of a result: a reference, and its data once somebody has asked for it ahead."""
 
-    def __init__(self, session: Session, reference: PartitionRef, local: MicroPartition | None = None) -> None:
+    def __init__(
+        self,
+        session: Session,
+        reference: PartitionRef,
+        local: MicroPartition | None = None,
+        *,
+        objects: bool = False,
+    ) -> None:
         self._session = session
+        self.objects = objects
         self.reference = reference
         self._local = local
         self._fetched: Future[MicroPartition] | None = None
@@ -194,7 +216,7 @@ class K8sMaterializedResult(MaterializedResult[Any]):
                 fetched.set_exception(_lost(error or LookupError("nothing was received")))
                 return
             try:
-                fetched.set_result(carrying(to_micropartition)(streams[0]))
+                fetched.set_result(carrying(to_micropartition)(streams[0], objects=self.objects))
             except CarriedError as conversion_error:
                 fetched.set_exception(conversion_error)
 
@@ -213,7 +235,7 @@ class K8sMaterializedResult(MaterializedResult[Any]):
             if error is not None:
                 raise ordinary(error)
             return self._fetched.result()
-        return fetch_micropartitions(self._session, [self.reference])[0]
+        return fetch_micropartitions(self._session, [self.reference], objects=self.objects)[0]
 
     def metadata(self) -> PartitionMetadata:
         return PartitionMetadata(self.reference.num_rows, self.reference.size_bytes)
@@ -284,7 +306,8 @@ class K8sPartitionSet(PartitionSet[Any]):
     def _fetch(results: list[K8sMaterializedResult]) -> list[MicroPartition]:
         remote = [result for result in results if result.local is None]
         references = [result.reference for result in remote]
-        fetched = iter(fetch_micropartitions(remote[0].session, references) if remote else ())
+        objects = any(result.objects for result in remote)
+        fetched = iter(fetch_micropartitions(remote[0].session, references, objects=objects) if remote else ())
         return [result.local if result.local is not None else next(fetched) for result in results]
 
     def get_partition(self, idx: PartID) -> K8sMaterializedResult:

@@ -24,7 +24,14 @@ from daft_k8s.driver.session import Session
 from daft_k8s.errors import SessionClosedError, WorkerLostError
 from daft_k8s.seam.execution_config import FLIGHT_SHUFFLE, fit_to_cluster
 from daft_k8s.seam.notifications import QueryNotifications
-from daft_k8s.seam.partitions import GoneReference, K8sMaterializedResult, K8sPartitionSet, K8sRunnerIO, held
+from daft_k8s.seam.partitions import (
+    GoneReference,
+    K8sMaterializedResult,
+    K8sPartitionSet,
+    K8sRunnerIO,
+    held,
+    holds_objects,
+)
 from daft_k8s.seam.parts import parts_of
 from daft_k8s.seam.path_entries import pod_paths
 from daft_k8s.seam.plan_check import (
@@ -212,8 +219,10 @@ class K8sRunner(Runner[Any]):
         uses_flight = False
         losses_before = parts.flight_losses.count
 
+        objects = session.configuration.trust_workers or holds_objects(builder.schema())
+
         def make_result(reference: RayPartitionRef) -> K8sMaterializedResult:
-            result = K8sMaterializedResult(session, held(reference.object_ref))
+            result = K8sMaterializedResult(session, held(reference.object_ref), objects=objects)
             if fetch:
                 result.start_fetch()
             return result

@@ -63,6 +63,7 @@ class SubmittedTaskHandle:
         counters: Sequence[DriverLimitHandle] = (),
         on_end: Callable[[TaskOutcome], None] | None = None,
         release_actors: Callable[[], None] | None = None,
+        trust_workers: bool = False,
     ) -> None:
         self._handle = handle
         self._label = f"task {task_id} ({name}) of query {query_id}"
@@ -70,6 +71,7 @@ class SubmittedTaskHandle:
         self._counters = counters
         self._on_end = on_end
         self._release_actors = release_actors
+        self._trust_workers = trust_workers
         self._cancelled = False
 
     async def get_result(self) -> RayTaskResult:
@@ -103,7 +105,7 @@ class SubmittedTaskHandle:
             return RayTaskResult.success_ray(partitions, stats)
         if outcome.kind == "cancelled" and self._cancelled:
             raise asyncio.CancelledError(f"{self._label} was cancelled")
-        raise CarriedError(error_of(outcome, self._label))
+        raise CarriedError(error_of(outcome, self._label, trust_workers=self._trust_workers))
 
     def cancel(self) -> None:
         """Asks the pool to stop the task; never raises, because Daft would abort the process' query thread."""
@@ -128,7 +130,7 @@ class SubmittedTaskHandle:
         return None
 
 
-def error_of(outcome: TaskOutcome, label: str) -> BaseException:
+def error_of(outcome: TaskOutcome, label: str, *, trust_workers: bool) -> BaseException:
     """The exception for a task that did not succeed: one that may be raised anywhere."""
     where = f"{label} on {outcome.worker_id}" if outcome.worker_id else label
     if outcome.kind == "lost":
@@ -137,8 +139,7 @@ def error_of(outcome: TaskOutcome, label: str) -> BaseException:
         return WorkerLostError(text, loss=Loss(outcome.loss))
     if outcome.kind == "cancelled":
         return TaskError(f"{where} was cancelled: {outcome.message or 'its session or query has ended'}")
-    # The bytes are our own worker's: it proved to know the session's token.
-    original = decode_error(outcome.error, f"{where} failed: {outcome.message}")
+    original = decode_error(outcome.error, f"{where} failed: {outcome.message}", trusted=trust_workers)
     if not is_ordinary(original):
         # A task that raised SystemExit or the like must not end the driver.
         replaced = TaskError(f"{where} failed: {headline(original)}\n{outcome.message}".rstrip())

@@ -131,7 +131,7 @@ def result_of(answer: Answer, label: str) -> Any:
     from daft_k8s.wire.pickled_errors import decode_error
 
     text = f"{label}: {answer.message}"
-    error = ordinary(decode_error(answer.error, text), text)
+    error = ordinary(decode_error(answer.error, text, trusted=True), text)
     add_note(error, f"raised in {label}\n{answer.message}".rstrip())
     raise error
 

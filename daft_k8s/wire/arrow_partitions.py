@@ -8,7 +8,9 @@ and the count of a mean).
 
 from __future__ import annotations
 
+import contextvars
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import daft.pickle
@@ -21,6 +23,8 @@ from daft_k8s.wire.raised import headline, text_of
 
 _ROWS = "\x1fdaft_k8s\x1frows"
 """Stands for the columns of a partition that has none, as after projecting a literal: Daft exports no row count."""
+_without_objects = contextvars.ContextVar("without_objects", default=False)
+"""True while a partition is imported in which there must be no Python objects."""
 
 
 def to_arrow(partition: PyMicroPartition) -> ArrowStream:
@@ -31,7 +35,9 @@ def to_arrow(partition: PyMicroPartition) -> ArrowStream:
 
 
 def guard_pickling() -> None:
-    """Keeps texts with a NUL character out of what pickling a user's object raises: Arrow's export would abort on one.
+    """Has `from_arrow` decide if objects are unpickled, and makes errors of pickling fit for Arrow's export.
+
+    The export would abort on a text with a NUL character, be it in what pickling a user's object raises.
 
     Daft's extension looks its pickler up in `daft.pickle` for each export of Python objects.
     """
@@ -49,10 +55,42 @@ def guard_pickling() -> None:
 
     if not hasattr(dumps, "__wrapped__"):
         daft.pickle.dumps = guarded
+        daft.pickle.loads = _refusing(daft.pickle.loads)
 
 
-def from_arrow(stream: ArrowStream) -> PyMicroPartition:
-    """The inverse of `to_arrow`; consumes the stream."""
+def _refusing(loads: Callable[..., Any]) -> Callable[..., Any]:
+    """The unpickler, which refuses where `from_arrow` expects no objects: Daft's extension calls it for each object."""
+
+    @functools.wraps(loads)
+    def refusing(*arguments: Any, **options: Any) -> Any:
+        if _without_objects.get():
+            raise TaskError(
+                "a partition that came from a worker holds Python objects, and the schema of the query has none; they "
+                "are not unpickled, as that would run the worker's code in the driver (trust_workers=True allows it)"
+            )
+        return loads(*arguments, **options)
+
+    return refusing
+
+
+def from_arrow(stream: ArrowStream, *, objects: bool = True) -> PyMicroPartition:
+    """The inverse of `to_arrow`; consumes the stream.
+
+    Args:
+        stream: The partition.
+        objects: Python objects in it are unpickled, which runs whatever code their sender chose.
+
+    Raises:
+        TaskError: There are objects, and there must be none.
+    """
+    before = _without_objects.set(not objects)
+    try:
+        return _import(stream)
+    finally:
+        _without_objects.reset(before)
+
+
+def _import(stream: ArrowStream) -> PyMicroPartition:
     if not stream.num_batches:
         return PyMicroPartition.from_arrow_stream(stream)
     unused = PyRecordBatch.empty().schema()  # asked for where there is no batch to have it from

@@ -1,44 +1,96 @@
-"""The form in which users' exceptions travel from workers and actors to the driver."""
+"""The form in which users' exceptions travel from workers and actors to the driver.
+
+An exception travels twice: in parts, of which the driver makes one of the same class without running any code of the
+worker's choice, and pickled, for workers among themselves and for a driver that trusts its workers.
+"""
 
 from __future__ import annotations
 
 import itertools
+from dataclasses import dataclass
 from typing import Any
 
 from daft_k8s.errors import TaskError
+from daft_k8s.wire import codec
+from daft_k8s.wire.error_parts import ErrorParts, put_together, take_apart, text_alone
 from daft_k8s.wire.raised import causes_of, headline
 
 MOST_ERROR_BYTES = 1 << 20
 """A larger exception travels as its text: it carries data, for which the reports of tasks are not made."""
 
 
+@dataclass(frozen=True)
+class ErrorReport:
+    """An exception with its causes."""
+
+    chain: tuple[ErrorParts, ...]
+    pickled: bytes
+    """The exception, cause included; empty: it is too large, or cannot be pickled."""
+
+
 def encode_error(error: BaseException) -> bytes:
-    """Encodes an exception that a task raised, so that unpickling gives the exception itself, cause included.
+    """Encodes an exception that a task raised, cause included.
 
     An exception that does not survive pickling (many do pickle, but not back) becomes a `TaskError` with its type and
     text. So does each link in its chain of causes. Never raises.
     """
+    links: list[BaseException]
+    try:
+        links = [portable(link) for link in causes_of(error)]
+    except BaseException:
+        links = [_told(error)]
+    chain = tuple(_parts(link) for link in links)
+    pickled = _pickled(links)
+    for report in (ErrorReport(chain, pickled), ErrorReport(chain, b"")):
+        encoded = codec.encode(report)
+        if len(encoded) <= MOST_ERROR_BYTES:
+            return encoded
+    return codec.encode(ErrorReport(tuple(text_alone(parts) for parts in chain[:1]), b""))
+
+
+def decode_error(error: bytes, message: str, *, trusted: bool) -> BaseException:
+    """The inverse of `encode_error`; a `TaskError` with `message` if there is nothing to decode. Never raises.
+
+    Args:
+        error: The encoded exception.
+        message: The text of the error if there is no exception.
+        trusted: The sender may run code in this process: the exception is unpickled.
+    """
+    try:
+        report = codec.decode(error) if error else None
+        if not isinstance(report, ErrorReport):
+            return TaskError(message)
+        if trusted and report.pickled:
+            return _unpickled(report.pickled, message)
+        return _rebuild_chain([put_together(parts) or _told_of(parts) for parts in report.chain])
+    except Exception:  # the bytes are of no worker of ours
+        return TaskError(message)
+
+
+def _parts(error: BaseException) -> ErrorParts:
+    try:
+        return take_apart(error)
+    except BaseException:  # of an odd metaclass, or of a `__repr__`
+        return take_apart(_told(error))
+
+
+def _pickled(links: list[BaseException]) -> bytes:
     from daft.pickle import dumps
 
     try:
-        chain = [portable(link) for link in causes_of(error)]
-        encoded: bytes = dumps(chain[0]) if len(chain) == 1 else dumps(_Chain(chain))
-        if len(encoded) <= MOST_ERROR_BYTES:
-            return encoded
+        pickled: bytes = dumps(links[0]) if len(links) == 1 else dumps(_Chain(links))
+        if len(pickled) <= MOST_ERROR_BYTES // 2:
+            return pickled
     except BaseException:
         pass  # it pickles otherwise than a moment ago
-    told: bytes = dumps(_as_task_error(error))
-    return told
+    return b""
 
 
-def decode_error(error: bytes, message: str) -> BaseException:
-    """The inverse of `encode_error`; a `TaskError` with `message` if there is nothing to decode. Never raises."""
-    if not error:
-        return TaskError(message)
+def _unpickled(pickled: bytes, message: str) -> BaseException:
     from daft.pickle import loads
 
     try:
-        decoded: Any = loads(error)
+        decoded: Any = loads(pickled)
     except BaseException:  # what a user's `__setstate__` raises here, SystemExit among it
         return TaskError(message)
     return decoded if issubclass(type(decoded), BaseException) else TaskError(message)
@@ -69,8 +121,13 @@ def portable(error: BaseException) -> BaseException:
             return error
     except BaseException:
         pass  # whatever a foreign __reduce__ or __init__ raises: the text below is what can be carried
-    return _as_task_error(error)
+    return _told(error)
 
 
-def _as_task_error(error: BaseException) -> TaskError:
+def _told(error: BaseException) -> TaskError:
     return TaskError(headline(error, qualified=True))
+
+
+def _told_of(parts: ErrorParts) -> TaskError:
+    name = f"{parts.module}.{parts.name}"
+    return TaskError(f"{name}: {parts.text}" if parts.text else name)

@@ -10,13 +10,17 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 TIMEOUT_SECONDS = 110
+UNPICKLED = ""
+"""The file in which drivers note what they unpickle of workers; conftest.py names it, and looks into it at the end."""
 
 
 def environment(**variables: str) -> dict[str, str]:
     """The variables of a driver: nothing of the developer's own settings."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("DAFT_", "PYTEST_"))}
-    path = os.pathsep.join([str(ROOT), str(Path(__file__).parent)])
-    return {**kept, "PYTHONPATH": path, "DAFT_PROGRESS_BAR": "0", "DAFT_ANALYTICS_ENABLED": "0", **variables}
+    here = Path(__file__).parent
+    path = os.pathsep.join([str(ROOT), str(here), str(here / "watched")])
+    watched = {"DAFT_K8S_UNPICKLED": UNPICKLED} if UNPICKLED else {}
+    return {**kept, **watched, "PYTHONPATH": path, "DAFT_PROGRESS_BAR": "0", "DAFT_ANALYTICS_ENABLED": "0", **variables}
 
 
 def run_file(path: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:

@@ -8,7 +8,7 @@ use daft_k8s_ipc::{
     CodecError, Encoder, FlightReader, FlightWriter, MAX_BODY_BYTES, PREFIX_BYTES, PartitionData, PutDecoder, Ticket,
     TicketHeader, framed,
 };
-use daft_k8s_net::{AcceptOptions, Admission, Auth, serve_connections};
+use daft_k8s_net::{AcceptOptions, Admission, Auth, Caller, serve_connections, tls::Role};
 use daft_k8s_store::{Found, Store, StoreError};
 use futures::stream;
 use http::{Method, Request, Response, StatusCode, header::CONTENT_TYPE};
@@ -100,7 +100,12 @@ impl FlightService {
             *response.status_mut() = StatusCode::UNSUPPORTED_MEDIA_TYPE;
             return Ok(response);
         }
+        let role = request.extensions().get().and_then(|caller: &Caller| caller.role);
         match request.uri().path() {
+            // Whatever a task reads of the driver comes so: a worker that was taken over must not replace it.
+            grpc::DO_PUT if role == Some(Role::Worker) => {
+                Err(Status::new(Code::PermissionDenied, "only the session's driver may store partitions here"))
+            }
             grpc::DO_GET => self.do_get(request.into_body()).await,
             grpc::DO_PUT => self.do_put(request.into_body()).await,
             path => {

@@ -23,3 +23,4 @@ pub use codec::{
 pub use error::CodecError;
 pub use partition::PartitionData;
 pub use ticket::{Ticket, TicketError};
+pub use trusted::Origin;

@@ -7,7 +7,7 @@ use arrow_data::UnsafeFlag;
 
 /// The origin of the bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Origin {
+pub enum Origin {
     /// This build's own encoder made them, in this process or behind the session's token, and a checksum of that
     /// encoder's output was found to fit them.
     Sealed,

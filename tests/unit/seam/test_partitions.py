@@ -11,7 +11,7 @@ import pytest
 
 from daft_k8s.errors import TaskError, WorkerLostError
 from daft_k8s.seam import partitions
-from daft_k8s.seam.partitions import K8sMaterializedResult, fetch_micropartitions
+from daft_k8s.seam.partitions import K8sMaterializedResult, fetch_micropartitions, holds_objects
 from tests.local.hostile_exceptions import EXCEPTIONS
 
 Problems = list[Exception | None]
@@ -51,7 +51,7 @@ class Session:
         self.loop = asyncio.new_event_loop()
         monkeypatch.setattr(partitions, "_RETRY_SECONDS", 0)
         monkeypatch.setattr(partitions.time, "monotonic", lambda: self.seconds)
-        monkeypatch.setattr(partitions, "to_micropartition", lambda table: table)
+        monkeypatch.setattr(partitions, "to_micropartition", lambda table, *, objects: table)
 
     def ensure_open(self, advice: str = "") -> None:
         """Nobody shuts it down."""
@@ -112,7 +112,7 @@ def test_what_unpickling_raises_is_neither_a_loss_nor_a_reason_to_ask_again(
 ) -> None:
     error = EXCEPTIONS[name]()
 
-    def unpickle(_: object) -> None:
+    def unpickle(_: object, *, objects: bool) -> None:
         raise error
 
     work, session = fetch([])
@@ -131,3 +131,30 @@ def test_it_is_not_asked_for_ever(fetch: Any) -> None:
     with pytest.raises(WorkerLostError, match="cannot reach it"):
         work()
     assert 15 <= session.seconds <= 18
+
+
+OBJECT = daft.DataType.python()
+
+
+@pytest.mark.parametrize(
+    ("dtype", "expected"),
+    [
+        (OBJECT, True),
+        (daft.DataType.list(OBJECT), True),
+        (daft.DataType.struct({"x" * 300: daft.DataType.list(OBJECT)}), True),
+        (daft.DataType.int64(), False),
+        (daft.DataType.struct({"x": daft.DataType.image()}), False),
+    ],
+)
+def test_objects_are_found_however_deep_in_a_schema(dtype: daft.DataType, expected: bool) -> None:
+    assert holds_objects(daft.Schema.from_pydict({"id": daft.DataType.int64(), "column": dtype})) is expected
+
+
+def test_objects_are_looked_for_where_two_columns_have_one_name() -> None:
+    frame = daft.from_pydict({"id": [1]}).groupby(daft.col("id") % 3).map_groups(_first(daft.col("id")))
+    assert not holds_objects(frame._builder.schema())
+
+
+@daft.func.batch(return_dtype=daft.DataType.int64())
+def _first(values: daft.Series) -> list[int]:
+    return values.to_pylist()[:1]

@@ -122,7 +122,7 @@ class Server:
         self._end(key, ["finished", [sorted(row, key=str) for row in rows], len(stats)])
 
     def fail_task(self, key: str, error: bytes, message: str) -> None:
-        decoded = decode_error(error, message)
+        decoded = decode_error(error, message, trusted=True)
         self._end(key, ["failed", type(decoded).__name__, str(decoded), message])
 
     def cancelled_task(self, key: str) -> None:

@@ -7,7 +7,7 @@ use std::{collections::HashSet, convert::Infallible, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use daft_k8s_ipc::{
-    AnswerDecoder, CodecError, Encoder, FlightReader, FlightWriter, MAX_MESSAGE_BYTES, PartitionData, Ticket,
+    AnswerDecoder, CodecError, Encoder, FlightReader, FlightWriter, MAX_MESSAGE_BYTES, Origin, PartitionData, Ticket,
     TicketHeader, framed,
 };
 use daft_k8s_net::{BoxError, Credentials, Destination, tls::ClientTls};
@@ -43,6 +43,8 @@ pub struct ClientConfig {
     pub connections_per_address: usize,
     /// Tickets in one request; more are asked for in several.
     pub tickets_per_request: usize,
+    /// The origin of the answers; those of [`Origin::Anybody`] are validated.
+    pub origin: Origin,
     /// No message that is put carries more of a batch; to be less than the peer's limit.
     pub max_put_message_bytes: usize,
 }
@@ -57,6 +59,7 @@ impl Default for ClientConfig {
             progress_timeout: Duration::from_secs(60),
             connections_per_address: 2,
             tickets_per_request: 16_384,
+            origin: Origin::Sealed,
             max_put_message_bytes: 64 << 20,
         }
     }
@@ -118,7 +121,7 @@ impl DataClient {
         let body = |_: &Progress| Full::new(request.clone()).map_err(|never: Infallible| match never {}).boxed_unsync();
         let mut answer = self.call(holder, grpc::DO_GET, body).await?;
         let mut reader = FlightReader::new(MAX_MESSAGE_BYTES);
-        let mut decoder = AnswerDecoder::new(tickets);
+        let mut decoder = AnswerDecoder::new(tickets, self.inner.config.origin);
         while let Some(chunk) = answer.next_chunk().await? {
             reader.push(chunk);
             if let Err(error) = read_some(&mut reader, &mut decoder) {

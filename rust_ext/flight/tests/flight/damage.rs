@@ -7,9 +7,11 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
+use arrow_array::{ArrayRef, BinaryArray, RecordBatch};
+use arrow_schema::{DataType, Field, Schema};
 use bytes::Bytes;
-use daft_k8s_flight::{DataClient, FetchError, Limits};
-use daft_k8s_ipc::{PartitionData, Ticket};
+use daft_k8s_flight::{ClientConfig, DataClient, FetchError, Limits};
+use daft_k8s_ipc::{Origin, PartitionData, Ticket};
 use daft_k8s_store::Store;
 use http::{HeaderMap, Request, Response};
 use http_body_util::{BodyExt, Full};
@@ -228,4 +230,18 @@ async fn a_spill_file_that_was_changed_is_a_loss_to_a_reader_elsewhere() {
     assert_eq!(*ticket, tickets[1]);
     assert!(message.contains(".arrows") && error.to_string().contains(&server.address), "{error}");
     assert_eq!(server.client.fetch(&server.address, &tickets[..1]).await.unwrap().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_worker_that_was_taken_over_seals_is_validated_by_a_client_that_does_not_trust_it() {
+    let server = Server::start_with(0, Limits::default()).await;
+    let bytes: ArrayRef = Arc::new(BinaryArray::from_vec(vec![&b"fine"[..], &b"\xff\xfe no text"[..]]));
+    let sound = partition(vec![RecordBatch::try_from_iter([("text", bytes)]).unwrap()]);
+    let announced = Arc::new(Schema::new(vec![Field::new("text", DataType::Utf8, false)]));
+    server.store.publish("t", vec![PartitionData { schema: announced, ..sound }]);
+    let tickets = [Ticket::new("t", 0)];
+    let config = ClientConfig { origin: Origin::Anybody, ..ClientConfig::default() };
+    let error = DataClient::with_config(TOKEN, config).fetch(&server.address, &tickets).await.unwrap_err();
+    assert!(error.to_string().to_lowercase().contains("utf8"), "{error}");
+    assert!(server.client.fetch(&server.address, &tickets).await.is_ok(), "one that trusts it reads no text twice");
 }

@@ -33,8 +33,22 @@ async fn partitions_of_all_sizes_arrive_as_they_are() {
             assert_same("over TLS", fetched, sent);
         }
     }
-    within(30, worker.put(&server.address, &ticket(7), &partitions[2])).await.unwrap();
+    within(30, server.client.put(&server.address, &ticket(7), &partitions[2])).await.unwrap();
     assert_same("put over TLS", &server.store.get(&ticket(7)).unwrap(), &partitions[2]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_was_taken_over_cannot_replace_what_another_holds() {
+    let session = issue("s").unwrap();
+    let server = Server::start_tls(&session).await;
+    server.store.publish("t", vec![numbers(10)]);
+    let worker = DataClient::with_tls(TOKEN, Some(client_tls(&session.worker)));
+    for place in [ticket(0), ticket(7)] {
+        let error = within(10, worker.put(&server.address, &place, &numbers(3))).await.unwrap_err();
+        assert!(error.to_string().contains("only the session's driver may store partitions"), "{error}");
+    }
+    assert_same("as it was", &server.store.get(&ticket(0)).unwrap(), &numbers(10));
+    assert!(server.store.get(&ticket(7)).is_err());
 }
 
 #[tokio::test(flavor = "multi_thread")]

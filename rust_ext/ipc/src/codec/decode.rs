@@ -88,7 +88,7 @@ pub(crate) fn schema_of(header: &[u8]) -> Result<Option<SchemaRef>, CodecError> 
     })
 }
 
-/// Decodes the sealed messages of one partition, which are trusted if their seals fit.
+/// Decodes the sealed messages of one partition, whose seals must fit.
 struct SealedDecoder {
     seals: Seals,
     decoder: PartitionDecoder,
@@ -108,8 +108,8 @@ impl SealedDecoder {
         Ok(seals)
     }
 
-    fn new(seals: Seals, schema: SchemaRef) -> Self {
-        Self { seals, decoder: PartitionDecoder::new(Origin::Sealed, schema) }
+    fn new(origin: Origin, seals: Seals, schema: SchemaRef) -> Self {
+        Self { seals, decoder: PartitionDecoder::new(origin, schema) }
     }
 
     /// Takes a message that is not a schema.
@@ -146,7 +146,7 @@ impl PutDecoder {
         let schema = schema_of(&message.header)?
             .ok_or_else(|| CodecError::Malformed("a DoPut must begin with its schema".into()))?;
         Ok(Self(match seals {
-            Some(seals) => Put::Sealed(SealedDecoder::new(seals, schema)),
+            Some(seals) => Put::Sealed(SealedDecoder::new(Origin::Sealed, seals, schema)),
             None => Put::Anybody(PartitionDecoder::new(Origin::Anybody, schema)),
         }))
     }
@@ -170,6 +170,7 @@ impl PutDecoder {
 
 /// Decodes an answer of our own server: for each ticket a schema message, then its batches, all of them sealed.
 pub struct AnswerDecoder<'a> {
+    origin: Origin,
     tickets: &'a [Ticket],
     partitions: Vec<Option<PartitionData>>,
     current: Option<(TicketHeader, SealedDecoder)>,
@@ -180,9 +181,11 @@ pub struct AnswerDecoder<'a> {
 }
 
 impl<'a> AnswerDecoder<'a> {
-    /// A decoder of the answer to a request for these tickets.
-    pub fn new(tickets: &'a [Ticket]) -> Self {
-        Self { tickets, partitions: vec![None; tickets.len()], current: None, begun: 0, last_schema: None }
+    /// A decoder of the answer to a request for these tickets. Arrays of [`Origin::Anybody`] are validated: a worker
+    /// that was taken over makes seals that fit.
+    pub fn new(tickets: &'a [Ticket], origin: Origin) -> Self {
+        let partitions = vec![None; tickets.len()];
+        Self { origin, tickets, partitions, current: None, begun: 0, last_schema: None }
     }
 
     /// The ticket whose partition is being decoded: the last one that began, or the first.
@@ -220,7 +223,7 @@ impl<'a> AnswerDecoder<'a> {
                 schema
             }
         };
-        self.current = Some((header, SealedDecoder::new(seals, schema)));
+        self.current = Some((header, SealedDecoder::new(self.origin, seals, schema)));
         Ok(())
     }
 

@@ -34,10 +34,11 @@ pub fn write_stream(data: &PartitionData, mut write: impl FnMut(&[u8]) -> io::Re
     write_all(guarded(|| Ok(encoder.finish()?)).map_err(StreamError::Codec)?)
 }
 
-/// Reads a stream that [`write_stream`] wrote and whose checksum was found to fit; the arrays share its bytes.
+/// Reads a stream that [`write_stream`] wrote and whose checksum was found to fit; the arrays share its bytes. Of a
+/// sealed origin they are not validated.
 ///
 /// Arrow's own decoder of streams validates every array, also where it is told not to (arrow-rs 60).
-pub fn read_checked_stream(bytes: &Buffer, size_bytes: u64) -> Result<PartitionData, CodecError> {
+pub fn read_checked_stream(bytes: &Buffer, size_bytes: u64, origin: Origin) -> Result<PartitionData, CodecError> {
     guarded(|| {
         let mut rest = Rest { bytes, at: 0 };
         let mut decoder: Option<PartitionDecoder> = None;
@@ -47,7 +48,7 @@ pub fn read_checked_stream(bytes: &Buffer, size_bytes: u64) -> Result<PartitionD
                 None => {
                     let schema = schema_of(&header)?
                         .ok_or_else(|| CodecError::Malformed("a stream must begin with its schema".into()))?;
-                    decoder = Some(PartitionDecoder::new(Origin::Sealed, schema));
+                    decoder = Some(PartitionDecoder::new(origin, schema));
                 }
             }
         }

@@ -35,6 +35,7 @@ struct PoolOptions {
     max_task_attempts: u32,
     max_oom_attempts: u32,
     max_worker_restarts: u32,
+    trust_workers: bool,
 }
 
 impl DriverSetup {
@@ -43,6 +44,7 @@ impl DriverSetup {
             session_id: self.session_id,
             token: self.token,
             tls: self.certificates.map(|certificates| certificates.get().client()).transpose()?,
+            trust_workers: self.configuration.trust_workers,
             daft_version: self.daft_version,
             python_version: self.python_version,
             pool: PoolConfig {

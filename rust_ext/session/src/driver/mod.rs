@@ -40,7 +40,7 @@ use daft_k8s_core::{
     Event, FailKind, FetchId, LaunchId, PoolConfig, QueryId, Session, SlotId, TaskId, TaskKey, WorkerId,
 };
 use daft_k8s_flight::{ClientConfig, DataClient};
-use daft_k8s_ipc::PartitionData;
+use daft_k8s_ipc::{Origin, PartitionData};
 use daft_k8s_net::tls::ClientTls;
 use parking_lot::Mutex;
 use tokio::{
@@ -73,6 +73,8 @@ pub struct DriverConfig {
     pub token: String,
     /// Encrypts all connections, and lets in only the session's workers; `None`: no encryption.
     pub tls: Option<ClientTls>,
+    /// The workers' data is not validated as Arrow again.
+    pub trust_workers: bool,
     /// Version of Daft, compared in the handshake.
     pub daft_version: String,
     /// Python's major and minor version, compared in the handshake.
@@ -162,6 +164,7 @@ impl Driver {
                 ClientConfig {
                     tls: config.tls.clone(),
                     connect_timeout: config.connect_timeout(),
+                    origin: if config.trust_workers { Origin::Sealed } else { Origin::Anybody },
                     ..ClientConfig::default()
                 },
             ),

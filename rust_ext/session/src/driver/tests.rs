@@ -31,6 +31,7 @@ fn due_but_heard(runtime: &Handle) -> Driver {
         session_id: "session".to_owned(),
         token: "token".to_owned(),
         tls: None,
+        trust_workers: false,
         daft_version: "0".to_owned(),
         python_version: "3".to_owned(),
         pool,

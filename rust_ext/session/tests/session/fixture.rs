@@ -244,6 +244,7 @@ impl Session {
             session_id: "s".into(),
             token: TOKEN.into(),
             tls: settings.tls.as_ref().map(|issued| Identity::from_pem(&issued.driver).unwrap().client().unwrap()),
+            trust_workers: false,
             daft_version: "1".into(),
             python_version: "3".into(),
 

@@ -15,7 +15,7 @@ use std::{
 use arrow_buffer::{Buffer, MutableBuffer};
 use bytes::Bytes;
 use crc32fast::Hasher;
-use daft_k8s_ipc::{PartitionData, StreamError, Ticket, read_checked_stream, write_stream};
+use daft_k8s_ipc::{Origin, PartitionData, StreamError, Ticket, read_checked_stream, write_stream};
 
 use crate::{StoreError, sys};
 
@@ -138,7 +138,7 @@ impl SpillFile {
                 _ => return Err(problem),
             }
         };
-        read_checked_stream(&bytes, self.size_bytes)
+        read_checked_stream(&bytes, self.size_bytes, Origin::Sealed)
             .map_err(|source| StoreError::Codec { path: self.path.clone(), source })
     }
 
