@@ -4,6 +4,8 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use get_size2::GetSize;
+
 /// A text that is not the id it should be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum IdError {
@@ -16,7 +18,7 @@ pub enum IdError {
 }
 
 /// A logical worker, `worker-<n>`. It outlives the processes that stand behind it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, GetSize)]
 pub struct WorkerId(pub u32);
 
 impl WorkerId {
@@ -44,7 +46,7 @@ impl FromStr for WorkerId {
 }
 
 /// Counts the processes behind one logical worker; the first is 1. Never used twice for a worker.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, GetSize)]
 pub struct LaunchId(pub u64);
 
 impl fmt::Display for LaunchId {
@@ -54,7 +56,7 @@ impl fmt::Display for LaunchId {
 }
 
 /// A task of the driver session, numbered by the driver. Never used twice in a session.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, GetSize)]
 pub struct TaskId(pub u64);
 
 impl fmt::Display for TaskId {
@@ -64,7 +66,7 @@ impl fmt::Display for TaskId {
 }
 
 /// A query, as its tasks name it; unique in the session.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, GetSize)]
 pub struct QueryId(Arc<str>);
 
 impl From<&str> for QueryId {
@@ -81,7 +83,7 @@ impl fmt::Display for QueryId {
 
 /// One output of a task, by its position, or a partition that the driver made. Unique in the session, whichever
 /// attempt published it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, GetSize)]
 pub struct SlotId {
     /// The task that makes the partition.
     pub task: TaskId,
@@ -96,11 +98,11 @@ impl fmt::Display for SlotId {
 }
 
 /// A fetch of partitions to the driver, numbered by the driver. Never used twice in a session.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, GetSize)]
 pub struct FetchId(pub u64);
 
 /// Numbers the sends of one task; the first is 1. News of any but the latest is stale.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, GetSize)]
 pub struct Attempt(pub u32);
 
 impl Attempt {
@@ -121,7 +123,7 @@ impl fmt::Display for Attempt {
 }
 
 /// The UUID that a worker process makes at start; a changed one means that the old process is gone.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, GetSize)]
 pub struct Incarnation(Arc<str>);
 
 impl Incarnation {

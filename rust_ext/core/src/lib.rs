@@ -2,7 +2,7 @@
 //!
 //! What lives here: the truth of one driver session ([`session`]), composed of its workers ([`fleet`]), its tasks
 //! ([`tasks`]) and its partitions ([`slots`]); the worker's log of finished tasks ([`task_log`]), the ids that both
-//! sides use ([`ids`]), the back-off rule ([`backoff`]), the levels of log lines ([`log`]) and the form of reasons for
+//! sides use ([`ids`]), a session's history ([`journal`]), the back-off rule ([`backoff`]), the levels of log lines ([`log`]) and the form of reasons for
 //! people ([`words`]). What must not: I/O, clocks, threads, async. `now` is always an argument, so the whole crate is
 //! tested in virtual time.
 
@@ -11,6 +11,7 @@
 pub mod backoff;
 pub mod fleet;
 pub mod ids;
+pub mod journal;
 pub mod log;
 pub mod session;
 pub mod slots;
@@ -21,6 +22,7 @@ pub mod words;
 pub use backoff::Backoff;
 pub use fleet::{Addresses, ExitCause, UnknownCause, WorkerPhase};
 pub use ids::{Attempt, FetchId, IdError, Incarnation, LaunchId, QueryId, SlotId, TaskId, TaskKey, WorkerId};
+pub use journal::{Fact, FactKind, Journal, JournalBounds, Sequence};
 pub use log::{Level, LogSink};
 pub use session::{Action, Event, FailKind, PoolConfig, Session, TaskView, WorkerView};
 pub use slots::{Location, Loss, Output};

@@ -3,8 +3,10 @@
 use std::fmt;
 use std::str::FromStr;
 
+use get_size2::GetSize;
+
 /// The cause of a process's end, as far as its allocator knows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, GetSize)]
 pub enum ExitCause {
     /// The process was killed because it, or all on its machine, took too much memory. A task in it is the likely cause.
     OutOfMemory,

@@ -5,6 +5,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use get_size2::GetSize;
+
 use crate::ids::{Incarnation, LaunchId, WorkerId};
 
 /// The phase of a logical worker, for status; the transitions are in the table of [`session`](crate::session).
@@ -47,7 +49,7 @@ impl fmt::Display for WorkerPhase {
 }
 
 /// The addresses of a process, as `host:port`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, GetSize)]
 pub struct Addresses {
     /// Its control server, as the driver reaches it.
     pub control: Arc<str>,

@@ -3,11 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use get_size2::GetSize;
+
 use crate::fleet::{Addresses, ExitCause};
 use crate::ids::{Attempt, FetchId, Incarnation, LaunchId, TaskId, WorkerId};
 
 /// One action to carry out. Actions are carried out in the order in which they were given.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, GetSize)]
 pub enum Action {
     /// The allocator starts a process; it answers with `Started` or `Exited`.
     Launch {
@@ -77,6 +79,8 @@ pub enum Action {
         worker: WorkerId,
         /// The process of that worker.
         launch: LaunchId,
+        /// The number of outputs that it published; `None` if the task's own code failed.
+        published: Option<u32>,
     },
     /// Tell the task's owner that the infrastructure failed it. The task is over.
     FailTask {
@@ -159,7 +163,7 @@ pub enum Action {
 }
 
 /// The kind of failure that ended a task: the owner decides by it what can be tried again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, GetSize)]
 pub enum FailKind {
     /// An input of the task is gone.
     InputsLost,

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::backoff::Backoff;
+use crate::journal::JournalBounds;
 
 /// The limits of all tries and waits. Every wait and every retry of the pool has its end here.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,6 +55,8 @@ pub struct PoolConfig {
     pub cancel_patience: Duration,
     /// The same for a worker whose process holds partitions or actors, which are lost with it.
     pub cancel_patience_with_holds: Duration,
+    /// The room for the session's history.
+    pub journal: JournalBounds,
 }
 
 impl Default for PoolConfig {
@@ -81,6 +84,7 @@ impl Default for PoolConfig {
             bounce_limit: Duration::from_secs(120),
             cancel_patience: Duration::from_secs(10),
             cancel_patience_with_holds: Duration::from_secs(60),
+            journal: JournalBounds::default(),
         }
     }
 }

@@ -1,11 +1,13 @@
 //! The events that the session is told by the driver, the allocator, the connections and the clock.
 
+use get_size2::GetSize;
+
 use crate::fleet::{Addresses, ExitCause};
 use crate::ids::{Attempt, FetchId, Incarnation, LaunchId, QueryId, SlotId, TaskId, WorkerId};
 use crate::slots::Output;
 
 /// News for the session. News of an old launch or an old attempt is ignored (fenced).
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, GetSize)]
 pub enum Event {
     /// The driver wants workers `worker-0` to `worker-<n-1>`: a pool of a fixed size.
     SetDesired(u32),
@@ -21,6 +23,10 @@ pub enum Event {
     /// The driver: a query begins and needs a worker, though its first task is not there yet. An unavailable elastic pool
     /// tries again what may go better.
     Wake,
+    /// The driver: a query begins. For the journal.
+    QueryBegan(QueryId),
+    /// The driver: a query is over, and its tasks are. For the journal.
+    QueryEnded(QueryId),
     /// The driver: so many workers are needed for what are no tasks, such as actors that wait for a worker with room.
     Need(u32),
     /// The driver pauses or resumes the release of idle workers, while they hold data that is not counted.

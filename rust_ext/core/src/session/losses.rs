@@ -16,16 +16,16 @@ const SHUT_DOWN: &str = "the session was shut down, and with it all partitions o
 
 impl Session {
     /// Takes a new task in, or fails it at once if an input is lost.
-    pub(super) fn submit(&mut self, task: TaskId, prefer: WorkerId, query: QueryId, inputs: Vec<SlotId>) {
+    pub(super) fn submit(&mut self, task: TaskId, prefer: WorkerId, query: &QueryId, inputs: &[SlotId]) {
         if self.tasks.get(task).is_some() {
             return;
         }
-        if let Some(loss) = self.slots.loss_of(&inputs) {
+        if let Some(loss) = self.slots.loss_of(inputs) {
             let message = loss.of_input().into();
             return self.turn.push(Action::FailTask { task, kind: FailKind::InputsLost, message });
         }
-        self.slots.mark_read(&inputs);
-        self.tasks.submit(task, prefer, query, inputs);
+        self.slots.mark_read(inputs);
+        self.tasks.submit(task, prefer, query.clone(), inputs.into());
     }
 
     /// Forgets slots to which nothing refers any more.

@@ -73,6 +73,7 @@ use std::time::Duration;
 
 use crate::fleet::{Connected, End, ExitCause, Fleet, Link, not_wanted};
 use crate::ids::{LaunchId, TaskId, WorkerId};
+use crate::journal::{Journal, Note};
 use crate::slots::verdicts::{Reader, Verdicts};
 use crate::slots::{Output, Slots};
 use crate::tasks::{Place, Tasks};
@@ -119,14 +120,16 @@ impl Session {
 
     /// As [`Self::handle`], with events that came before whatever is due.
     pub fn handle_all(&mut self, events: impl IntoIterator<Item = Event>, now: Duration) -> Vec<Action> {
-        self.turn.now = self.turn.now.max(now);
+        self.turn.begin(now);
         for event in events {
+            let sequence = self.turn.journal.open_event();
             if self.closed {
                 self.after_shutdown(&event);
             } else {
-                self.take(event);
+                self.take(&event);
                 self.update_touched();
             }
+            self.turn.journal.close_event(sequence, event);
         }
         if !self.closed {
             self.expire();
@@ -135,28 +138,37 @@ impl Session {
         std::mem::take(&mut self.turn.actions)
     }
 
+    /// The history of the session.
+    #[must_use]
+    pub const fn journal(&self) -> &Journal {
+        &self.turn.journal
+    }
+
     /// The time at which a `Tick` is due (since session start); `None` while nothing waits for time to pass.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Duration> {
         self.turn.timers.first().map(|(due, _)| *due)
     }
 
-    fn take(&mut self, event: Event) {
+    fn take(&mut self, event: &Event) {
         let Self { fleet, tasks, turn, .. } = self;
-        match event {
+        match *event {
             Event::SetDesired(count) => self.set_range(count, count, count),
             Event::SetRange { min, start, max } => self.set_range(min, start, max),
             Event::Wake => fleet.wake(turn, tasks.len()),
+            Event::QueryBegan(_) | Event::QueryEnded(_) | Event::Tick => {}
             Event::Need(workers) => fleet.need(workers),
             Event::KeepAll(keep) => fleet.keep_all(keep),
             Event::Hold { worker, launch, count } => self.hold(worker, launch, count),
             Event::Release { worker, launch, count } => self.release(worker, launch, count),
             Event::Leaving { worker, launch } => fleet.leaving(turn, worker, launch),
-            Event::Postponed { worker, launch, reason } => fleet.postpone(turn, worker, launch, &reason),
+            Event::Postponed { worker, launch, ref reason } => fleet.postpone(turn, worker, launch, reason),
             Event::Admitted { worker, launch } => fleet.admitted(turn, worker, launch),
-            Event::Started { worker, launch, addresses } => fleet.started(turn, worker, launch, addresses),
-            Event::Connected { worker, launch, incarnation } => {
-                match fleet.connected(turn, worker, launch, incarnation) {
+            Event::Started { worker, launch, ref addresses } => {
+                fleet.started(turn, worker, launch, addresses.clone());
+            }
+            Event::Connected { worker, launch, ref incarnation } => {
+                match fleet.connected(turn, worker, launch, incarnation.clone()) {
                     None => {}
                     Some(Connected::Ends(end)) => self.end(&end),
                     Some(Connected::RestartedInPlace { link, reason }) => {
@@ -164,48 +176,47 @@ impl Session {
                     }
                 }
             }
-            Event::Refused { worker, launch, reason } => {
-                let end = fleet.refused(worker, launch, &reason);
+            Event::Refused { worker, launch, ref reason } => {
+                let end = fleet.refused(worker, launch, reason);
                 self.end_if(end);
             }
-            Event::Exited { worker, launch, reason, restartable, cause } => {
-                let end = fleet.exited(worker, launch, reason, restartable, cause);
+            Event::Exited { worker, launch, ref reason, restartable, cause } => {
+                let end = fleet.exited(worker, launch, reason.clone(), restartable, cause);
                 self.end_if(end);
             }
-            Event::Heard(heard) => {
-                if fleet.heard(turn, &heard) {
+            Event::Heard(ref heard) => {
+                if fleet.heard(turn, heard) {
                     self.give_due_verdicts();
                 }
             }
-            Event::Unanswered { worker, launch, problem } => {
-                let end = fleet.unanswered(turn, worker, launch, problem);
+            Event::Unanswered { worker, launch, ref problem } => {
+                let end = fleet.unanswered(turn, worker, launch, problem.clone());
                 self.end_if(end);
             }
-            Event::Unreachable { worker, launch, reason } => {
-                let end = fleet.unreachable(worker, launch, &reason);
+            Event::Unreachable { worker, launch, ref reason } => {
+                let end = fleet.unreachable(worker, launch, reason);
                 self.end_if(end);
             }
-            Event::Submit { task, prefer, query, inputs } => self.submit(task, prefer, query, inputs),
-            Event::Succeeded { task, worker, launch, attempt, outputs } => {
-                self.reported(task, (worker, launch, attempt), &outputs);
+            Event::Submit { task, prefer, ref query, ref inputs } => self.submit(task, prefer, query, inputs),
+            Event::Succeeded { task, worker, launch, attempt, ref outputs } => {
+                self.reported(task, (worker, launch, attempt), Some(outputs));
             }
-            Event::TaskFailed { task, worker, launch, attempt } => self.reported(task, (worker, launch, attempt), &[]),
+            Event::TaskFailed { task, worker, launch, attempt } => self.reported(task, (worker, launch, attempt), None),
             Event::TaskCancelled { task, worker, launch, attempt } => {
                 tasks.cancelled_by_worker(turn, task, (worker, launch, attempt));
             }
-            Event::Bounced { task, worker, launch, attempt, reason } => {
-                tasks.bounced(turn, fleet, task, (worker, launch, attempt), reason);
+            Event::Bounced { task, worker, launch, attempt, ref reason } => {
+                tasks.bounced(turn, fleet, task, (worker, launch, attempt), reason.clone());
             }
-            Event::InputsMissing { task, worker, launch, attempt, slots, gone, message } => {
-                self.inputs_are_missing(task, (worker, launch, attempt), &slots, gone, message);
+            Event::InputsMissing { task, worker, launch, attempt, ref slots, gone, ref message } => {
+                self.inputs_are_missing(task, (worker, launch, attempt), slots, gone, message.clone());
             }
-            Event::FetchFailed { fetch, slots } => self.ask_for_verdict(Reader::Fetch(fetch), &slots),
-            Event::Read(slots) => self.slots.mark_read(&slots),
-            Event::Drop(slots) => self.drop_slots(&slots),
-            Event::Stuck { worker, launch, slots, calls } => self.slots_are_held(worker, launch, slots, &calls),
-            Event::InputsLost { task, reason } => tasks.fail_lost(turn, task, &reason),
+            Event::FetchFailed { fetch, ref slots } => self.ask_for_verdict(Reader::Fetch(fetch), slots),
+            Event::Read(ref slots) => self.slots.mark_read(slots),
+            Event::Drop(ref slots) => self.drop_slots(slots),
+            Event::Stuck { worker, launch, slots, ref calls } => self.slots_are_held(worker, launch, slots, calls),
+            Event::InputsLost { task, ref reason } => tasks.fail_lost(turn, task, reason),
             Event::CancelTask(task) => tasks.cancel(turn, task),
-            Event::Tick => {}
             Event::Shutdown => self.shut_down(),
         }
     }
@@ -214,6 +225,7 @@ impl Session {
     /// that no configuration can keep this loop going.
     fn expire(&mut self) {
         for (at, timer) in self.turn.take_due() {
+            self.turn.journal.due(timer);
             let Self { fleet, tasks, turn, .. } = self;
             match timer {
                 Timer::Worker(worker) => {
@@ -313,6 +325,8 @@ impl Session {
     /// Releases idle workers, and grows, as far as that is due.
     fn scale(&mut self) {
         while let Some((worker, reason)) = self.fleet.idle_worker_to_release(&mut self.turn) {
+            let launch = self.fleet.launch_of(worker);
+            self.turn.note(Note::Released { worker, launch, reason: reason.clone() });
             self.unwant(worker, &reason);
         }
         for worker in self.fleet.postponed_to_withdraw(self.tasks.len()) {
@@ -343,17 +357,19 @@ impl Session {
         }
     }
 
-    /// Takes in the report of an attempt. If it counts, the outputs are published.
-    fn reported(&mut self, task: TaskId, place: Place, outputs: &[Output]) {
+    /// Takes in the report of an attempt, with its outputs unless the task's own code failed. If it counts, they are
+    /// published.
+    fn reported(&mut self, task: TaskId, place: Place, outputs: Option<&[Output]>) {
         let (worker, _, attempt) = place;
-        let Some(reported) = self.tasks.reported(&mut self.turn, task, place) else {
+        let published = outputs.map(|outputs| u32::try_from(outputs.len()).unwrap_or(u32::MAX));
+        let Some(reported) = self.tasks.reported(&mut self.turn, task, place, published) else {
             return;
         };
         for (worker, launch) in reported.crashed {
             self.fleet.blame(worker, launch);
         }
         self.fleet.proved_fit(worker);
-        if let Some(query) = reported.delivered {
+        if let (Some(query), Some(outputs)) = (reported.delivered, outputs) {
             let superseded = self.slots.publish(task, attempt, worker, &query, outputs);
             self.turn.touched.extend(superseded);
         }
@@ -387,7 +403,11 @@ impl Session {
     /// Removes a worker's present process: what it held is lost, and its tasks wait again or fail.
     fn lose_process(&mut self, worker: WorkerId, reason: &Arc<str>, cause: ExitCause) {
         let launch = self.fleet.launch_of(worker);
+        self.turn.note(Note::ProcessEnded { worker, launch, cause, reason: reason.clone() });
         let lost = self.slots.lose(worker, reason);
+        if lost.slots > 0 {
+            self.turn.note(Note::SlotsLost { worker, launch, slots: lost.slots });
+        }
         if let Some(link) = self.fleet.remove(&mut self.turn, worker, reason) {
             let (incarnation, reason) = (link.incarnation, reason.clone());
             let orderly = cause == ExitCause::Stopped && lost.held == 0;

@@ -3,12 +3,15 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use get_size2::GetSize;
+
 use super::{Action, PoolConfig};
 use crate::ids::{TaskId, WorkerId};
+use crate::journal::{Journal, Note};
 
 /// The things that may be due at a point in time. Each is checked against the state when it fires.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Timer {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, GetSize)]
+pub enum Timer {
     /// A start takes too long, or a restart is due.
     Worker(WorkerId),
     /// A worker that refused a task is offered tasks again.
@@ -41,11 +44,25 @@ pub(crate) struct Turn {
     /// Workers of which something changed that decides on their load, idleness or end; [`Session`](super::Session)
     /// brings these up to date.
     pub touched: BTreeSet<WorkerId>,
+    pub journal: Journal,
 }
 
 impl Turn {
     pub const fn new(config: PoolConfig) -> Self {
-        Self { config, now: Duration::ZERO, timers: BTreeSet::new(), actions: Vec::new(), touched: BTreeSet::new() }
+        Self {
+            journal: Journal::new(config.journal),
+            config,
+            now: Duration::ZERO,
+            timers: BTreeSet::new(),
+            actions: Vec::new(),
+            touched: BTreeSet::new(),
+        }
+    }
+
+    /// Begins a turn. The time never goes back.
+    pub fn begin(&mut self, now: Duration) {
+        self.now = self.now.max(now);
+        self.journal.begin_turn(self.now);
     }
 
     /// The time after `wait`.
@@ -75,7 +92,13 @@ impl Turn {
     }
 
     pub fn push(&mut self, action: Action) {
+        self.journal.action(&action);
         self.actions.push(action);
+    }
+
+    /// Tells the journal of what is neither an event nor an action.
+    pub fn note(&mut self, note: Note) {
+        self.journal.note(note);
     }
 
     pub fn touch(&mut self, worker: WorkerId) {

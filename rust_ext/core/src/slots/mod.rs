@@ -18,12 +18,14 @@ mod tests;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use get_size2::GetSize;
+
 use crate::ids::{Attempt, QueryId, SlotId, TaskId, WorkerId};
 
 pub use loss::Loss;
 
 /// An output that an attempt left in the store of its worker.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, GetSize)]
 pub struct Output {
     /// The position among the task's outputs.
     pub slot: u32,

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::task::{Task, TaskPhase};
 use super::{Fleet, Place, Tasks, Timer, Turn};
 use crate::ids::{LaunchId, QueryId, TaskId, WorkerId};
+use crate::journal::Note;
 use crate::{Action, ExitCause, FailKind};
 
 /// The report of an attempt that counts.
@@ -22,14 +23,21 @@ impl Tasks {
         self.records.get(&task).is_some_and(|record| record.is_at(worker, launch, attempt))
     }
 
-    /// Takes in a worker's report of an attempt: the task's end, unless it is stale.
-    pub fn reported(&mut self, turn: &mut Turn, task: TaskId, place: Place) -> Option<Reported> {
+    /// Takes in a worker's report of an attempt, with the number of outputs unless the task's own code failed: the
+    /// task's end, unless it is stale.
+    pub fn reported(
+        &mut self,
+        turn: &mut Turn,
+        task: TaskId,
+        place: Place,
+        published: Option<u32>,
+    ) -> Option<Reported> {
         let (worker, launch, attempt) = place;
         let record = self.records.get(&task).filter(|record| record.is_at(worker, launch, attempt))?;
         turn.push(if record.is_cancelling() {
             Action::Cancelled { task }
         } else {
-            Action::Deliver { task, attempt, worker, launch }
+            Action::Deliver { task, attempt, worker, launch, published }
         });
         let delivered = (!record.is_cancelling()).then(|| record.query.clone());
         let reported = Reported { crashed: record.crashes().collect(), delivered };
@@ -87,6 +95,10 @@ impl Tasks {
         let Some(record) = self.records.get_mut(&task) else {
             return;
         };
+        if let Some((worker, launch, attempt)) = record.place() {
+            let charged = ran && cause.charges();
+            turn.note(Note::AttemptLost { task, attempt, worker, launch, cause, charged });
+        }
         if record.is_cancelling() {
             turn.push(Action::Cancelled { task });
         } else if record.lose(reason.clone(), cause, ran, &turn.config) {
@@ -110,6 +122,7 @@ impl Tasks {
         let is_wanted = !record.is_cancelling();
         if is_wanted {
             record.phase = TaskPhase::InDoubt { worker, launch, attempt };
+            turn.note(Note::InputsMissing { task, attempt, worker, launch });
         } else {
             turn.push(Action::Cancelled { task });
             self.forget(turn, task);
@@ -141,6 +154,7 @@ impl Tasks {
         let Some(record) = self.records.get_mut(&task).filter(|record| record.is_at(worker, launch, attempt)) else {
             return;
         };
+        turn.note(Note::AttemptRefused { task, attempt, worker, launch, reason: reason.as_str().into() });
         if record.is_cancelling() {
             turn.push(Action::Cancelled { task });
             self.forget(turn, task);

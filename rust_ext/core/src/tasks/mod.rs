@@ -126,13 +126,13 @@ impl Tasks {
     }
 
     /// Takes a new task in. One that is already here is not taken twice.
-    pub fn submit(&mut self, task: TaskId, prefer: WorkerId, query: QueryId, inputs: Vec<SlotId>) {
+    pub fn submit(&mut self, task: TaskId, prefer: WorkerId, query: QueryId, inputs: Box<[SlotId]>) {
         if self.records.contains_key(&task) {
             return;
         }
         let order = self.submitted;
         self.submitted += 1;
-        self.records.insert(task, Task::new(order, prefer, query, inputs.into()));
+        self.records.insert(task, Task::new(order, prefer, query, inputs));
         self.waiting.insert(order, task);
     }
 

@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::Place;
 use crate::ids::{Attempt, LaunchId, QueryId, SlotId, WorkerId};
 use crate::words::{gist, split_log};
 use crate::{ExitCause, PoolConfig};
@@ -114,6 +115,16 @@ impl Task {
         matches!(self.phase, TaskPhase::Sent { cancelling: true, .. })
     }
 
+    /// The attempt at hand, if there is one: at a worker, or over there and in doubt.
+    pub const fn place(&self) -> Option<Place> {
+        match self.phase {
+            TaskPhase::Sent { worker, launch, attempt, .. } | TaskPhase::InDoubt { worker, launch, attempt } => {
+                Some((worker, launch, attempt))
+            }
+            TaskPhase::Waiting | TaskPhase::BackingOff { .. } => None,
+        }
+    }
+
     /// True if news of this attempt is of the task's present one.
     pub fn is_at(&self, worker: WorkerId, launch: LaunchId, attempt: Attempt) -> bool {
         match self.phase {
@@ -156,9 +167,7 @@ impl Task {
 
     /// The attempt at hand ended without a report. Returns true if another may be made.
     pub fn lose(&mut self, reason: Arc<str>, cause: ExitCause, ran: bool, config: &PoolConfig) -> bool {
-        if let TaskPhase::Sent { worker, launch, attempt, .. } | TaskPhase::InDoubt { worker, launch, attempt } =
-            self.phase
-        {
+        if let Some((worker, launch, attempt)) = self.place() {
             let charged = ran && cause.charges();
             self.losses.push(Loss { attempt, worker, launch, reason, cause, charged });
         }

@@ -30,7 +30,7 @@ fn tasks_without_room_wait_and_are_served_in_order() {
     assert_eq!(stage.pool.waiting().collect::<Vec<_>>(), [t(3), t(4)]);
     assert_eq!((stage.pool.queued_count(), stage.pool.sent_count()), (2, 2));
     let (worker, launch, attempt) = stage.place(2);
-    let deliver = Action::Deliver { task: t(2), worker, launch, attempt };
+    let deliver = Action::Deliver { task: t(2), worker, launch, attempt, published: Some(0) };
     assert_eq!(stage.succeed(2), [deliver, send(3, 1, 0, 1)]);
     assert_eq!(stage.pool.tasks_at(w(0)).collect::<Vec<_>>(), [t(1), t(3)]);
 }
@@ -58,7 +58,7 @@ fn an_application_error_is_delivered_and_never_tried_again() {
     let (task, worker, launch, attempt) = (t(1), w(0), LaunchId(1), Attempt(1));
     assert_eq!(
         stage.tell(Event::TaskFailed { task, worker, launch, attempt }),
-        [Action::Deliver { task, worker, launch, attempt }]
+        [Action::Deliver { task, worker, launch, attempt, published: None }]
     );
     assert_eq!(stage.pool.task(task), None);
 }

@@ -2,10 +2,11 @@
 //! `lifecycle`, `addresses`, `mending` (given up and tried again), `stuck` (their slots are held), `postponed` (without
 //! room), `scaling` (their number; some of it in a `world` where starts and tasks take time), `silence` (the failure
 //! detector). Tasks: `attempts`, `refusals`. Partitions: `slots`. Random events: `properties`, checked by an
-//! `observer`. Does not cover anything that does I/O.
+//! `observer`, and what they leave in the `journal`. Does not cover anything that does I/O.
 
 mod addresses;
 mod attempts;
+mod journal;
 mod lifecycle;
 mod mending;
 mod observed_slots;

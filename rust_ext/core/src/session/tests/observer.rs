@@ -63,6 +63,8 @@ pub(super) struct Observer {
     pub cause: ExitCause,
     pub unavailable: bool,
     pub closed: bool,
+    /// All actions so far.
+    pub actions: Vec<Action>,
 }
 
 fn config() -> PoolConfig {
@@ -99,6 +101,7 @@ impl Observer {
             cause: ExitCause::Crash,
             unavailable: false,
             closed: false,
+            actions: Vec::new(),
         }
     }
 
@@ -129,6 +132,7 @@ impl Observer {
             let view = self.pool.worker(before.0).expect("a known worker");
             assert_eq!((view.worker, view.launch, view.restarts), before, "to be postponed costs nothing");
         }
+        self.actions.extend(actions.iter().cloned());
         for action in &actions {
             if was_closed {
                 let is_end = matches!(
@@ -331,7 +335,8 @@ impl Observer {
                     known.at = None; // its input is lost, or it is taken back from a stuck worker
                 }
             }
-            Action::Deliver { task, attempt, worker, launch } => {
+            Action::Deliver { task, attempt, worker, launch, published } => {
+                assert_eq!(published.unwrap_or(0) as usize, self.published.len());
                 assert_eq!(self.tasks[task].at, Some((*worker, *launch, *attempt)));
                 assert!(!self.tasks[task].cancelling);
                 let query = self.tasks[task].query;

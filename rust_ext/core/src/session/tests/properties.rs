@@ -111,7 +111,7 @@ impl Observer {
         }
     }
 
-    fn act(&mut self, (kind, a, b, wait): (u8, u8, u8, u16)) {
+    pub(super) fn act(&mut self, (kind, a, b, wait): (u8, u8, u8, u16)) {
         self.now += ms(u64::from(wait));
         let (worker, task) = (w(u32::from(a % 4)), self.choose(b));
         match kind % 32 {
@@ -205,7 +205,7 @@ impl Observer {
     }
 }
 
-fn steps() -> impl Strategy<Value = Vec<(u8, u8, u8, u16)>> {
+pub(super) fn steps() -> impl Strategy<Value = Vec<(u8, u8, u8, u16)>> {
     prop::collection::vec((any::<u8>(), any::<u8>(), any::<u8>(), 0u16..400), 1..250)
 }
 
