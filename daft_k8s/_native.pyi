@@ -6,7 +6,7 @@ always delivered with `loop.call_soon_threadsafe`, so they run on the event loop
 """
 
 from collections.abc import Callable, Sequence
-from typing import Protocol, final
+from typing import ClassVar, Protocol, final
 
 from typing_extensions import Self
 
@@ -18,6 +18,9 @@ __all__ = [
     "ActorCommand",
     "ArrowBatch",
     "ArrowStream",
+    "Fact",
+    "FactKind",
+    "JournalSnapshot",
     "K8sTaskResultHandle",
     "K8sWorker",
     "K8sWorkerManager",
@@ -195,6 +198,62 @@ class PoolSnapshot:
     workers: list[WorkerSnapshot]  # those that are wanted or still drain
 
 @final
+class FactKind:
+    """The kinds of facts. Each sets the fields of `Fact` that its line names."""
+
+    QUERY_BEGAN: ClassVar[FactKind]  # query_id
+    QUERY_ENDED: ClassVar[FactKind]  # query_id
+    TASK_SUBMITTED: ClassVar[FactKind]  # task, query_id
+    TASK_SENT: ClassVar[FactKind]  # task, attempt, worker_id, launch
+    ATTEMPT_REFUSED: ClassVar[FactKind]  # as before, reason: the worker did not take it, and the task is tried again
+    INPUTS_MISSING: ClassVar[FactKind]  # task, attempt, worker_id, launch: inputs could not be read
+    ATTEMPT_LOST: ClassVar[FactKind]  # as before, exit_cause, count: the attempts that it used up (0 or 1)
+    TASK_SUCCEEDED: ClassVar[FactKind]  # task, attempt, worker_id, launch, count: the partitions that were published
+    TASK_FAILED: ClassVar[FactKind]  # task, attempt, worker_id, launch: the task's own code failed
+    TASK_LOST: ClassVar[FactKind]  # task, loss, reason: the infrastructure failed it
+    TASK_CANCELLED: ClassVar[FactKind]  # task
+    WORKER_LAUNCHED: ClassVar[FactKind]  # worker_id, launch
+    WORKER_POSTPONED: ClassVar[FactKind]  # worker_id, launch, reason: there is no room for it yet
+    WORKER_READY: ClassVar[FactKind]  # worker_id, launch
+    WORKER_RELEASED: ClassVar[FactKind]  # worker_id, launch, reason: an elastic pool does not need it
+    WORKER_LOST: ClassVar[FactKind]  # worker_id, launch, reason: a process that was ready is gone
+    WORKER_REPLACED: ClassVar[FactKind]  # worker_id, launch, reason, count: cancelled tasks that hold its slots
+    PROCESS_ENDED: ClassVar[FactKind]  # worker_id, launch, exit_cause, reason: whether it was ready or not
+    SLOTS_LOST: ClassVar[FactKind]  # worker_id, launch, count: partitions that were lost with it
+    POOL_GROWN: ClassVar[FactKind]  # count: the workers that an elastic pool adds
+    POOL_UNAVAILABLE: ClassVar[FactKind]  # reason: no worker can come up any more
+    DEFECT: ClassVar[FactKind]  # reason: a defect of the session
+
+@final
+class Fact:
+    """One thing that happened in the session. Fields that its kind does not set are None."""
+
+    sequence: int  # its number in the journal; facts are not numbered without gaps
+    at_seconds: float  # since the session's start
+    cause: int  # the number of the event or timer that led to it; its own, if it is that event
+    cause_name: str | None  # of that event or timer, as the core names it, e.g. "Exited"; None: it was dropped
+    kind: FactKind
+    query_id: str | None
+    task: int | None  # as the session numbers tasks
+    attempt: int | None
+    worker_id: str | None
+    launch: int | None
+    count: int | None
+    exit_cause: str | None  # one of `daft_k8s.pool_news.ExitCause`
+    loss: str | None  # one of `daft_k8s.errors.Loss`
+    reason: str | None  # for people
+
+@final
+class JournalSnapshot:
+    """The facts after a certain entry of the journal."""
+
+    facts: list[Fact]  # oldest first
+    read_to: int  # the last entry that was read; `facts_since` goes on from there
+    missed: int  # entries that were dropped before they could be read
+    is_complete: bool  # False: there are more to read
+    now_seconds: float  # since the session's start
+
+@final
 class K8sWorkerManager:
     """The driver's end of a session: the pool of workers and every connection to them."""
 
@@ -265,6 +324,9 @@ class K8sWorkerManager:
     def fetch_async(
         self, refs: Sequence[PartitionRef], callback: Callable[[list[ArrowStream] | None, Exception | None], None]
     ) -> None: ...
+    def begin_query(self, query_id: str) -> None:
+        """Notes in the journal that a query begins. Never raises."""
+
     def end_query(self, query_id: str) -> None:
         """Cancels what still runs of a query and lets workers forget its plans. Never raises."""
 
@@ -279,6 +341,12 @@ class K8sWorkerManager:
         """Has a worker stop an actor of this or an earlier generation, if both are still there. Returns at once."""
 
     def status(self) -> PoolSnapshot: ...
+    def facts_since(self, sequence: int) -> JournalSnapshot:
+        """The facts after that entry of the journal, some thousand entries at once; 0: from the beginning.
+
+        The journal has room for so many entries and bytes. It drops the oldest, and tells a reader that came too late.
+        """
+
     def shutdown(self, timeout_seconds: float) -> None:
         """Asks every worker to stop, fails what is in flight, closes all connections. Idempotent.
 

@@ -7,7 +7,7 @@ mod task;
 
 use std::{sync::Arc, time::Duration};
 
-use daft_k8s_core::{Addresses, ExitCause, LaunchId, WorkerId};
+use daft_k8s_core::{Addresses, ExitCause, LaunchId, Sequence, WorkerId};
 use daft_k8s_ipc::PartitionData;
 use daft_k8s_session::driver::{Driver, FetchFailure, Partition};
 use pyo3::{
@@ -24,6 +24,7 @@ pub(crate) use self::{
 };
 use crate::{
     arrow::{self, ArrowStream},
+    journal::JournalSnapshot,
     mailbox::Mailbox,
     runtime,
     snapshots::PoolSnapshot,
@@ -196,6 +197,10 @@ impl K8sWorkerManager {
         Ok(())
     }
 
+    fn begin_query(&self, py: Python<'_>, query_id: &str) {
+        py.detach(|| self.driver.begin_query(query_id));
+    }
+
     fn end_query(&self, py: Python<'_>, query_id: &str) {
         py.detach(|| self.driver.end_query(query_id));
     }
@@ -214,6 +219,10 @@ impl K8sWorkerManager {
 
     fn status(&self, py: Python<'_>) -> PoolSnapshot {
         py.detach(|| self.driver.status()).into()
+    }
+
+    fn facts_since(&self, py: Python<'_>, sequence: u64) -> JournalSnapshot {
+        py.detach(|| self.driver.facts_since(Sequence(sequence)).into())
     }
 
     fn shutdown(&self, py: Python<'_>, timeout_seconds: f64) -> PyResult<()> {

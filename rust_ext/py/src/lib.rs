@@ -5,6 +5,7 @@
 mod arrow;
 mod certificates;
 mod driver;
+mod journal;
 mod mailbox;
 mod outcome;
 mod runtime;
@@ -22,6 +23,7 @@ mod _native {
         arrow::{ArrowBatch, ArrowStream},
         certificates::SessionCertificates,
         driver::{K8sTaskResultHandle, K8sWorker, K8sWorkerManager, PartitionRef, WorkerCall},
+        journal::{Fact, FactKind, JournalSnapshot},
         outcome::TaskOutcome,
         snapshots::{MemorySnapshot, PoolSnapshot, WorkerSnapshot},
         worker::{ActorCommand, TaskCommand, WorkerServer},

@@ -18,6 +18,19 @@ impl From<Outcome> for TaskOutcome {
     }
 }
 
+/// The name of a loss, one of `daft_k8s.errors.Loss`.
+pub(crate) const fn name_of_loss(kind: FailKind) -> &'static str {
+    match kind {
+        FailKind::InputsLost => "inputs",
+        FailKind::AttemptsLost(ExitCause::OutOfMemory) => "memory",
+        FailKind::AttemptsLost(ExitCause::Crash) => "crash",
+        FailKind::AttemptsLost(_) => "infrastructure",
+        FailKind::Refused => "refused",
+        FailKind::NoWorkers => "no_workers",
+        FailKind::Shutdown => "shutdown",
+    }
+}
+
 #[pymethods]
 impl TaskOutcome {
     #[getter]
@@ -34,15 +47,7 @@ impl TaskOutcome {
     #[getter]
     fn loss(&self) -> &'static str {
         match self.outcome {
-            Outcome::Lost { kind, .. } => match kind {
-                FailKind::InputsLost => "inputs",
-                FailKind::AttemptsLost(ExitCause::OutOfMemory) => "memory",
-                FailKind::AttemptsLost(ExitCause::Crash) => "crash",
-                FailKind::AttemptsLost(_) => "infrastructure",
-                FailKind::Refused => "refused",
-                FailKind::NoWorkers => "no_workers",
-                FailKind::Shutdown => "shutdown",
-            },
+            Outcome::Lost { kind, .. } => name_of_loss(kind),
             _ => "",
         }
     }

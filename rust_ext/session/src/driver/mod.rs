@@ -14,6 +14,7 @@ mod actors;
 mod clock;
 mod drops;
 mod host;
+mod journal;
 mod link;
 mod news;
 mod partition;
@@ -58,6 +59,7 @@ use self::{
 };
 pub use self::{
     host::{Call, CallAnswer, DriverHost, LaunchFailed},
+    journal::JournalSnapshot,
     partition::Partition,
     results::FetchFailure,
     status::{PoolSnapshot, WorkerSnapshot},
@@ -227,6 +229,7 @@ impl Driver {
             link.end_query(query_id);
         }
         self.inner.no_longer_keep_all(&mut state, query_id);
+        self.inner.act(&mut state, Event::QueryEnded(QueryId::from(query_id)), &mut None);
     }
 
     /// Keeps a partition in the driver; a worker is given it when a task there needs it.
