@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from daft_k8s.observe.session_summary import SessionSummary, WorkerSummary
 from daft_k8s.printable import printable
-from daft_k8s.session_summary import SessionSummary, WorkerSummary
 from daft_k8s.units import format_size
 
 if TYPE_CHECKING:

@@ -18,12 +18,12 @@ from daft_k8s.driver.kept_output import KeptOutput
 from daft_k8s.driver.pool_description import describe_pool
 from daft_k8s.driver.presentation import Worker, as_html, as_text, workers_of
 from daft_k8s.driver.setup import DriverSetup
-from daft_k8s.driver.tally import Tally
 from daft_k8s.driver.termination import exit_on_signals, signals_postponed
 from daft_k8s.driver.worker_calls import WorkerCalls
 from daft_k8s.driver.worker_output import WorkerOutput
 from daft_k8s.errors import ClusterError, SessionClosedError, WorkerStartError
-from daft_k8s.session_summary import encode
+from daft_k8s.observe.observer import SessionObserver
+from daft_k8s.observe.session_summary import encode
 from daft_k8s.wire.calls import PrintLines, ReportMemory
 
 if TYPE_CHECKING:
@@ -47,6 +47,9 @@ TASKS_AHEAD_FACTOR = 3
 Each round of its scheduler costs about as much as ten small tasks. 2,000 trivial tasks on two workers ran at 570 a
 second with factor 1, 700 with 3, and not faster with 6. A larger factor would only undo Daft's order of stages.
 """
+
+OBSERVATION_SECONDS = 1.0
+"""How often the session's facts are read. The journal keeps those of some seconds of the busiest session."""
 
 
 class WorkerListener(Protocol):
@@ -76,8 +79,7 @@ class Session:
         self.session_id = uuid.uuid4().hex[:12]
         self.attachment: object = None
         """The seam's own, kept for as long as the session lives."""
-        self.tally = Tally()
-        """Counts what the session does."""
+        self._observer = SessionObserver()
         self._loop = loop
         self._daft_version = daft_version
         self._environment = environment
@@ -86,7 +88,7 @@ class Session:
         self._output = WorkerOutput(as_json=configuration.log_format == "json", keep=self._kept_output.keep)
         self.calls = WorkerCalls()
         """Answers the calls of workers."""
-        self.calls.add(ReportMemory, self.tally.on_memory)
+        self.calls.add(ReportMemory, self._observer.memory.on_report)
         self.calls.add(PrintLines, self._output.print_lines)
         self._closers: list[Callable[[], None]] = []
         self._listeners: list[WorkerListener] = []
@@ -197,6 +199,7 @@ class Session:
                 atexit.register(self._on_exit)
                 exit_on_signals()
                 self._ask_for_workers(self._manager)
+                self._loop.call_soon_threadsafe(self._observe)
             except BaseException as error:
                 self._launcher = launcher
                 self.shutdown()
@@ -258,7 +261,7 @@ class Session:
             listener.worker_ready(worker_id)
 
     def _on_worker_lost(self, worker_id: str, reason: str) -> None:
-        self.tally.worker_lost(worker_id)
+        self._observer.memory.worker_lost(worker_id)
         for listener in self._listeners:
             listener.worker_lost(worker_id, reason)
 
@@ -277,7 +280,8 @@ class Session:
         if manager is None or self.closed:
             return ()
         pool = manager.status()
-        return workers_of(pool, self.tally.summary(pool, self.configuration.slots_per_worker))
+        summary = self._observer.summary(manager.facts_since, pool, self.configuration.slots_per_worker)
+        return workers_of(pool, summary)
 
     def logs(self, worker: str | None = None, *, lines: int = 100) -> str:
         """The last lines that workers have printed and logged, as text. They stay after the end of the session.
@@ -293,7 +297,15 @@ class Session:
         manager = self._manager
         if manager is None:
             return ""
-        return encode(self.tally.summary(manager.status(), self.configuration.slots_per_worker))
+        return encode(
+            self._observer.summary(manager.facts_since, manager.status(), self.configuration.slots_per_worker)
+        )
+
+    def _observe(self) -> None:
+        manager = self._manager
+        if manager is not None:
+            self._observer.read(manager.facts_since)
+            self._loop.call_later(OBSERVATION_SECONDS, self._observe)
 
     def shutdown(self) -> None:
         """Ends all workers. Idempotent, thread-safe, never raises; does nothing in a forked child.

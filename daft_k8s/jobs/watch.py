@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from daft_k8s.errors import ClusterError
 from daft_k8s.kube.client.console import Console
 from daft_k8s.kube.inventory.sessions import SessionView, find_sessions
-from daft_k8s.session_summary import SessionSummary
+from daft_k8s.observe.session_summary import SessionSummary
 from daft_k8s.units import format_size, format_time
 
 LOOK_SECONDS = 2.0

@@ -28,7 +28,7 @@ from daft_k8s.wire.task_payload import encode_payload, encode_plan
 if TYPE_CHECKING:
     from daft.daft import PyExpr, RaySwordfishTask
 
-    from daft_k8s._native import K8sWorker, PartitionRef, TaskOutcome
+    from daft_k8s._native import K8sWorker, PartitionRef
     from daft_k8s.seam.limit import DriverLimitHandle
 
 logger = logging.getLogger("daft_k8s")
@@ -81,18 +81,12 @@ class WorkerHandle:
             payload=payload,
             inputs=inputs,
         )
-        tally = self._session.tally
         try:
             run = parts.query_runs.find(query_id)
             handle = run.submit(name, inputs, send)
         except BaseException:
             release_actors()
             raise
-        tally.task_submitted(query_id)
-
-        def on_end(outcome: TaskOutcome) -> None:
-            tally.task_ended(query_id, outcome.kind)
-            run.written.task_ended(name, outcome)
 
         return SubmittedTaskHandle(
             handle,
@@ -100,7 +94,7 @@ class WorkerHandle:
             task_id=task_id,
             name=name,
             counters=counters,
-            on_end=on_end,
+            on_end=partial(run.written.task_ended, name),
             release_actors=release_actors,
             trust_workers=self._session.configuration.trust_workers,
         )

@@ -242,7 +242,7 @@ class K8sRunner(Runner[Any]):
                 parts.credentials.look_at(plan_text, paths)
             refuse_endless_wait(endless_wait)
             notifications.started(builder.schema()._schema, builder.repr_json(), optimized, physical_plan)
-            session.tally.query_began(query_id)
+            session.manager.begin_query(query_id)
             session.wait_for_worker()
             parts.actor_pools.begin_query(query_id)
             run.lend(
@@ -322,7 +322,6 @@ def _held_references(cached: dict[str, list[RayPartitionRef]]) -> Iterator[Parti
 
 
 def _end_query(session: Session, query_id: str) -> None:
-    session.tally.query_ended(query_id)
     parts = parts_of(session)
     parts.limit_counters.end_query(query_id)
     parts.query_folders.end(query_id)

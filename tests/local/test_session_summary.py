@@ -10,7 +10,7 @@ def test_a_session_tells_its_tasks_queries_and_memory_while_it_works() -> None:
         """
         import threading, time
         import daft, daft_k8s
-        from daft_k8s.session_summary import decode
+        from daft_k8s.observe.session_summary import decode
 
         session = daft_k8s.set_runner_k8s(num_workers=2, worker_cpu=1, worker_memory="512Mi")
 

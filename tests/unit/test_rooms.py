@@ -67,6 +67,14 @@ def test_an_importer_that_is_allowed_does_import_the_room(room: str, importer: s
     assert any(f"{name}.".startswith(f"{room}.") for name in imported_modules(importer))
 
 
+def test_observers_are_given_facts_and_snapshots_and_call_nothing_of_the_session() -> None:
+    """What `observe` takes from the extension are facts and snapshots; rooms that could act are above it."""
+    of_extension = {name for name in imported_modules("daft_k8s.observe") if name.startswith("daft_k8s._native")}
+    assert {name.rpartition(".")[2] for name in of_extension} <= {"Fact", "FactKind", "JournalSnapshot", "PoolSnapshot"}
+    rooms = {name.split(".")[1] for name in imported_modules("daft_k8s.observe") if name.startswith("daft_k8s.")}
+    assert rooms == {"_native", "observe", "wire"}
+
+
 def order_of_layers(container: str) -> dict[str, int]:
     [layers] = [contract["layers"] for contract in CONTRACTS if contract.get("containers") == [container]]
     return {name: place for place, layer in enumerate(layers) for name in layer.split(" | ")}

@@ -15,7 +15,7 @@ from daft_k8s.kube.inventory.drivers import OUTSIDE, driver_of
 from daft_k8s.kube.objects import names
 from daft_k8s.kube.objects.lease import is_dead, read_time
 from daft_k8s.kube.pods.state import Stage, read_state
-from daft_k8s.session_summary import SessionSummary, WorkerSummary, decode
+from daft_k8s.observe.session_summary import SessionSummary, WorkerSummary, decode
 
 _SUCCEEDED = Stage.SUCCEEDED.name.lower()
 

@@ -19,7 +19,7 @@ from daft_k8s.errors import ClusterError
 from daft_k8s.kube.client.console import NotFoundError
 from daft_k8s.kube.inventory.runs import RunState, RunView
 from daft_k8s.kube.inventory.sessions import sessions_of
-from daft_k8s.session_summary import encode
+from daft_k8s.observe.session_summary import encode
 from tests.unit.kube.session_json import LIVE, NOW, PODS, lease, pod
 
 

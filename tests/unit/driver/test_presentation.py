@@ -7,7 +7,7 @@ from typing import Any
 
 from daft_k8s.driver.kept_output import KeptOutput
 from daft_k8s.driver.presentation import as_html, as_text, workers_of
-from daft_k8s.session_summary import SessionSummary, WorkerSummary
+from daft_k8s.observe.session_summary import SessionSummary, WorkerSummary
 
 
 def worker(name: str, phase: str, tasks: int = 0, **fields: Any) -> Any:

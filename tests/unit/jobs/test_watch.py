@@ -10,7 +10,7 @@ from rich.console import Console
 from daft_k8s.cli.live_run import line_of
 from daft_k8s.jobs.watch import Progress, Story
 from daft_k8s.kube.inventory.sessions import SessionView
-from daft_k8s.session_summary import QuerySummary, SessionSummary
+from daft_k8s.observe.session_summary import QuerySummary, SessionSummary
 
 
 def view(ready: int, wanted: int, **figures: int) -> SessionView:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 from typing import Any
 
-from daft_k8s.session_summary import QuerySummary, SessionSummary, WorkerSummary
+from daft_k8s.observe.session_summary import QuerySummary, SessionSummary, WorkerSummary
 
 NOW = datetime.datetime(2026, 11, 22, 12, tzinfo=datetime.timezone.utc)
 

@@ -11,6 +11,7 @@ import dataclasses
 import threading
 import traceback
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 
 from daft.daft import FlightPartitionRef, NativeExecutor, PyDaftContext, PyMicroPartition
@@ -142,6 +143,12 @@ class FakeManager:
 
     def fetch_async(self, refs: Any, callback: Any) -> None:
         self.loop.call_soon_threadsafe(lambda: callback(self.fetch(refs), None))
+
+    def begin_query(self, query_id: str) -> None:
+        """There is no journal."""
+
+    def facts_since(self, sequence: int) -> Any:
+        return SimpleNamespace(facts=[], read_to=sequence, missed=0, is_complete=True, now_seconds=0.0)
 
     def end_query(self, query_id: str) -> None:
         self.ended_queries.append(query_id)

@@ -86,8 +86,7 @@ def configuration(**options: object) -> Configuration:
 
 
 def session_with(pool: Pool, **options: object) -> Session:
-    loop: Any = asyncio.new_event_loop()
-    loop.close()
+    loop: Any = SimpleNamespace(call_soon_threadsafe=lambda callback: None)
     return Session(configuration(**options), loop=loop, daft_version="0.7.26", manager_factory=pool)
 
 

@@ -13,7 +13,7 @@ from daft_k8s.kube.inventory.cleaning import left_over, runs_of
 from daft_k8s.kube.inventory.logs import find_sources
 from daft_k8s.kube.inventory.sessions import Life, Usage, age_of, find_sessions, sessions_of
 from daft_k8s.kube.objects.names import RUN_LABEL
-from daft_k8s.session_summary import encode
+from daft_k8s.observe.session_summary import encode
 from tests.unit.kube.fake_cluster import FakeCluster
 from tests.unit.kube.session_json import LIVE, NOW, PODS, lease, pod
 

@@ -1,4 +1,4 @@
-"""What a driver publishes of its session: that it arrives as it was, that it stays small, and what is counted."""
+"""The summary of a session: it arrives as it was, it stays small, and a forged one harms nobody."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ from typing import Any
 
 import pytest
 
-from daft_k8s.cli.status import show
-from daft_k8s.driver.tally import Tally
+from daft_k8s.cli.status import Seen, show
 from daft_k8s.kube.inventory.sessions import SessionView
-from daft_k8s.session_summary import (
+from daft_k8s.observe.session_summary import (
     MAX_BYTES,
     MAX_QUERIES,
     MAX_WORKERS,
@@ -27,23 +26,6 @@ from daft_k8s.wire.calls import Done, ReportMemory
 from daft_k8s.worker import memory_reports
 
 LARGE = 1 << 40
-
-
-class Clock:
-    now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-def pool(*tasks: int, unfinished: int = 0, ready: int = 0, alive: int = 0, minimum: int = 0) -> Any:
-    return SimpleNamespace(
-        workers=[SimpleNamespace(worker_id=f"worker-{number}", tasks=count) for number, count in enumerate(tasks)],
-        unfinished_tasks=unfinished,
-        ready_workers=ready,
-        alive_workers=alive,
-        min_workers=minimum,
-    )
 
 
 def test_a_summary_arrives_as_it_was() -> None:
@@ -103,61 +85,18 @@ def test_a_forged_summary_shows_something_or_nothing_and_never_fails(capsys: pyt
     random = Random(3)
     good = json.loads(encode(SessionSummary(queries=(QuerySummary("q", 1, 2, 3),), workers={"w": WorkerSummary(1)})))
     seen = 0
-    for _ in range(2000):
+    for _ in range(400):
         values = json.loads(json.dumps(good))
         for key in random.sample(sorted(values), random.randint(0, 2)):
             values[key] = random.choice([*JUNK, [["q", *JUNK[:3]]], [[random.choice(JUNK), 1, 2, 3]], {"w": JUNK[:4]}])
         summary = decode(json.dumps(values))
         seen += summary is not None
-        show([SessionView("s", "outside", "", "1s", live=summary)], "text")
-        show([SessionView("s", "outside", "", "1s", live=summary)], "json")
-    assert 100 < seen < 2000
+        show(Seen("here", [SessionView("s", "outside", "", 1.0, live=summary)], []), "text")
+        show(Seen("here", [SessionView("s", "outside", "", 1.0, live=summary)], []), "json")
+    assert 20 < seen < 400
     text = capsys.readouterr().out
     text.encode()
     assert "\x1b" not in text
-
-
-def test_tasks_are_counted_by_query_and_for_the_session() -> None:
-    clock = Clock()
-    tally = Tally(clock)
-    tally.query_began("a")
-    clock.now += 61.5
-    tally.query_began("b")
-    for query in ("a", "a", "a", "b", "unknown"):
-        tally.task_submitted(query)
-    for query, kind in (("a", "success"), ("b", "failed"), ("a", "cancelled"), ("b", "lost"), ("unknown", "success")):
-        tally.task_ended(query, kind)
-    found = tally.summary(pool(), 1)
-    assert (found.done, found.failed, found.running_queries) == (2, 2, 2)
-    assert found.queries == (QuerySummary("a", 61, 3, 1), QuerySummary("b", 0, 1, 0))
-    tally.query_ended("a")
-    assert [query.query for query in tally.summary(pool(), 1).queries] == ["b"]
-
-
-def test_tasks_beyond_the_slots_of_their_worker_wait_as_those_do_that_no_worker_has() -> None:
-    found = Tally().summary(pool(3, 1, 0, unfinished=10, ready=2, alive=3), 2)
-    assert (found.running, found.waiting) == (3, 7)
-    assert (found.ready, found.wanted) == (2, 3)
-    assert {name: worker.tasks for name, worker in found.workers.items()} == {
-        "worker-0": 3,
-        "worker-1": 1,
-        "worker-2": 0,
-    }
-
-
-def test_workers_that_are_to_be_started_again_are_wanted() -> None:
-    assert Tally().summary(pool(alive=1, minimum=4), 2).wanted == 4
-
-
-def test_memory_is_that_of_the_workers_that_are_there() -> None:
-    tally = Tally()
-    for worker in ("worker-0", "worker-1", "worker-9"):
-        tally.on_memory(worker, ReportMemory(10, 2, 1))
-    found = tally.summary(pool(0, 0), 1)
-    assert (found.held_bytes, found.spilled_bytes) == (4, 2)
-    assert found.workers["worker-1"] == WorkerSummary(0, 10, 2, 1)
-    tally.worker_lost("worker-1")
-    assert tally.summary(pool(0, 0), 1).held_bytes == 2
 
 
 def test_a_worker_reports_its_memory_only_when_it_has_changed(monkeypatch: pytest.MonkeyPatch) -> None:
