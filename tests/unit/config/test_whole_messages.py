@@ -13,6 +13,7 @@ from daft_k8s.config import load
 from daft_k8s.errors import ConfigurationError
 from tests.unit.config.test_mistakes import CONTRADICTIONS, WRONG
 
+ANEW = "if that is wanted: python -m tests.unit.config.test_whole_messages"
 WRITTEN = Path(__file__).with_name("whole_messages.txt")
 
 
@@ -44,7 +45,7 @@ def messages(here: Path) -> str:
 
 
 def test_a_message_reads_as_it_is_written_down(here: Path) -> None:
-    assert messages(here).splitlines() == WRITTEN.read_text(encoding="utf-8").splitlines()
+    assert messages(here).splitlines() == WRITTEN.read_text(encoding="utf-8").splitlines(), ANEW
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from daft_k8s.kube.objects.stateful_set import headless_service, stateful_set
 from daft_k8s.kube.objects.target import Owner, Target
 from daft_k8s.wire.worker_settings import PREFIX
 
+ANEW = "if that is wanted: python -m tests.unit.kube.objects.test_whole"
 FOLDER = Path(__file__).with_name("whole")
 TARGET = Target(
     "jobs",
@@ -86,7 +87,7 @@ MAKE = {
 
 @pytest.mark.parametrize("name", MAKE)
 def test_an_object_is_sent_as_it_is_written_down(name: str) -> None:
-    assert MAKE[name]() == yaml.safe_load((FOLDER / f"{name}.yaml").read_text())
+    assert MAKE[name]() == yaml.safe_load((FOLDER / f"{name}.yaml").read_text()), ANEW
 
 
 def test_every_object_that_is_written_down_is_made() -> None:

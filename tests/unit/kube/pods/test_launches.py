@@ -455,7 +455,7 @@ def test_a_pod_that_does_not_end_is_given_up_after_its_grace_period(launches: La
     [news] = launches.tick(50)
     assert news == Exited(
         KEY,
-        "worker-0 (Pod p): it does not end; perhaps its node is lost; it serves; it was told to stop: idle",
+        "worker-0 (Pod p): it does not end; perhaps its node is lost; it serves; it was asked to stop: idle",
         True,
         True,
         "stopped",

@@ -13,6 +13,7 @@ from typing import Any
 from daft_k8s.kube.pods.state import read_state
 from tests.unit.kube.pod_json import UNSCHEDULABLE, disruption, ended, pod, ready_pod, waiting
 
+ANEW = "if that is wanted: python -m tests.unit.kube.pods.test_whole_states"
 WRITTEN = Path(__file__).with_name("whole_states.txt")
 SIDECAR = {"name": "sidecar", "ready": True, "state": {"running": {}}}
 ENDED_SIDECAR = {"name": "sidecar", "state": ended(0)}
@@ -107,7 +108,7 @@ def states() -> str:
 
 
 def test_a_pod_is_read_as_it_is_written_down() -> None:
-    assert states().splitlines() == WRITTEN.read_text(encoding="utf-8").splitlines()
+    assert states().splitlines() == WRITTEN.read_text(encoding="utf-8").splitlines(), ANEW
 
 
 if __name__ == "__main__":
