@@ -185,3 +185,65 @@ def test_bytes_of_a_hostile_archive_never_raise_anything_else(tmp_path: Path) ->
         with contextlib.suppress(CodeError):
             unpack(tmp_path / "mutant", target)
         assert sum(file.stat().st_size for file in target.rglob("*") if file.is_file()) <= MIB
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar"])
+def test_what_can_be_executed_in_an_archive_can_be_afterwards(tmp_path: Path, kind: str) -> None:
+    for name, mode in (("run", 0o755), ("read", 0o644)):
+        if kind == "zip":
+            with zipfile.ZipFile(tmp_path / "a", "a") as archive:
+                info = zipfile.ZipInfo(f"./{name}")
+                info.external_attr = (0o100000 | mode) << 16
+                archive.writestr(info, "x")
+        else:
+            with tarfile.open(tmp_path / "a", "a") as archive:
+                member = tarfile.TarInfo(f"./{name}")
+                member.mode, member.size = mode, 1
+                archive.addfile(member, io.BytesIO(b"x"))
+    unpack(tmp_path / "a", tmp_path / "target")
+    found = {path.name: bool(path.stat().st_mode & 0o111) for path in (tmp_path / "target").iterdir()}
+    assert found == {"run": True, "read": False}
+
+
+def test_folders_of_an_archive_hold_no_files_and_are_no_error(tmp_path: Path) -> None:
+    folder = tarfile.TarInfo("./pkg")
+    folder.type = tarfile.DIRTYPE
+    root = tarfile.TarInfo("./")
+    root.type = tarfile.DIRTYPE
+    unpack(
+        make_tar(tmp_path / "a", (root, b""), (folder, b""), (tarfile.TarInfo("./pkg/a"), b"x")), tmp_path / "target"
+    )
+    assert [str(path.relative_to(tmp_path / "target")) for path in (tmp_path / "target").rglob("*")] == ["pkg", "pkg/a"]
+
+
+def test_a_link_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    link = tarfile.TarInfo("pkg/link")
+    link.type, link.linkname = tarfile.SYMTYPE, "a"
+    with pytest.raises(CodeError) as caught:
+        unpack_archive(make_tar(tmp_path / "a", (link, b"")), "s3://b/x", str(tmp_path), size_limit_bytes=MIB)
+    assert str(caught.value) == (
+        "s3://b/x holds pkg/link, which is a link or a device; it is not unpacked, as links may lead out of the "
+        "folder. Pack the file itself in its place"
+    )
+
+
+def test_an_archive_of_exactly_the_limit_is_unpacked(tmp_path: Path) -> None:
+    path = make_tar(tmp_path / "a", (tarfile.TarInfo("a"), bytes(60)), (tarfile.TarInfo("b"), bytes(40)))
+    for limit in (100, 99):
+        folder = tmp_path / str(limit)
+        folder.mkdir()
+        context = pytest.raises(
+            CodeError, match=r"^x unpacks to more than code_size_limit allows \(99 bytes\); raise it, or"
+        )
+        with contextlib.nullcontext() if limit == 100 else context:
+            unpack_archive(path, "x", str(folder), size_limit_bytes=limit)
+    assert (tmp_path / "100" / "b").stat().st_size == 40
+
+
+def test_a_file_that_is_there_already_is_not_written_over(tmp_path: Path) -> None:
+    path = make_tar(tmp_path / "a", (tarfile.TarInfo("a"), b"1"), (tarfile.TarInfo("a"), b"2"))
+    folder = tmp_path / "target"
+    folder.mkdir()
+    with pytest.raises(CodeError, match=f"^a cannot be unpacked to {folder}: .*exists"):
+        unpack_archive(path, "x", str(folder), size_limit_bytes=MIB)
+    assert (folder / "a").read_bytes() == b"1"

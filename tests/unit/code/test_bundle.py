@@ -7,6 +7,7 @@ import io
 import json
 import os
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from daft_k8s.code.bundle import CodeBundle, make_bundle
 from daft_k8s.code.selection import is_safe_path, select_files
 from daft_k8s.code.unpack import is_present, read_manifest, unpack_bundle
 from daft_k8s.errors import CodeError
-from daft_k8s.wire.code_reference import CHUNK_BYTES
+from daft_k8s.wire.code_reference import CHUNK_BYTES, CodeReference
 
 MIB = 2**20
 
@@ -131,3 +132,57 @@ def test_a_file_that_has_gone_meanwhile_is_an_error_of_code(project: Path) -> No
     (project / "tool").unlink()
     with pytest.raises(CodeError, match=r"^the code to ship to the workers cannot be read: .*tool"):
         make_bundle(str(project), files, size_limit_bytes=MIB)
+
+
+def test_a_reference_tells_where_the_code_came_from_and_how_large_it_is(project: Path) -> None:
+    bundle = bundle_of(project)
+    size = len(bundle.archive)
+    assert bundle.reference(is_working_dir=True) == CodeReference(bundle.digest, str(project), size, True, True)
+    assert bundle.reference(is_working_dir=False, in_place=False) == CodeReference(
+        bundle.digest, str(project), size, False, False
+    )
+
+
+def test_code_is_present_only_with_all_its_files(project: Path, tmp_path: Path) -> None:
+    bundle = bundle_of(project)
+    entries = read_manifest(bundle.manifest, bundle.digest)
+    assert is_present(str(project), entries)
+    (project / "tool").unlink()
+    assert not is_present(str(project), entries)
+
+
+def test_an_archive_that_lacks_files_names_three_of_them(tmp_path: Path) -> None:
+    empty = io.BytesIO()
+    zipfile.ZipFile(empty, "w").close()
+    entries = [(name, "", False) for name in "dcba"]
+    with pytest.raises(CodeError, match=r"^the driver's code arrived without a, b, c; run the query again$"):
+        unpack_bundle(empty, entries, str(tmp_path))
+
+
+def test_an_archive_with_a_file_of_its_own_is_refused(tmp_path: Path) -> None:
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as opened:
+        opened.writestr("more", "x")
+    with pytest.raises(CodeError, match=r"^the driver's code arrived damaged: more; run the query again$"):
+        unpack_bundle(archive, [], str(tmp_path))
+    assert not (tmp_path / "more").stat().st_mode & 0o111
+
+
+@pytest.mark.parametrize(
+    ("read", "message"),
+    [
+        (lambda: unpack_bundle(io.BytesIO(b"no zip"), [], "/nowhere"), "the driver's code cannot be unpacked: "),
+        (lambda: read_manifest(b"[]", "0"), "the list of the driver's code arrived damaged; run the query again"),
+        (lambda: manifest_of("../a"), "the driver's code holds the path '../a', which leads out of the folder"),
+        (lambda: manifest_of("a/" * 100 + "a"), "the driver's code holds a path of more than 100 folders"),
+    ],
+)
+def test_damage_is_told_of_the_drivers_code(read: Callable[[], object], message: str) -> None:
+    with pytest.raises(CodeError) as caught:
+        read()
+    assert str(caught.value).startswith(message)
+
+
+def manifest_of(path: str) -> list[tuple[str, str, bool]]:
+    manifest = json.dumps([(path, "0", False)]).encode()
+    return read_manifest(manifest, hashlib.sha256(manifest).hexdigest())
