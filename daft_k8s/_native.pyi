@@ -304,7 +304,7 @@ class K8sWorkerManager:
         """
 
     def worker_leaving(self, worker_id: str, launch_id: int) -> None:
-        """The allocator's news: somebody else told that process to stop. It is given no more tasks."""
+        """The allocator's report: others stop that process. It gets no more tasks."""
 
     def worker_postponed(self, worker_id: str, launch_id: int, reason: str) -> None:
         """The allocator's news: it has no room for that process yet, and asks again until it has, or is to stop."""
@@ -407,7 +407,7 @@ class WorkerServer:
         """Binds its ports (0: any) and serves; raises OSError if it cannot, ValueError for wrong certificates.
 
         With the certificates of `tls_dir`, control takes only the session's driver and data only its members. On
-        `health_port` anybody may ask for health, and nothing else. Health answers NOT_SERVING until `set_serving`.
+        `health_port` every caller may ask for health, and nothing else. Health answers NOT_SERVING until `set_serving`.
         """
 
     def set_serving(self) -> None: ...

@@ -46,7 +46,7 @@ class LocalLauncher:
         token: The session's secret.
         manager_getter: Gives the pool, which is made after its launcher; None once it is gone.
         certificates: The files with which a worker proves who it is; empty: nothing is encrypted.
-        keep_output: Is given each line that a worker writes, with the worker's name; None: nobody wants them.
+        keep_output: Is given each line that a worker writes, with the worker's name; None: they are dropped.
         environment: The driver's surroundings at the start of the session; None: as they are now.
         command: The command to run; tests run another one.
 

@@ -10,7 +10,7 @@ _MACHINE = Path("/proc/vmstat")
 
 
 def count_memory_kills(cgroups: Path = _CGROUPS, own_cgroup: Path = _OWN_CGROUP, machine: Path = _MACHINE) -> int:
-    """Kills so far in this process's control group, or on the machine; 0 where nobody counts them.
+    """Kills so far in this process's control group, or on the machine; 0 where they are not counted.
 
     Workers share the control group of their driver. A group without a limit of its own counts the kills in it
     as well, whichever limit above it was met.

@@ -48,7 +48,7 @@ class SessionDir:
         return os.path.join(self.path, f"{worker_id}-{launch_id}")
 
     def keep(self, files: Mapping[str, bytes]) -> str:
-        """Writes files that nobody else may read; returns their folder."""
+        """Writes files that no other user may read; returns their folder."""
         folder = os.path.join(self.path, _CERTIFICATES)
         os.mkdir(folder, mode=0o700)
         for name, content in files.items():

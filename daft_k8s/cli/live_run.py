@@ -22,7 +22,7 @@ _BAR_COLUMNS = 12
 
 @contextlib.contextmanager
 def live_line() -> Iterator[Callable[[Progress], None]]:
-    """Shows a line that changes, below whatever is written meanwhile; nothing where nobody watches."""
+    """Shows a line that changes, below whatever is written meanwhile; nothing without a terminal."""
     if not is_terminal(sys.stderr):
         yield lambda _progress: None
         return

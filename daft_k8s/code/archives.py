@@ -1,4 +1,4 @@
-"""Zips and tars that somebody else has made, read with a bound on everything that their headers can ask for."""
+"""Zips and tars of other parties, read with a bound on everything that their headers can ask for."""
 
 from __future__ import annotations
 

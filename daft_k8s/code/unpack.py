@@ -69,7 +69,7 @@ def unpack_bundle(archive: IO[bytes], entries: list[tuple[str, str, bool]], fold
 
 
 def unpack_archive(path: str, name: str, folder: str, *, size_limit_bytes: int) -> None:
-    """Unpacks a zip or a tar (plain, gzip, bzip2 or xz) that somebody else made.
+    """Unpacks a zip or a tar (plain, gzip, bzip2 or xz) of another party.
 
     Args:
         path: The file.

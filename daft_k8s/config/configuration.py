@@ -264,7 +264,7 @@ class Configuration:
         validation.validate(self)
 
     def ignored(self) -> tuple[str, ...]:
-        """Options that somebody set but that have no effect on local workers, to warn about."""
+        """Options that were set but have no effect on local workers, to warn about."""
         return validation.ignored_options(self)
 
     @property

@@ -11,7 +11,7 @@ from daft_k8s.config.frozen import thaw
 
 
 def as_environment(configuration: Configuration) -> dict[str, str]:
-    """The environment variables with which another process loads what somebody chose in this configuration."""
+    """The environment variables with which another process loads the chosen options of this configuration."""
     variables = {}
     for name, origin in configuration.origins.items():
         if origin.chosen or name in ("preset", "allocation"):

@@ -41,7 +41,7 @@ class FileFacts:
     gid: int
     device: int = 0
     read_only: bool = False
-    """True if the file system is mounted so, as those of ConfigMaps are: the mode allows what nobody can do."""
+    """True if the file system is mounted so, as those of ConfigMaps are: the mode may then allow what fails."""
 
     @classmethod
     def at(cls, what: str, place: Path | int) -> FileFacts:

@@ -77,7 +77,7 @@ def sizes_are_sound(configuration: Configuration) -> bool:
 
 
 def ignored_options(configuration: Configuration) -> tuple[str, ...]:
-    """Options for Pods that somebody set although workers are local."""
+    """Options for Pods that were set although workers are local."""
     if configuration.allocation != "local":
         return ()
     return tuple(

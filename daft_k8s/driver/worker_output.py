@@ -36,7 +36,7 @@ class WorkerOutput:
 
     Args:
         as_json: True if workers log JSON.
-        keep: Is given all lines of a worker, too; None: nobody wants them.
+        keep: Is given all lines of a worker, too; None: they are only shown.
     """
 
     def __init__(self, *, as_json: bool, keep: Callable[[str, Sequence[str]], None] | None = None) -> None:

@@ -121,7 +121,7 @@ def _split_digest(uri: str) -> tuple[str, str]:
     """The URI without its `#sha256=`, and that digest in lower case; "": none is demanded.
 
     Raises:
-        CodeError: The digest is none, or is missing where anybody on the way could put another archive in its place.
+        CodeError: The digest is none, or is missing where a machine on the way could put another archive in its place.
     """
     address, mark, digest = uri.partition(_DIGEST_MARK)
     if mark and not re.fullmatch("[0-9a-fA-F]{64}", digest):

@@ -1,4 +1,4 @@
-"""Daft's own shuffle, for those who set `shuffle_algorithm="flight_shuffle"`: where its files lie, and their end.
+"""Daft's own shuffle (`shuffle_algorithm="flight_shuffle"`): the place of its files, and their end.
 
 The data then goes through files and a server of Daft's executor in each worker, not through the workers' partition
 stores. None of it is computed again when a worker is lost.

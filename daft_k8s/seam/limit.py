@@ -62,7 +62,7 @@ class DriverLimitHandle(LimitCounterHandle):
         return self.counter.contributors()
 
     def release(self) -> None:
-        """Ends a wait that nobody is interested in any more; asyncio would complain of it later."""
+        """Ends a wait whose result is not needed any more; asyncio would complain of it later."""
         with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self._completed.set)
 

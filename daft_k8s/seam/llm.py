@@ -62,7 +62,7 @@ class LLMActors(EnginePool):
         super().__init__(parts.engine_pools.start(request, load_balance_threshold))
 
     def __del__(self) -> None:
-        # Nobody tears them down: on Ray, too, they end with the last reference.
+        # No code tears them down: on Ray, too, they end with the last reference.
         with contextlib.suppress(Exception):
             self._pools.retire(self.pool_id)
 

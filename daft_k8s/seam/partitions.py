@@ -150,7 +150,7 @@ _putting_again = threading.Lock()
 
 
 class K8sMaterializedResult(MaterializedResult[Any]):
-    """One partition of a result: a reference, and its data once somebody has asked for it ahead."""
+    """One partition of a result: a reference, and its data once it was fetched ahead."""
 
     def __init__(
         self,

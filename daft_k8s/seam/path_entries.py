@@ -37,7 +37,7 @@ _PATH_WORDS = frozenset(
 _DAFTS_OWN = ("daft", "daft_lance")
 """Sinks in these packages write to servers, except for those of Lance and SQL."""
 _PLAIN_BEGINNINGS = ("/", "~/", "./", "../", "file:")
-"""Of a text in somebody's own class, these tell that it is a path on a disk."""
+"""Signs of a path on a disk, in a text of a user's own class."""
 
 _known_configuration: Callable[[], Configuration | None] = lambda: None  # noqa: E731
 

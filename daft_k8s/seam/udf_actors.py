@@ -161,7 +161,7 @@ async def _prepare(
     from daft_k8s.driver.session import current_session
 
     parts = parts_of(current_session())
-    # On a thread: with the data that the UDF refers to, it may be large, and the event loop is everybody's.
+    # On a thread: with the data that the UDF refers to, it may be large, and all queries share the event loop.
     arguments = await asyncio.to_thread(carrying(_pickle_projection), name, projection)
     request = PoolRequest(
         name=name,

@@ -59,7 +59,7 @@ class WorkerSettings:
     data_port: int = 7778
     """Arrow Flight; 0: any free port."""
     health_port: int = -1
-    """A port that answers probes and nothing else, to anybody, never encrypted; 0: any free port, -1: none."""
+    """A port that answers probes and nothing else, to every caller, never encrypted; 0: any free port, -1: none."""
     all_addresses: int = 0
     """1: the servers bind every address of this machine: a port-forward arrives at the loopback address."""
     cpus: float = 1.0

@@ -55,7 +55,7 @@ class _Call:
         self.answer: concurrent.futures.Future[bytes | bytearray] = concurrent.futures.Future()
 
     def begin(self) -> bool:
-        """False if nobody wants the answer any more, as the task was cancelled."""
+        """False if the answer is not wanted any more, as the task was cancelled."""
         return self.answer.set_running_or_notify_cancel()
 
     def refuse(self, reason: str) -> None:

@@ -27,7 +27,7 @@ _SLICE_SECONDS = 0.5
 
 
 class ActorDiedError(DaftK8sError):
-    """An actor's process ended although nobody told it to; the message says how, with its last lines."""
+    """An actor's process ended without a request; the message says how, with its last lines."""
 
 
 class ActorStartError(DaftK8sError):

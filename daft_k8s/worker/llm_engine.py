@@ -18,7 +18,7 @@ from daft_k8s.worker.event_loop import start_in_background
 logger = logging.getLogger(__name__)
 
 _KEPT_SECONDS = 60.0
-"""A batch for which nobody asks for so long is dropped; tasks ask about once a second."""
+"""A batch for which no task asks for so long is dropped; tasks ask about once a second."""
 _ENGINE_DEAD = "EngineDeadError"
 """vLLM's error, by its name: its module has moved between versions."""
 
@@ -73,14 +73,14 @@ class LLMEngine:
         return True, self._batches.pop(ticket).result()
 
     def forget(self, ticket: str) -> None:
-        """Ends a batch that nobody wants any more; vLLM aborts what it has not generated."""
+        """Ends a batch that is not wanted any more; vLLM aborts its unfinished prompts."""
         self._asked.pop(ticket, None)
         batch = self._batches.pop(ticket, None)
         if batch is not None:
             batch.cancel()
 
     def _note(self, ticket: str) -> None:
-        """A batch is asked for. Those that nobody has asked for in long end: their task is gone or elsewhere."""
+        """Notes a question for a batch. Batches without a question for long end: their task is gone or elsewhere."""
         now = self._clock()
         self._asked.pop(ticket, None)
         self._asked[ticket] = now

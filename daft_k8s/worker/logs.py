@@ -71,7 +71,7 @@ def configure_logging(*, session_id: str, worker_id: str, log_format: str, log_l
     others = logging.StreamHandler(sys.stderr)
     others.setFormatter(handler.formatter)
     others.setLevel(log_level if log_level == "DEBUG" else max(logging.WARNING, logging.getLevelName(log_level)))
-    # Python's own handler for loggers that nobody has configured; without the ids, a line would name no task.
+    # Python's own handler for loggers without a configuration; without the ids, a line would name no task.
     logging.lastResort = others
     if log_level == "DEBUG":
         logging.getLogger().setLevel(logging.DEBUG)

@@ -1,4 +1,4 @@
-"""Tells the driver how much memory this worker uses and holds, for those who watch the session."""
+"""Reports to the driver the memory that this worker uses and holds, for the session's summary."""
 
 from __future__ import annotations
 

@@ -117,7 +117,7 @@ class _Pipeline(Generic[_Request]):
         self._changed = asyncio.Event()
 
     def close(self) -> None:
-        """Nobody may join any more."""
+        """Closes the group: no task may join any more."""
         self.joinable = False
         self._forget(self)
 
@@ -133,7 +133,7 @@ class _Pipeline(Generic[_Request]):
         self.settle()
 
     def settle(self) -> None:
-        """After any change: wakes those who wait, and kills a pipeline that works for nobody."""
+        """After any change: wakes waiting members, and kills a pipeline without members."""
         if self.members and all(state is _State.ABANDONED for state in self.members.values()):
             self.members.clear()
             self.close()
@@ -141,7 +141,7 @@ class _Pipeline(Generic[_Request]):
         self._changed.set()
 
     async def reason(self) -> BaseException | None:
-        """Waits until the cause of death is known, or nobody is left who could find it out."""
+        """Waits until the cause of death is known, or no member is left that could find it out."""
         while self.failure is None and _State.RUNNING in self.members.values():
             self._changed.clear()
             await self._changed.wait()
@@ -216,7 +216,7 @@ class PipelineMember(Generic[_Request]):
     def abandon(self) -> None:
         """The task's outputs are no longer wanted. Never raises; does nothing after `finish`.
 
-        A pipeline that works for nobody else is killed; else it runs on and the task's share is discarded.
+        A pipeline without other members is killed; else it runs on and the task's share is discarded.
         """
         pipeline = self._pipeline
         if self in pipeline.members:

@@ -46,7 +46,7 @@ def make_private_directory(path: str) -> None:
 
 
 def remove_private_directory(path: str, session_dir: str = "", *, owner_is_gone: bool = False) -> None:
-    """Removes the directory and all in it, and the session's if the driver is dead and nobody else uses it.
+    """Removes the directory and all in it, and the session's if the driver is dead and no other process uses it.
 
     A driver that was killed cannot remove anything, so its last worker does. A process that removes its own directory
     last sees none but the driver's files, however many workers end at the same time.

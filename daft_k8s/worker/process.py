@@ -102,7 +102,7 @@ class WorkerProcess:
         """True once the drain has ended before all tasks had."""
 
     async def run(self) -> None:
-        """Serves until somebody wants the worker to stop, then drains.
+        """Serves until the worker is asked to stop, then drains.
 
         Raises:
             WorkerStartError: The worker cannot start; the message says why.
@@ -136,7 +136,7 @@ class WorkerProcess:
             remove_private_directory(settings.spill_dir, settings.session_dir, owner_is_gone=self._abandoned)
 
     async def _wait_for(self, packages: PipInstall) -> None:
-        """Waits for pip, or for somebody who wants the worker to stop."""
+        """Waits for pip, or for a request to stop."""
         waits = [asyncio.ensure_future(packages.finish()), asyncio.ensure_future(self._stop.wait())]
         try:
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
@@ -210,7 +210,7 @@ class WorkerProcess:
             watch_lifeline(settings.lifeline_fd, self._on_driver_gone)
         if settings.ready_fd >= 0:
             line = Ready(server.control_address, server.data_address).encode()
-            with contextlib.suppress(BrokenPipeError):  # nobody is waiting any more; the lifeline will tell
+            with contextlib.suppress(BrokenPipeError):  # the driver is gone; the lifeline ends this worker
                 os.write(settings.ready_fd, line)
             os.close(settings.ready_fd)
         logger.debug(
@@ -224,7 +224,7 @@ class WorkerProcess:
             self._stop.set()
 
     def _on_driver_gone(self, reason: str) -> None:
-        # Nobody will ask for what still runs.
+        # No driver will ask for the results of running tasks.
         self._abandoned = True
         self.stop(reason)
 

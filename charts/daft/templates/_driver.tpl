@@ -40,7 +40,7 @@ template:
     {{- toYaml (merge (deepCopy $driver.podSpec) (include "daft.podSpec" . | fromYaml)) | nindent 4 }}
 {{- end -}}
 
-{{/* Kubernetes lets nobody change a Job. With a hash of its content in the name, a change is another Job, and what has not
+{{/* Kubernetes allows no change of a Job. With a hash of its content in the name, a change is another Job, and what has not
 changed does not run again. */}}
 {{- define "daft.jobName" -}}
 {{- printf "%s-%s" (include "daft.fullname" .) (printf "%s\n%s" (include "daft.jobSpec" .) .Values.driver.run | sha256sum | trunc 8) -}}

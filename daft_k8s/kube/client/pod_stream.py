@@ -4,7 +4,7 @@ Kubernetes' port-forward over a websocket, in the protocol `v4.channel.k8s.io`. 
 its channel: 0 for data, 1 for errors. Each channel's first message names the port. The API server passes it on to the
 Pod's node, which connects to the port on the Pod's loopback address.
 
-A websocket carries a single connection, so that a slow reader holds up nobody but itself. The protocol knows no half
+A websocket carries a single connection, so that a slow reader holds up no other. The protocol knows no half
 of a close: it ends in both directions at once.
 """
 
@@ -74,7 +74,7 @@ class PodStream:
             raise ApiError(self._action, 0, f"the connection to the API server broke: {error}") from error
 
     async def close(self) -> None:
-        """Ends the connection, without waiting long for anybody's consent."""
+        """Ends the connection, without a long wait for the peer."""
         await self._socket.close()
 
 

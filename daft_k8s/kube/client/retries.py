@@ -90,7 +90,7 @@ def watch() -> tenacity.AsyncRetrying:
 
 
 def dial(within_seconds: float) -> tenacity.AsyncRetrying:
-    """Opening a port of a Pod, for which somebody waits.
+    """Opening a port of a Pod, for which a call waits.
 
     Args:
         within_seconds: The time after which the policy gives up.

@@ -87,7 +87,7 @@ class Replicas:
                 if self._replicas is None:
                     await self._make(api, target)
                 else:
-                    # A worker that was lost may be so because somebody has deleted the StatefulSet.
+                    # A worker that was lost may be so because the StatefulSet was deleted.
                     await self._scale(api, target, surely=key[1] > 1)
             except ApiError:
                 self._wanted.discard(number)
@@ -163,7 +163,7 @@ class Replicas:
             self._objects.warn_once(f"the StatefulSet {name} could not be scaled", error)
 
     async def _keep_service(self) -> None:
-        """Makes the Service again if somebody has deleted it: without it, no worker finds another by its name."""
+        """Makes the Service again if it was deleted: without it, no worker finds another by its name."""
         api, target = self._objects.api, self._objects.target
         if api is None or target is None:
             return

@@ -172,7 +172,7 @@ class BarePods:
         return changes + self._store.was_listed(own, asked_at=asked_at)
 
     def _is_foreign(self, pod: Mapping[str, Any]) -> bool:
-        """True for a Pod that somebody has made in place of a worker's, with its name and labels."""
+        """True for a Pod that others have made in place of a worker's, with its name and labels."""
         known, target = self._uids.get(_name(pod)), self._objects.target
         if known is None:  # the API has not answered for it yet
             return target is not None and target.owner is not None and target.owner.uid not in _owners(pod)

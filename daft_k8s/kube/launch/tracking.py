@@ -72,7 +72,7 @@ class Tracker:
         """Lists once; returns the version to watch from.
 
         Raises:
-            ApiError: The list failed or was not complete; nobody was told anything.
+            ApiError: The list failed or was not complete; no event was reported.
         """
         asked_at = self._clock()
         pods, version = await self._api.list_pods(self._namespace, self._selector)

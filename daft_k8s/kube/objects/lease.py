@@ -90,7 +90,7 @@ def owner(lease: Mapping[str, Any]) -> Owner:
 
 
 def is_dead(lease: Mapping[str, Any], now: datetime.datetime) -> bool:
-    """True if nobody has renewed the Lease for a long time. One that cannot be read is not dead."""
+    """True if the Lease has not been renewed for a long time. One that cannot be read is not dead."""
     renewed = read_time((lease.get("spec") or {}).get("renewTime"))
     return renewed is not None and now - renewed > life(lease)
 

@@ -103,7 +103,7 @@ class PodStore:
         return [Change(name, known.state)]
 
     def forget(self, name: str) -> None:
-        """Nobody asks about this Pod any more."""
+        """Forgets a Pod."""
         self._known.pop(name, None)
 
 

@@ -263,7 +263,7 @@ class PortForwards:
     def _failed(self, forward: _Forward, port: int, error: ApiError) -> None:
         if error.status == 404:
             logger.info("the Pod %s is gone, so is the way to it", forward.pod)
-            forward.close()  # its silence goes on counting, should nobody else tell that it is gone
+            forward.close()  # its silence goes on counting, in case no other sign shows its end
             return
         starts = asyncio.get_running_loop().time() - forward.opened_at < _START_SECONDS
         level = logging.DEBUG if forward.broken or starts else logging.WARNING

@@ -71,7 +71,7 @@ class Routes:
             name: The name of its Pod in the cluster's DNS; None: it has none.
         """
         control, data = addresses.join(address, CONTROL_PORT), addresses.join(address, DATA_PORT)
-        if self._forwards is not None:  # from outside nobody can see whether the cluster's DNS knows the name by now
+        if self._forwards is not None:  # a driver outside cannot see if the cluster's DNS has the name by now
             try:
                 local_control, local_data = await self._forwards.open(
                     _name(key), namespace=namespace, pod=pod, node=node, ports=(CONTROL_PORT, DATA_PORT)

@@ -42,7 +42,7 @@ async def find_target(
         api: The cluster.
         configuration: Its `namespace` and `image` go first.
         pod_name: The driver's Pod; None: `POD_NAME` of the environment, else the host's name, which is a Pod's own
-            unless somebody changed it.
+            unless a user changed it.
         own: The driver's namespace; None: its service account's.
         addresses: Gives this process' own IPs; None: as the machine tells them.
 

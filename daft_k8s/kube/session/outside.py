@@ -25,7 +25,7 @@ laptop is closed for a walk from one room to another, and its session should be 
 
 
 def with_patience(configuration: Configuration) -> Configuration:
-    """The configuration with the workers' patience with a driver outside, where nobody has chosen another."""
+    """The configuration with the workers' patience with a driver outside, unless another was chosen."""
     name = "orphan_timeout_seconds"
     origin = configuration.origins.get(name)
     chosen = configuration.orphan_timeout_seconds != FIELDS[name].default if origin is None else origin.chosen

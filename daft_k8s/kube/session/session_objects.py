@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 END_GRACE_SECONDS = 5
-"""For workers whose session has ended: they have been told already, and nobody waits for their tasks."""
+"""For workers whose session has ended: they were asked to stop already, and no query waits for their tasks."""
 
 
 class SessionObjects:
@@ -69,7 +69,7 @@ class SessionObjects:
         self.selector = names.session_selector(session_id)
         """Selects its workers' Pods."""
         self.api: Api | None = None
-        """None: nobody has asked the cluster yet."""
+        """None: the cluster was not asked yet."""
         self._reported: set[str] = set()
         """Problems that were warned of."""
 

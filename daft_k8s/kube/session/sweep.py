@@ -3,7 +3,7 @@
 A session of a driver in a Pod dies with that Pod, and the cluster removes what the Pod owns. What is left to be swept
 belongs to drivers outside the cluster that were killed, and to drivers whose Pod outlived them.
 
-A Lease that nobody renews does not prove a death: the API server may have been away, or away from that driver alone.
+A Lease without renewals does not prove a death: the API server may have been away, or away from that driver alone.
 But workers do prove life. They end when their driver has not called for a while; where one still serves, it is called.
 
 Invariant: a Lease proves nothing by its name or labels, as others may make Leases. The uid of its owner proves that an
@@ -40,7 +40,7 @@ _OTHERS_NOT_READY = ("ContainersNotReady", "ReadinessGatesNotReady")
 """A kubelet's reasons for a Pod that is not ready, though its worker may be; a lost node's Pods have neither."""
 _ROUNDS = 3
 _GRACE_SECONDS = 1
-"""For workers whose driver is gone: nobody waits for anything that they do."""
+"""For workers whose driver is gone: no driver waits for their tasks."""
 CONFIRM_SECONDS = 60.0
 """The time in which a live driver renews its Lease once the API server can be asked again: a few tries."""
 
@@ -95,7 +95,7 @@ def remains_of(found: Mapping[str, Any]) -> Remains:
 async def find_dead_sessions(
     api: Api, namespace: str, *, confirm_seconds: float = CONFIRM_SECONDS
 ) -> AsyncGenerator[dict[str, Any], None]:
-    """The Leases of sessions that nobody uses any more.
+    """The Leases of sessions that are not used any more.
 
     Sessions whose workers have all ended, some of them after the Lease was last renewed, are found at once. Sessions
     without evidence from workers are found if their Lease stays as it is for a while longer.
