@@ -34,7 +34,7 @@ QUOTED_LINES = 10
 """Lines of a worker's output that an error quotes."""
 
 _LAST_OUTPUT_SECONDS = 1.0
-"""How long it may take to read what a process wrote before its end."""
+"""The time-out for reading the output that a process wrote before its end."""
 
 COMMAND = tuple(start.command("daft_k8s.worker"))
 

@@ -49,7 +49,7 @@ second with factor 1, 700 with 3, and not faster with 6. A larger factor would o
 """
 
 OBSERVATION_SECONDS = 1.0
-"""How often the session's facts are read. The journal keeps those of some seconds of the busiest session."""
+"""The interval at which the session's facts are read. The journal keeps some seconds of the busiest session."""
 
 
 class WorkerListener(Protocol):

@@ -19,7 +19,7 @@ class SessionObserver:
 
     def __init__(self) -> None:
         self.memory = WorkerMemory()
-        """What workers report."""
+        """The reports of workers on their memory."""
         self._statistics = SessionStatistics()
         self._reader = JournalReader(self._statistics)
 

@@ -29,7 +29,7 @@ class SessionStatistics:
         self.failed = 0
         """Tasks that have failed or were lost for good."""
         self.queries: dict[str, QueryStatistics] = {}
-        """Those that run."""
+        """Running queries."""
         self._query_of: dict[int, str] = {}
         """The query of each task that is not over."""
 

@@ -1,4 +1,4 @@
-"""What workers report of their memory."""
+"""The reports of workers on their memory."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ def encode(message: object) -> bytes:
     """The message as bytes.
 
     Raises:
-        MessageError: It holds a value that is neither plain nor of this room.
+        MessageError: The message holds a value that is neither plain nor of this room.
     """
     blobs: list[bytes] = []
     value = _written(message, blobs)

@@ -1,4 +1,4 @@
-//! What the parts of a session tell of themselves that is neither an event nor an action.
+//! Notes of the parts of a session that are neither events nor actions.
 
 use std::sync::Arc;
 

@@ -11,7 +11,7 @@ use crate::sys;
 /// connected, and a local session has all of its workers at one address.
 const NEWCOMERS_PER_PEER: usize = 256;
 
-/// How many connections a process takes, on all ports that share this. A clone shares it.
+/// The limit of connections of a process, on all ports that share this. A clone shares it.
 #[derive(Clone, Debug)]
 pub struct Admission {
     places: Arc<Semaphore>,

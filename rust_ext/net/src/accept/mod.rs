@@ -53,7 +53,7 @@ pub struct AcceptOptions {
     pub keepalive_interval: Duration,
     /// A peer that does not answer a ping for so long is given up.
     pub keepalive_timeout: Duration,
-    /// How long a connection may last on which no call has shown the token, from its greeting on; without `auth`: any.
+    /// The time, from its greeting on, for a connection on which no call has shown the token; without `auth`: any.
     pub newcomer_timeout: Duration,
     /// Open connections, on this and other ports; more wait in the listener's queue.
     pub admission: Admission,
@@ -97,7 +97,7 @@ pub struct Caller {
     pub address: Option<SocketAddr>,
     /// The part that its certificate gives it in the session; `None` without TLS.
     pub role: Option<Role>,
-    /// What is known of its connection.
+    /// The state of its connection.
     pub standing: Standing,
 }
 
