@@ -20,6 +20,12 @@ from daft_k8s.errors import CodeError
 MIB = 2**20
 
 
+@pytest.fixture(autouse=True)
+def nothing_told_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that a test has the same warnings each time that it runs in a process."""
+    monkeypatch.setattr(selection, "_told", set())
+
+
 def fill(root: Path, *paths: str) -> None:
     for path in paths:
         target = root / path
