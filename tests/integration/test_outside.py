@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 
@@ -26,6 +28,13 @@ def leases(namespace: Namespace) -> list[dict]:
     return json.loads(namespace.kubectl("get", "leases", "-l", "app.kubernetes.io/managed-by=daft-k8s", "-o", "json"))[
         "items"
     ]
+
+
+def status(namespace: Namespace, *arguments: str) -> str:
+    command = [sys.executable, "-m", "daft_k8s.cli", "status", "-n", namespace.name, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def test_a_driver_outside_runs_queries_and_leaves_nothing(empty_namespace: Namespace, start_outside: Start) -> None:
@@ -156,6 +165,10 @@ def test_what_a_killed_driver_leaves_ends_by_itself_and_is_swept_by_the_next(
     [lease] = leases(empty_namespace)
     long_ago = '{"spec":{"renewTime":"2026-01-01T00:00:00.000000Z"}}'
     empty_namespace.kubectl("patch", "lease", lease["metadata"]["name"], "--type=merge", "-p", long_ago)
+    (shown,) = json.loads(status(empty_namespace, "--output", "json"))
+    assert (shown["session"], shown["life"]) == (session, "dead")
+    assert {worker["state"] for worker in shown["workers"]} == {"orphan: ended"}
+    assert f"daft-k8s clean {session} removes what is left" in status(empty_namespace)
     next_driver = start_outside(
         """
         session = use()
