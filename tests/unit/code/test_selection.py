@@ -23,7 +23,7 @@ MIB = 2**20
 @pytest.fixture(autouse=True)
 def nothing_told_yet(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that a test has the same warnings each time that it runs in a process."""
-    monkeypatch.setattr(selection, "_told", set())
+    monkeypatch.setattr(selection, "_warned", set())
 
 
 def fill(root: Path, *paths: str) -> None:
