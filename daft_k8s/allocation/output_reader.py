@@ -60,18 +60,18 @@ class OutputReader:
         chunk = os.read(output, MAX_LINE_BYTES)
         *lines, self._rest = (self._rest + chunk).split(b"\n")
         for line in lines:
-            self._tell(line)
+            self._report(line)
         while len(self._rest) >= MAX_LINE_BYTES:
-            self._tell(self._rest[:MAX_LINE_BYTES])
+            self._report(self._rest[:MAX_LINE_BYTES])
             self._rest = self._rest[MAX_LINE_BYTES:]
         return bool(chunk)
 
     def _finish_line(self) -> None:
         if self._rest:
-            self._tell(self._rest)
+            self._report(self._rest)
             self._rest = b""
 
-    def _tell(self, raw: bytes) -> None:
+    def _report(self, raw: bytes) -> None:
         for start in range(0, max(1, len(raw)), MAX_LINE_BYTES):
             line = raw[start : start + MAX_LINE_BYTES].decode(errors="replace").rstrip("\r")
             with contextlib.suppress(Exception):  # a pipe that nobody reads blocks the process

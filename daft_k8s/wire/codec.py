@@ -3,7 +3,7 @@
 A message is a frozen dataclass of this room, with dataclasses and enumerations of this room and plain values in it. It
 travels as one line of JSON, with its byte strings behind.
 
-Invariant: reading bytes, whoever sent them, makes such values and runs no other code. Nothing is unpickled.
+Invariant: reading bytes of any sender makes such values and runs no other code. Nothing is unpickled.
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ def take_apart(error: BaseException) -> ErrorParts:
     return _take_apart(error, 0)
 
 
-def text_alone(parts: ErrorParts) -> ErrorParts:
+def text_only(parts: ErrorParts) -> ErrorParts:
     """The same exception without the values that it holds, which are too large."""
     return replace(parts, arguments=(parts.text,), state={})
 
@@ -54,7 +54,7 @@ def put_together(parts: ErrorParts) -> BaseException | None:
     if kind is None:
         return None
     text = printable(parts.text)
-    for form in (parts, replace(parts, arguments=(parts.text,)), text_alone(parts)):
+    for form in (parts, replace(parts, arguments=(parts.text,)), text_only(parts)):
         error = _make(kind, form)
         if error is not None and text in text_of(error):
             return error

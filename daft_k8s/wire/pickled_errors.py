@@ -12,7 +12,7 @@ from typing import Any
 
 from daft_k8s.errors import TaskError
 from daft_k8s.wire import codec
-from daft_k8s.wire.error_parts import ErrorParts, put_together, take_apart, text_alone
+from daft_k8s.wire.error_parts import ErrorParts, put_together, take_apart, text_only
 from daft_k8s.wire.raised import causes_of, headline
 
 MOST_ERROR_BYTES = 1 << 20
@@ -38,14 +38,14 @@ def encode_error(error: BaseException) -> bytes:
     try:
         links = [portable(link) for link in causes_of(error)]
     except BaseException:
-        links = [_told(error)]
+        links = [_as_task_error(error)]
     chain = tuple(_parts(link) for link in links)
     pickled = _pickled(links)
     for report in (ErrorReport(chain, pickled), ErrorReport(chain, b"")):
         encoded = codec.encode(report)
         if len(encoded) <= MOST_ERROR_BYTES:
             return encoded
-    return codec.encode(ErrorReport(tuple(text_alone(parts) for parts in chain[:1]), b""))
+    return codec.encode(ErrorReport(tuple(text_only(parts) for parts in chain[:1]), b""))
 
 
 def decode_error(error: bytes, message: str, *, trusted: bool) -> BaseException:
@@ -62,7 +62,7 @@ def decode_error(error: bytes, message: str, *, trusted: bool) -> BaseException:
             return TaskError(message)
         if trusted and report.pickled:
             return _unpickled(report.pickled, message)
-        return _rebuild_chain([put_together(parts) or _told_of(parts) for parts in report.chain])
+        return _rebuild_chain([put_together(parts) or _as_task_error_of(parts) for parts in report.chain])
     except Exception:  # the bytes are of no worker of ours
         return TaskError(message)
 
@@ -71,7 +71,7 @@ def _parts(error: BaseException) -> ErrorParts:
     try:
         return take_apart(error)
     except BaseException:  # of an odd metaclass, or of a `__repr__`
-        return take_apart(_told(error))
+        return take_apart(_as_task_error(error))
 
 
 def _pickled(links: list[BaseException]) -> bytes:
@@ -121,13 +121,13 @@ def portable(error: BaseException) -> BaseException:
             return error
     except BaseException:
         pass  # whatever a foreign __reduce__ or __init__ raises: the text below is what can be carried
-    return _told(error)
+    return _as_task_error(error)
 
 
-def _told(error: BaseException) -> TaskError:
+def _as_task_error(error: BaseException) -> TaskError:
     return TaskError(headline(error, qualified=True))
 
 
-def _told_of(parts: ErrorParts) -> TaskError:
+def _as_task_error_of(parts: ErrorParts) -> TaskError:
     name = f"{parts.module}.{parts.name}"
     return TaskError(f"{name}: {parts.text}" if parts.text else name)

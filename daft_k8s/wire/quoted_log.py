@@ -1,6 +1,6 @@
 """The last lines of a worker's log, which stand at the end of the reason for its end. Pure.
 
-The driver's Rust (`daft_k8s_core::words`) adds to such a reason before these lines, as do the functions here.
+The driver's Rust (`daft_k8s_core::reasons`) adds to such a reason before these lines, as do the functions here.
 """
 
 from __future__ import annotations

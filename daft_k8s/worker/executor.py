@@ -101,7 +101,7 @@ class DaftExecutor:
         load_extensions(listed_in_environment())
         is_ipv6 = ":" in host
         self._host = f"[{host}]" if is_ipv6 else host  # Daft makes addresses of it
-        # Each of Daft's executors has a shuffle server, which serves whoever reaches it.
+        # Each of Daft's executors has a shuffle server, which serves every caller.
         self._executor = NativeExecutor(is_flotilla_worker=True, ip="[::1]" if is_ipv6 else "127.0.0.1")
         self._flight_executor: NativeExecutor | None = None
 

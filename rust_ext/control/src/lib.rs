@@ -1,5 +1,5 @@
 //! The control protocol between a driver and its workers: generated messages, a server that refuses
-//! strangers, and a client. What the calls mean is decided by `daft_k8s_session`.
+//! other callers, and a client. What the calls mean is decided by `daft_k8s_session`.
 
 pub mod auth;
 mod client;

@@ -3,7 +3,7 @@
 //! What lives here: the truth of one driver session ([`session`]), composed of its workers ([`fleet`]), its tasks
 //! ([`tasks`]) and its partitions ([`slots`]); the worker's log of finished tasks ([`task_log`]), the ids that both
 //! sides use ([`ids`]), a session's history ([`journal`]), the back-off rule ([`backoff`]), the levels of log lines ([`log`]) and the form of reasons for
-//! people ([`words`]). What must not: I/O, clocks, threads, async. `now` is always an argument, so the whole crate is
+//! people ([`reasons`]). What must not: I/O, clocks, threads, async. `now` is always an argument, so the whole crate is
 //! tested in virtual time.
 
 #![forbid(unsafe_code)]
@@ -13,11 +13,11 @@ pub mod fleet;
 pub mod ids;
 pub mod journal;
 pub mod log;
+pub mod reasons;
 pub mod session;
 pub mod slots;
 pub mod task_log;
 pub mod tasks;
-pub mod words;
 
 pub use backoff::Backoff;
 pub use fleet::{Addresses, ExitCause, UnknownCause, WorkerPhase};

@@ -62,7 +62,7 @@ impl PartitionData {
         Some(stream)
     }
 
-    /// The inverse of [`PartitionData::to_stream`]. As it is small, it is validated whoever sent it.
+    /// The inverse of [`PartitionData::to_stream`]. As it is small, it is validated for every sender.
     pub fn from_stream(stream: &[u8], size_bytes: u64) -> Result<Self, CodecError> {
         let (stream, checksum) = stream.split_last_chunk::<CHECKSUM_BYTES>().ok_or(CodecError::Damaged)?;
         if crc32fast::hash(stream) != u32::from_le_bytes(*checksum) {

@@ -43,7 +43,7 @@ pub(crate) struct TaskCommand {
 }
 
 impl TaskCommand {
-    /// The command, and whom to tell if it cannot be made or carried out.
+    /// The command, and the host to report to if the command cannot be made or carried out.
     fn new(py: Python<'_>, delivery: Delivery) -> (PyResult<Self>, Refusal) {
         let Delivery { key, name, plan_hash, plan, payload, inputs, refuse } = delivery;
         let command = Self::sources(py, inputs).and_then(|inputs| {

@@ -2,7 +2,7 @@
 //! (`daft_k8s_control`) and the data plane (`daft_k8s_flight`).
 //!
 //! [`driver`] owns the pool and every connection to workers; [`worker`] takes tasks in, fetches their
-//! inputs and hands them to whoever runs them. Neither knows Python or Daft: plans, payloads,
+//! inputs and hands them to the host, which runs them. Neither knows Python or Daft: plans, payloads,
 //! statistics and errors are bytes here.
 
 pub mod driver;

@@ -1,4 +1,4 @@
-"""The log lines at the end of a reason; `daft_k8s_core::words` reads them as well."""
+"""The log lines at the end of a reason; `daft_k8s_core::reasons` reads them as well."""
 
 from __future__ import annotations
 
@@ -20,4 +20,4 @@ def test_what_is_added_to_a_reason_stands_before_its_log() -> None:
 
 def test_rust_knows_the_same_mark() -> None:
     declared = f'LOG_MARK: &str = "{LOG_MARK.encode("unicode_escape").decode()}"'
-    assert declared in (ROOT / "rust_ext" / "core" / "src" / "words.rs").read_text()
+    assert declared in (ROOT / "rust_ext" / "core" / "src" / "reasons.rs").read_text()

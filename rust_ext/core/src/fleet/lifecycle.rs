@@ -7,8 +7,8 @@ use super::worker::{Addresses, Link, State, Worker};
 use super::{ExitCause, Fleet};
 use crate::Action;
 use crate::ids::{Incarnation, LaunchId, WorkerId};
+use crate::reasons::split_log;
 use crate::session::turn::{Timer, Turn};
-use crate::words::split_log;
 
 /// The step after the end of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -79,7 +79,7 @@ impl Fleet {
     /// Tries workers again that were given up, and has at least one come up in an elastic pool, as a query begins.
     pub fn wake(&mut self, turn: &mut Turn, demand: usize) {
         self.renew_patience(turn);
-        self.mend(turn);
+        self.restart_given_up(turn);
         if !self.is_elastic() {
             return;
         }
@@ -90,7 +90,7 @@ impl Fleet {
     }
 
     /// Tries workers again that were given up and may fare better now.
-    fn mend(&mut self, turn: &mut Turn) {
+    fn restart_given_up(&mut self, turn: &mut Turn) {
         // A pool that still works need not hurry: queries that follow each other closely start no more processes
         // than the back-off would. Without any worker there is nothing to lose.
         let pause = turn.config.restart_backoff.max;

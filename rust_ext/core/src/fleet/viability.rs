@@ -8,8 +8,8 @@ use super::Fleet;
 use super::worker::{State, Worker};
 use crate::Action;
 use crate::ids::WorkerId;
+use crate::reasons::{LOG_MARK, without_numbers};
 use crate::session::turn::{Timer, Turn};
-use crate::words::{LOG_MARK, gist};
 
 /// The number of different reasons that the message of an unavailable pool spells out.
 const REASONS_SHOWN: usize = 10;
@@ -55,7 +55,7 @@ fn unavailable_message(workers: &[&Worker]) -> String {
             State::Postponed { reason, .. } => reason,
             _ => worker.reason.as_deref().unwrap_or("unknown"),
         };
-        reasons.entry(gist(reason)).or_insert((worker.id, reason, 0)).2 += 1;
+        reasons.entry(without_numbers(reason)).or_insert((worker.id, reason, 0)).2 += 1;
     }
     let mut grouped: Vec<_> = reasons.into_values().collect();
     grouped.sort_unstable_by_key(|(first, ..)| *first);

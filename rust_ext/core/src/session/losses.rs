@@ -40,10 +40,10 @@ impl Session {
     /// Fails the tasks that can no longer get their inputs, and one task of each query that has not read all that the
     /// worker's process held. What no task has read yet will be read by one that Daft has not submitted: Daft keeps no
     /// other references to outputs of a query that runs.
-    pub(super) fn tell_readers(&mut self, worker: WorkerId, lost: LostStore) {
+    pub(super) fn notify_readers(&mut self, worker: WorkerId, lost: LostStore) {
         let loss = lost.loss;
         for reader in self.verdicts.lose(worker) {
-            self.tell(reader, Some(loss.clone()));
+            self.give_verdict(reader, Some(loss.clone()));
         }
         self.set_verdict_timer();
         if lost.slots == 0 {
@@ -81,7 +81,7 @@ impl Session {
     pub(super) fn ask_for_verdict(&mut self, reader: Reader, slots: &[SlotId]) {
         let due = self.turn.after(self.turn.config.loss_news_grace);
         if let Some((reader, verdict)) = self.verdicts.ask(&self.slots, reader, slots, due) {
-            self.tell(reader, verdict);
+            self.give_verdict(reader, verdict);
         }
         self.set_verdict_timer();
     }
@@ -102,12 +102,12 @@ impl Session {
     pub(super) fn give_due_verdicts(&mut self) {
         let is_silent = |holder| self.fleet.is_silent(&self.turn, holder);
         for reader in self.verdicts.take_due(self.turn.now, is_silent) {
-            self.tell(reader, None);
+            self.give_verdict(reader, None);
         }
         self.set_verdict_timer();
     }
 
-    fn tell(&mut self, reader: Reader, verdict: Verdict) {
+    fn give_verdict(&mut self, reader: Reader, verdict: Verdict) {
         match reader {
             Reader::Fetch(fetch) => {
                 let lost = verdict.map(|loss| loss.to_string().into());
@@ -115,13 +115,13 @@ impl Session {
             }
             Reader::Task { task, place, gone, message, holders } => {
                 if self.tasks.is_in_doubt(task, place) {
-                    self.tell_task(task, place.0, gone, &message, &holders, verdict);
+                    self.give_task_verdict(task, place.0, gone, &message, &holders, verdict);
                 }
             }
         }
     }
 
-    fn tell_task(
+    fn give_task_verdict(
         &mut self,
         task: TaskId,
         worker: WorkerId,

@@ -414,7 +414,7 @@ impl Session {
             self.turn.push(Action::WorkerLost { worker, launch, incarnation, reason, orderly });
         }
         self.tasks.lose_worker(&mut self.turn, worker, reason, cause);
-        self.tell_readers(worker, lost);
+        self.notify_readers(worker, lost);
     }
 
     /// Ends the session: every process is stopped and every task is over.

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::ids::WorkerId;
-use crate::words::split_log;
+use crate::reasons::split_log;
 
 /// The loss of the partitions of one process. Displays as a sentence for people.
 #[derive(Debug, PartialEq, Eq)]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::Place;
 use crate::ids::{Attempt, LaunchId, QueryId, SlotId, WorkerId};
-use crate::words::{gist, split_log};
+use crate::reasons::{split_log, without_numbers};
 use crate::{ExitCause, PoolConfig};
 
 /// The place of a task in its life; the transitions are in the table of [`session`](crate::session).
@@ -47,7 +47,7 @@ const MAX_INNOCENT_LOSSES: usize = 16;
 
 /// An attempt that ended without a report.
 #[derive(Debug)]
-struct Loss {
+struct LostAttempt {
     attempt: Attempt,
     worker: WorkerId,
     launch: LaunchId,
@@ -86,7 +86,7 @@ pub(crate) struct Task {
     /// The time at which its worker was told to cancel it.
     pub cancelled_at: Option<Duration>,
     last_attempt: Option<Attempt>,
-    losses: Vec<Loss>,
+    losses: Vec<LostAttempt>,
     refusals: Option<Refusals>,
 }
 
@@ -169,7 +169,7 @@ impl Task {
     pub fn lose(&mut self, reason: Arc<str>, cause: ExitCause, ran: bool, config: &PoolConfig) -> bool {
         if let Some((worker, launch, attempt)) = self.place() {
             let charged = ran && cause.charges();
-            self.losses.push(Loss { attempt, worker, launch, reason, cause, charged });
+            self.losses.push(LostAttempt { attempt, worker, launch, reason, cause, charged });
         }
         self.refusals = None;
         self.phase = TaskPhase::Waiting;
@@ -214,10 +214,10 @@ impl Task {
         let times = if self.losses.len() == 1 { "once".to_owned() } else { format!("{} times", self.losses.len()) };
         let mut text = format!("it was lost {times} with the worker it ran on:");
         let (mut told, mut last_log) = (String::new(), "");
-        for Loss { attempt, worker, launch, reason, cause, charged } in &self.losses {
+        for LostAttempt { attempt, worker, launch, reason, cause, charged } in &self.losses {
             let (head, log) = split_log(reason);
             last_log = if log.is_empty() { last_log } else { log };
-            let told_before = std::mem::replace(&mut told, gist(head));
+            let told_before = std::mem::replace(&mut told, without_numbers(head));
             let head = if told == told_before { "the same" } else { head };
             let innocent = match (charged, cause) {
                 (true, _) => "",
@@ -269,7 +269,7 @@ impl Task {
         if let Some(Refusals { count, waited, worker, reason, .. }) = &self.refusals {
             let _ = write!(text, ": {count} refusals, {waited:?} of back-off, the last by {worker}: {reason}");
         }
-        for Loss { attempt, worker, launch, reason, .. } in &self.losses {
+        for LostAttempt { attempt, worker, launch, reason, .. } in &self.losses {
             let head = split_log(reason).0;
             let _ = write!(text, "; earlier, attempt {attempt} on {worker} (launch {launch}): {head}");
         }

@@ -90,7 +90,7 @@ impl Identity {
     /// For connections that others open, if they have one of these roles.
     pub fn server(&self, from: &[Role]) -> Result<ServerTls, TlsError> {
         let session = WebPkiClientVerifier::builder_with_provider(self.authority.clone(), self.provider.clone())
-            .clear_root_hint_subjects() // strangers need not learn which session this is
+            .clear_root_hint_subjects() // other callers need not learn which session this is
             .build()
             .map_err(|error| TlsError::Malformed(error.to_string()))?;
         let mut config = ServerConfig::builder_with_provider(self.provider.clone())

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use daft_k8s_core::{Action, ExitCause, FailKind, LaunchId, WorkerId, words::split_log};
+use daft_k8s_core::{Action, ExitCause, FailKind, LaunchId, WorkerId, reasons::split_log};
 
 use super::{
     Inner, Outcome, State,
@@ -111,7 +111,7 @@ impl Inner {
                 self.host.log(Level::Error, format!("a defect of daft_k8s, please report it: {message}"));
             }
             Action::Unavailable { message } => {
-                // Whoever waits for a worker is told so by an error, and so is the next query.
+                // Waiting tasks and the next query fail with an error that says so.
                 self.host.log(Level::Info, format!("no worker is left: {message}"));
                 self.readiness.send_modify(|readiness| readiness.broken = Some(message.to_string()));
             }

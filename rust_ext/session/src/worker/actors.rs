@@ -57,7 +57,7 @@ impl Peers {
         let mut client = self.client(address)?;
         let answer = async { gather(client.call_actor(pieces(actor_id, payload)).await?.into_inner()).await };
         answer.await.map(|(_, data)| data).map_err(|status| {
-            // The next call connects anew: whoever listens there may have been replaced.
+            // The next call connects anew: the process at that address may have been replaced.
             self.clients.lock().remove(address);
             daft_k8s_control::describe(&status)
         })

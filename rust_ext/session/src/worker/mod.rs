@@ -97,7 +97,7 @@ pub struct Delivery {
     pub refuse: Refusal,
 }
 
-/// Whoever runs the tasks. No method may block, or call back into the worker.
+/// The runner of the tasks. No method may block, or call back into the worker.
 pub trait Host: Send + Sync + 'static {
     /// Runs a task; the host answers with `finish`, `fail` or `cancelled` of [`Worker`].
     fn run(&self, delivery: Delivery);

@@ -1,4 +1,4 @@
-//! The index of partitions: their places and sizes. No I/O.
+//! The index of partitions: their locations and sizes. No I/O.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -7,16 +7,16 @@ use std::{
 
 use daft_k8s_ipc::{PartitionData, Ticket};
 
-use super::spill::SpillFile;
+use super::spill_file::SpillFile;
 
-/// The place of a partition.
+/// The location of a partition: in memory or on disk.
 #[derive(Debug)]
-pub(super) enum Place {
+pub(super) enum Location {
     Memory(PartitionData),
     Spilled(Arc<SpillFile>),
 }
 
-impl Place {
+impl Location {
     fn size_bytes(&self) -> u64 {
         match self {
             Self::Memory(data) => data.size_bytes,
@@ -28,7 +28,7 @@ impl Place {
 struct Entry {
     /// Grows with every entry: tells an entry from a later one under the same ticket.
     sequence: u64,
-    place: Place,
+    location: Location,
 }
 
 /// A partition that may go to disk.
@@ -59,7 +59,7 @@ impl Index {
     }
 
     /// Returns what was replaced, to be dropped outside the lock.
-    pub(super) fn publish(&mut self, task: &str, slots: impl Iterator<Item = (u32, PartitionData)>) -> Vec<Place> {
+    pub(super) fn publish(&mut self, task: &str, slots: impl Iterator<Item = (u32, PartitionData)>) -> Vec<Location> {
         let replaced = self.remove_task(task);
         let mut entries = BTreeMap::new();
         for (slot, data) in slots {
@@ -72,7 +72,7 @@ impl Index {
         replaced
     }
 
-    pub(super) fn put(&mut self, ticket: &Ticket, data: PartitionData) -> Option<Place> {
+    pub(super) fn put(&mut self, ticket: &Ticket, data: PartitionData) -> Option<Location> {
         let replaced = self.remove(ticket);
         let entry = self.new_entry(data);
         self.tasks.entry(ticket.task.clone()).or_default().insert(ticket.slot, entry);
@@ -80,38 +80,42 @@ impl Index {
     }
 
     fn new_entry(&mut self, data: PartitionData) -> Entry {
-        let entry = Entry { sequence: self.next_sequence, place: Place::Memory(data) };
+        let entry = Entry { sequence: self.next_sequence, location: Location::Memory(data) };
         self.next_sequence += 1;
-        self.add(&entry.place);
+        self.add(&entry.location);
         entry
     }
 
-    pub(super) fn find(&self, ticket: &Ticket) -> Option<&Place> {
-        Some(&self.tasks.get(&ticket.task)?.get(&ticket.slot)?.place)
+    pub(super) fn find(&self, ticket: &Ticket) -> Option<&Location> {
+        Some(&self.tasks.get(&ticket.task)?.get(&ticket.slot)?.location)
     }
 
-    pub(super) fn remove(&mut self, ticket: &Ticket) -> Option<Place> {
+    pub(super) fn remove(&mut self, ticket: &Ticket) -> Option<Location> {
         let slots = self.tasks.get_mut(&ticket.task)?;
         let entry = slots.remove(&ticket.slot)?;
         if slots.is_empty() {
             self.tasks.remove(&ticket.task);
         }
-        self.subtract(&entry.place);
-        Some(entry.place)
+        self.subtract(&entry.location);
+        Some(entry.location)
     }
 
-    pub(super) fn remove_task(&mut self, task: &str) -> Vec<Place> {
+    pub(super) fn remove_task(&mut self, task: &str) -> Vec<Location> {
         let slots = self.tasks.remove(task).unwrap_or_default();
-        let places: Vec<_> = slots.into_values().map(|entry| entry.place).collect();
-        for place in &places {
-            self.subtract(place);
+        let locations: Vec<_> = slots.into_values().map(|entry| entry.location).collect();
+        for location in &locations {
+            self.subtract(location);
         }
-        places
+        locations
     }
 
-    pub(super) fn clear(&mut self) -> Vec<Place> {
+    pub(super) fn clear(&mut self) -> Vec<Location> {
         self.counts = Counts::default();
-        std::mem::take(&mut self.tasks).into_values().flat_map(BTreeMap::into_values).map(|entry| entry.place).collect()
+        std::mem::take(&mut self.tasks)
+            .into_values()
+            .flat_map(BTreeMap::into_values)
+            .map(|entry| entry.location)
+            .collect()
     }
 
     /// Partitions in memory of at least `least_bytes` each that sum up to `wanted_bytes`, or all there are. The
@@ -121,8 +125,8 @@ impl Index {
             .tasks
             .iter()
             .flat_map(|(task, slots)| slots.iter().map(move |(slot, entry)| (task, *slot, entry)))
-            .filter_map(|(task, slot, entry)| match &entry.place {
-                Place::Memory(data) if data.size_bytes >= least_bytes => Some((task, slot, entry.sequence, data)),
+            .filter_map(|(task, slot, entry)| match &entry.location {
+                Location::Memory(data) if data.size_bytes >= least_bytes => Some((task, slot, entry.sequence, data)),
                 _ => None,
             })
             .collect();
@@ -143,35 +147,35 @@ impl Index {
 
     /// Puts the file in the place of the data, unless the partition was dropped or replaced
     /// meanwhile. Returns what is no longer needed, to be dropped outside the lock.
-    pub(super) fn spilled(&mut self, victim: &Victim, file: Arc<SpillFile>) -> Result<Place, Arc<SpillFile>> {
+    pub(super) fn spilled(&mut self, victim: &Victim, file: Arc<SpillFile>) -> Result<Location, Arc<SpillFile>> {
         let entry = self.tasks.get_mut(&victim.ticket.task).and_then(|slots| slots.get_mut(&victim.ticket.slot));
         let Some(entry) = entry.filter(|entry| entry.sequence == victim.sequence) else {
             return Err(file);
         };
-        let old = std::mem::replace(&mut entry.place, Place::Spilled(file.clone()));
+        let old = std::mem::replace(&mut entry.location, Location::Spilled(file.clone()));
         self.subtract(&old);
-        self.add(&Place::Spilled(file));
+        self.add(&Location::Spilled(file));
         Ok(old)
     }
 
-    fn add(&mut self, place: &Place) {
+    fn add(&mut self, location: &Location) {
         self.counts.partitions += 1;
-        match place {
-            Place::Memory(data) => self.counts.store_bytes += data.size_bytes,
-            Place::Spilled(file) => {
+        match location {
+            Location::Memory(data) => self.counts.store_bytes += data.size_bytes,
+            Location::Spilled(file) => {
                 self.counts.spilled_partitions += 1;
                 self.counts.spilled_bytes += file.size_bytes();
             }
         }
     }
 
-    fn subtract(&mut self, place: &Place) {
+    fn subtract(&mut self, location: &Location) {
         self.counts.partitions -= 1;
-        match place {
-            Place::Memory(_) => self.counts.store_bytes -= place.size_bytes(),
-            Place::Spilled(_) => {
+        match location {
+            Location::Memory(_) => self.counts.store_bytes -= location.size_bytes(),
+            Location::Spilled(_) => {
                 self.counts.spilled_partitions -= 1;
-                self.counts.spilled_bytes -= place.size_bytes();
+                self.counts.spilled_bytes -= location.size_bytes();
             }
         }
     }

@@ -1,8 +1,8 @@
 //! A store in memory and, under pressure, in files that are mapped back.
 
 mod index;
-mod keeper;
-mod spill;
+mod spill_file;
+mod spiller;
 
 use std::{io, path::PathBuf, sync::Arc, thread::JoinHandle};
 
@@ -11,9 +11,9 @@ use daft_k8s_ipc::{PartitionData, Ticket};
 use parking_lot::Mutex;
 
 use self::{
-    index::Place,
-    keeper::{Keeper, ResidentSource},
-    spill::SpillFile,
+    index::Location,
+    spill_file::SpillFile,
+    spiller::{ResidentSource, Spiller},
 };
 use crate::{Found, Pressure, Store, StoreError, StoreStats, memory};
 
@@ -35,7 +35,7 @@ pub struct StoreConfig {
 /// A thread of its own samples the memory every 100 ms and moves partitions to disk when the level
 /// reaches [`MemoryLevel::Spill`](crate::MemoryLevel::Spill). The thread ends and all files go with the store.
 pub struct LocalStore {
-    keeper: Arc<Keeper>,
+    spiller: Arc<Spiller>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -46,12 +46,12 @@ impl LocalStore {
     }
 
     fn with_resident_source(config: StoreConfig, log: LogSink, source: ResidentSource) -> io::Result<Self> {
-        let keeper = Arc::new(Keeper::new(config, log, source));
+        let spiller = Arc::new(Spiller::new(config, log, source));
         let thread = {
-            let keeper = keeper.clone();
-            std::thread::Builder::new().name("store-memory".into()).spawn(move || keeper.run())?
+            let spiller = spiller.clone();
+            std::thread::Builder::new().name("store-memory".into()).spawn(move || spiller.run())?
         };
-        Ok(Self { keeper, thread: Mutex::new(Some(thread)) })
+        Ok(Self { spiller, thread: Mutex::new(Some(thread)) })
     }
 
     /// As [`Store::insert`], but blocks as [`Store::relieve`] does.
@@ -63,9 +63,9 @@ impl LocalStore {
 
     /// The partition, mapped back from disk if it is there (without a copy), on the caller's thread.
     pub fn get(&self, ticket: &Ticket) -> Result<PartitionData, StoreError> {
-        let file = match self.keeper.index.lock().find(ticket) {
-            Some(Place::Memory(data)) => return Ok(data.clone()),
-            Some(Place::Spilled(file)) => file.clone(),
+        let file = match self.spiller.index.lock().find(ticket) {
+            Some(Location::Memory(data)) => return Ok(data.clone()),
+            Some(Location::Spilled(file)) => file.clone(),
             None => return Err(StoreError::NotFound(ticket.clone())),
         };
         file.map()
@@ -73,16 +73,17 @@ impl LocalStore {
 
     /// Forgets everything, and removes the spill directory.
     fn clear(&self) {
-        let removed = self.keeper.index.lock().clear();
+        let removed = self.spiller.index.lock().clear();
         self.discard(removed);
-        self.keeper.spill_dir.remove();
+        self.spiller.spill_dir.remove();
     }
 
     /// Frees memory and files with no lock held.
-    fn discard(&self, removed: Vec<Place>) {
-        let bytes = removed.iter().map(|place| if let Place::Memory(data) = place { data.size_bytes } else { 0 }).sum();
+    fn discard(&self, removed: Vec<Location>) {
+        let bytes =
+            removed.iter().map(|place| if let Location::Memory(data) = place { data.size_bytes } else { 0 }).sum();
         drop(removed);
-        self.keeper.freed(bytes);
+        self.spiller.freed(bytes);
     }
 }
 
@@ -90,47 +91,47 @@ impl Store for LocalStore {
     fn insert(&self, task: &str, partitions: Vec<PartitionData>) -> Pressure {
         let slots =
             partitions.into_iter().enumerate().filter_map(|(slot, data)| Some((u32::try_from(slot).ok()?, data)));
-        let replaced = self.keeper.index.lock().publish(task, slots);
+        let replaced = self.spiller.index.lock().publish(task, slots);
         drop(replaced);
-        self.keeper.note_stored()
+        self.spiller.note_stored()
     }
 
     fn relieve(&self) {
-        self.keeper.relieve();
+        self.spiller.relieve();
     }
 
     fn put(&self, ticket: &Ticket, data: PartitionData) {
-        let replaced = self.keeper.index.lock().put(ticket, data);
+        let replaced = self.spiller.index.lock().put(ticket, data);
         drop(replaced);
-        if self.keeper.note_stored() == Pressure::OutOfMemory {
+        if self.spiller.note_stored() == Pressure::OutOfMemory {
             self.relieve();
         }
     }
 
     fn look_up(&self, ticket: &Ticket) -> Result<Found, StoreError> {
-        match self.keeper.index.lock().find(ticket) {
-            Some(Place::Memory(data)) => Ok(Found::Memory(data.clone())),
-            Some(Place::Spilled(file)) => Ok(Found::Elsewhere(Box::pin(read(file.clone())))),
+        match self.spiller.index.lock().find(ticket) {
+            Some(Location::Memory(data)) => Ok(Found::Memory(data.clone())),
+            Some(Location::Spilled(file)) => Ok(Found::Elsewhere(Box::pin(read(file.clone())))),
             None => Err(StoreError::NotFound(ticket.clone())),
         }
     }
 
     fn drop_tickets(&self, tickets: &[Ticket]) {
         let removed: Vec<_> = {
-            let mut index = self.keeper.index.lock();
+            let mut index = self.spiller.index.lock();
             tickets.iter().filter_map(|ticket| index.remove(ticket)).collect()
         };
         self.discard(removed);
     }
 
     fn drop_task(&self, task: &str) {
-        let removed = self.keeper.index.lock().remove_task(task);
+        let removed = self.spiller.index.lock().remove_task(task);
         self.discard(removed);
     }
 
     fn stats(&self) -> StoreStats {
-        let usage = self.keeper.usage();
-        let counts = self.keeper.index.lock().counts();
+        let usage = self.spiller.usage();
+        let counts = self.spiller.index.lock().counts();
         StoreStats {
             partitions: counts.partitions,
             spilled_partitions: counts.spilled_partitions,
@@ -142,7 +143,7 @@ impl Store for LocalStore {
     }
 
     fn close(&self) {
-        self.keeper.stop_spilling();
+        self.spiller.stop_spilling();
         self.clear();
     }
 }
@@ -159,13 +160,13 @@ async fn read(file: Arc<SpillFile>) -> Result<PartitionData, StoreError> {
 
 impl Drop for LocalStore {
     fn drop(&mut self) {
-        self.keeper.stop();
+        self.spiller.stop();
         if let Some(thread) = self.thread.lock().take() {
             let _ = thread.join();
         }
-        let removed = self.keeper.index.lock().clear();
+        let removed = self.spiller.index.lock().clear();
         drop(removed);
-        self.keeper.spill_dir.remove();
+        self.spiller.spill_dir.remove();
     }
 }
 

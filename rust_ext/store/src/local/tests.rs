@@ -282,7 +282,7 @@ fn every_shape_comes_back_from_disk_as_it_was_and_in_place() {
         PartitionData::try_new(no_columns, vec![]).unwrap(),
     ];
     let dir = tempfile::tempdir().unwrap();
-    let spill_dir = spill::SpillDir::new(dir.path().join("spill"));
+    let spill_dir = spill_file::SpillDir::new(dir.path().join("spill"));
     for partition in partitions {
         let file = spill_dir.write(&Ticket::new("t", 0), &partition).unwrap();
         let back = file.map().unwrap();
@@ -300,7 +300,7 @@ fn every_shape_comes_back_from_disk_as_it_was_and_in_place() {
 #[test]
 fn mapped_values_are_aligned_and_share_the_mapping() {
     let dir = tempfile::tempdir().unwrap();
-    let spill_dir = spill::SpillDir::new(dir.path().to_owned());
+    let spill_dir = spill_file::SpillDir::new(dir.path().to_owned());
     let back = spill_dir.write(&Ticket::new("t", 0), &numbers(MIB, 0)).unwrap().map().unwrap();
     let data = back.batches[0].column(0).to_data();
     let buffer = &data.buffers()[0];

@@ -12,7 +12,7 @@ use tonic::{Code, Status};
 use super::{CALL_TIMEOUT, LEAST_PATIENCE, Peer, RETRY};
 use crate::driver::task::{NewOutput, Report};
 
-/// True if whoever answered is no process of this worker: another worker, or a worker of another session.
+/// True if the answer came from another worker, or from a worker of another session.
 fn is_of_another_process(status: &Status) -> bool {
     is_of_another_worker(status) || status.code() == Code::Unauthenticated
 }

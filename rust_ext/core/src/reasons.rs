@@ -1,6 +1,6 @@
-//! Reasons for people: the log lines that they quote, and which of them say the same.
+//! Reasons for people: their quoted log lines, and the comparison of reasons.
 //!
-//! Whoever knows why a process ended (`daft_k8s.wire.quoted_log`) lets the last lines of its log stand at the end of the
+//! An allocator that reports the end of a process (`daft_k8s.wire.quoted_log`) puts the last lines of its log at the end of the
 //! reason. What is added to a reason goes before them.
 
 /// Begins the log lines at the end of a reason.
@@ -13,18 +13,18 @@ pub fn split_log(reason: &str) -> (&str, &str) {
 }
 
 /// A reason without its numbers and its log. Reasons that differ only in the worker's name, a process id, a port or a
-/// time have the same gist.
+/// time are then the same.
 #[must_use]
-pub fn gist(reason: &str) -> String {
-    let mut gist = String::with_capacity(reason.len());
+pub fn without_numbers(reason: &str) -> String {
+    let mut kept = String::with_capacity(reason.len());
     for character in split_log(reason).0.chars() {
         match character {
-            '0'..='9' if gist.ends_with('0') => {}
-            '0'..='9' => gist.push('0'),
-            other => gist.push(other),
+            '0'..='9' if kept.ends_with('0') => {}
+            '0'..='9' => kept.push('0'),
+            other => kept.push(other),
         }
     }
-    gist
+    kept
 }
 
 #[cfg(test)]
@@ -38,9 +38,9 @@ mod tests {
     }
 
     #[test]
-    fn reasons_that_differ_in_numbers_or_logs_have_one_gist() {
+    fn reasons_that_differ_in_numbers_or_logs_are_the_same_without_them() {
         let reason = |number: u32| format!("worker-{number} (pid {}) died{LOG_MARK}  line {number}", 100 * number);
-        assert_eq!(gist(&reason(1)), gist(&reason(20)));
-        assert_ne!(gist("worker-1 died"), gist("worker-1 left"));
+        assert_eq!(without_numbers(&reason(1)), without_numbers(&reason(20)));
+        assert_ne!(without_numbers("worker-1 died"), without_numbers("worker-1 left"));
     }
 }

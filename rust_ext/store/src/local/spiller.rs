@@ -12,7 +12,7 @@ use std::{
 use daft_k8s_core::{Level, LogSink};
 use parking_lot::{Condvar, Mutex};
 
-use super::{StoreConfig, index::Index, spill::SpillDir};
+use super::{StoreConfig, index::Index, spill_file::SpillDir};
 use crate::{MemoryLevel, MemoryUsage, Pressure, sys};
 
 const SAMPLE_INTERVAL: Duration = Duration::from_millis(100);
@@ -26,7 +26,7 @@ const LEAST_WORTHWHILE_BYTES: u64 = 64 << 10;
 /// Tells the anonymous memory of the process.
 pub(super) type ResidentSource = Box<dyn Fn() -> Option<u64> + Send + Sync>;
 
-pub(super) struct Keeper {
+pub(super) struct Spiller {
     pub(super) index: Mutex<Index>,
     pub(super) spill_dir: Arc<SpillDir>,
     config: StoreConfig,
@@ -34,16 +34,16 @@ pub(super) struct Keeper {
     resident_source: ResidentSource,
     resident_bytes: AtomicU64,
     freed_bytes: AtomicU64,
-    /// One spiller at a time; holds the time until which spilling rests.
-    spiller: Mutex<Option<Instant>>,
+    /// The time until which spilling rests. Locked by the one thread that spills.
+    resting_until: Mutex<Option<Instant>>,
     wanted: Mutex<bool>,
     wake: Condvar,
     stopping: AtomicBool,
 }
 
-impl Keeper {
+impl Spiller {
     pub(super) fn new(config: StoreConfig, log: LogSink, resident_source: ResidentSource) -> Self {
-        let keeper = Self {
+        let spiller = Self {
             index: Mutex::default(),
             spill_dir: SpillDir::new(config.spill_dir.clone()),
             config,
@@ -51,13 +51,13 @@ impl Keeper {
             resident_source,
             resident_bytes: AtomicU64::new(0),
             freed_bytes: AtomicU64::new(0),
-            spiller: Mutex::new(None),
+            resting_until: Mutex::new(None),
             wanted: Mutex::new(false),
             wake: Condvar::new(),
             stopping: AtomicBool::new(false),
         };
-        keeper.sample();
-        keeper
+        spiller.sample();
+        spiller
     }
 
     /// The body of the store's thread.
@@ -106,7 +106,7 @@ impl Keeper {
     /// Ends all spilling; nothing is written any more once this returns.
     pub(super) fn stop_spilling(&self) {
         self.stop();
-        drop(self.spiller.lock());
+        drop(self.resting_until.lock());
     }
 
     fn notify(&self) {
@@ -180,7 +180,7 @@ impl Keeper {
     /// Moves partitions to disk until the memory is calm, nothing is left, or the disk refuses.
     /// Returns how many.
     fn spill(&self) -> usize {
-        let mut resting_until = self.spiller.lock();
+        let mut resting_until = self.resting_until.lock();
         if resting_until.is_some_and(|until| Instant::now() < until) {
             return 0;
         }
