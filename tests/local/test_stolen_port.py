@@ -1,7 +1,7 @@
-"""A stranger on this machine takes the port of a local worker that has died, and waits for the driver to call there.
+"""Another process takes the port of a local worker that has died, and waits for the driver to call there.
 
-Without encryption and with news of the death that waits for the worker's output, the driver's first calls told the
-stranger the session's token. Not covered: a thousand connections to such a port (rust_ext/net/tests/connections.rs).
+Without encryption and with news of the death that waits for the worker's output, the driver's first calls gave that
+process the session's token. Not covered: a thousand connections to such a port (rust_ext/net/tests/connections.rs).
 """
 
 from __future__ import annotations

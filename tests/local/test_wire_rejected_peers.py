@@ -128,8 +128,8 @@ def test_a_connection_that_greets_and_only_answers_pings_is_cut_off(addresses: d
 
 
 @pytest.mark.usefixtures("enough_files")
-def test_connections_of_one_stranger_leave_the_worker_its_files(tmp_path: Path) -> None:
-    """The stranger opens as many on either port as the worker may have files."""
+def test_connections_of_one_rejected_peer_leave_the_worker_its_files(tmp_path: Path) -> None:
+    """The peer opens as many on either port as the worker may have files."""
     with worker_process(tmp_path, max_files=OPEN_FILES) as worker, contextlib.ExitStack() as stack:
         before = open_files(worker)
         for address in (worker.control_address, worker.data_address):
