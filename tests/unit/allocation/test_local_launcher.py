@@ -85,7 +85,7 @@ DAEMON = """
 import pathlib
 subprocess.Popen(
     [sys.executable, "-c", "import os, time; os.fork() and os._exit(0); os.setsid(); os.fork() and os._exit(0);"
-     "open({pid!r}, 'w').write(str(os.getpid())); time.sleep(30)"],
+     "open({pid!r} + '.new', 'w').write(str(os.getpid())); os.replace({pid!r} + '.new', {pid!r}); time.sleep(30)"],
     start_new_session=True, env={{}},
 ).wait()
 while not pathlib.Path({pid!r}).exists(): pass
