@@ -31,9 +31,9 @@ def test_a_missing_module_is_found_in_what_was_raised(error: BaseException, modu
 
 
 def test_the_advice_names_the_module_and_the_three_ways() -> None:
-    assert ways_to_ship("emoji.core", "worker-1", "/home/u/project") == (
-        "the module 'emoji.core' is missing on worker-1 (the driver shipped the modules of /home/u/project, and it is "
-        "not among them). If it is your own, put it beside the script or set working_dir to the folder that holds it; "
-        "if it is published, pip=['emoji'] installs it when a worker starts; or set image to an image that has it"
+    assert ways_to_ship("emoji.core.x", "worker-1", "/home/u/project") == (
+        "the module 'emoji.core.x' is missing on worker-1 (the driver shipped the modules of /home/u/project, and it "
+        "is not among them). If it is your own, put it beside the script or set working_dir to the folder that holds "
+        "it; if it is published, pip=['emoji'] installs it when a worker starts; or set image to an image that has it"
     )
     assert "(the driver shipped no code)" in ways_to_ship("emoji", "worker-1", "")

@@ -175,6 +175,7 @@ def test_a_launch_that_is_over_gets_no_process() -> None:
 def test_the_process_of_a_deleted_pod_is_the_last_one() -> None:
     last = Incarnations().was_deleted(shown(restarts=2, last=KILLED))
     assert last["metadata"]["name"] == "s-0/aaaaaaaa/2"
+    assert Incarnations().was_deleted(shown())["metadata"]["name"] == "s-0/aaaaaaaa/0"
 
 
 def test_a_pod_that_never_restarted_is_as_its_first_process_left_it() -> None:

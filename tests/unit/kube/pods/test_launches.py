@@ -393,8 +393,14 @@ def test_a_launch_that_is_bound_to_another_pod_hears_of_that_one_alone(launches:
     assert launches.pod_of(KEY) == "q"
     assert (launches.has_pod("p"), launches.has_pod("q"), launches.has_pod("r")) == (False, True, False)
     assert launches.has_state("p", READY, 1) == []
+    assert launches.has_state("q", STARTING, 1) == []
+    assert launches.is_seen(KEY)
+    assert launches.describe(KEY, "why") == "worker-0 (Pod q): why"
+    launches.bind(KEY, "q/u1/0")
+    assert launches.describe(KEY, "why") == "worker-0 (Pod q): why"
+    launches.bind(KEY, "q")
     [news] = launches.tick(90)
-    assert news.reason == "worker-0 (Pod q): not ready after 100 s; nothing is known of it"
+    assert news.reason == "worker-0 (Pod q): not ready after 100 s; its process runs but does not serve yet"
     assert not launches.has_pod("q")
 
 
