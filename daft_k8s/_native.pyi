@@ -10,12 +10,14 @@ from typing import ClassVar, Protocol, final
 
 from typing_extensions import Self
 
+from daft_k8s.driver.actor_request import PoolRequest
 from daft_k8s.driver.setup import DriverSetup
 from daft_k8s.worker.setup import WorkerSetup
 
 __all__ = [
     "PROTOCOL_VERSION",
     "ActorCommand",
+    "ActorFailure",
     "ArrowBatch",
     "ArrowStream",
     "Fact",
@@ -254,6 +256,22 @@ class JournalSnapshot:
     now_seconds: float  # since the session's start
 
 @final
+class ActorFailure:
+    """The reason why a pool of actors did not start.
+
+    `kind` is one of
+    - "constructor": `actor` says which, and where; `error` is the pickled exception (empty: it raised none);
+    - "not_started": no actor came up, for want of room, workers or time;
+    - "ended": the pool was ended first;
+    - "closed": the session was shut down.
+    """
+
+    kind: str
+    actor: str
+    reason: str
+    error: bytes
+
+@final
 class K8sWorkerManager:
     """The driver's end of a session: the pool of workers and every connection to them."""
 
@@ -263,9 +281,6 @@ class K8sWorkerManager:
 
     def set_worker_range(self, min_count: int, start_count: int, max_count: int) -> None:
         """Asks for `start_count` workers at once, and then for as many as there is work for, between the bounds."""
-
-    def need_workers(self, count: int) -> None:
-        """So many workers are needed whatever the tasks; an elastic pool grows to that, and stays there."""
 
     def keep_all_workers(self, query_id: str) -> None:
         """No worker of an elastic pool is let go until `end_query`: it keeps what no PartitionRef tells of."""
@@ -325,20 +340,59 @@ class K8sWorkerManager:
         self, refs: Sequence[PartitionRef], callback: Callable[[list[ArrowStream] | None, Exception | None], None]
     ) -> None: ...
     def begin_query(self, query_id: str) -> None:
-        """Notes in the journal that a query begins. Never raises."""
+        """Notes in the journal that a query begins, to which pools of actors that start from now on may belong."""
 
     def end_query(self, query_id: str) -> None:
-        """Cancels what still runs of a query and lets workers forget its plans. Never raises."""
+        """Cancels what still runs of a query, ends its actors and lets workers forget its plans. Never raises."""
 
-    def start_actor(self, worker_id: str, actor_id: str, payload: bytes) -> bool:
-        """Has a worker start an actor; False if the worker is not ready. The worker reports the actor's state by a
-        call.
+    def start_actors(
+        self,
+        request: PoolRequest,
+        specs: Sequence[bytes],
+        callback: Callable[[list[str] | None, ActorFailure | None], None],
+    ) -> str:
+        """Starts a pool of actors and returns its id at once; `specs` are the parts of each actor, or one for all.
 
-        Should the worker be lost before it hears of it, `on_worker_lost` is called.
+        `callback(actor_ids, failure)` is called once, with the actors that the pool goes on with, or the reason why
+        there are none. Raises ValueError if the request makes no sense, and RuntimeError if no worker could ever host
+        an actor.
         """
 
-    def stop_actor(self, worker_id: str, actor_id: str, generation: int) -> None:
-        """Has a worker stop an actor of this or an earlier generation, if both are still there. Returns at once."""
+    def actor_news(
+        self, worker_id: str, actor_id: str, generation: int, event: str, address: str, reason: str, error: bytes
+    ) -> None:
+        """A worker's news of one of its actors; `event` is "ready", "killed", "late" or "failed"."""
+
+    def find_actor(
+        self,
+        pool_id: str,
+        actor_id: str | None,
+        failed: Sequence[tuple[str, int]],
+        callback: Callable[[tuple[str, int, str, str] | None, str | None], None],
+    ) -> None:
+        """Finds the place that a call goes to; another actor than `actor_id` will do if the pool is stateless.
+
+        `callback(place, problem)` is called once: with an actor, its generation, its worker and the address of that, or
+        with the reason why there is none, and will be none. `failed` are the places that were tried for this call.
+        """
+
+    def is_actor_at(self, actor_id: str, generation: int) -> bool:
+        """True if the actor takes calls and still is at the place of this generation."""
+
+    def ready_actors(self, pool_id: str) -> list[str] | None:
+        """The actors of a pool that take calls; None if the pool has ended."""
+
+    def bind_actors(self, query_id: str, pool_ids: Sequence[str]) -> None:
+        """A task of this query uses these pools: they end with the query, and not before `release_actors`."""
+
+    def release_actors(self, pool_ids: Sequence[str]) -> None:
+        """A task that used these pools has ended."""
+
+    def retire_actors(self, pool_id: str) -> None:
+        """The pool's actors make room for others once no task is left to call them."""
+
+    def end_actors(self, pool_id: str) -> None:
+        """Ends a pool for good."""
 
     def status(self) -> PoolSnapshot: ...
     def facts_since(self, sequence: int) -> JournalSnapshot:
@@ -375,7 +429,8 @@ class ActorCommand:
 
     kind: str  # "start", "stop" or "call"
     actor_id: str
-    generation: int  # of a stop: the last one that is meant
+    generation: int  # of a start; of a stop: the last one that is meant
+    gpu_devices: list[int]  # of a start: indices of the worker's GPUs that the actor may use
     payload: bytes  # what it is made of, nothing, or the call
     def reply(self, payload: bytes) -> None:
         """Answers a call; does nothing if it was answered."""

@@ -231,7 +231,6 @@ def open_session(configuration: Configuration, **session_arguments: Any) -> Sess
     session.calls.add(ChooseEngine, parts.engine_pools.choose)
     session.add_closer(parts.stages.remove_left)
     session.add_closer(parts.limit_counters.close)
-    session.add_closer(pools.close)
     session.add_closer(parts.flight_folders.remove)
     session.add_worker_listener(parts.flight_losses)
     session.start()

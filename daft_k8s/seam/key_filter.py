@@ -46,8 +46,7 @@ async def create_key_filter(config: KeyFilteringConfig) -> list[Any]:
     from daft.functions.struct import to_struct
     from daft.pickle import dumps
 
-    from daft_k8s.driver.actor_placement import Demand
-    from daft_k8s.driver.actor_pool import PoolRequest
+    from daft_k8s.driver.actor_request import Demand, PoolRequest
     from daft_k8s.driver.session import current_session
 
     count = int(config.num_workers or 1)
@@ -66,7 +65,7 @@ async def create_key_filter(config: KeyFilteringConfig) -> list[Any]:
             stateless=False,
         )
     )
-    handles = [DriverActorHandle(pool.pool_id, actor.actor_id, pools) for actor in pool.actors]
+    handles = [DriverActorHandle(pool.pool_id, actor_id, pools) for actor_id in pool.actor_ids]
     left, right = config.left_key_columns, config.right_key_columns
     keys = KeySpec(left)
     # Under the left side's names on both sides, as they are part of the hash of a composite key.

@@ -17,8 +17,8 @@ from daft_k8s.wire.raised import headline
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
-    from daft_k8s.driver.actor_pool import ActorPool, PoolRequest
-    from daft_k8s.driver.actor_pools import ActorPools
+    from daft_k8s.driver.actor_pools import ActorPool, ActorPools
+    from daft_k8s.driver.actor_request import PoolRequest
 
 
 class LLMActors(EnginePool):
@@ -42,8 +42,7 @@ class LLMActors(EnginePool):
         from daft.context import get_context
         from daft.pickle import dumps
 
-        from daft_k8s.driver.actor_placement import Demand
-        from daft_k8s.driver.actor_pool import PoolRequest
+        from daft_k8s.driver.actor_request import Demand, PoolRequest
         from daft_k8s.driver.session import current_session
 
         parts = parts_of(current_session())
@@ -84,7 +83,7 @@ class EnginePools:
     def start(self, request: PoolRequest, load_balance_threshold: int) -> str:
         """Begins to start engines; returns the id of their pool."""
         for pool_id in [pool_id for pool_id, started in list(self._started.items()) if started.future.done()]:
-            if self._pools.find(pool_id) is None:
+            if not self._pools.exists(pool_id):
                 self._started.pop(pool_id, None)
                 self._routers.pop(pool_id, None)
         pool_id, future = self._pools.begin(request)
@@ -101,14 +100,13 @@ class EnginePools:
             raise LookupError("the query of these engines has ended")
         try:
             # One task that is cancelled must not cancel the start, for which others wait.
-            await asyncio.shield(asyncio.wrap_future(started.future))
+            pool = await asyncio.shield(asyncio.wrap_future(started.future))
         except ActorError:
             raise
         except Exception as error:  # what vLLM raised, which need not be here to be unpickled on the worker
             raise ActorError(f"{started.name} could not be started: {headline(error)}") from error
-        pool = await self._pools.any_ready(pool_id)
+        ready = await self._pools.await_ready(pool_id)
         router = self._routers.get(pool_id)
         if router is None:
-            engines = [actor.actor_id for actor in pool.actors]
-            router = self._routers[pool_id] = PrefixRouter(engines, started.load_balance_threshold)
-        return router.choose(prefix, num_prompts, [actor.actor_id for actor in pool.ready])
+            router = self._routers[pool_id] = PrefixRouter(list(pool.actor_ids), started.load_balance_threshold)
+        return router.choose(prefix, num_prompts, ready)

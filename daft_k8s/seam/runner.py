@@ -244,7 +244,6 @@ class K8sRunner(Runner[Any]):
             notifications.started(builder.schema()._schema, builder.repr_json(), optimized, physical_plan)
             session.manager.begin_query(query_id)
             session.wait_for_worker()
-            parts.actor_pools.begin_query(query_id)
             run.lend(
                 [reference.slot_id for reference in _held_references(references)],
                 lambda: _held_references(self._cached_references(session)),
@@ -325,6 +324,5 @@ def _end_query(session: Session, query_id: str) -> None:
     parts = parts_of(session)
     parts.limit_counters.end_query(query_id)
     parts.query_folders.end(query_id)
-    parts.actor_pools.end_query(query_id)
     if not session.closed:
         session.manager.end_query(query_id)

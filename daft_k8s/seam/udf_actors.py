@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from daft.daft import PyExpr
 
-    from daft_k8s.driver.actor_pool import ActorPool, PoolRequest
-    from daft_k8s.driver.actor_pools import ActorPools
+    from daft_k8s.driver.actor_pools import ActorPool, ActorPools
+    from daft_k8s.driver.actor_request import PoolRequest
 
 logger = logging.getLogger("daft_k8s")
 
@@ -65,9 +65,9 @@ async def start_udf_actor_pool(
     pools, request = await _prepare(projection, name, min_actors, demand, timeout)
     started = await pools.start(request)
     pool = UdfActorPool(pools, request, started, max_actors)
-    if min_actors < max_actors and len(started.actors) < min_actors:
+    if min_actors < max_actors and len(started.actor_ids) < min_actors:
         # Where both are the same, Daft was given one number, which has always been an upper bound.
-        missing = min_actors - len(started.actors)
+        missing = min_actors - len(started.actor_ids)
         pool.teardown()
         raise ActorError(
             f"{name} needs at least {min_actors} actors (min_concurrency), but {missing} of them did not start in "
@@ -151,13 +151,13 @@ def _name_of(actor_name: str | None) -> str:
 
 
 def _handles_of(pool: ActorPool, pools: ActorPools) -> list[DriverActorHandle]:
-    return [DriverActorHandle(pool.pool_id, actor.actor_id, pools) for actor in pool.actors]
+    return [DriverActorHandle(pool.pool_id, actor_id, pools) for actor_id in pool.actor_ids]
 
 
 async def _prepare(
     projection: PyExpr, name: str, count: int, demand: Any, timeout: int
 ) -> tuple[ActorPools, PoolRequest]:
-    from daft_k8s.driver.actor_pool import PoolRequest
+    from daft_k8s.driver.actor_request import PoolRequest
     from daft_k8s.driver.session import current_session
 
     parts = parts_of(current_session())
@@ -199,7 +199,7 @@ def demand_of(name: str, cpus: float, gpus: float, memory_bytes: float, ray_opti
     Raises:
         UnsupportedError: Naming the option and what to use instead.
     """
-    from daft_k8s.driver.actor_placement import Demand
+    from daft_k8s.driver.actor_request import Demand
     from daft_k8s.seam.unsupported import refuse
 
     options = {key: value for key, value in (ray_options or {}).items() if value not in (None, {}, "")}

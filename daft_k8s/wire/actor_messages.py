@@ -10,7 +10,7 @@ from __future__ import annotations
 import pickle
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from daft_k8s.wire import codec
@@ -30,19 +30,15 @@ Buffer = bytes | bytearray | memoryview
 
 @dataclass(frozen=True)
 class ActorSpec:
-    """The parts of an actor, and what it may use. The driver sends it to the worker that shall host the actor."""
+    """The parts of an actor. The driver sends them to the worker that shall host the actor."""
 
-    label: str
-    """For people: the UDF's name and the actor's number."""
+    name: str
+    """For people: the name of the UDF."""
     factory: str
     """`module:Class` of the object that the actor is, importable in the worker."""
     arguments: bytes
     """The arguments of that class, pickled with Daft's pickler."""
-    generation: int
-    """Counts the places that this actor had; news of an earlier one are stale."""
     cpus: float
-    gpu_devices: tuple[int, ...]
-    """Indices into the worker's own devices; empty: the actor was promised none."""
     start_timeout_seconds: float
     """Seconds that the actor's constructor may take."""
     max_restarts: int
@@ -53,6 +49,22 @@ class ActorSpec:
     """The folder in which its relative paths start: see `TaskNeeds.folder`."""
     search_path: tuple[str, ...] = ()
     """The driver's `sys.path`, as a task's payload has it."""
+    number: int = 0
+    """The number of the actor among those of its UDF; this and the next fields are those of one place."""
+    generation: int = 0
+    """Counts the places that this actor had; news of an earlier one are stale."""
+    gpu_devices: tuple[int, ...] = ()
+    """Indices into the worker's own devices; empty: the actor was promised none."""
+
+    @property
+    def label(self) -> str:
+        """The actor's name for people."""
+        return f"actor {self.number} of {self.name}"
+
+    def at(self, actor_id: str, generation: int, gpu_devices: Sequence[int]) -> ActorSpec:
+        """The spec of one actor at one place."""
+        number = int(actor_id.rpartition("/")[2])
+        return replace(self, number=number, generation=generation, gpu_devices=tuple(gpu_devices))
 
     def encode(self) -> bytes:
         """The spec as bytes."""

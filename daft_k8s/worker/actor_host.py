@@ -261,8 +261,9 @@ class ActorHost:
     def on_command(self, command: ActorCommand) -> None:
         """Handles a command of the driver or of another worker."""
         if command.kind == "start":
-            spec = ActorSpec.decode(command.payload)
-            if self._known.get(command.actor_id, 0) < spec.generation:  # else it is repeated, or late
+            if self._known.get(command.actor_id, 0) < command.generation:  # else it is repeated, or late
+                spec = ActorSpec.decode(command.payload)
+                spec = spec.at(command.actor_id, command.generation, command.gpu_devices)
                 self._note(command.actor_id, spec.generation)
                 self._wanted[command.actor_id] = spec
                 self._keep(self._start(command.actor_id, spec))

@@ -18,4 +18,4 @@ pub mod proto {
 }
 
 /// Version of the control protocol; driver and worker must agree on it.
-pub const PROTOCOL_VERSION: u32 = 2;
+pub const PROTOCOL_VERSION: u32 = 3;

@@ -15,6 +15,12 @@ pub enum IdError {
     /// Not of the form `<query>/<task>.<attempt>`.
     #[error("{0:?} is not a task key; expected <query>/<task>.<attempt>, e.g. q1/7.1")]
     TaskKey(String),
+    /// Not of the form `pool-<number>`.
+    #[error("{0:?} is not the id of a pool of actors; expected pool-<number>, e.g. pool-1")]
+    ActorPool(String),
+    /// Not of the form `pool-<number>/<number>`.
+    #[error("{0:?} is not the id of an actor; expected pool-<number>/<number>, e.g. pool-1/0")]
+    Actor(String),
 }
 
 /// A logical worker, `worker-<n>`. It outlives the processes that stand behind it.
@@ -100,6 +106,56 @@ impl fmt::Display for SlotId {
 /// A fetch of partitions to the driver, numbered by the driver. Never used twice in a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, GetSize)]
 pub struct FetchId(pub u64);
+
+/// A pool of actors, numbered by the driver. Never used twice in a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, GetSize)]
+pub struct ActorPoolId(pub u64);
+
+impl fmt::Display for ActorPoolId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "pool-{}", self.0)
+    }
+}
+
+impl FromStr for ActorPoolId {
+    type Err = IdError;
+
+    fn from_str(text: &str) -> Result<Self, IdError> {
+        let number = text.strip_prefix("pool-").and_then(canonical_number);
+        number.map(Self).ok_or_else(|| IdError::ActorPool(text.to_owned()))
+    }
+}
+
+/// One actor of a pool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, GetSize)]
+pub struct ActorId {
+    /// Its pool.
+    pub pool: ActorPoolId,
+    /// Its number in the pool.
+    pub number: u32,
+}
+
+impl fmt::Display for ActorId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.pool, self.number)
+    }
+}
+
+impl FromStr for ActorId {
+    type Err = IdError;
+
+    fn from_str(text: &str) -> Result<Self, IdError> {
+        let parts = text.split_once('/').and_then(|(pool, number)| {
+            let number = canonical_number(number).and_then(|number| u32::try_from(number).ok())?;
+            Some(Self { pool: pool.parse().ok()?, number })
+        });
+        parts.ok_or_else(|| IdError::Actor(text.to_owned()))
+    }
+}
+
+/// A call of an actor that looks for its place, numbered by the driver. Never used twice in a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, GetSize)]
+pub struct RouteId(pub u64);
 
 /// Numbers the sends of one task; the first is 1. News of any but the latest is stale.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, GetSize)]
@@ -240,5 +296,15 @@ mod tests {
         for text in ["", "worker", "worker-", "worker-01", "worker--1", "Worker-1", "worker-4294967296"] {
             assert_eq!(text.parse::<WorkerId>(), Err(IdError::Worker(text.to_owned())));
         }
+    }
+
+    #[test]
+    fn the_id_of_an_actor_reads_back_as_it_was_written_and_nothing_else_is_one() {
+        let actor = ActorId { pool: ActorPoolId(7), number: 3 };
+        assert_eq!((actor.to_string().as_str(), "pool-7/3".parse()), ("pool-7/3", Ok(actor)));
+        for text in ["", "pool-7", "pool-7/", "pool-07/1", "7/1", "pool-7/01", "pool-7/1/2", "pool-7/4294967296"] {
+            assert_eq!(text.parse::<ActorId>(), Err(IdError::Actor(text.to_owned())));
+        }
+        assert_eq!("pool-x".parse::<ActorPoolId>(), Err(IdError::ActorPool("pool-x".to_owned())));
     }
 }

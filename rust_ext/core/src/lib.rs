@@ -1,13 +1,14 @@
 //! The pure decisions of daft_k8s: events in, actions out.
 //!
 //! What lives here: the truth of one driver session ([`session`]), composed of its workers ([`fleet`]), its tasks
-//! ([`tasks`]) and its partitions ([`slots`]); the worker's log of finished tasks ([`task_log`]), the ids that both
+//! ([`tasks`]), its actors ([`actors`]) and its partitions ([`slots`]); the worker's log of finished tasks ([`task_log`]), the ids that both
 //! sides use ([`ids`]), a session's history ([`journal`]), the back-off rule ([`backoff`]), the levels of log lines ([`log`]) and the form of reasons for
 //! people ([`reasons`]). What must not: I/O, clocks, threads, async. `now` is always an argument, so the whole crate is
 //! tested in virtual time.
 
 #![forbid(unsafe_code)]
 
+pub mod actors;
 pub mod backoff;
 pub mod fleet;
 pub mod ids;
@@ -19,9 +20,13 @@ pub mod slots;
 pub mod task_log;
 pub mod tasks;
 
+pub use actors::{ActorAction, ActorEvent, ActorFailure, ActorNews, ActorRequest, ActorRoute, Resources};
 pub use backoff::Backoff;
 pub use fleet::{Addresses, ExitCause, UnknownCause, WorkerPhase};
-pub use ids::{Attempt, FetchId, IdError, Incarnation, LaunchId, QueryId, SlotId, TaskId, TaskKey, WorkerId};
+pub use ids::{
+    ActorId, ActorPoolId, Attempt, FetchId, IdError, Incarnation, LaunchId, QueryId, RouteId, SlotId, TaskId, TaskKey,
+    WorkerId,
+};
 pub use journal::{Fact, FactKind, Journal, JournalBounds, Sequence};
 pub use log::{Level, LogSink};
 pub use session::{Action, Event, FailKind, PoolConfig, Session, TaskView, WorkerView};

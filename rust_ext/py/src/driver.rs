@@ -1,5 +1,6 @@
 //! The driver's classes.
 
+mod actors;
 mod host;
 mod partition;
 mod setup;
@@ -7,21 +8,24 @@ mod task;
 
 use std::{sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use daft_k8s_core::{Addresses, ExitCause, LaunchId, Sequence, WorkerId};
 use daft_k8s_ipc::PartitionData;
 use daft_k8s_session::driver::{Driver, FetchFailure, Partition};
 use pyo3::{
     exceptions::{PyConnectionError, PyLookupError, PyRuntimeError, PyTimeoutError, PyValueError},
     prelude::*,
+    pybacked::PyBackedBytes,
     types::PyList,
 };
 
-use self::{host::SharedHost, setup::DriverSetup};
 pub(crate) use self::{
+    actors::ActorFailure,
     host::WorkerCall,
     partition::PartitionRef,
     task::{K8sTaskResultHandle, K8sWorker},
 };
+use self::{actors::PoolRequest, host::SharedHost, setup::DriverSetup};
 use crate::{
     arrow::{self, ArrowStream},
     journal::JournalSnapshot,
@@ -54,10 +58,6 @@ impl K8sWorkerManager {
 
     fn set_worker_range(&self, py: Python<'_>, min_count: u32, start_count: u32, max_count: u32) {
         py.detach(|| self.driver.set_worker_range(min_count, start_count, max_count));
-    }
-
-    fn need_workers(&self, py: Python<'_>, count: u32) {
-        py.detach(|| self.driver.need_workers(count));
     }
 
     fn keep_all_workers(&self, py: Python<'_>, query_id: &str) {
@@ -205,15 +205,89 @@ impl K8sWorkerManager {
         py.detach(|| self.driver.end_query(query_id));
     }
 
-    fn start_actor(&self, py: Python<'_>, worker_id: &str, actor_id: &str, payload: &[u8]) -> PyResult<bool> {
-        let worker = worker_of(worker_id)?;
-        let payload = bytes::Bytes::copy_from_slice(payload);
-        Ok(py.detach(|| self.driver.start_actor(worker, actor_id, payload)))
+    fn start_actors(
+        &self,
+        py: Python<'_>,
+        request: PoolRequest,
+        specs: Vec<PyBackedBytes>,
+        callback: Py<PyAny>,
+    ) -> PyResult<String> {
+        let request = request.into_request()?;
+        let on_start = actors::on_start(self.mailbox.clone(), callback);
+        let started = py.detach(|| {
+            let specs = specs.iter().map(|spec| Bytes::copy_from_slice(spec)).collect();
+            self.driver.start_actors(request, specs, on_start)
+        });
+        started.map(|pool| pool.to_string()).map_err(|refusal| PyRuntimeError::new_err(refusal.to_string()))
     }
 
-    fn stop_actor(&self, py: Python<'_>, worker_id: &str, actor_id: &str, generation: u32) -> PyResult<()> {
-        let worker = worker_of(worker_id)?;
-        py.detach(|| self.driver.stop_actor(worker, actor_id, generation));
+    #[allow(clippy::too_many_arguments)]
+    fn actor_news(
+        &self,
+        py: Python<'_>,
+        worker_id: &str,
+        actor_id: &str,
+        generation: u32,
+        event: &str,
+        address: &str,
+        reason: &str,
+        error: &[u8],
+    ) -> PyResult<()> {
+        let (worker, actor) = (worker_of(worker_id)?, actors::actor_of(actor_id)?);
+        let news = actors::news(event, address, reason, error)?;
+        py.detach(|| self.driver.actor_news(worker, actor, generation, news));
+        Ok(())
+    }
+
+    fn find_actor(
+        &self,
+        py: Python<'_>,
+        pool_id: &str,
+        actor_id: Option<&str>,
+        failed: Vec<(String, u32)>,
+        callback: Py<PyAny>,
+    ) -> PyResult<()> {
+        let pool = actors::pool_of(pool_id)?;
+        let wanted = actor_id.map(actors::actor_of).transpose()?.filter(|actor| actor.pool == pool);
+        let failed = failed.iter().map(|(actor, generation)| Ok((actors::actor_of(actor)?, *generation)));
+        let failed = failed.collect::<PyResult<Vec<_>>>()?;
+        let on_route = actors::on_route(self.mailbox.clone(), callback);
+        py.detach(|| self.driver.find_actor(pool, wanted.map(|actor| actor.number), failed, on_route));
+        Ok(())
+    }
+
+    fn is_actor_at(&self, py: Python<'_>, actor_id: &str, generation: u32) -> PyResult<bool> {
+        let actor = actors::actor_of(actor_id)?;
+        Ok(py.detach(|| self.driver.is_actor_at(actor, generation)))
+    }
+
+    fn ready_actors(&self, py: Python<'_>, pool_id: &str) -> PyResult<Option<Vec<String>>> {
+        let pool = actors::pool_of(pool_id)?;
+        let ready = py.detach(|| self.driver.ready_actors(pool));
+        Ok(ready.map(|actors| actors.iter().map(ToString::to_string).collect()))
+    }
+
+    fn bind_actors(&self, py: Python<'_>, query_id: &str, pool_ids: Vec<String>) -> PyResult<()> {
+        let pools = actors::pools_of(pool_ids)?;
+        py.detach(|| self.driver.bind_actors(query_id, pools));
+        Ok(())
+    }
+
+    fn release_actors(&self, py: Python<'_>, pool_ids: Vec<String>) -> PyResult<()> {
+        let pools = actors::pools_of(pool_ids)?;
+        py.detach(|| self.driver.release_actors(pools));
+        Ok(())
+    }
+
+    fn retire_actors(&self, py: Python<'_>, pool_id: &str) -> PyResult<()> {
+        let pool = actors::pool_of(pool_id)?;
+        py.detach(|| self.driver.retire_actors(pool));
+        Ok(())
+    }
+
+    fn end_actors(&self, py: Python<'_>, pool_id: &str) -> PyResult<()> {
+        let pool = actors::pool_of(pool_id)?;
+        py.detach(|| self.driver.end_actors(pool));
         Ok(())
     }
 

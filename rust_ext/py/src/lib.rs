@@ -22,7 +22,7 @@ mod _native {
     use crate::{
         arrow::{ArrowBatch, ArrowStream},
         certificates::SessionCertificates,
-        driver::{K8sTaskResultHandle, K8sWorker, K8sWorkerManager, PartitionRef, WorkerCall},
+        driver::{ActorFailure, K8sTaskResultHandle, K8sWorker, K8sWorkerManager, PartitionRef, WorkerCall},
         journal::{Fact, FactKind, JournalSnapshot},
         outcome::TaskOutcome,
         snapshots::{MemorySnapshot, PoolSnapshot, WorkerSnapshot},

@@ -100,18 +100,27 @@ pub(crate) struct ActorCommand {
     actor_id: String,
     #[pyo3(get)]
     generation: u32,
+    #[pyo3(get)]
+    gpu_devices: Vec<u32>,
     payload: Bytes,
     answer: Mutex<Option<CallReply>>,
 }
 
 impl From<ActorRequest> for ActorCommand {
     fn from(request: ActorRequest) -> Self {
-        let (kind, actor_id, generation, payload, answer) = match request {
-            ActorRequest::Start { actor_id, payload } => ("start", actor_id, 0, payload, None),
-            ActorRequest::Stop { actor_id, generation } => ("stop", actor_id, generation, Bytes::new(), None),
-            ActorRequest::Call { actor_id, payload, answer } => ("call", actor_id, 0, payload, Some(answer)),
-        };
-        Self { kind, actor_id, generation, payload, answer: Mutex::new(answer) }
+        match request {
+            ActorRequest::Start { actor_id, payload, generation, gpu_devices } => {
+                Self { kind: "start", actor_id, generation, gpu_devices, payload, answer: Mutex::default() }
+            }
+            ActorRequest::Stop { actor_id, generation } => {
+                let payload = Bytes::new();
+                Self { kind: "stop", actor_id, generation, gpu_devices: vec![], payload, answer: Mutex::default() }
+            }
+            ActorRequest::Call { actor_id, payload, answer } => {
+                let answer = Mutex::new(Some(answer));
+                Self { kind: "call", actor_id, generation: 0, gpu_devices: vec![], payload, answer }
+            }
+        }
     }
 }
 

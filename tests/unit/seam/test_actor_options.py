@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from daft_k8s.driver.actor_placement import Demand
+from daft_k8s.driver.actor_request import Demand
 from daft_k8s.errors import UnsupportedError
 from daft_k8s.seam.udf_actors import demand_of
 

@@ -12,12 +12,16 @@ from typing import Any
 
 import pytest
 
-from daft_k8s.driver.actor_placement import Demand
-from daft_k8s.driver.actor_pool import ActorPool, PoolRequest
+from daft_k8s.driver.actor_pools import ActorPool
+from daft_k8s.driver.actor_request import Demand, PoolRequest
 from daft_k8s.errors import ActorError
 from daft_k8s.seam import udf_actors
 from daft_k8s.seam.udf_actors import UdfActorPool, start_udf_actor_pool
 from daft_k8s.wire.raised import CarriedError
+
+
+def pool_of(pool_id: str, count: int) -> ActorPool:
+    return ActorPool(pool_id, tuple(f"{pool_id}/{number}" for number in range(count)))
 
 
 class FakePools:
@@ -31,9 +35,7 @@ class FakePools:
 
     async def start(self, request: PoolRequest) -> ActorPool:
         self.requests.append(request)
-        pool = ActorPool("first", request)
-        pool.actors = pool.actors[: self.ready]
-        return pool
+        return pool_of("first", request.count if self.ready is None else self.ready)
 
     def begin(self, request: PoolRequest) -> tuple[str, Future[ActorPool]]:
         self.requests.append(request)
@@ -42,7 +44,7 @@ class FakePools:
         return pool_id, self.begun[pool_id]
 
     def come_up(self, pool_id: str) -> None:
-        self.begun[pool_id].set_result(ActorPool(pool_id, self.requests[-1]))
+        self.begun[pool_id].set_result(pool_of(pool_id, self.requests[-1].count))
 
     def retire(self, pool_id: str) -> None:
         self.retired.append(pool_id)

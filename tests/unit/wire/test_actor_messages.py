@@ -57,8 +57,11 @@ def test_the_batches_of_a_partition_stay_as_they_are() -> None:
 
 
 def test_a_spec_survives_its_journey() -> None:
-    spec = ActorSpec("actor 0", "module:Class", b"arguments", 1, 0.5, (1,), 60.0, 4)
+    spec = ActorSpec("UDF f", "module:Class", b"arguments", 0.5, 60.0, 4)
     assert ActorSpec.decode(spec.encode()) == spec
+    there = spec.at("pool-7/3", 2, [1])
+    assert (there.label, there.generation, there.gpu_devices) == ("actor 3 of UDF f", 2, (1,))
+    assert there.arguments == b"arguments"
 
 
 def test_an_answer_is_a_value_or_raises_what_was_raised() -> None:

@@ -46,7 +46,7 @@ def test_every_call_and_reply_arrives_as_it_was_sent(message: Any) -> None:
 @pytest.mark.parametrize(
     "message",
     [
-        ActorSpec("actor 0", "module:Class", b"arguments", 1, 0.5, (1,), 60.0, 4, CODE),
+        ActorSpec("UDF f", "module:Class", b"arguments", 0.5, 60.0, 4, CODE, gpu_devices=(1,)),
         TaskNeeds(CODE, ("/lib.so",), "/home", ("/script",)),
         (b"stats", [FlightReference(1, "grpc://127.0.0.1:1", 2, 3, 4)]),
     ],

@@ -20,6 +20,7 @@ class Command(NamedTuple):
     actor_id: str
     generation: int = 0
     payload: bytes = b""
+    gpu_devices: tuple[int, ...] = ()
 
 
 class FakeActor:
@@ -41,8 +42,8 @@ class FakeCode:
 
 
 def start(generation: int, actor_id: str = "pool/0") -> Command:
-    spec = ActorSpec("actor 0 of UDF f", "module:Class", b"", generation, 1.0, (), 10, 4)
-    return Command("start", actor_id, payload=spec.encode())
+    spec = ActorSpec("UDF f", "module:Class", b"", 1.0, 10, 4)
+    return Command("start", actor_id, generation, spec.encode())
 
 
 def stop(generation: int, actor_id: str = "pool/0") -> Command:

@@ -73,7 +73,7 @@ class KilledWhenMadeAgain:
 
 
 def spec(start: int | None = 0, **changes: Any) -> ActorSpec:
-    whole = ActorSpec("actor 0 of UDF f", f"{__name__}:Counter", dumps((start,)), 1, 1.0, (), SECONDS, 2)
+    whole = ActorSpec("UDF f", f"{__name__}:Counter", dumps((start,)), 1.0, SECONDS, 2)
     return dataclasses.replace(whole, **changes)
 
 

@@ -304,9 +304,15 @@ pub struct DrainReply {
 pub struct StartActorRequest {
     #[prost(string, tag = "1")]
     pub actor_id: ::prost::alloc::string::String,
-    /// What the actor is made of and may use, pickled by the driver.
+    /// What the actor is made of, pickled by the driver: the same for all places of the actor.
     #[prost(bytes = "bytes", tag = "2")]
     pub payload: ::prost::bytes::Bytes,
+    /// Counts the actor's places. An earlier one is not started after a later one.
+    #[prost(uint32, tag = "3")]
+    pub generation: u32,
+    /// Indices of the worker's GPUs that the actor may use, wholly or in part; empty: it was promised none.
+    #[prost(uint32, repeated, tag = "4")]
+    pub gpu_devices: ::prost::alloc::vec::Vec<u32>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct StartActorReply {

@@ -104,6 +104,7 @@ impl Fleet {
     pub(super) fn enter(&mut self, id: WorkerId, state: State) -> State {
         let (counts, postponed) = (usize::from(state.counts()), usize::from(state.is_postponed()));
         let before = std::mem::replace(&mut self.worker(id).state, state);
+        self.changes += 1;
         self.alive = (self.alive + counts).saturating_sub(usize::from(before.counts()));
         self.postponed = (self.postponed + postponed).saturating_sub(usize::from(before.is_postponed()));
         before

@@ -52,6 +52,8 @@ pub(crate) struct Fleet {
     keeps_all: bool,
     /// True once any worker was ready: what is refused later may be admitted again.
     was_ever_ready: bool,
+    /// Counts the changes of workers' states.
+    changes: u64,
     /// The reasons why no worker can come up any more; `None` if one can.
     unavailable: Option<Arc<str>>,
 }
@@ -67,6 +69,17 @@ impl Fleet {
 
     pub const fn alive(&self) -> usize {
         self.alive
+    }
+
+    /// Counts the changes of workers' states: as it grows, there may be room for actors.
+    pub const fn changes(&self) -> u64 {
+        self.changes
+    }
+
+    /// The workers that are ready, each with true if it is stuck.
+    pub fn ready_workers(&self) -> impl Iterator<Item = (WorkerId, bool)> + '_ {
+        let ready = self.workers.iter().filter(|worker| matches!(worker.state, State::Ready(_)));
+        ready.map(|worker| (worker.id, worker.stuck.is_some()))
     }
 
     pub const fn unavailable(&self) -> Option<&Arc<str>> {
@@ -94,11 +107,6 @@ impl Fleet {
     /// True if tasks may be sent to the worker.
     pub fn takes_tasks(&self, id: WorkerId) -> bool {
         self.workers[id.index()].takes_tasks()
-    }
-
-    /// True if this process is the worker's present one and shook hands.
-    pub fn is_connected(&self, id: WorkerId, launch: LaunchId) -> bool {
-        self.get(id).is_some_and(|worker| worker.launch == launch && worker.link().is_some())
     }
 
     /// Ends the session: stops every process.

@@ -128,7 +128,7 @@ impl Fleet {
         !self.is_elastic() || self.is_short(turn, demand)
     }
 
-    pub(super) const fn is_elastic(&self) -> bool {
+    pub const fn is_elastic(&self) -> bool {
         self.min < self.max
     }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use get_size2::GetSize;
 
+use crate::actors::ActorAction;
 use crate::fleet::{Addresses, ExitCause};
 use crate::ids::{Attempt, FetchId, Incarnation, LaunchId, TaskId, WorkerId};
 
@@ -150,6 +151,8 @@ pub enum Action {
         /// The tasks that are not over.
         tasks: usize,
     },
+    /// An action that concerns actors.
+    Actor(ActorAction),
     /// The pool was told what cannot be; it went on without that. For the log, at the level of an error.
     Defect {
         /// The mismatch.

@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
+use crate::actors::{Resources, Share};
 use crate::backoff::Backoff;
 use crate::journal::JournalBounds;
 
 /// The limits of all tries and waits. Every wait and every retry of the pool has its end here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PoolConfig {
+    /// The capacity of each worker, which its actors share.
+    pub worker_resources: Resources,
     /// Tasks that a worker runs at the same time.
     pub slots_per_worker: u32,
     /// Tasks sent to a worker beyond its slots, so that it fetches their inputs while others run.
@@ -62,6 +65,7 @@ pub struct PoolConfig {
 impl Default for PoolConfig {
     fn default() -> Self {
         Self {
+            worker_resources: Resources { cpus: Share::ONE, gpus: Share::ZERO, memory_bytes: 1 << 30 },
             slots_per_worker: 1,
             queue_ahead: 1,
             idle_timeout: Duration::from_secs(120),

@@ -2,6 +2,7 @@
 
 use get_size2::GetSize;
 
+use crate::actors::ActorEvent;
 use crate::fleet::{Addresses, ExitCause};
 use crate::ids::{Attempt, FetchId, Incarnation, LaunchId, QueryId, SlotId, TaskId, WorkerId};
 use crate::slots::Output;
@@ -23,32 +24,12 @@ pub enum Event {
     /// The driver: a query begins and needs a worker, though its first task is not there yet. An unavailable elastic pool
     /// tries again what may go better.
     Wake,
-    /// The driver: a query begins. For the journal.
+    /// The driver: a query begins, to which pools of actors that start from now on may belong.
     QueryBegan(QueryId),
-    /// The driver: a query is over, and its tasks are. For the journal.
+    /// The driver: a query is over, and its tasks are. Its pools of actors end with it.
     QueryEnded(QueryId),
-    /// The driver: so many workers are needed for what are no tasks, such as actors that wait for a worker with room.
-    Need(u32),
     /// The driver pauses or resumes the release of idle workers, while they hold data that is not counted.
     KeepAll(bool),
-    /// The driver: something more than slots at this process must not be lost, such as an actor.
-    Hold {
-        /// The logical worker.
-        worker: WorkerId,
-        /// The process of that worker.
-        launch: LaunchId,
-        /// The number of them.
-        count: u64,
-    },
-    /// The driver: that many are not needed any more.
-    Release {
-        /// The logical worker.
-        worker: WorkerId,
-        /// The process of that worker.
-        launch: LaunchId,
-        /// The number of them.
-        count: u64,
-    },
     /// The process was told by others to stop (its node is drained, it is preempted): it ends what it runs, and
     /// takes no task.
     Leaving {
@@ -245,6 +226,8 @@ pub enum Event {
     },
     /// The driver no longer wants the task's result.
     CancelTask(TaskId),
+    /// News that concerns actors.
+    Actor(ActorEvent),
     /// Time passed; due at [`Session::next_deadline`](super::Session::next_deadline).
     Tick,
     /// The session ends.

@@ -1,7 +1,8 @@
 //! One driver session: [`Session::handle`] turns events into actions.
 //!
-//! The session composes three parts, each with its own state: the workers ([`fleet`](crate::fleet)), the tasks
-//! ([`tasks`](crate::tasks)) and what workers hold ([`slots`](crate::slots)). A part never changes another one. The
+//! The session composes four parts, each with its own state: the workers ([`fleet`](crate::fleet)), the tasks
+//! ([`tasks`](crate::tasks)), the actors ([`actors`](crate::actors), with their table) and the partitions that workers
+//! hold ([`slots`](crate::slots)). A part never changes another one. The
 //! session passes on what one has to know of another, and carries out what concerns more than one: the end of a process.
 //!
 //! The driver wants workers `worker-0` to `worker-<n-1>` and submits tasks; the session starts the
@@ -59,6 +60,7 @@
 pub(crate) mod turn;
 
 mod action;
+mod actors;
 mod config;
 mod event;
 mod losses;
@@ -71,8 +73,9 @@ mod tests;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::actors::Actors;
 use crate::fleet::{Connected, End, ExitCause, Fleet, Link, not_wanted};
-use crate::ids::{LaunchId, TaskId, WorkerId};
+use crate::ids::{TaskId, WorkerId};
 use crate::journal::{Journal, Note};
 use crate::slots::verdicts::{Reader, Verdicts};
 use crate::slots::{Output, Slots};
@@ -91,6 +94,7 @@ pub use view::{TaskView, WorkerView};
 pub struct Session {
     fleet: Fleet,
     tasks: Tasks,
+    actors: Actors,
     slots: Slots,
     verdicts: Verdicts,
     turn: Turn,
@@ -104,6 +108,7 @@ impl Session {
         Self {
             fleet: Fleet::default(),
             tasks: Tasks::default(),
+            actors: Actors::default(),
             slots: Slots::default(),
             verdicts: Verdicts::default(),
             turn: Turn::new(config),
@@ -156,11 +161,11 @@ impl Session {
             Event::SetDesired(count) => self.set_range(count, count, count),
             Event::SetRange { min, start, max } => self.set_range(min, start, max),
             Event::Wake => fleet.wake(turn, tasks.len()),
-            Event::QueryBegan(_) | Event::QueryEnded(_) | Event::Tick => {}
-            Event::Need(workers) => fleet.need(workers),
+            Event::QueryBegan(ref query) => self.actors.begin_query(query),
+            Event::QueryEnded(ref query) => self.actors.end_query(turn, query),
+            Event::Actor(ref event) => self.actors.handle(turn, fleet, event),
+            Event::Tick => {}
             Event::KeepAll(keep) => fleet.keep_all(keep),
-            Event::Hold { worker, launch, count } => self.hold(worker, launch, count),
-            Event::Release { worker, launch, count } => self.release(worker, launch, count),
             Event::Leaving { worker, launch } => fleet.leaving(turn, worker, launch),
             Event::Postponed { worker, launch, ref reason } => fleet.postpone(turn, worker, launch, reason),
             Event::Admitted { worker, launch } => fleet.admitted(turn, worker, launch),
@@ -243,6 +248,7 @@ impl Session {
                 Timer::Verdicts => self.give_due_verdicts(),
                 Timer::Growth => fleet.growth_due(turn, at, tasks.len()),
                 Timer::Idleness => fleet.idleness_is_due(at),
+                Timer::ActorPool(_) | Timer::ActorRoute(_) => self.actors.due(timer),
             }
             self.update_touched();
         }
@@ -253,7 +259,8 @@ impl Session {
         if self.fleet.unavailable().is_some() {
             self.fleet.check_viability(&mut self.turn);
         }
-        if self.fleet.unavailable().is_none() {
+        self.settle_actors();
+        while self.fleet.unavailable().is_none() {
             self.serve_queue();
             self.scale();
             // A worker that was about to go may have been kept.
@@ -261,10 +268,16 @@ impl Session {
             self.replace_stuck();
             // Tasks that read what a replaced worker held have failed, and left room.
             self.serve_queue();
+            if self.actors.is_settled(&self.fleet) {
+                break;
+            }
+            self.settle_actors();
         }
         self.fleet.check_postponed(&mut self.turn);
         if let Some(message) = self.fleet.unavailable().cloned() {
             self.tasks.fail_all_unsent(&mut self.turn, &message);
+            self.actors.fail_unplaced(&mut self.turn, &message);
+            self.settle_actors();
             self.update_touched();
             self.scale();
         }
@@ -282,12 +295,12 @@ impl Session {
     /// needed.
     fn update_touched(&mut self) {
         while let Some(id) = self.turn.touched.pop_first() {
-            let Self { fleet, tasks, slots, turn, .. } = self;
+            let holds_nothing = self.held_at(id) == 0;
+            let Self { fleet, tasks, turn, .. } = self;
             if fleet.may_be_unstuck(id) && tasks.overdue_at(turn, id) == 0 {
                 fleet.forget_stuck(turn, id);
             }
             tasks.relist(turn, fleet, id);
-            let holds_nothing = slots.held_at(id) == 0;
             fleet.note_idleness(turn, id, tasks.is_unused(id) && holds_nothing);
             let end = fleet.retire(id, &not_wanted(), tasks.is_free(id) && holds_nothing);
             self.end_if(end);
@@ -296,7 +309,7 @@ impl Session {
 
     /// True if nothing would be lost with the worker's process.
     fn is_free(&self, id: WorkerId) -> bool {
-        self.tasks.is_free(id) && self.slots.held_at(id) == 0
+        self.tasks.is_free(id) && self.held_at(id) == 0
     }
 
     fn set_range(&mut self, min: u32, start: u32, max: u32) {
@@ -334,27 +347,6 @@ impl Session {
         }
         self.fleet.scale_out(&mut self.turn, self.tasks.len());
         self.update_touched();
-    }
-
-    /// Something more at this process must not be lost. One that is not connected (any more) holds nothing.
-    fn hold(&mut self, id: WorkerId, launch: LaunchId, count: u64) {
-        if self.fleet.is_connected(id, launch) {
-            self.slots.hold(id, count);
-            self.turn.touch(id);
-        }
-    }
-
-    fn release(&mut self, id: WorkerId, launch: LaunchId, count: u64) {
-        if !self.fleet.is_connected(id, launch) {
-            return;
-        }
-        match self.slots.release(id, count) {
-            Ok(()) => self.turn.touch(id),
-            Err(held) => {
-                let message = format!("more was released at {id} (launch {launch}) than the {held} that it holds");
-                self.turn.push(Action::Defect { message: message.into() });
-            }
-        }
     }
 
     /// Takes in the report of an attempt, with its outputs unless the task's own code failed. If it counts, they are
@@ -404,16 +396,18 @@ impl Session {
     fn lose_process(&mut self, worker: WorkerId, reason: &Arc<str>, cause: ExitCause) {
         let launch = self.fleet.launch_of(worker);
         self.turn.note(Note::ProcessEnded { worker, launch, cause, reason: reason.clone() });
+        let held = self.held_at(worker);
         let lost = self.slots.lose(worker, reason);
         if lost.slots > 0 {
             self.turn.note(Note::SlotsLost { worker, launch, slots: lost.slots });
         }
         if let Some(link) = self.fleet.remove(&mut self.turn, worker, reason) {
             let (incarnation, reason) = (link.incarnation, reason.clone());
-            let orderly = cause == ExitCause::Stopped && lost.held == 0;
+            let orderly = cause == ExitCause::Stopped && held == 0;
             self.turn.push(Action::WorkerLost { worker, launch, incarnation, reason, orderly });
         }
         self.tasks.lose_worker(&mut self.turn, worker, reason, cause);
+        self.actors.lose_worker(&mut self.turn, worker, reason, cause);
         self.notify_readers(worker, lost);
     }
 
@@ -422,6 +416,7 @@ impl Session {
         self.closed = true;
         self.turn.timers.clear();
         self.tasks.shut_down(&mut self.turn);
+        self.actors.shut_down(&mut self.turn);
         self.fleet.shut_down(&mut self.turn);
         self.turn.touched.clear();
         self.close_verdicts();
@@ -435,6 +430,7 @@ impl Session {
                 self.turn.push(Action::FailTask { task: *task, kind: FailKind::Shutdown, message });
             }
             Event::FetchFailed { fetch, .. } => self.close_fetch(*fetch),
+            Event::Actor(event) => Actors::after_shutdown(&mut self.turn, event),
             Event::Drop(slots) => {
                 for slot in slots {
                     self.slots.remove(*slot);

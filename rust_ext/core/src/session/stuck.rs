@@ -61,13 +61,11 @@ impl Session {
         if !self.fleet.is_any_stuck() {
             return;
         }
-        let slots = &self.slots;
-        for id in self.fleet.stuck_and_unwanted(&self.turn, |id| slots.held_at(id)) {
+        for id in self.fleet.stuck_and_unwanted(&self.turn, |id| self.held_at(id)) {
             self.end_stuck(id);
         }
         let mut needed = self.tasks.without_room().div_ceil(self.turn.config.slots_per_worker.max(1) as usize);
-        let slots = &self.slots;
-        for id in self.fleet.stuck_without_holds(&self.turn, |id| slots.held_at(id)).into_iter().take(needed) {
+        for id in self.fleet.stuck_without_holds(&self.turn, |id| self.held_at(id)).into_iter().take(needed) {
             self.end_stuck(id);
             needed -= 1;
         }
@@ -75,14 +73,13 @@ impl Session {
             return;
         }
         // With a process that holds something data is lost, so it waits for any other worker that may come up.
-        let slots = &self.slots;
-        if let Some(id) = self.fleet.stuck_with_holds(&self.turn, |id| slots.held_at(id)) {
+        if let Some(id) = self.fleet.stuck_with_holds(&self.turn, |id| self.held_at(id)) {
             self.end_stuck(id);
         }
     }
 
     fn end_stuck(&mut self, id: WorkerId) {
-        let (tasks, holds) = (self.tasks.at(id).collect(), self.slots.held_at(id));
+        let (tasks, holds) = (self.tasks.at(id).collect(), self.held_at(id));
         let end = self.fleet.replace_stuck(&mut self.turn, id, tasks, holds);
         self.end(&end);
     }

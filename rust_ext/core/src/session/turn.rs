@@ -6,7 +6,7 @@ use std::time::Duration;
 use get_size2::GetSize;
 
 use super::{Action, PoolConfig};
-use crate::ids::{TaskId, WorkerId};
+use crate::ids::{ActorPoolId, RouteId, TaskId, WorkerId};
 use crate::journal::{Journal, Note};
 
 /// The things that may be due at a point in time. Each is checked against the state when it fires.
@@ -30,6 +30,10 @@ pub enum Timer {
     Growth,
     /// A worker of an elastic pool has been idle for long enough.
     Idleness,
+    /// The time-out of the start of a pool of actors.
+    ActorPool(ActorPoolId),
+    /// The wait of a call for an actor to go to ends, or it may go to one that it has tried.
+    ActorRoute(RouteId),
 }
 
 /// The context in which each part of the session handles an event.

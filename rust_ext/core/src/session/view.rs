@@ -177,7 +177,7 @@ impl Session {
             data: addresses.map(|addresses| &*addresses.data),
             peer: addresses.map(|addresses| &*addresses.peer),
             wanted: worker.wanted,
-            holds: self.slots.held_at(worker.id),
+            holds: self.held_at(worker.id),
             tasks: load.map_or(0, |load| load.tasks.len()),
             cooling: load.is_some_and(|load| load.cooling.is_some()),
             restarts: worker.recent_restarts(),

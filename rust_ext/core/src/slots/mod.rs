@@ -1,13 +1,13 @@
-//! The places of partitions: the location of each slot that is referred to, its generation, and the holds of each worker.
+//! The places of partitions: the location of each slot that is referred to, its generation, and the slots of each worker.
 //!
 //! A slot is one output of a task. It is published by one attempt, its generation, at that attempt's worker, and lives
 //! in the store of the worker's process: it is lost when the process is. A lost slot keeps its loss, until it is dropped
 //! or another attempt publishes it again. Slots that the driver has itself are not known here: they are never lost.
 //!
-//! A worker that holds slots or other things in use is not released. A slot is *unread* while its query has been told
+//! A worker that holds slots is not released. A slot is *unread* while its query has been told
 //! of it and neither a task nor a fetch has read it: then its query is sure to need it.
 //!
-//! Invariant: a worker's holds are the slots that are located at it, and the other holds at its present process.
+//! Invariant: the slots that a worker holds are those that are located at it.
 
 mod loss;
 pub(crate) mod verdicts;
@@ -56,8 +56,6 @@ struct Slot {
 #[derive(Debug, Default)]
 struct Store {
     slots: u64,
-    /// The number of other things in use, such as actors.
-    others: u64,
     /// The number of slots that are unread, by query; none is zero.
     unread: HashMap<QueryId, u64>,
 }
@@ -76,8 +74,6 @@ impl Store {
 /// The things that were lost with a process.
 #[derive(Debug)]
 pub(crate) struct LostStore {
-    /// The number of holds, slots included.
-    pub held: u64,
     /// The number of slots.
     pub slots: u64,
     /// The loss that the lost slots keep.
@@ -86,7 +82,7 @@ pub(crate) struct LostStore {
     pub unread: Vec<QueryId>,
 }
 
-/// All slots of a session that are referred to and not the driver's own, and the holds of all workers.
+/// All slots of a session that are referred to and not the driver's own, and the slots of each worker.
 #[derive(Debug, Default)]
 pub(crate) struct Slots {
     by_id: HashMap<SlotId, Slot>,
@@ -163,7 +159,7 @@ impl Slots {
                 (slot.location, slot.is_unread) = (Location::Lost(loss.clone()), false);
             }
         }
-        LostStore { held: store.slots.saturating_add(store.others), slots: store.slots, loss, unread }
+        LostStore { slots: store.slots, loss, unread }
     }
 
     /// The place of a slot; `None` if it is the driver's own, or dropped.
@@ -189,33 +185,13 @@ impl Slots {
         self.by_id.len()
     }
 
-    /// The number of holds at the worker's present process.
+    /// The number of slots in the store of the worker's present process.
     pub fn held_at(&self, worker: WorkerId) -> u64 {
-        self.stores.get(&worker).map_or(0, |store| store.slots.saturating_add(store.others))
-    }
-
-    /// Adds holds of other things than slots.
-    pub fn hold(&mut self, worker: WorkerId, count: u64) {
-        if count > 0 {
-            let store = self.stores.entry(worker).or_default();
-            store.others = store.others.saturating_add(count);
-        }
-    }
-
-    /// Gives up such holds. Fails with their number if that is smaller, and changes nothing then: a release without a
-    /// hold would let go of what another reference needs.
-    pub fn release(&mut self, worker: WorkerId, count: u64) -> Result<(), u64> {
-        let held = self.stores.get(&worker).map_or(0, |store| store.others);
-        let left = held.checked_sub(count).ok_or(held)?;
-        if let Some(store) = self.stores.get_mut(&worker) {
-            store.others = left;
-            self.forget_if_empty(worker);
-        }
-        Ok(())
+        self.stores.get(&worker).map_or(0, |store| store.slots)
     }
 
     fn forget_if_empty(&mut self, worker: WorkerId) {
-        if self.stores.get(&worker).is_some_and(|store| store.slots == 0 && store.others == 0) {
+        if self.stores.get(&worker).is_some_and(|store| store.slots == 0) {
             self.stores.remove(&worker);
         }
     }

@@ -1,8 +1,8 @@
 //! The arguments of the driver's end, read from the dataclass `daft_k8s.driver.setup.DriverSetup`.
 
-use daft_k8s_core::PoolConfig;
+use daft_k8s_core::{PoolConfig, Resources};
 use daft_k8s_session::driver::DriverConfig;
-use pyo3::prelude::*;
+use pyo3::{exceptions::PyValueError, prelude::*};
 
 use super::{host::Host, seconds};
 use crate::{certificates::SessionCertificates, mailbox::Mailbox};
@@ -28,6 +28,9 @@ pub(super) struct DriverSetup {
 /// The numbers of the pool among the user's options (`daft_k8s.config.Configuration`).
 #[derive(FromPyObject)]
 struct PoolOptions {
+    worker_cpu: f64,
+    worker_gpu: f64,
+    worker_memory_bytes: u64,
     slots_per_worker: u32,
     queue_ahead: u32,
     start_timeout_seconds: f64,
@@ -66,7 +69,10 @@ impl DriverSetup {
 
 impl PoolOptions {
     fn config(&self) -> PyResult<PoolConfig> {
+        // A worker with less than one CPU still takes an actor that asks for one, as it takes a task.
+        let capacity = Resources::of_worker(self.worker_cpu.max(1.0), self.worker_gpu, self.worker_memory_bytes);
         Ok(PoolConfig {
+            worker_resources: capacity.map_err(|problem| PyValueError::new_err(problem.to_string()))?,
             slots_per_worker: self.slots_per_worker,
             queue_ahead: self.queue_ahead,
             start_timeout: seconds(self.start_timeout_seconds)?,

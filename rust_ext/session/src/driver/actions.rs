@@ -91,7 +91,6 @@ impl Inner {
                     self.host.log(Level::Warning, format!("{worker} was lost: {}", split_log(&reason).0));
                 }
                 self.host.worker_lost(worker, &reason);
-                state.actors.retain(|(at, _), of| (*at, *of) != (worker, launch));
                 if state.ready.get(&worker).is_some_and(|process| process.launch == launch) {
                     state.ready.remove(&worker);
                 }
@@ -107,6 +106,7 @@ impl Inner {
             Action::Grown { by, to, tasks } => {
                 self.host.log(Level::Info, format!("the pool grows by {by} to {to} workers: {tasks} tasks to do"));
             }
+            Action::Actor(action) => self.perform_actor(state, action),
             Action::Defect { message } => {
                 self.host.log(Level::Error, format!("a defect of daft_k8s, please report it: {message}"));
             }

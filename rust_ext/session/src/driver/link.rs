@@ -16,8 +16,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
-use daft_k8s_control::{Client, ClientError, OnProgress, PROTOCOL_VERSION, proto::HandshakeRequest};
+use daft_k8s_control::{
+    Client, ClientError, OnProgress, PROTOCOL_VERSION,
+    proto::{HandshakeRequest, StartActorRequest},
+};
 use daft_k8s_core::{Event, Incarnation};
 use daft_k8s_net::Destination;
 use futures::FutureExt;
@@ -150,12 +152,12 @@ impl Link {
         let _ = self.requests.send(Request::EndQuery(query_id.to_owned()));
     }
 
-    pub(super) fn start_actor(&self, actor_id: &str, payload: Bytes) {
-        let _ = self.requests.send(Request::StartActor(actor_id.to_owned(), payload));
+    pub(super) fn start_actor(&self, request: StartActorRequest) {
+        let _ = self.requests.send(Request::StartActor(request));
     }
 
-    pub(super) fn stop_actor(&self, actor_id: &str, generation: u32) {
-        let _ = self.requests.send(Request::StopActor(actor_id.to_owned(), generation));
+    pub(super) fn stop_actor(&self, actor_id: String, generation: u32) {
+        let _ = self.requests.send(Request::StopActor(actor_id, generation));
     }
 
     /// True if data came from the worker since the last call of this.

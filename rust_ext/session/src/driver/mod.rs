@@ -37,9 +37,7 @@ use std::{
     time::Duration,
 };
 
-use daft_k8s_core::{
-    Event, FailKind, FetchId, LaunchId, PoolConfig, QueryId, Session, SlotId, TaskId, TaskKey, WorkerId,
-};
+use daft_k8s_core::{Event, FailKind, FetchId, PoolConfig, QueryId, Session, SlotId, TaskId, TaskKey, WorkerId};
 use daft_k8s_flight::{ClientConfig, DataClient};
 use daft_k8s_ipc::{Origin, PartitionData};
 use daft_k8s_net::tls::ClientTls;
@@ -50,6 +48,7 @@ use tokio::{
 };
 
 use self::{
+    actors::Actors,
     clock::Clock,
     drops::Drops,
     link::Link,
@@ -58,6 +57,7 @@ use self::{
     task::{Report, Running},
 };
 pub use self::{
+    actors::{CallRouted, PoolStarted},
     host::{Call, CallAnswer, DriverHost, LaunchFailed},
     journal::JournalSnapshot,
     partition::Partition,
@@ -137,8 +137,7 @@ struct State {
     ready: HashMap<WorkerId, Arc<Process>>,
     /// Queries during which no worker may be let go.
     keeping: HashSet<String>,
-    /// Actors that were started, with the process that hosts each.
-    actors: HashMap<(WorkerId, String), LaunchId>,
+    actors: Actors,
     /// Fetches that wait for the verdict on a partition that could not be read.
     fetches: HashMap<FetchId, oneshot::Sender<Option<String>>>,
     closed: bool,
@@ -156,7 +155,7 @@ impl Driver {
             links: HashMap::new(),
             ready: HashMap::new(),
             keeping: HashSet::new(),
-            actors: HashMap::new(),
+            actors: Actors::default(),
             fetches: HashMap::new(),
             closed: false,
         };
@@ -217,7 +216,7 @@ impl Driver {
         self.inner.feed(Event::CancelTask(task));
     }
 
-    /// Cancels what still runs of a query and lets workers forget its plans.
+    /// Cancels what still runs of a query, stops its actors and lets workers forget its plans.
     pub fn end_query(&self, query_id: &str) {
         let mut state = self.inner.state.lock();
         let of_query = state.tasks.iter().filter(|(_, running)| running.spec.query_id == query_id);
@@ -258,10 +257,6 @@ impl State {
     /// The link to this process, while it is open.
     fn link_to(&self, process: &Arc<Process>) -> Option<&Link> {
         self.links.get(&process.worker).filter(|link| Arc::ptr_eq(&link.process, process))
-    }
-
-    fn is_ready(&self, process: &Arc<Process>) -> bool {
-        self.ready.get(&process.worker).is_some_and(|ready| Arc::ptr_eq(ready, process))
     }
 
     fn is_anything_due(&self, now: Duration) -> bool {

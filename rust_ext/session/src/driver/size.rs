@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use daft_k8s_core::{Event, LaunchId, WorkerId};
+use daft_k8s_core::Event;
 
 use super::{Driver, Inner, State};
 
@@ -31,11 +31,6 @@ impl Driver {
         }
     }
 
-    /// So many workers are needed whatever the tasks, for actors that wait for room; an elastic pool grows to that.
-    pub fn need_workers(&self, count: u32) {
-        self.inner.feed(Event::Need(count));
-    }
-
     /// The upper bound of workers; tasks may be submitted for any of them.
     pub fn max_workers(&self) -> u32 {
         self.inner.state.lock().core.max_workers()
@@ -47,16 +42,6 @@ impl Driver {
         if state.keeping.insert(query_id.to_owned()) {
             self.inner.act(&mut state, Event::KeepAll(true), &mut None);
         }
-    }
-
-    /// Something more at this process must not be lost, e.g. an actor: the pool does not let it go until `release`.
-    pub fn hold(&self, worker: WorkerId, launch: LaunchId, count: u64) {
-        self.inner.feed(Event::Hold { worker, launch, count });
-    }
-
-    /// Releases so many partitions that are no longer needed.
-    pub fn release(&self, worker: WorkerId, launch: LaunchId, count: u64) {
-        self.inner.feed(Event::Release { worker, launch, count });
     }
 }
 

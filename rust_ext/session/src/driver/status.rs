@@ -76,6 +76,7 @@ impl Driver {
             last_loss: view.reason.map(str::to_owned),
             waits_for: view.waits_for.map(str::to_owned),
         });
+        let [actor_pools, placed_actors, actor_queries, actor_calls] = state.core.actor_counts();
         PoolSnapshot {
             session_id: self.inner.config.session_id.clone(),
             min_workers: state.core.min_workers(),
@@ -88,7 +89,10 @@ impl Driver {
                 ("plans", state.plans.len()),
                 ("ready", state.ready.len()),
                 ("links", state.links.len()),
-                ("actors", state.actors.len()),
+                ("actor_pools", actor_pools.max(state.actors.pools())),
+                ("actors", placed_actors),
+                ("actor_queries", actor_queries),
+                ("actor_calls", actor_calls.max(state.actors.calls())),
                 ("queries_that_keep", state.keeping.len()),
                 ("uploads", state.links.values().map(|link| link.uploaded()).sum()),
                 ("slots", state.core.slot_count()),

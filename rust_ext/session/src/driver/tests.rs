@@ -1,6 +1,6 @@
 //! News that have arrived come before what is due. The runtime does not run: no tick and no call gets in between.
 
-use daft_k8s_core::{Addresses, WorkerPhase};
+use daft_k8s_core::{Addresses, LaunchId, WorkerPhase};
 
 use super::{drops::Dropped, partition::TaskName, *};
 use crate::Level;

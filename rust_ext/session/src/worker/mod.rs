@@ -121,6 +121,10 @@ pub enum ActorRequest {
         actor_id: String,
         /// The description of the actor, pickled by the driver.
         payload: Bytes,
+        /// The number of its place.
+        generation: u32,
+        /// Indices of the worker's GPUs that it may use, wholly or in part.
+        gpu_devices: Vec<u32>,
     },
     /// Stop an actor; an unknown one is fine.
     Stop {

@@ -196,8 +196,8 @@ impl WorkerCalls for Service {
 
     async fn start_actor(&self, request: Request<StartActorRequest>) -> Answer<StartActorReply> {
         let instance_id = self.heard();
-        let StartActorRequest { actor_id, payload } = request.into_inner();
-        self.shared.host.actor(ActorRequest::Start { actor_id, payload });
+        let StartActorRequest { actor_id, payload, generation, gpu_devices } = request.into_inner();
+        self.shared.host.actor(ActorRequest::Start { actor_id, payload, generation, gpu_devices });
         Ok(Response::new(StartActorReply { instance_id }))
     }
 

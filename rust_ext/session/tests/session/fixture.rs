@@ -77,12 +77,19 @@ pub struct TestWorker {
     pub spill: tempfile::TempDir,
 }
 
+/// The request of a driver about an actor.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Asked {
+    Start { payload: Bytes, generation: u32, gpu_devices: Vec<u32> },
+    Stop { generation: u32 },
+}
+
 /// The requests of a worker to its host, in order.
 pub enum Posted {
     Run(Delivery),
     Cancel(String),
     /// An actor is to start, made of this, or to stop, up to this generation.
-    Actor(String, Result<Bytes, u32>),
+    Actor(String, Asked),
 }
 
 struct TestHost {
@@ -117,11 +124,11 @@ impl Host for TestHost {
     /// Answers calls with what they carry.
     fn actor(&self, request: ActorRequest) {
         match request {
-            ActorRequest::Start { actor_id, payload } => {
-                let _ = self.posted.send(Posted::Actor(actor_id, Ok(payload)));
+            ActorRequest::Start { actor_id, payload, generation, gpu_devices } => {
+                let _ = self.posted.send(Posted::Actor(actor_id, Asked::Start { payload, generation, gpu_devices }));
             }
             ActorRequest::Stop { actor_id, generation } => {
-                let _ = self.posted.send(Posted::Actor(actor_id, Err(generation)));
+                let _ = self.posted.send(Posted::Actor(actor_id, Asked::Stop { generation }));
             }
             ActorRequest::Call { payload, answer, .. } => answer(Ok(payload)),
         }
@@ -165,10 +172,10 @@ impl TestWorker {
         }
     }
 
-    /// The id of the actor that is to start or stop next.
-    pub fn next_actor(&self) -> String {
+    /// The next request about an actor, with the actor's id.
+    pub fn next_actor(&self) -> (String, Asked) {
         match self.posted.recv_timeout(LONG).expect("no news of an actor came") {
-            Posted::Actor(actor_id, _) => actor_id,
+            Posted::Actor(actor_id, asked) => (actor_id, asked),
             Posted::Run(delivery) => panic!("{} came instead of news of an actor", delivery.key),
             Posted::Cancel(key) => panic!("a cancel of {key} came instead of news of an actor"),
         }

@@ -1,10 +1,10 @@
-//! Reasons to keep a worker of an elastic pool, and those that are none. A release without a hold fails the test ([`Session`]'s end).
+//! Reasons to keep a worker of an elastic pool, and those that are none.
 
 use std::{thread, time::Duration};
 
-use bytes::Bytes;
 use daft_k8s_core::WorkerId;
 
+use crate::actors;
 use crate::fixture::{Session, Settings, numbers, rows, until};
 
 const IDLE: Duration = Duration::from_millis(200);
@@ -35,7 +35,7 @@ fn to_drop_a_partition_of_the_driver_releases_nothing_at_the_worker_that_was_giv
 #[test]
 fn to_drop_a_partition_of_the_driver_does_not_let_go_of_a_worker_with_an_actor() {
     let (session, workers) = Session::with_workers(elastic());
-    assert!(session.driver.start_actor(WorkerId(0), "pool/1", Bytes::from_static(b"actor")));
+    let (pool, _started) = actors::start(&session, 1, &[b"actor"]);
     workers[0].next_actor();
     let given = session.driver.put(numbers(0..3));
     let reader = session.submit(2, vec![given.clone()]);
@@ -44,7 +44,7 @@ fn to_drop_a_partition_of_the_driver_does_not_let_go_of_a_worker_with_an_actor()
     drop(given);
     until(|| workers[0].partitions() == 0, "the upload was not dropped");
     assert_eq!(session.holds(WorkerId(0)), 1);
-    session.driver.stop_actor(WorkerId(0), "pool/1", 0);
-    session.driver.stop_actor(WorkerId(0), "pool/1", 0);
+    session.driver.end_actors(pool);
+    session.driver.end_actors(pool);
     assert_eq!(session.holds(WorkerId(0)), 0);
 }

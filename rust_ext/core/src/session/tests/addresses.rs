@@ -114,7 +114,6 @@ impl Net {
             Action::Send { task, attempt, worker, .. } => self.submit_to(worker, task, attempt),
             Action::Deliver { task, .. } => assert!(self.unfinished.remove(&task), "{task} has ended twice"),
             Action::FailTask { message, .. } => panic!("{message}"),
-            Action::Defect { message } => panic!("{message}"),
             _ => {}
         }
     }

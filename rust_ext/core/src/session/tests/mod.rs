@@ -23,7 +23,9 @@ mod world;
 use std::time::Duration;
 
 use super::*;
-use crate::ids::{Attempt, Incarnation};
+use crate::actors::Share;
+use crate::ids::{Attempt, Incarnation, LaunchId};
+use crate::{ActorAction, ActorEvent, ActorId, ActorNews, ActorPoolId, ActorRequest, Resources};
 use crate::{Addresses, Location, Output, SlotId, TaskPhase, WorkerPhase};
 
 const fn ms(count: u64) -> Duration {
@@ -49,6 +51,19 @@ const fn t(number: u64) -> TaskId {
 /// A task of the one query, which reads nothing.
 fn submission(task: TaskId, prefer: WorkerId) -> Event {
     Event::Submit { task, prefer, query: "q".into(), inputs: vec![] }
+}
+
+/// A pool of actors with 1 CPU each, which is all that a worker of `small()` has.
+fn actors_of(pool: u64, count: u32) -> Event {
+    let request = ActorRequest {
+        name: "UDF f".into(),
+        count,
+        need: Resources { cpus: Share::ONE, ..Resources::default() },
+        start_timeout: secs(100_000),
+        is_stateless: true,
+        shares_cpus: true,
+    };
+    Event::Actor(ActorEvent::Start { pool: ActorPoolId(pool), request })
 }
 
 /// So many outputs in the worker's store, which have rows.
@@ -182,6 +197,25 @@ impl Stage {
         let (worker, launch, attempt) = self.place(task);
         let reason = "memory at 97 %".to_owned();
         self.tell(Event::Bounced { task: t(task), worker, launch, attempt, reason })
+    }
+
+    fn start_actors(&mut self, pool: u64, count: u32) -> Vec<Action> {
+        self.tell(actors_of(pool, count))
+    }
+
+    /// As [`Self::start_actors`]; there is room for all, and they come up.
+    fn host_actors(&mut self, pool: u64, count: u32) {
+        for action in self.start_actors(pool, count) {
+            if let Action::Actor(ActorAction::Construct { actor, generation, worker, .. }) = action {
+                let news = ActorNews::Ready { address: "h:7777".into() };
+                self.tell(Event::Actor(ActorEvent::News { actor, generation, worker, news }));
+            }
+        }
+        assert_eq!(self.pool.ready_actors(ActorPoolId(pool)).map(|actors| actors.len()), Some(count as usize));
+    }
+
+    fn end_actors(&mut self, pool: u64) -> Vec<Action> {
+        self.tell(Event::Actor(ActorEvent::End(ActorPoolId(pool))))
     }
 
     fn worker_cancels(&mut self, task: u64) -> Vec<Action> {

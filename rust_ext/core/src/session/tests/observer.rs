@@ -55,6 +55,9 @@ pub(super) struct Observer {
     pub fetches: BTreeSet<FetchId>,
     pub fetched: u64,
     pub workers: BTreeMap<WorkerId, Seen>,
+    /// The generation of each actor, and the process that hosts it.
+    pub actors: BTreeMap<ActorId, (u32, Option<(WorkerId, LaunchId)>)>,
+    pub pools: u64,
     pub tasks: BTreeMap<TaskId, Known>,
     pub removed: BTreeSet<Incarnation>,
     pub incarnations: u64,
@@ -94,6 +97,8 @@ impl Observer {
             fetches: BTreeSet::new(),
             fetched: 0,
             workers: BTreeMap::new(),
+            actors: BTreeMap::new(),
+            pools: 0,
             tasks: BTreeMap::new(),
             removed: BTreeSet::new(),
             incarnations: 0,
@@ -102,6 +107,27 @@ impl Observer {
             unavailable: false,
             closed: false,
             actions: Vec::new(),
+        }
+    }
+
+    /// Actors are constructed at ready processes, one at a time, and hold them until they are stopped.
+    fn check_actor(&mut self, action: &ActorAction) {
+        match action {
+            ActorAction::Construct { actor, generation, worker, launch, .. } => {
+                let seen = self.present(*worker, *launch);
+                assert!(seen.process && seen.connected && seen.incarnation.is_some());
+                let (known, at) = self.actors.entry(*actor).or_default();
+                assert_eq!((*generation, *at), (*known + 1, None), "{actor} is at two places");
+                (*known, *at) = (*generation, Some((*worker, *launch)));
+                *self.holds.entry((*worker, *launch)).or_default() += 1;
+            }
+            ActorAction::Stop { actor, generation, .. } => {
+                let placed = self.actors.get_mut(actor).filter(|(known, _)| known == generation);
+                if let Some(at) = placed.and_then(|(_, at)| at.take()) {
+                    *self.holds.get_mut(&at).expect("something is held") -= 1;
+                }
+            }
+            _ => {}
         }
     }
 
@@ -137,7 +163,9 @@ impl Observer {
             if was_closed {
                 let is_end = matches!(
                     action,
-                    Action::FailTask { kind: FailKind::Shutdown, .. } | Action::FetchVerdict { lost: Some(_), .. }
+                    Action::FailTask { kind: FailKind::Shutdown, .. }
+                        | Action::FetchVerdict { lost: Some(_), .. }
+                        | Action::Actor(_)
                 );
                 assert!(is_end, "{action:?}");
             }
@@ -284,6 +312,9 @@ impl Observer {
                     assert_eq!(held, 0, "{worker} was released with slots that are referred to");
                 }
                 self.holds.remove(&(*worker, *launch));
+                for (_, at) in self.actors.values_mut().filter(|(_, at)| *at == Some((*worker, *launch))) {
+                    *at = None;
+                }
                 for slot in self.slots.values_mut().filter(|slot| slot.at == (*worker, *launch) && !slot.lost) {
                     slot.lost = true;
                     self.missed.extend(std::mem::take(&mut slot.unread).then_some(slot.query));
@@ -364,6 +395,8 @@ impl Observer {
             }
             Action::FetchVerdict { fetch, .. } => assert!(self.fetches.remove(fetch), "told twice"),
             Action::Grown { .. } => {}
+            Action::Actor(action) => self.check_actor(action),
+            Action::Defect { message } => panic!("{message}"),
             Action::Replaced { worker, launch, tasks, held_for, holds, .. } => {
                 assert!(*held_for >= self.pool.config().cancel_patience && self.present(*worker, *launch).process);
                 assert!(tasks.iter().all(|task| self.tasks[task].cancelling), "only cancelled tasks are cut off");
@@ -371,7 +404,6 @@ impl Observer {
                 assert!(patient || *holds == 0, "what it holds is lost too soon");
                 self.cause = ExitCause::Stopped;
             }
-            Action::Defect { message } => panic!("{message}"),
             Action::Unavailable { .. } => {
                 assert!(!std::mem::replace(&mut self.unavailable, true), "unavailable twice");
             }
@@ -459,7 +491,8 @@ impl Observer {
         let of_scaling = usize::from(audit.growth_due.is_some()) + usize::from(audit.idleness_due.is_some());
         let of_verdicts = usize::from(self.pool.verdicts.timer.is_some());
         let unanswered = self.pool.fleet.workers().iter().filter(|worker| worker.unanswered.is_some()).count();
-        let timers = backing_off + of_workers + of_scaling + cancelled + of_verdicts + unanswered;
+        let of_actors = self.pool.actors().starting();
+        let timers = backing_off + of_actors + of_workers + of_scaling + cancelled + of_verdicts + unanswered;
         let postponed = self.pool.workers().filter(|view| view.phase == WorkerPhase::Postponed).count();
         assert_eq!(audit.postponed, postponed);
         let growing = audit.growth_due.is_some();

@@ -140,7 +140,6 @@ impl Observer {
                 let launch = self.pool.worker(worker).map_or(LaunchId(1), |view| view.launch);
                 self.tell(Event::Stuck { worker, launch, slots: u32::from(b % 4), calls: "udf".to_owned() });
             }
-            26 if b > 100 => self.tell(Event::Need(u32::from(b % 7))),
             26 if b > 60 => {
                 self.fetched += 1;
                 let slots = self.slots.keys().copied().take(usize::from(a % 4)).collect();
@@ -148,6 +147,12 @@ impl Observer {
             }
             26 if b > 50 => self.tell(Event::Read(self.slots.keys().copied().take(2).collect())),
             27 => self.drop_one_reference(b),
+            28 if b > 128 => {
+                self.pools += 1;
+                self.tell(actors_of(self.pools, u32::from(a % 3) + 1));
+            }
+            28 => self.tell(Event::Actor(ActorEvent::End(ActorPoolId(u64::from(a) % (self.pools + 1))))),
+            29 => self.actor_news(a, b),
             _ => {
                 self.now = self.pool.next_deadline().unwrap_or(self.now).max(self.now);
                 self.tell(Event::Tick);
@@ -155,10 +160,29 @@ impl Observer {
         }
     }
 
+    /// News of an actor, of its latest place or of an earlier one.
+    fn actor_news(&mut self, kind: u8, which: u8) {
+        let Some((actor, (generation, at))) = self.actors.iter().nth(usize::from(which) % self.actors.len().max(1))
+        else {
+            return;
+        };
+        let (actor, generation) = (*actor, generation.saturating_sub(u32::from(kind > 230)));
+        let worker = at.map_or(w(u32::from(which % 4)), |(worker, _)| worker);
+        let reason = "so it was".into();
+        let news = match kind % 4 {
+            0 | 1 => ActorNews::Ready { address: "h:7777".into() },
+            2 => ActorNews::Killed { reason },
+            _ => ActorNews::Failed { reason, error: [].into() },
+        };
+        self.tell(Event::Actor(ActorEvent::News { actor, generation, worker, news }));
+    }
+
     /// From now on all goes well, until nothing is left.
     fn work_off(&mut self) {
+        for pool in 1..=self.pools {
+            self.tell(Event::Actor(ActorEvent::End(ActorPoolId(pool))));
+        }
         self.tell(Event::SetDesired(0));
-        self.tell(Event::Need(0));
         self.tell(if self.elastic { Event::SetRange { min: 1, start: 1, max: 4 } } else { Event::SetDesired(2) });
         for _ in 0..100_000 {
             if self.tasks.values().all(|known| known.ends == 1) {

@@ -15,14 +15,6 @@ fn elastic(min: u32, start: u32, max: u32) -> Stage {
     stage
 }
 
-fn hold(worker: u32, launch: u64, count: u64) -> Event {
-    Event::Hold { worker: w(worker), launch: LaunchId(launch), count }
-}
-
-fn release(worker: u32, launch: u64, count: u64) -> Event {
-    Event::Release { worker: w(worker), launch: LaunchId(launch), count }
-}
-
 #[test]
 fn with_no_lower_bound_nothing_runs_until_there_is_work() {
     let mut stage = elastic(0, 0, 5);
@@ -56,17 +48,20 @@ fn a_pool_of_a_fixed_size_neither_grows_nor_shrinks() {
 #[test]
 fn actors_that_wait_for_a_worker_make_a_pool_grow_though_there_is_no_task() {
     let mut stage = elastic(0, 0, 5);
-    assert_eq!(launched(&stage.tell(Event::Need(2))), [0, 1], "at once, as there is none");
+    assert_eq!(launched(&stage.start_actors(1, 2)), [0, 1], "at once, as there is none");
     stage.come_up(w(0));
     stage.come_up(w(1));
-    assert_eq!(stage.tell(Event::Need(3)), []);
+    assert_eq!(launched(&stage.start_actors(2, 2)), [0; 0], "the first of them shares a CPU");
     assert_eq!(launched(&stage.tick()), [2]);
     stage.come_up(w(2));
-    stage.tell(Event::Need(9));
+    stage.start_actors(3, 5);
+    stage.start_actors(4, 5);
     assert_eq!(launched(&stage.tick()), [3, 4], "never more than there may be");
     stage.come_up(w(3));
     stage.come_up(w(4));
-    stage.tell(Event::Need(0));
+    for pool in 1..=4 {
+        stage.end_actors(pool);
+    }
     while stage.pool.next_deadline().is_some() {
         stage.tick();
     }
@@ -74,9 +69,9 @@ fn actors_that_wait_for_a_worker_make_a_pool_grow_though_there_is_no_task() {
 }
 
 #[test]
-fn what_is_needed_for_actors_is_not_let_go_for_being_idle() {
+fn a_worker_with_an_actor_is_not_let_go_for_being_idle() {
     let mut stage = elastic(0, 2, 5);
-    stage.tell(Event::Need(1));
+    stage.host_actors(1, 1);
     assert_eq!(stage.tick(), [stop(1, 1, IDLE), disconnect(1, 1), released(1, 1, "worker-1/1", IDLE)]);
     assert_eq!(stage.pool.next_deadline(), None);
 }
@@ -173,44 +168,40 @@ fn a_worker_that_holds_what_somebody_refers_to_is_not_released() {
     assert_eq!(stage.pool.next_deadline(), None, "one is left");
     assert_eq!(stage.tell(Event::Drop(vec![s(1, 1)])), []);
     assert_eq!(stage.pool.next_deadline(), Some(secs(5120)), "idle from now on");
-    stage.tell(hold(1, 1, 1));
-    assert_eq!(stage.pool.next_deadline(), None, "whatever it is, e.g. an actor");
+    stage.host_actors(1, 1);
+    assert_eq!(stage.pool.next_deadline(), None, "an actor keeps it, too");
+    stage.end_actors(1);
+    assert_eq!(stage.pool.next_deadline(), Some(secs(5120)));
 }
 
 #[test]
 fn what_an_old_process_held_holds_nobody_and_releases_nothing() {
     let mut stage = elastic(0, 1, 2);
-    stage.tell(hold(0, 1, 1));
+    stage.host_actors(1, 1);
     stage.submit(1, 0);
+    let (worker, launch, attempt) = stage.place(1);
+    stage.tell(Event::Succeeded { task: t(1), worker, launch, attempt, outputs: outputs(1) });
+    assert_eq!(stage.pool.worker(w(0)).unwrap().holds, 2);
     stage.exit(w(0), "gone");
-    stage.tick();
-    stage.come_up(w(0));
-    stage.succeed(1);
     assert_eq!(stage.pool.worker(w(0)).unwrap().holds, 0);
-    stage.tell(hold(0, 2, 1));
-    stage.tell(release(0, 1, 1));
+    stage.come_up_again(w(0));
+    assert_eq!(stage.pool.worker(w(0)).unwrap().holds, 1, "the actor is constructed again");
+    stage.tell(Event::Drop(vec![s(1, 0)]));
     assert_eq!(stage.pool.worker(w(0)).unwrap().holds, 1);
 }
 
 #[test]
 fn a_process_that_was_restarted_in_place_holds_nothing_of_what_the_old_one_held() {
     let mut stage = elastic(0, 1, 2);
-    stage.tell(hold(0, 1, 2));
+    stage.submit(0, 0);
+    let (worker, launch, attempt) = stage.place(0);
+    stage.tell(Event::Succeeded { task: t(0), worker, launch, attempt, outputs: outputs(2) });
+    stage.tell(Event::Read(vec![s(0, 0), s(0, 1)]));
     stage.submit(1, 0);
     stage.connect(w(0), "new");
     let (worker, launch, attempt) = stage.place(1);
     stage.tell(Event::Succeeded { task: t(1), worker, launch, attempt, outputs: outputs(1) });
     assert_eq!(stage.pool.worker(w(0)).unwrap().holds, 1, "the new one's own");
-}
-
-#[test]
-fn a_release_of_more_than_is_held_is_told_as_a_defect_and_releases_nothing() {
-    let mut stage = elastic(0, 1, 2);
-    stage.tell(hold(0, 1, 1));
-    let actions = stage.tell(release(0, 1, 2));
-    assert!(matches!(&*actions, [Action::Defect { message }] if message.contains("worker-0")), "{actions:?}");
-    assert_eq!(stage.pool.worker(w(0)).unwrap().holds, 1);
-    assert_eq!(stage.pool.next_deadline(), None, "what is held keeps the worker");
 }
 
 #[test]

@@ -29,11 +29,6 @@ fn replaced(actions: &[Action]) -> Vec<u32> {
         .collect()
 }
 
-fn hold(stage: &mut Stage, worker: u32) {
-    let (worker, launch) = (w(worker), stage.launch(w(worker)));
-    stage.tell(Event::Hold { worker, launch, count: 2 });
-}
-
 #[test]
 fn a_worker_whose_slots_are_held_is_replaced_when_a_task_has_waited_for_them() {
     let mut stage = seized(1);
@@ -124,7 +119,7 @@ fn a_worker_that_holds_nothing_is_replaced_before_one_that_does() {
         stage.tell(Event::CancelTask(t(task)));
         stage.worker_cancels(task);
     }
-    hold(&mut stage, 0);
+    stage.host_actors(1, 1);
     stuck(&mut stage, 0, 1);
     stuck(&mut stage, 1, 1);
     stage.submit(3, 0);
@@ -141,7 +136,7 @@ fn a_worker_that_holds_nothing_is_replaced_before_one_that_does() {
 #[test]
 fn a_worker_that_holds_partitions_is_replaced_after_a_minute_if_there_is_no_other_way() {
     let mut stage = seized(1);
-    hold(&mut stage, 0);
+    stage.host_actors(1, 1);
     stage.submit(2, 0);
     assert_eq!(stage.tick(), [], "ten seconds");
     let actions = stage.tick();
@@ -154,7 +149,7 @@ fn an_elastic_pool_starts_another_worker_beside_one_that_is_stuck() {
     let mut stage = Stage::new(small());
     stage.tell(Event::SetRange { min: 1, start: 1, max: 3 });
     stage.come_up(w(0));
-    hold(&mut stage, 0);
+    stage.host_actors(1, 1);
     stuck(&mut stage, 0, 1);
     assert_eq!(launched(&stage.submit(1, 0)), [0; 0], "the call may return in a moment");
     assert_eq!((launched(&stage.tick()), stage.now), (vec![1], secs(10)));

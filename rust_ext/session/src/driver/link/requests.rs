@@ -9,7 +9,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
 use daft_k8s_control::proto::{
     CancelTaskRequest, DropPartitionsRequest, EndQueryRequest, StartActorRequest, StopActorRequest,
 };
@@ -36,7 +35,7 @@ pub(super) enum Request {
     Cancel(String),
     Drop(Vec<String>),
     EndQuery(String),
-    StartActor(String, Bytes),
+    StartActor(StartActorRequest),
     StopActor(String, u32),
 }
 
@@ -44,7 +43,7 @@ impl Request {
     /// Of what may be large in it.
     fn size_bytes(&self) -> usize {
         match self {
-            Self::StartActor(_, payload) => payload.len(),
+            Self::StartActor(request) => request.payload.len(),
             Self::Cancel(_) | Self::Drop(_) | Self::EndQuery(_) | Self::StopActor(..) => 0,
         }
     }
@@ -54,7 +53,7 @@ impl Request {
             Self::Cancel(key) => format!("cancel of task {key}"),
             Self::Drop(tickets) => format!("drop of {} partitions", tickets.len()),
             Self::EndQuery(query_id) => format!("end of query {query_id}"),
-            Self::StartActor(actor_id, _) => format!("start of actor {actor_id}"),
+            Self::StartActor(request) => format!("start of actor {}", request.actor_id),
             Self::StopActor(actor_id, _) => format!("stop of actor {actor_id}"),
         }
     }
@@ -128,8 +127,8 @@ impl Peer {
             Request::EndQuery(query_id) => {
                 self.client.end_query(EndQueryRequest { query_id }).await?;
             }
-            Request::StartActor(actor_id, payload) => {
-                self.client.start_actor(StartActorRequest { actor_id, payload }).await?;
+            Request::StartActor(request) => {
+                self.client.start_actor(request).await?;
             }
             Request::StopActor(actor_id, generation) => {
                 self.client.stop_actor(StopActorRequest { actor_id, generation }).await?;
