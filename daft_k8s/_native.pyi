@@ -141,11 +141,13 @@ class K8sWorker:
         plan: bytes,
         payload: bytes,
         inputs: Sequence[tuple[int, Sequence[PartitionRef]]],
+        determinism: str,
     ) -> K8sTaskResultHandle:
         """Queues a task; returns at once and never raises for what a worker or network does.
 
         The pool sends it to this worker if it is ready, else to another, else keeps it until one
-        is. `inputs` are (source id, partitions in order). Plans travel by content hash.
+        is. `inputs` are (source id, partitions in order). Plans travel by content hash. `determinism` ("deterministic",
+        "order_dependent" or "unrepeatable") decides if lost outputs of the task may be recomputed.
         """
 
 @final

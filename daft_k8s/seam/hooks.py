@@ -72,17 +72,18 @@ class WorkerHandle:
         parts.limit_counters.bind(query_id, counters)
         release_actors = parts.actor_pools.bind(query_id, pools)
         task_id, name = task.id(), task.name()
-        send = partial(
-            self._worker.submit,
-            query_id=query_id,
-            task_id=task_id,
-            name=name,
-            plan=plan,
-            payload=payload,
-            inputs=inputs,
-        )
         try:
             run = parts.query_runs.find(query_id)
+            send = partial(
+                self._worker.submit,
+                query_id=query_id,
+                task_id=task_id,
+                name=name,
+                plan=plan,
+                payload=payload,
+                inputs=inputs,
+                determinism=run.determinism_of(name).value,
+            )
             handle = run.submit(name, inputs, send)
         except BaseException:
             release_actors()

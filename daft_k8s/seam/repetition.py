@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from daft.naming import generate_query_name
 
 from daft_k8s.errors import Loss, SessionClosedError, WorkerLostError
+from daft_k8s.seam.determinism import UNKNOWN, Determinism, QueryDeterminism
 from daft_k8s.seam.written import Written
 from daft_k8s.wire.quoted_log import add_to_reason, split_log
 from daft_k8s.wire.raised import add_note
@@ -116,6 +117,7 @@ class QueryRun:
         self._lent: Callable[[], Iterable[PartitionRef]] = tuple
         self._lent_slots: frozenset[str] = frozenset()
         self._read: set[str] = set()
+        self._determinism = UNKNOWN
         self.written = Written()
         """The files that the query's tasks have written."""
 
@@ -132,6 +134,18 @@ class QueryRun:
     def expect_uploads(self) -> None:
         """Tells that the plan uploads. An upload hides in any projection, so each task counts as one that writes."""
         self._uploads = True
+
+    def expect(self, determinism: QueryDeterminism) -> None:
+        """Tells what the plan says about its tasks."""
+        self._determinism = determinism
+
+    def determinism_of(self, name: str) -> Determinism:
+        """The determinism of a task, by its operators.
+
+        Args:
+            name: The task's operators, as Daft names them ("PhysicalScan->Project").
+        """
+        return Determinism.UNREPEATABLE if self._uploads else self._determinism.of_task(name)
 
     def stage_files(self) -> None:
         """Tells that the files of this run go to a folder of its own, and to their destination only at its end."""

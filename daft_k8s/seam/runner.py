@@ -22,6 +22,7 @@ from daft.runners.runner import Runner
 
 from daft_k8s.driver.session import Session
 from daft_k8s.errors import SessionClosedError, WorkerLostError
+from daft_k8s.seam.determinism import QueryDeterminism
 from daft_k8s.seam.execution_config import FLIGHT_SHUFFLE, fit_to_cluster
 from daft_k8s.seam.notifications import QueryNotifications
 from daft_k8s.seam.partitions import (
@@ -250,6 +251,7 @@ class K8sRunner(Runner[Any]):
             )
             if has_uploads(plan_text):
                 run.expect_uploads()
+            run.expect(QueryDeterminism(plan_text, uses_flight=uses_flight))
             run.written.expect(plan_text)
             parts.query_runs.begin(run)
             # One plan runner for each query: Daft never frees the CPUs that it has booked in it for tasks

@@ -5,7 +5,7 @@
 use std::time::{Duration, Instant};
 
 use daft_k8s_core::{
-    Action, Addresses, Event, LaunchId, Output, PoolConfig, QueryId, Session, SlotId, TaskId, WorkerId,
+    Action, Addresses, Determinism, Event, LaunchId, Output, PoolConfig, QueryId, Session, SlotId, TaskId, WorkerId,
 };
 
 const WORKERS: u32 = 200;
@@ -27,7 +27,7 @@ fn main() {
     let mut at_workers: std::collections::VecDeque<Action> = std::collections::VecDeque::new();
     let (mut events, mut actions_seen, mut next_task, mut longest) = (0_u64, 0_u64, 0_u64, Duration::ZERO);
     let query = QueryId::from("q");
-    let outputs: Vec<Output> = (0..4).map(|slot| Output { slot, has_rows: true }).collect();
+    let outputs: Vec<Output> = (0..4).map(|slot| Output { slot, num_rows: 1, is_stored: true }).collect();
     let begin = Instant::now();
     while events < EVENTS_PER_SECOND * SECONDS {
         now += Duration::from_micros(1_000_000 / EVENTS_PER_SECOND);
@@ -51,7 +51,14 @@ fn main() {
             _ => {
                 next_task += 1;
                 let prefer = WorkerId(u32::try_from(next_task % u64::from(2 * WORKERS)).unwrap_or(0));
-                Event::Submit { task: TaskId(next_task), prefer, query: query.clone(), inputs: vec![] }
+                Event::Submit {
+                    task: TaskId(next_task),
+                    prefer,
+                    query: query.clone(),
+                    inputs: vec![],
+                    determinism: Determinism::Deterministic,
+                    bytes: 1000,
+                }
             }
         };
         let one = Instant::now();

@@ -178,6 +178,38 @@ impl fmt::Display for Attempt {
     }
 }
 
+/// Counts the runs of a task: 0 is the one that its owner was told of, each later one recomputes outputs that were lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, GetSize)]
+pub struct Run(pub u32);
+
+impl Run {
+    /// The run that the task's owner was told of.
+    pub const FIRST: Self = Self(0);
+
+    /// The run after this one.
+    #[must_use]
+    pub const fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
+}
+
+/// The attempt that made the data of a slot; attempts count anew in each run of a task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, GetSize)]
+pub struct Generation {
+    /// The run of the task.
+    pub run: Run,
+    /// The attempt of that run.
+    pub attempt: Attempt,
+}
+
+impl Generation {
+    /// The generation of an attempt of the first run.
+    #[must_use]
+    pub const fn first(attempt: Attempt) -> Self {
+        Self { run: Run::FIRST, attempt }
+    }
+}
+
 /// The UUID that a worker process makes at start; a changed one means that the old process is gone.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, GetSize)]
 pub struct Incarnation(Arc<str>);

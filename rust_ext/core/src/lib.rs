@@ -1,8 +1,9 @@
 //! The pure decisions of daft_k8s: events in, actions out.
 //!
 //! What lives here: the truth of one driver session ([`session`]), composed of its workers ([`fleet`]), its tasks
-//! ([`tasks`]), its actors ([`actors`]) and its partitions ([`slots`]); the worker's log of finished tasks ([`task_log`]), the ids that both
-//! sides use ([`ids`]), a session's history ([`journal`]), the back-off rule ([`backoff`]), the levels of log lines ([`log`]) and the form of reasons for
+//! ([`tasks`]), its actors ([`actors`]), its partitions ([`slots`]) and how these were made ([`lineage`]); the worker's log
+//! of finished tasks ([`task_log`]), the ids that both sides use ([`ids`]), a session's history ([`journal`]), the back-off
+//! rule ([`backoff`]), the levels of log lines ([`log`]) and the form of reasons for
 //! people ([`reasons`]). What must not: I/O, clocks, threads, async. `now` is always an argument, so the whole crate is
 //! tested in virtual time.
 
@@ -13,6 +14,7 @@ pub mod backoff;
 pub mod fleet;
 pub mod ids;
 pub mod journal;
+pub mod lineage;
 pub mod log;
 pub mod reasons;
 pub mod session;
@@ -24,10 +26,11 @@ pub use actors::{ActorAction, ActorEvent, ActorFailure, ActorNews, ActorRequest,
 pub use backoff::Backoff;
 pub use fleet::{Addresses, ExitCause, UnknownCause, WorkerPhase};
 pub use ids::{
-    ActorId, ActorPoolId, Attempt, FetchId, IdError, Incarnation, LaunchId, QueryId, RouteId, SlotId, TaskId, TaskKey,
-    WorkerId,
+    ActorId, ActorPoolId, Attempt, FetchId, Generation, IdError, Incarnation, LaunchId, QueryId, RouteId, Run, SlotId,
+    TaskId, TaskKey, WorkerId,
 };
 pub use journal::{Fact, FactKind, Journal, JournalBounds, Sequence};
+pub use lineage::{Determinism, UnknownDeterminism};
 pub use log::{Level, LogSink};
 pub use session::{Action, Event, FailKind, PoolConfig, Session, TaskView, WorkerView};
 pub use slots::{Location, Loss, Output};

@@ -62,6 +62,9 @@ pub struct Task {
     pub payload: ::prost::bytes::Bytes,
     #[prost(message, repeated, tag = "5")]
     pub inputs: ::prost::alloc::vec::Vec<TaskInput>,
+    /// The task recomputes outputs that were lost: these stay in the worker's store however small they are.
+    #[prost(bool, tag = "6")]
+    pub recomputes: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Plan {

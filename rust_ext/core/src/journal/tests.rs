@@ -2,7 +2,7 @@
 //! their causes: `session::tests::journal`.
 
 use super::*;
-use crate::{FailKind, LaunchId, PoolConfig, QueryId, Session, SlotId, TaskId, WorkerId};
+use crate::{Determinism, FailKind, LaunchId, PoolConfig, QueryId, Session, SlotId, TaskId, WorkerId};
 
 fn journal(entries: usize, bytes: usize) -> Journal {
     let mut journal = Journal::new(JournalBounds { entries, bytes });
@@ -70,7 +70,14 @@ fn a_journal_without_its_beginning_is_not_replayed() {
 #[test]
 fn events_of_one_turn_are_replayed_in_one_turn() {
     let mut session = Session::new(PoolConfig::default());
-    let submit = |task| Event::Submit { task: TaskId(task), prefer: WorkerId(0), query: "q".into(), inputs: vec![] };
+    let submit = |task| Event::Submit {
+        task: TaskId(task),
+        prefer: WorkerId(0),
+        query: "q".into(),
+        inputs: vec![],
+        determinism: Determinism::Unrepeatable,
+        bytes: 0,
+    };
     session.handle_all([submit(1), submit(2), Event::SetDesired(1)], Duration::from_secs(1));
     session.handle(Event::Tick, Duration::from_secs(1));
     assert_eq!(session.journal().turns().iter().map(|(_, events)| events.len()).collect::<Vec<_>>(), [3, 1]);
@@ -84,7 +91,14 @@ fn a_fact_tells_what_led_to_it() {
         Event::Refused { worker: WorkerId(0), launch: LaunchId(1), reason: "another version".to_owned() },
         Duration::from_secs(2),
     );
-    let submit = Event::Submit { task: TaskId(7), prefer: WorkerId(0), query: "q".into(), inputs: vec![] };
+    let submit = Event::Submit {
+        task: TaskId(7),
+        prefer: WorkerId(0),
+        query: "q".into(),
+        inputs: vec![],
+        determinism: Determinism::Unrepeatable,
+        bytes: 0,
+    };
     session.handle(submit, Duration::from_secs(3));
     let journal = session.journal();
     let facts: Vec<Fact> = journal.entries().filter_map(|(sequence, _)| journal.fact(sequence)).collect();

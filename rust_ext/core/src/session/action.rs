@@ -7,7 +7,7 @@ use get_size2::GetSize;
 
 use crate::actors::ActorAction;
 use crate::fleet::{Addresses, ExitCause};
-use crate::ids::{Attempt, FetchId, Incarnation, LaunchId, TaskId, WorkerId};
+use crate::ids::{Attempt, FetchId, Generation, Incarnation, LaunchId, Run, SlotId, TaskId, WorkerId};
 
 /// One action to carry out. Actions are carried out in the order in which they were given.
 #[derive(Debug, Clone, PartialEq, Eq, GetSize)]
@@ -141,6 +141,63 @@ pub enum Action {
         fetch: FetchId,
         /// The reason if a slot is lost, for people; `None` if the holders live.
         lost: Option<Arc<str>>,
+    },
+    /// A slot that the fetch needs (`FetchFailed`) was lost, and is there again: fetch anew.
+    FetchAgain {
+        /// The fetch.
+        fetch: FetchId,
+    },
+    /// Tasks that have ended run again, because outputs of theirs were lost and are needed. For the log.
+    Recovering {
+        /// The tasks, each after those whose outputs it reads.
+        tasks: Vec<TaskId>,
+        /// The number of lost partitions that are needed.
+        slots: usize,
+        /// The worker that was lost with them, or with one of them.
+        worker: WorkerId,
+    },
+    /// A task that has ended begins another run, under the same id: `Send` follows, `RunOver` or `RunEnded` ends it.
+    RunAgain {
+        /// The task.
+        task: TaskId,
+        /// The number of the run; workers must not take it for an earlier one.
+        run: Run,
+    },
+    /// A run ended with a report, which has no owner: the shell forgets the run and drops these outputs of it.
+    RunOver {
+        /// The task.
+        task: TaskId,
+        /// The number of the run.
+        run: Run,
+        /// The attempt that reported.
+        attempt: Attempt,
+        /// The worker that ran it.
+        worker: WorkerId,
+        /// The outputs that nothing needs.
+        dropped: Vec<u32>,
+    },
+    /// A run ended without a report: the shell forgets it.
+    RunEnded {
+        /// The task.
+        task: TaskId,
+        /// The number of the run.
+        run: Run,
+    },
+    /// An input of a run that is over is to be dropped at its worker: only the run still needed it.
+    DropInput {
+        /// The task whose run it was.
+        reader: TaskId,
+        /// The input.
+        slot: SlotId,
+        /// The worker that holds it.
+        worker: WorkerId,
+        /// The generation of the input.
+        generation: Generation,
+    },
+    /// These tasks are not run again: the shell forgets how.
+    Forget {
+        /// The tasks.
+        tasks: Vec<TaskId>,
     },
     /// An elastic pool grows; the launches follow. For the log.
     Grown {

@@ -60,6 +60,14 @@ pub struct PoolConfig {
     pub cancel_patience_with_holds: Duration,
     /// The room for the session's history.
     pub journal: JournalBounds,
+    /// The number of times that one task may be run again for outputs of it that were lost.
+    pub max_recoveries_per_task: u32,
+    /// The number of tasks, one after the other, that may be run again for one lost output.
+    pub max_recovery_depth: u32,
+    /// The number of times that tasks of one query may be run again for lost outputs.
+    pub max_recoveries_per_query: u32,
+    /// The bytes that the driver keeps for running tasks again; beyond this, it forgets the oldest. 0: it keeps nothing.
+    pub lineage_limit_bytes: u64,
 }
 
 impl Default for PoolConfig {
@@ -89,6 +97,10 @@ impl Default for PoolConfig {
             cancel_patience: Duration::from_secs(10),
             cancel_patience_with_holds: Duration::from_secs(60),
             journal: JournalBounds::default(),
+            max_recoveries_per_task: 8,
+            max_recovery_depth: 64,
+            max_recoveries_per_query: 100_000,
+            lineage_limit_bytes: 256 << 20,
         }
     }
 }

@@ -5,6 +5,7 @@ use get_size2::GetSize;
 use crate::actors::ActorEvent;
 use crate::fleet::{Addresses, ExitCause};
 use crate::ids::{Attempt, FetchId, Incarnation, LaunchId, QueryId, SlotId, TaskId, WorkerId};
+use crate::lineage::Determinism;
 use crate::slots::Output;
 
 /// News for the session. News of an old launch or an old attempt is ignored (fenced).
@@ -128,6 +129,10 @@ pub enum Event {
         query: QueryId,
         /// The slots that it reads. The driver's own may be left out.
         inputs: Vec<SlotId>,
+        /// The determinism of its outputs, which decides how they are recomputed should they be lost.
+        determinism: Determinism,
+        /// The bytes that the driver keeps of it to run it again.
+        bytes: u64,
     },
     /// A worker: the attempt finished and its outputs are published there.
     Succeeded {
@@ -139,7 +144,7 @@ pub enum Event {
         launch: LaunchId,
         /// The number of the attempt.
         attempt: Attempt,
-        /// The outputs that are in the worker's store. If the report counts, each is referred to until `Drop`.
+        /// All of its outputs, by slot. If the report counts, each one in the worker's store is referred to until `Drop`.
         outputs: Vec<Output>,
     },
     /// A worker: the task's own code failed. Final, never tried again.

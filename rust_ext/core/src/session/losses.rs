@@ -1,63 +1,88 @@
 //! Losses of partitions: the tasks that they fail, and the verdicts on partitions that could not be read.
 
 use std::collections::HashSet;
-use std::sync::Arc;
 
 use super::turn::Timer;
 use super::{Action, Session};
-use crate::ids::{FetchId, QueryId, SlotId, TaskId, WorkerId};
+use crate::FailKind;
+use crate::ids::{FetchId, SlotId, TaskId, WorkerId};
+use crate::lineage::Origin;
+use crate::lineage::waiters::Waiter;
 use crate::slots::LostStore;
 use crate::slots::verdicts::{Reader, Verdict, holders_of};
 use crate::tasks::Place;
-use crate::{FailKind, Loss};
 
 /// The fate of partitions that are asked for after the end of the session, for people.
 const SHUT_DOWN: &str = "the session was shut down, and with it all partitions of its workers are gone";
 
 impl Session {
-    /// Takes a new task in, or fails it at once if an input is lost.
-    pub(super) fn submit(&mut self, task: TaskId, prefer: WorkerId, query: &QueryId, inputs: &[SlotId]) {
+    /// Takes a new task in. If an input is lost, it waits, or fails at once if the input cannot be recomputed.
+    pub(super) fn submit(&mut self, task: TaskId, mut origin: Origin) {
         if self.tasks.get(task).is_some() {
             return;
         }
-        if let Some(loss) = self.slots.loss_of(inputs) {
-            let message = loss.of_input().into();
-            return self.turn.push(Action::FailTask { task, kind: FailKind::InputsLost, message });
-        }
-        self.slots.mark_read(inputs);
-        self.tasks.submit(task, prefer, query.clone(), inputs.into());
-    }
-
-    /// Forgets slots to which nothing refers any more.
-    pub(super) fn drop_slots(&mut self, slots: &[SlotId]) {
-        for slot in slots {
-            if let Some(worker) = self.slots.remove(*slot) {
-                self.turn.touch(worker);
+        origin.order = self.tasks.next_order();
+        let inputs = origin.inputs.clone();
+        let Some((lost, loss)) = self.slots.lost_of(&inputs) else {
+            self.slots.mark_read(&inputs);
+            return self.tasks.submit(task, origin, false, false);
+        };
+        match self.recover(&lost, &loss) {
+            Ok(()) => {
+                self.slots.mark_read(&inputs);
+                self.tasks.submit(task, origin, false, true);
+                self.waiters.add(Waiter::Task(task), lost.iter().map(|slot| slot.task));
+            }
+            Err(obstacle) => {
+                let message = loss.of_input(&obstacle).into();
+                self.turn.push(Action::FailTask { task, kind: FailKind::InputsLost, message });
             }
         }
     }
 
-    /// Fails the tasks that can no longer get their inputs, and one task of each query that has not read all that the
-    /// worker's process held. What no task has read yet will be read by one that Daft has not submitted: Daft keeps no
-    /// other references to outputs of a query that runs.
+    /// Forgets slots to which nothing refers any more.
+    pub(super) fn drop_slots(&mut self, slots: &[SlotId]) {
+        let mut tasks = Vec::new();
+        for slot in slots {
+            if let Some(location) = self.slots.remove(*slot) {
+                self.slot_is_gone(*slot, &location);
+                if tasks.last() != Some(&slot.task) {
+                    tasks.push(slot.task);
+                }
+            }
+        }
+        self.release_records(tasks);
+    }
+
+    /// Has everything recomputed that a query needs and the worker's process held. Fails the tasks that can no longer get
+    /// their inputs, and one task of each query of which an unread slot cannot be recomputed: it will be read by a task
+    /// that Daft has not submitted, as Daft keeps no other references to outputs of a query that runs.
     pub(super) fn notify_readers(&mut self, worker: WorkerId, lost: LostStore) {
         let loss = lost.loss;
+        for slot in &lost.ids {
+            self.lineage.slot_lost(slot.task, true);
+        }
         for reader in self.verdicts.lose(worker) {
             self.give_verdict(reader, Some(loss.clone()));
         }
         self.set_verdict_timer();
-        if lost.slots == 0 {
+        if lost.ids.is_empty() {
             return;
         }
         let mut failed = HashSet::new();
-        for (task, query, loss) in self.tasks.unsent_readers(&self.slots) {
-            self.tasks.fail_lost(&mut self.turn, task, &loss.of_input());
-            failed.insert(query);
+        for (task, query) in self.tasks.unsent_readers(&self.slots) {
+            self.park_or_fail(task);
+            if self.tasks.get(task).is_none() {
+                failed.insert(query);
+            }
         }
         // One failed task ends its query.
-        for query in lost.unread.iter().filter(|query| !failed.contains(query)) {
-            if let Some(task) = self.tasks.any_of(query) {
-                self.tasks.fail_lost(&mut self.turn, task, &loss.of_query());
+        for (query, slots) in lost.unread.iter().filter(|(query, _)| !failed.contains(query)) {
+            // Without a task the query may be over: whoever reads its results asks for them.
+            if let Some(task) = self.tasks.any_of(query)
+                && let Err(obstacle) = self.recover(slots, &loss)
+            {
+                self.tasks.fail_lost(&mut self.turn, task, &loss.of_query(&obstacle));
             }
         }
     }
@@ -109,10 +134,10 @@ impl Session {
 
     fn give_verdict(&mut self, reader: Reader, verdict: Verdict) {
         match reader {
-            Reader::Fetch(fetch) => {
-                let lost = verdict.map(|loss| loss.to_string().into());
-                self.turn.push(Action::FetchVerdict { fetch, lost });
-            }
+            Reader::Fetch { fetch, slots } => match verdict {
+                Some(loss) => self.recover_for_fetch(fetch, &slots, &loss),
+                None => self.turn.push(Action::FetchVerdict { fetch, lost: None }),
+            },
             Reader::Task { task, place, gone, message, holders } => {
                 if self.tasks.is_in_doubt(task, place) {
                     self.give_task_verdict(task, place.0, gone, &message, &holders, verdict);
@@ -128,10 +153,16 @@ impl Session {
         gone: bool,
         message: &str,
         holders: &[WorkerId],
-        verdict: Option<Arc<Loss>>,
+        verdict: Verdict,
     ) {
         if let Some(loss) = verdict {
-            self.tasks.fail_lost(&mut self.turn, task, &loss.to_string());
+            let inputs = self.tasks.get(task).map(|record| record.origin.inputs.clone()).unwrap_or_default();
+            // Recomputed meanwhile, or lost; one that was dropped is neither.
+            if inputs.iter().all(|input| self.slots.location(*input).is_some()) {
+                self.park_or_fail(task);
+            } else {
+                self.tasks.fail_lost(&mut self.turn, task, &loss.to_string());
+            }
         } else if gone {
             let others = holders.iter().filter(|holder| **holder != worker);
             let of = others.map(|holder| format!(" of {holder}")).collect::<Vec<_>>().join(",");
@@ -146,7 +177,12 @@ impl Session {
     /// Ends the waits for verdicts with the session. Its tasks have ended already.
     pub(super) fn close_verdicts(&mut self) {
         for reader in self.verdicts.take_all() {
-            if let Reader::Fetch(fetch) = reader {
+            if let Reader::Fetch { fetch, .. } = reader {
+                self.close_fetch(fetch);
+            }
+        }
+        for waiter in self.waiters.take_all() {
+            if let Waiter::Fetch(fetch) = waiter {
                 self.close_fetch(fetch);
             }
         }

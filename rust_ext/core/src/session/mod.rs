@@ -64,6 +64,7 @@ mod actors;
 mod config;
 mod event;
 mod losses;
+mod recovery;
 mod stuck;
 mod view;
 
@@ -75,8 +76,10 @@ use std::time::Duration;
 
 use crate::actors::Actors;
 use crate::fleet::{Connected, End, ExitCause, Fleet, Link, not_wanted};
-use crate::ids::{TaskId, WorkerId};
+use crate::ids::{Generation, TaskId, WorkerId};
 use crate::journal::{Journal, Note};
+use crate::lineage::waiters::Waiters;
+use crate::lineage::{Lineage, Origin};
 use crate::slots::verdicts::{Reader, Verdicts};
 use crate::slots::{Output, Slots};
 use crate::tasks::{Place, Tasks};
@@ -97,6 +100,8 @@ pub struct Session {
     actors: Actors,
     slots: Slots,
     verdicts: Verdicts,
+    lineage: Lineage,
+    waiters: Waiters,
     turn: Turn,
     closed: bool,
 }
@@ -111,6 +116,8 @@ impl Session {
             actors: Actors::default(),
             slots: Slots::default(),
             verdicts: Verdicts::default(),
+            lineage: Lineage::default(),
+            waiters: Waiters::default(),
             turn: Turn::new(config),
             closed: false,
         }
@@ -202,7 +209,10 @@ impl Session {
                 let end = fleet.unreachable(worker, launch, reason);
                 self.end_if(end);
             }
-            Event::Submit { task, prefer, ref query, ref inputs } => self.submit(task, prefer, query, inputs),
+            Event::Submit { task, prefer, ref query, ref inputs, determinism, bytes } => {
+                let (query, inputs) = (query.clone(), inputs.as_slice().into());
+                self.submit(task, Origin { order: 0, prefer, query, inputs, determinism, bytes });
+            }
             Event::Succeeded { task, worker, launch, attempt, ref outputs } => {
                 self.reported(task, (worker, launch, attempt), Some(outputs));
             }
@@ -216,7 +226,9 @@ impl Session {
             Event::InputsMissing { task, worker, launch, attempt, ref slots, gone, ref message } => {
                 self.inputs_are_missing(task, (worker, launch, attempt), slots, gone, message.clone());
             }
-            Event::FetchFailed { fetch, ref slots } => self.ask_for_verdict(Reader::Fetch(fetch), slots),
+            Event::FetchFailed { fetch, ref slots } => {
+                self.ask_for_verdict(Reader::Fetch { fetch, slots: slots.clone() }, slots);
+            }
             Event::Read(ref slots) => self.slots.mark_read(slots),
             Event::Drop(ref slots) => self.drop_slots(slots),
             Event::Stuck { worker, launch, slots, ref calls } => self.slots_are_held(worker, launch, slots, calls),
@@ -291,10 +303,14 @@ impl Session {
         self.update_touched();
     }
 
-    /// Brings the load and the idleness of touched workers up to date, and ends those that are neither wanted nor
-    /// needed.
+    /// Sees to tasks that run again, brings the load and the idleness of touched workers up to date, and ends those that
+    /// are neither wanted nor needed.
     fn update_touched(&mut self) {
-        while let Some(id) = self.turn.touched.pop_first() {
+        loop {
+            self.settle_recoveries();
+            let Some(id) = self.turn.touched.pop_first() else {
+                return;
+            };
             let holds_nothing = self.held_at(id) == 0;
             let Self { fleet, tasks, turn, .. } = self;
             if fleet.may_be_unstuck(id) && tasks.overdue_at(turn, id) == 0 {
@@ -361,9 +377,16 @@ impl Session {
             self.fleet.blame(worker, launch);
         }
         self.fleet.proved_fit(worker);
-        if let (Some(query), Some(outputs)) = (reported.delivered, outputs) {
-            let superseded = self.slots.publish(task, attempt, worker, &query, outputs);
-            self.turn.touched.extend(superseded);
+        match (reported.counts, outputs) {
+            (Some(_), _) if reported.is_recovery => self.ran_again(task, place, outputs),
+            (Some(origin), Some(outputs)) => {
+                let generation = Generation::first(attempt);
+                let superseded = self.slots.publish(task, generation, worker, &origin.query, outputs);
+                self.turn.touched.extend(superseded);
+                let forgotten = self.lineage.enter(task, origin, outputs, &self.turn.config);
+                self.tell_forgotten(forgotten);
+            }
+            _ => {}
         }
     }
 
@@ -398,8 +421,8 @@ impl Session {
         self.turn.note(Note::ProcessEnded { worker, launch, cause, reason: reason.clone() });
         let held = self.held_at(worker);
         let lost = self.slots.lose(worker, reason);
-        if lost.slots > 0 {
-            self.turn.note(Note::SlotsLost { worker, launch, slots: lost.slots });
+        if !lost.ids.is_empty() {
+            self.turn.note(Note::SlotsLost { worker, launch, slots: lost.ids.len() as u64 });
         }
         if let Some(link) = self.fleet.remove(&mut self.turn, worker, reason) {
             let (incarnation, reason) = (link.incarnation, reason.clone());
@@ -419,6 +442,7 @@ impl Session {
         self.actors.shut_down(&mut self.turn);
         self.fleet.shut_down(&mut self.turn);
         self.turn.touched.clear();
+        self.turn.ended_recoveries.clear();
         self.close_verdicts();
     }
 

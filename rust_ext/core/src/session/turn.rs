@@ -45,6 +45,8 @@ pub(crate) struct Turn {
     pub timers: BTreeSet<(Duration, Timer)>,
     /// The actions that the event at hand has led to so far.
     pub actions: Vec<Action>,
+    /// The ends of tasks that recompute lost outputs: these have no owner, and the session sees to those that wait.
+    pub ended_recoveries: Vec<Action>,
     /// Workers of which something changed that decides on their load, idleness or end; [`Session`](super::Session)
     /// brings these up to date.
     pub touched: BTreeSet<WorkerId>,
@@ -59,6 +61,7 @@ impl Turn {
             now: Duration::ZERO,
             timers: BTreeSet::new(),
             actions: Vec::new(),
+            ended_recoveries: Vec::new(),
             touched: BTreeSet::new(),
         }
     }
@@ -103,6 +106,11 @@ impl Turn {
     /// Tells the journal of what is neither an event nor an action.
     pub fn note(&mut self, note: Note) {
         self.journal.note(note);
+    }
+
+    /// Tells a task's owner of its end, or the session if the task recomputes lost outputs.
+    pub fn end_task(&mut self, is_recovery: bool, end: Action) {
+        if is_recovery { self.ended_recoveries.push(end) } else { self.push(end) }
     }
 
     pub fn touch(&mut self, worker: WorkerId) {

@@ -2,7 +2,7 @@
 
 use super::Session;
 use crate::fleet::{WorkerPhase, WorkerRecord as Worker, WorkerState as State};
-use crate::ids::{Attempt, Incarnation, LaunchId, SlotId, TaskId, WorkerId};
+use crate::ids::{Generation, Incarnation, LaunchId, SlotId, TaskId, WorkerId};
 use crate::slots::Location;
 use crate::tasks::TaskPhase;
 
@@ -104,7 +104,7 @@ impl Session {
     #[must_use]
     pub fn task(&self, task: TaskId) -> Option<TaskView> {
         let record = self.tasks.get(task)?;
-        Some(TaskView { task, prefer: record.prefer, phase: record.phase, attempts: record.attempts() })
+        Some(TaskView { task, prefer: record.origin.prefer, phase: record.phase, attempts: record.attempts() })
     }
 
     /// The tasks that wait for room, in the order in which they will be served.
@@ -137,7 +137,7 @@ impl Session {
 
     /// The attempt that published a slot; `None` if it is the driver's own, or dropped.
     #[must_use]
-    pub fn generation(&self, slot: SlotId) -> Option<Attempt> {
+    pub fn generation(&self, slot: SlotId) -> Option<Generation> {
         self.slots.generation(slot)
     }
 
@@ -145,6 +145,31 @@ impl Session {
     #[must_use]
     pub fn slot_count(&self) -> usize {
         self.slots.len()
+    }
+
+    /// True if the slot is kept for a task that recomputes something, whatever the driver does.
+    #[must_use]
+    pub fn is_pinned(&self, slot: SlotId) -> bool {
+        self.slots.is_pinned(slot)
+    }
+
+    /// True if the slot is lost, and cannot be recomputed.
+    #[must_use]
+    pub fn is_gone(&self, slot: SlotId) -> bool {
+        let is_lost = matches!(self.slots.location(slot), Some(Location::Lost(_)));
+        is_lost && self.lineage.plan(&self.slots, &[slot], &self.turn.config).is_err()
+    }
+
+    /// The number of tasks of which there is a record to run them again by.
+    #[must_use]
+    pub fn record_count(&self) -> usize {
+        self.lineage.len()
+    }
+
+    /// The number of tasks and fetches that wait for lost partitions.
+    #[must_use]
+    pub fn parked_count(&self) -> usize {
+        self.waiters.len()
     }
 
     /// The number of tasks and fetches that wait for a verdict.

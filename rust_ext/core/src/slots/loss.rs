@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::ids::WorkerId;
+use crate::lineage::Obstacle;
 use crate::reasons::split_log;
 
 /// The loss of the partitions of one process. Displays as a sentence for people.
@@ -17,13 +18,23 @@ pub struct Loss {
 
 impl Loss {
     /// The message of a task that was to read a lost partition.
-    pub(crate) fn of_input(&self) -> String {
-        format!("an input of it was lost: {self}")
+    pub(crate) fn of_input(&self, obstacle: &Obstacle) -> String {
+        format!("an input of it was lost: {}", self.told(obstacle))
     }
 
     /// The message of a task whose query needs a lost partition that none of its tasks has read yet.
-    pub(crate) fn of_query(&self) -> String {
-        format!("its query cannot end well: {self}")
+    pub(crate) fn of_query(&self, obstacle: &Obstacle) -> String {
+        format!("its query cannot end well: {}", self.told(obstacle))
+    }
+
+    /// The loss with the reason why it is final.
+    pub(crate) fn told(&self, obstacle: &Obstacle) -> String {
+        let (reason, log) = split_log(&self.reason);
+        format!(
+            "{} was lost and with it partitions that are still needed ({reason}), and one cannot be recomputed: {obstacle}; run \
+             the query again, and collect a DataFrame anew whose result was among them{log}",
+            self.worker
+        )
     }
 }
 

@@ -25,7 +25,7 @@ fn query(number: u64) -> QueryId {
 struct Known {
     /// The holder; `None` if the slot is lost.
     at: Option<WorkerId>,
-    generation: Attempt,
+    generation: Generation,
     query: QueryId,
     is_unread: bool,
 }
@@ -74,13 +74,15 @@ fn act(model: &mut Model, slots: &mut Slots, (kind, a, b): (u8, u8, u8)) {
         // Published, or published again by a later attempt, at any worker.
         0..=2 => {
             model.generations += 1;
-            let (generation, query) = (Attempt(model.generations), query(task % 3));
-            let outputs: Vec<Output> =
-                (0..u32::from(a % 5)).map(|slot| Output { slot, has_rows: (u32::from(b) + slot) % 3 > 0 }).collect();
+            let (generation, query) = (Generation::first(Attempt(model.generations)), query(task % 3));
+            let outputs: Vec<Output> = (0..u32::from(a % 5))
+                .map(|slot| Output { slot, num_rows: u64::from((u32::from(b) + slot) % 3), is_stored: true })
+                .collect();
             let mut superseded = slots.publish(TaskId(task), generation, worker, &query, &outputs);
             let mut expected = Vec::new();
             for output in &outputs {
-                let known = Known { at: Some(worker), generation, query: query.clone(), is_unread: output.has_rows };
+                let known =
+                    Known { at: Some(worker), generation, query: query.clone(), is_unread: output.num_rows > 0 };
                 expected.extend(model.slots.insert(id(task, output.slot), known).and_then(|before| before.at));
             }
             superseded.sort_unstable();
@@ -96,7 +98,8 @@ fn act(model: &mut Model, slots: &mut Slots, (kind, a, b): (u8, u8, u8)) {
         }
         4 => {
             let id = id(task, u32::from(a % 5));
-            assert_eq!(slots.remove(id), model.slots.remove(&id).and_then(|slot| slot.at));
+            let known = model.slots.remove(&id);
+            assert_eq!(slots.remove(id).and_then(|place| place.holder()), known.and_then(|slot| slot.at));
         }
         // Lost: the process ended, or was restarted in place.
         _ => {
@@ -104,13 +107,13 @@ fn act(model: &mut Model, slots: &mut Slots, (kind, a, b): (u8, u8, u8)) {
                 model.at(worker).filter(|slot| slot.is_unread).map(|slot| slot.query.clone()).collect();
             let count = model.held_at(worker);
             let lost = slots.lose(worker, &"gone".into());
-            assert_eq!(lost.slots, count);
-            assert_eq!(lost.unread, unread.into_iter().collect::<Vec<_>>());
+            assert_eq!(lost.ids.len() as u64, count);
+            assert_eq!(lost.unread.into_keys().collect::<Vec<_>>(), unread.into_iter().collect::<Vec<_>>());
             assert_eq!(lost.loss.worker, worker);
             for slot in model.slots.values_mut().filter(|slot| slot.at == Some(worker)) {
                 (slot.at, slot.is_unread) = (None, false);
             }
-            assert_eq!(slots.lose(worker, &"again".into()).slots, 0, "each slot is lost once");
+            assert_eq!(slots.lose(worker, &"again".into()).ids, [], "each slot is lost once");
         }
     }
 }
@@ -138,14 +141,14 @@ proptest! {
 #[test]
 fn a_lost_slot_says_why_until_another_attempt_publishes_it() {
     let mut slots = Slots::default();
-    let output = [Output { slot: 0, has_rows: true }];
-    slots.publish(TaskId(1), Attempt(1), w(0), &query(1), &output);
+    let output = [Output { slot: 0, num_rows: 1, is_stored: true }];
+    slots.publish(TaskId(1), Generation::first(Attempt(1)), w(0), &query(1), &output);
     slots.lose(w(0), &"out of memory".into());
     slots.lose(w(0), &"a later loss".into());
     assert!(slots.loss_of(&[id(1, 0)]).unwrap().to_string().contains("worker-0 was lost"));
     assert_eq!(&*slots.loss_of(&[id(1, 0)]).unwrap().reason, "out of memory", "the first reason stays");
-    slots.publish(TaskId(1), Attempt(2), w(1), &query(1), &output);
-    assert_eq!((slots.loss_of(&[id(1, 0)]), slots.generation(id(1, 0))), (None, Some(Attempt(2))));
+    slots.publish(TaskId(1), Generation::first(Attempt(2)), w(1), &query(1), &output);
+    assert_eq!((slots.loss_of(&[id(1, 0)]), slots.generation(id(1, 0))), (None, Some(Generation::first(Attempt(2)))));
     assert_eq!(slots.location(id(1, 0)), Some(&Location::At(w(1))));
 }
 

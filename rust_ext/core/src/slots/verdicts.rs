@@ -28,7 +28,7 @@ pub(crate) enum Reader {
         holders: Vec<WorkerId>,
     },
     /// A fetch of the driver.
-    Fetch(FetchId),
+    Fetch { fetch: FetchId, slots: Vec<SlotId> },
 }
 
 /// A verdict; `None`: no holder is lost.

@@ -5,16 +5,19 @@ use std::time::Duration;
 
 use super::task::{Task, TaskPhase};
 use super::{Fleet, Place, Tasks, Timer, Turn};
-use crate::ids::{LaunchId, QueryId, TaskId, WorkerId};
+use crate::ids::{LaunchId, TaskId, WorkerId};
 use crate::journal::Note;
+use crate::lineage::Origin;
 use crate::{Action, ExitCause, FailKind};
 
 /// The report of an attempt that counts.
 pub(crate) struct Reported {
     /// The processes that ended under earlier attempts of the task: the task is not what ended them.
     pub crashed: Vec<(WorkerId, LaunchId)>,
-    /// The query of the task, if its owner is given the report; `None` if the task was cancelled.
-    pub delivered: Option<QueryId>,
+    /// The task, if its report counts for more than its end; `None` if it was cancelled.
+    pub counts: Option<Origin>,
+    /// True if the task recomputes lost outputs.
+    pub is_recovery: bool,
 }
 
 impl Tasks {
@@ -34,13 +37,14 @@ impl Tasks {
     ) -> Option<Reported> {
         let (worker, launch, attempt) = place;
         let record = self.records.get(&task).filter(|record| record.is_at(worker, launch, attempt))?;
-        turn.push(if record.is_cancelling() {
-            Action::Cancelled { task }
-        } else {
-            Action::Deliver { task, attempt, worker, launch, published }
-        });
-        let delivered = (!record.is_cancelling()).then(|| record.query.clone());
-        let reported = Reported { crashed: record.crashes().collect(), delivered };
+        let is_recovery = record.is_recovery;
+        if record.is_cancelling() {
+            turn.end_task(is_recovery, Action::Cancelled { task });
+        } else if !is_recovery {
+            turn.push(Action::Deliver { task, attempt, worker, launch, published });
+        }
+        let counts = (!record.is_cancelling()).then(|| record.origin.clone());
+        let reported = Reported { crashed: record.crashes().collect(), counts, is_recovery };
         self.forget(turn, task);
         self.ended += 1;
         self.loads[worker.index()].refusals = 0;
@@ -100,14 +104,14 @@ impl Tasks {
             turn.note(Note::AttemptLost { task, attempt, worker, launch, cause, charged });
         }
         if record.is_cancelling() {
-            turn.push(Action::Cancelled { task });
+            turn.end_task(record.is_recovery, Action::Cancelled { task });
         } else if record.lose(reason.clone(), cause, ran, &turn.config) {
             self.queue(task);
             return;
         } else {
             let message = record.lost_message(&turn.config);
             let kind = FailKind::AttemptsLost(record.fatal_cause(&turn.config));
-            turn.push(Action::FailTask { task, kind, message });
+            turn.end_task(record.is_recovery, Action::FailTask { task, kind, message });
         }
         self.forget(turn, task);
     }
@@ -124,7 +128,7 @@ impl Tasks {
             record.phase = TaskPhase::InDoubt { worker, launch, attempt };
             turn.note(Note::InputsMissing { task, attempt, worker, launch });
         } else {
-            turn.push(Action::Cancelled { task });
+            turn.end_task(record.is_recovery, Action::Cancelled { task });
             self.forget(turn, task);
         }
         self.leave(turn, worker, task);
@@ -156,7 +160,7 @@ impl Tasks {
         };
         turn.note(Note::AttemptRefused { task, attempt, worker, launch, reason: reason.as_str().into() });
         if record.is_cancelling() {
-            turn.push(Action::Cancelled { task });
+            turn.end_task(record.is_recovery, Action::Cancelled { task });
             self.forget(turn, task);
         } else if !fleet.is_ready(worker) {
             // It takes no tasks any more, which is no fault of the task and needs no back-off.
@@ -184,7 +188,7 @@ impl Tasks {
             turn.set_timer(until, Timer::Task(task));
         } else {
             let message = record.refused_message();
-            turn.push(Action::FailTask { task, kind: FailKind::Refused, message });
+            turn.end_task(record.is_recovery, Action::FailTask { task, kind: FailKind::Refused, message });
             self.forget(turn, task);
         }
     }
@@ -202,18 +206,23 @@ impl Tasks {
 
     /// Fails a task, as data that it or its query needs is gone.
     pub fn fail_lost(&mut self, turn: &mut Turn, task: TaskId, reason: &str) {
+        self.give_up(turn, task, FailKind::InputsLost, reason.into());
+    }
+
+    /// Fails a task that does not get its inputs, or that is not needed any more.
+    pub fn give_up(&mut self, turn: &mut Turn, task: TaskId, kind: FailKind, message: Arc<str>) {
         let Some(record) = self.records.get(&task) else {
             return;
         };
-        let cancelling = record.is_cancelling();
+        let (cancelling, is_recovery) = (record.is_cancelling(), record.is_recovery);
         let place = self.unqueue(turn, task);
         if cancelling {
-            turn.push(Action::Cancelled { task });
+            turn.end_task(is_recovery, Action::Cancelled { task });
         } else {
             if let Some((worker, launch, attempt)) = place {
                 turn.push(Action::CancelOnWorker { task, attempt, worker, launch });
             }
-            turn.push(Action::FailTask { task, kind: FailKind::InputsLost, message: reason.into() });
+            turn.end_task(is_recovery, Action::FailTask { task, kind, message });
         }
         self.forget(turn, task);
         if let Some((worker, ..)) = place {
@@ -221,9 +230,9 @@ impl Tasks {
         }
     }
 
-    /// Cancels a task: at once, or at its worker.
+    /// Cancels a task: at once, or at its worker. One that runs again has ended for its owner already.
     pub fn cancel(&mut self, turn: &mut Turn, task: TaskId) {
-        let Some(record) = self.records.get_mut(&task) else {
+        let Some(record) = self.records.get_mut(&task).filter(|record| !record.is_recovery) else {
             return;
         };
         if let TaskPhase::Sent { worker, launch, attempt, cancelling } = &mut record.phase {
@@ -276,11 +285,11 @@ impl Tasks {
     }
 
     /// Takes a task out of the queue and off its timer; returns its place, if it is at a worker.
-    fn unqueue(&mut self, turn: &mut Turn, task: TaskId) -> Option<Place> {
+    pub(super) fn unqueue(&mut self, turn: &mut Turn, task: TaskId) -> Option<Place> {
         let record = self.records.get(&task)?;
         match record.phase {
             TaskPhase::Waiting => {
-                let (order, reserved) = (record.order, record.reserved);
+                let (order, reserved) = (record.origin.order, record.reserved);
                 self.waiting.remove(&order);
                 self.exclusive.remove(&order);
                 if let Some(worker) = reserved {
@@ -292,7 +301,7 @@ impl Tasks {
                 turn.clear_timer(until, Timer::Task(task));
                 None
             }
-            TaskPhase::InDoubt { .. } => None,
+            TaskPhase::InDoubt { .. } | TaskPhase::Parked => None,
             TaskPhase::Sent { worker, launch, attempt, .. } => Some((worker, launch, attempt)),
         }
     }

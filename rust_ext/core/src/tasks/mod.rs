@@ -21,9 +21,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::fleet::Fleet;
-use crate::ids::{Attempt, LaunchId, QueryId, SlotId, TaskId, WorkerId};
+use crate::ids::{Attempt, LaunchId, QueryId, TaskId, WorkerId};
+use crate::lineage::Origin;
 use crate::session::turn::{Timer, Turn};
-use crate::slots::{Loss, Slots};
+use crate::slots::Slots;
 use crate::{Action, FailKind};
 use placement::Load;
 use task::Task;
@@ -42,6 +43,8 @@ pub(crate) struct Tasks {
     loads: Vec<Load>,
     /// Workers that have room, least loaded first.
     open: BTreeSet<(usize, WorkerId)>,
+    /// Tasks that were to be sent, but read a lost slot. Each is parked or failed by the session before its turn ends.
+    pub stranded: Vec<TaskId>,
     submitted: u64,
     sends: u64,
     /// The number of tasks that ran to their end: as it grows, what a task waits for may come.
@@ -100,21 +103,20 @@ impl Tasks {
         self.at(worker).any(|task| self.records.get(&task).is_some_and(|record| !record.is_cancelling()))
     }
 
-    /// The tasks that are not at a worker and read a lost slot, by number, with the loss. A task that is at a worker may
-    /// have its inputs already; if not, the worker reports it.
-    pub fn unsent_readers(&self, slots: &Slots) -> Vec<(TaskId, QueryId, Arc<Loss>)> {
+    /// The tasks that are not at a worker and read a slot that this worker has lost, by number, with their query. A task
+    /// that is at a worker may have its inputs already; if not, the worker reports it.
+    pub fn unsent_readers(&self, slots: &Slots) -> Vec<(TaskId, QueryId)> {
         let unsent = self.records.iter().filter(|(_, record)| !record.is_sent());
-        let of_lost = |(task, record): (&TaskId, &Task)| {
-            slots.loss_of(&record.inputs).map(|loss| (*task, record.query.clone(), loss.clone()))
-        };
-        let mut readers: Vec<_> = unsent.filter_map(of_lost).collect();
-        readers.sort_unstable_by_key(|(task, ..)| *task);
+        let of_lost = unsent.filter(|(_, record)| slots.loss_of(&record.origin.inputs).is_some());
+        let mut readers: Vec<_> = of_lost.map(|(task, record)| (*task, record.origin.query.clone())).collect();
+        readers.sort_unstable_by_key(|(task, _)| *task);
         readers
     }
 
     /// The task of the query whose failure costs least: one that is not at a worker, if there is one.
     pub fn any_of(&self, query: &QueryId) -> Option<TaskId> {
-        let of_query = self.records.iter().filter(|(_, record)| record.query == *query);
+        let is_owned = |record: &Task| record.origin.query == *query && !record.is_recovery;
+        let of_query = self.records.iter().filter(|(_, record)| is_owned(record));
         of_query.map(|(task, record)| (record.is_sent(), *task)).min().map(|(_, task)| task)
     }
 
@@ -125,22 +127,47 @@ impl Tasks {
         }
     }
 
-    /// Takes a new task in. One that is already here is not taken twice.
-    pub fn submit(&mut self, task: TaskId, prefer: WorkerId, query: QueryId, inputs: Box<[SlotId]>) {
-        if self.records.contains_key(&task) {
-            return;
-        }
+    /// The place of the next new task in the order of submission.
+    pub const fn next_order(&mut self) -> u64 {
         let order = self.submitted;
         self.submitted += 1;
-        self.records.insert(task, Task::new(order, prefer, query, inputs));
-        self.waiting.insert(order, task);
+        order
+    }
+
+    /// Takes a task in, one that is new or one that runs again for its outputs. The latter keeps its place in the order of
+    /// submission: it is served before all that may wait for it. It begins parked if it `waits` for inputs.
+    pub fn submit(&mut self, task: TaskId, origin: Origin, is_recovery: bool, waits: bool) {
+        let order = origin.order;
+        let mut record = Task::new(origin, is_recovery);
+        if waits {
+            record.phase = TaskPhase::Parked;
+        } else {
+            self.waiting.insert(order, task);
+        }
+        self.records.insert(task, record);
+    }
+
+    /// Takes a task that is at no worker out of the queue, until its inputs have been recomputed.
+    pub fn park(&mut self, turn: &mut Turn, task: TaskId) {
+        self.unqueue(turn, task);
+        if let Some(record) = self.records.get_mut(&task) {
+            record.phase = TaskPhase::Parked;
+        }
+    }
+
+    /// The inputs of a parked task are there again.
+    pub fn unpark(&mut self, task: TaskId) {
+        if let Some(record) = self.records.get_mut(&task).filter(|record| record.phase == TaskPhase::Parked) {
+            record.phase = TaskPhase::Waiting;
+            self.queue(task);
+        }
     }
 
     /// Enters a task among those that wait: for room, or for a worker of its own.
     fn queue(&mut self, task: TaskId) {
         if let Some(record) = self.records.get(&task) {
             let queue = if record.needs_reservation() { &mut self.exclusive } else { &mut self.waiting };
-            queue.insert(record.order, task);
+            queue.insert(record.origin.order, task);
         }
     }
 
@@ -153,7 +180,7 @@ impl Tasks {
         }
     }
 
-    /// Fails every task that waits or backs off.
+    /// Fails every task that waits, backs off or is parked.
     pub fn fail_all_unsent(&mut self, turn: &mut Turn, message: &Arc<str>) {
         let due = turn.timers.iter().filter_map(|(until, timer)| match timer {
             Timer::Task(task) => Some((*until, *task)),
@@ -163,17 +190,20 @@ impl Tasks {
         for (until, task) in backing_off {
             turn.clear_timer(until, Timer::Task(task));
             if let Some(record) = self.records.get(&task) {
-                self.waiting.insert(record.order, task);
+                self.waiting.insert(record.origin.order, task);
             }
         }
+        let parked = self.records.iter().filter(|(_, record)| record.phase == TaskPhase::Parked);
+        self.waiting.extend(parked.map(|(task, record)| (record.origin.order, *task)));
         let mut unsent = std::mem::take(&mut self.waiting);
         unsent.append(&mut self.exclusive);
         for (_, task) in unsent {
             if let Some(worker) = self.records.get(&task).and_then(|record| record.reserved) {
                 self.release_reservation(turn, worker, task);
             }
-            self.records.remove(&task);
-            turn.push(Action::FailTask { task, kind: FailKind::NoWorkers, message: message.clone() });
+            let is_recovery = self.records.remove(&task).is_some_and(|record| record.is_recovery);
+            let failed = Action::FailTask { task, kind: FailKind::NoWorkers, message: message.clone() };
+            turn.end_task(is_recovery, failed);
         }
     }
 
@@ -182,16 +212,18 @@ impl Tasks {
         self.open.clear();
         self.waiting.clear();
         self.exclusive.clear();
+        self.stranded.clear();
         self.loads.iter_mut().for_each(|load| *load = Load::default());
         let message: Arc<str> = "the session was shut down before the task ended".into();
         let mut tasks: Vec<(TaskId, Task)> = self.records.drain().collect();
-        tasks.sort_unstable_by_key(|(_, record)| record.order);
+        tasks.sort_unstable_by_key(|(_, record)| record.origin.order);
         for (task, record) in tasks {
-            turn.push(if record.is_cancelling() {
+            let end = if record.is_cancelling() {
                 Action::Cancelled { task }
             } else {
                 Action::FailTask { task, kind: FailKind::Shutdown, message: message.clone() }
-            });
+            };
+            turn.end_task(record.is_recovery, end);
         }
     }
 }

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use super::task::Task;
 use super::{Slots, Tasks, Timer, Turn};
-use crate::Action;
 use crate::fleet::Fleet;
 use crate::ids::{TaskId, WorkerId};
+use crate::{Action, TaskPhase};
 
 /// The tasks at a worker's present process, and what keeps others from being sent there.
 #[derive(Debug, Default)]
@@ -25,9 +25,8 @@ pub(crate) struct Load {
 }
 
 impl Tasks {
-    /// Sends tasks while there is room. Returns true if a task failed instead, which may leave room for others.
+    /// Sends tasks while there is room. Returns true if a task was stranded instead, which may leave room for others.
     pub fn serve_queue(&mut self, turn: &mut Turn, fleet: &Fleet, slots: &Slots) -> bool {
-        let count = self.records.len();
         self.serve_exclusive(turn, fleet, slots);
         while !self.open.is_empty() {
             let Some((order, task)) = self.waiting.pop_first() else {
@@ -42,16 +41,21 @@ impl Tasks {
             };
             self.send(turn, fleet, slots, task, worker);
         }
-        self.records.len() < count
+        !self.stranded.is_empty()
     }
 
-    /// Sends a task, or fails it if an input was lost since it was submitted.
+    /// Sends a task. One of which an input was lost since it was at a worker is stranded instead.
     pub(super) fn send(&mut self, turn: &mut Turn, fleet: &Fleet, slots: &Slots, task: TaskId, worker: WorkerId) {
         let Some(record) = self.records.get_mut(&task) else {
             return;
         };
-        if let Some(loss) = slots.loss_of(&record.inputs) {
-            return self.fail_lost(turn, task, &loss.of_input());
+        if slots.loss_of(&record.origin.inputs).is_some() {
+            record.phase = TaskPhase::Parked;
+            self.stranded.push(task);
+            if let Some(worker) = record.reserved {
+                self.release_reservation(turn, worker, task);
+            }
+            return;
         }
         let launch = fleet.launch_of(worker);
         let attempt = record.begin(worker, launch);
@@ -69,7 +73,7 @@ impl Tasks {
         let suits = |worker: &WorkerId| Some(*worker) != refused_by;
         let slots = turn.config.slots_per_worker as usize;
         let load = |worker: &WorkerId| self.load(*worker).and_then(|load| load.listed);
-        let preferred = Some(task.prefer).filter(suits);
+        let preferred = Some(task.origin.prefer).filter(suits);
         preferred
             .filter(|worker| load(worker).is_some_and(|load| load < slots))
             .or_else(|| self.open.iter().take_while(|(load, _)| *load < slots).map(|(_, worker)| *worker).find(suits))

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Place;
-use crate::ids::{Attempt, LaunchId, QueryId, SlotId, WorkerId};
+use crate::ids::{Attempt, LaunchId, WorkerId};
+use crate::lineage::Origin;
 use crate::reasons::{split_log, without_numbers};
 use crate::{ExitCause, PoolConfig};
 
@@ -30,6 +31,8 @@ pub enum TaskPhase {
         /// True if the worker was told to cancel it.
         cancelling: bool,
     },
+    /// Waits until lost inputs of it have been recomputed.
+    Parked,
     /// Could not read its inputs; waits for the verdict on them. It is at no worker any more.
     InDoubt {
         /// The worker that could not read.
@@ -72,12 +75,9 @@ struct Refusals {
 /// One task that is not over.
 #[derive(Debug)]
 pub(crate) struct Task {
-    /// Its place in the order of submission.
-    pub order: u64,
-    pub prefer: WorkerId,
-    pub query: QueryId,
-    /// The inputs that are not the driver's own.
-    pub inputs: Box<[SlotId]>,
+    pub origin: Origin,
+    /// True if it recomputes lost outputs: it has no owner.
+    pub is_recovery: bool,
     pub phase: TaskPhase,
     /// The number of its latest send among all sends of the pool.
     pub sent: u64,
@@ -91,12 +91,10 @@ pub(crate) struct Task {
 }
 
 impl Task {
-    pub const fn new(order: u64, prefer: WorkerId, query: QueryId, inputs: Box<[SlotId]>) -> Self {
+    pub const fn new(origin: Origin, is_recovery: bool) -> Self {
         Self {
-            order,
-            prefer,
-            query,
-            inputs,
+            origin,
+            is_recovery,
             phase: TaskPhase::Waiting,
             sent: 0,
             reserved: None,
@@ -121,7 +119,7 @@ impl Task {
             TaskPhase::Sent { worker, launch, attempt, .. } | TaskPhase::InDoubt { worker, launch, attempt } => {
                 Some((worker, launch, attempt))
             }
-            TaskPhase::Waiting | TaskPhase::BackingOff { .. } => None,
+            TaskPhase::Waiting | TaskPhase::Parked | TaskPhase::BackingOff { .. } => None,
         }
     }
 

@@ -6,10 +6,10 @@ use std::sync::{
 };
 
 use bytes::Bytes;
-use daft_k8s_core::{TaskId, WorkerId};
+use daft_k8s_core::{Determinism, Run, TaskId, UnknownDeterminism, WorkerId};
 use daft_k8s_session::driver::{Driver, Outcome, TaskSpec};
 use parking_lot::Mutex;
-use pyo3::prelude::*;
+use pyo3::{exceptions::PyValueError, prelude::*};
 
 use super::PartitionRef;
 use crate::{mailbox::Mailbox, outcome::TaskOutcome};
@@ -29,7 +29,8 @@ impl K8sWorker {
         self.id.to_string()
     }
 
-    #[pyo3(signature = (*, query_id, task_id, name, plan, payload, inputs))]
+    #[pyo3(signature = (*, query_id, task_id, name, plan, payload, inputs, determinism))]
+    #[allow(clippy::too_many_arguments)] // by name, from Python
     fn submit(
         slf: &Bound<'_, Self>,
         query_id: String,
@@ -38,7 +39,10 @@ impl K8sWorker {
         plan: &[u8],
         payload: &[u8],
         inputs: Vec<(u32, Vec<PartitionRef>)>,
-    ) -> K8sTaskResultHandle {
+        determinism: &str,
+    ) -> PyResult<K8sTaskResultHandle> {
+        let determinism: Determinism =
+            determinism.parse().map_err(|error: UnknownDeterminism| PyValueError::new_err(error.to_string()))?;
         let (py, this) = (slf.py(), slf.get());
         let inputs = inputs
             .into_iter()
@@ -53,10 +57,11 @@ impl K8sWorker {
             let plan_hash = TaskSpec::hash_plan(plan);
             let (plan, payload) = (Bytes::copy_from_slice(plan), Bytes::copy_from_slice(payload));
             let sent = sent.clone();
-            let spec = TaskSpec { query_id, task_id, name, plan, plan_hash, payload, inputs, sent };
+            let run = Run::FIRST;
+            let spec = TaskSpec { query_id, task_id, name, plan, plan_hash, payload, inputs, determinism, run, sent };
             this.driver.submit(this.id, spec, on_end)
         });
-        K8sTaskResultHandle { task, driver: this.driver.clone(), mailbox: this.mailbox.clone(), ending, sent }
+        Ok(K8sTaskResultHandle { task, driver: this.driver.clone(), mailbox: this.mailbox.clone(), ending, sent })
     }
 }
 

@@ -8,6 +8,7 @@ use super::{
     Inner, Outcome, State,
     link::Link,
     process::Process,
+    results::Verdict,
     task::{self, Report, Running},
 };
 use crate::Level;
@@ -57,6 +58,7 @@ impl Inner {
             }
             Action::Deliver { task, attempt, .. } => {
                 if let (Some(running), Some(report)) = (state.take_task(task), report.take()) {
+                    state.record(task, &running.spec, &report);
                     let outcome = report.into_outcome(self, task, attempt, &running.spec);
                     (running.on_end)(outcome);
                 }
@@ -100,9 +102,37 @@ impl Inner {
             Action::FetchVerdict { fetch, lost } => {
                 if let Some(told) = state.fetches.remove(&fetch) {
                     // Fails if the fetch was given up meanwhile.
-                    let _ = told.send(lost.map(|reason| reason.to_string()));
+                    let _ = told.send(lost.map_or(Verdict::There, |reason| Verdict::Lost(reason.to_string())));
                 }
             }
+            Action::FetchAgain { fetch } => {
+                if let Some(told) = state.fetches.remove(&fetch) {
+                    let _ = told.send(Verdict::Recomputed);
+                }
+            }
+            Action::Recovering { tasks, slots, worker } => {
+                self.host.log(Level::Info, state.records.describe(&tasks, slots, worker));
+            }
+            Action::RunAgain { task, run } => self.run_again(state, task, run),
+            Action::RunOver { task, run, attempt, worker, dropped } => {
+                // A report that counts: its outputs are not dropped as those of a stale one.
+                drop(report.take());
+                let running = Self::end_run(state, task, Some(worker));
+                let link = state.links.get(&worker).filter(|_| !dropped.is_empty());
+                if let (Some(running), Some(link)) = (running, link) {
+                    let key = running.spec.key(attempt);
+                    link.drop_partitions(dropped.iter().map(|slot| format!("{key}:{slot}")).collect());
+                }
+                self.host.log(Level::Debug, format!("task {task} has run again (run {run:?} at {worker})"));
+            }
+            Action::RunEnded { task, .. } => drop(Self::end_run(state, task, None)),
+            Action::DropInput { reader, slot, worker, generation } => {
+                let ticket = state.records.ticket(reader, slot, generation);
+                if let (Some(link), Some(ticket)) = (state.links.get(&worker), ticket) {
+                    link.drop_partitions(vec![ticket]);
+                }
+            }
+            Action::Forget { tasks } => state.forget_records(&tasks),
             Action::Grown { by, to, tasks } => {
                 self.host.log(Level::Info, format!("the pool grows by {by} to {to} workers: {tasks} tasks to do"));
             }

@@ -123,9 +123,10 @@ fn drop_all(inner: &Arc<Inner>, batch: &mut Vec<Dropped>) {
         match dropped {
             Dropped::Remote { slot, maker } => {
                 slots.push(slot);
-                // What a lost process held is gone already.
-                if let (Some(Location::At(worker)), Some(generation)) =
-                    (state.core.location(slot), state.core.generation(slot))
+                // What a lost process held is gone already; what a task that runs again reads is dropped with its end.
+                if let false = state.core.is_pinned(slot)
+                    && let (Some(Location::At(worker)), Some(generation)) =
+                        (state.core.location(slot), state.core.generation(slot))
                 {
                     by_worker.entry(*worker).or_default().push(maker.ticket(generation, slot.slot));
                 }

@@ -20,6 +20,7 @@ mod news;
 mod partition;
 mod plans;
 mod process;
+mod records;
 mod results;
 mod size;
 mod status;
@@ -37,7 +38,9 @@ use std::{
     time::Duration,
 };
 
-use daft_k8s_core::{Event, FailKind, FetchId, PoolConfig, QueryId, Session, SlotId, TaskId, TaskKey, WorkerId};
+use daft_k8s_core::{
+    Determinism, Event, FailKind, FetchId, PoolConfig, QueryId, Session, SlotId, TaskId, TaskKey, WorkerId,
+};
 use daft_k8s_flight::{ClientConfig, DataClient};
 use daft_k8s_ipc::{Origin, PartitionData};
 use daft_k8s_net::tls::ClientTls;
@@ -54,6 +57,8 @@ use self::{
     link::Link,
     plans::Plans,
     process::Process,
+    records::Records,
+    results::Verdict,
     task::{Report, Running},
 };
 pub use self::{
@@ -129,6 +134,8 @@ struct Inner {
 struct State {
     core: Session,
     tasks: HashMap<TaskId, Running>,
+    /// Tasks that have ended and may be run again for lost outputs.
+    records: Records,
     /// Unfinished tasks by (query, number), as workers name them.
     by_key: HashMap<(String, u64), TaskId>,
     plans: Plans,
@@ -139,7 +146,7 @@ struct State {
     keeping: HashSet<String>,
     actors: Actors,
     /// Fetches that wait for the verdict on a partition that could not be read.
-    fetches: HashMap<FetchId, oneshot::Sender<Option<String>>>,
+    fetches: HashMap<FetchId, oneshot::Sender<Verdict>>,
     closed: bool,
 }
 
@@ -150,6 +157,7 @@ impl Driver {
         let state = State {
             core: Session::new(config.pool.clone()),
             tasks: HashMap::new(),
+            records: Records::default(),
             by_key: HashMap::new(),
             plans: Plans::default(),
             links: HashMap::new(),
@@ -204,10 +212,13 @@ impl Driver {
         }
         let inputs = spec.partitions().filter(|partition| partition.is_remote()).map(Partition::slot).collect();
         let query = QueryId::from(&*spec.query_id);
+        let determinism = spec.determinism;
+        let plan_bytes = if state.plans.knows(&spec.plan_hash) { 0 } else { spec.plan.len() as u64 };
+        let bytes = spec.kept_bytes() + plan_bytes;
         spec.plan = state.plans.share(&spec.plan_hash, &spec.plan);
         state.by_key.insert(key, task);
         state.tasks.insert(task, Running { spec: Arc::new(spec), on_end });
-        self.inner.act(&mut state, Event::Submit { task, prefer, query, inputs }, &mut None);
+        self.inner.act(&mut state, Event::Submit { task, prefer, query, inputs, determinism, bytes }, &mut None);
         task
     }
 
@@ -272,7 +283,9 @@ impl State {
 
     /// Drops the outputs of a report that does not count.
     fn discard(&self, process: &Arc<Process>, key: &str, report: &Report) {
-        let tickets: Vec<String> = report.stored().iter().map(|output| format!("{key}:{}", output.slot)).collect();
+        let outputs = report.outputs();
+        let stored = outputs.iter().filter(|output| output.is_stored);
+        let tickets: Vec<String> = stored.map(|output| format!("{key}:{}", output.slot)).collect();
         if let Some(link) = self.link_to(process).filter(|_| !tickets.is_empty()) {
             link.drop_partitions(tickets);
         }
@@ -284,6 +297,23 @@ impl State {
         self.by_key.remove(&(running.spec.query_id.clone(), running.spec.task_id));
         self.plans.release(&running.spec.plan_hash);
         Some(running)
+    }
+
+    /// Records a task that has ended well, for as long as the core may have it run again.
+    fn record(&mut self, task: TaskId, spec: &TaskSpec, report: &Report) {
+        if spec.determinism != Determinism::Unrepeatable && report.is_any_stored() {
+            self.plans.share(&spec.plan_hash, &spec.plan);
+            self.records.enter(task, spec);
+        }
+    }
+
+    /// Tasks are not run again.
+    fn forget_records(&mut self, tasks: &[TaskId]) {
+        for task in tasks {
+            if let Some(plan_hash) = self.records.remove(*task) {
+                self.plans.release(&plan_hash);
+            }
+        }
     }
 }
 
@@ -336,15 +366,21 @@ impl Inner {
         self.state.lock().by_key.get(&(key.query.clone(), key.task)).copied()
     }
 
-    /// The slots of a task's inputs that a worker names by these tickets.
-    fn slots_of(&self, task: TaskId, tickets: &[String]) -> Vec<SlotId> {
+    /// The slots of a task's inputs that a worker names by these tickets, and true if it names one that is there: some
+    /// may have been recomputed since the worker was told of them.
+    fn slots_of(&self, task: TaskId, tickets: &[String]) -> (Vec<SlotId>, bool) {
         let tickets: HashSet<&str> = tickets.iter().map(String::as_str).collect();
         let state = self.state.lock();
-        let Some(running) = state.tasks.get(&task) else { return Vec::new() };
+        let Some(running) = state.tasks.get(&task) else { return (Vec::new(), false) };
         let is_named = |partition: &&Partition| {
-            let generation = state.core.generation(partition.slot());
+            let generation = match partition.is_remote() {
+                true => state.core.generation(partition.slot()),
+                false => Some(partition.own_generation()),
+            };
             generation.is_some_and(|generation| tickets.contains(&*partition.ticket(generation)))
         };
-        running.spec.partitions().filter(is_named).map(Partition::slot).collect()
+        let named: Vec<&Partition> = running.spec.partitions().filter(is_named).collect();
+        let slots = named.iter().filter(|partition| partition.is_remote()).map(|partition| partition.slot()).collect();
+        (slots, !named.is_empty())
     }
 }

@@ -1,6 +1,7 @@
 //! A partition as the driver refers to it; dropping the last reference frees it where it lives.
 
 use std::{
+    borrow::Cow,
     fmt,
     sync::{
         Arc, Weak,
@@ -9,7 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use daft_k8s_core::{Attempt, Location, SlotId, TaskId, WorkerId};
+use daft_k8s_core::{Attempt, Generation, Location, Run, SlotId, TaskId, WorkerId};
 use daft_k8s_ipc::{CodecError, PartitionData};
 
 use super::{
@@ -27,8 +28,17 @@ pub(super) struct TaskName {
 
 impl TaskName {
     /// The ticket of an output that this attempt made.
-    pub(super) fn ticket(&self, generation: Attempt, slot: u32) -> String {
-        format!("{}/{}.{generation}:{slot}", self.query_id, self.number)
+    pub(super) fn ticket(&self, Generation { run, attempt }: Generation, slot: u32) -> String {
+        format!("{}/{}.{attempt}:{slot}", self.query_of_run(run), self.number)
+    }
+
+    /// The query id under which workers know a run of the task. Each run after the first has one of its own: workers take
+    /// no task of a query that has ended, nor one that they have met.
+    pub(super) fn query_of_run(&self, run: Run) -> Cow<'_, str> {
+        match run {
+            Run::FIRST => Cow::Borrowed(&self.query_id),
+            Run(run) => Cow::Owned(format!("{}~{}.{run}", self.query_id, self.number)),
+        }
     }
 }
 
@@ -41,6 +51,8 @@ pub(super) enum Data {
     Inline(Bytes),
     /// None: it is in the store of a worker, which the [core](daft_k8s_core::Session) knows.
     Remote,
+    /// None, as [`Self::Remote`]: an input of a task that runs again, which the core keeps for it.
+    Pinned,
 }
 
 /// A reference to a partition: a slot. Clones share it; the last one to go frees the data.
@@ -53,7 +65,7 @@ struct Inner {
     slot: SlotId,
     maker: Arc<TaskName>,
     /// The attempt that made the data that the driver has; of a remote slot the core knows the generation.
-    generation: Attempt,
+    generation: Generation,
     num_rows: u64,
     size_bytes: u64,
     data: Data,
@@ -67,7 +79,7 @@ impl Partition {
     pub(super) fn new(
         driver: &Arc<Driver>,
         slot: SlotId,
-        (maker, generation): (Arc<TaskName>, Attempt),
+        (maker, generation): (Arc<TaskName>, Generation),
         (num_rows, size_bytes): (u64, u64),
         data: Data,
     ) -> Self {
@@ -84,7 +96,22 @@ impl Partition {
     pub(super) fn put(driver: &Arc<Driver>, task: TaskId, data: PartitionData) -> Self {
         let maker = Arc::new(TaskName { query_id: "driver".to_owned(), number: task.0 });
         let size = (data.num_rows as u64, data.size_bytes);
-        Self::new(driver, SlotId { task, slot: 0 }, (maker, Attempt::FIRST), size, Data::Put(data))
+        Self::new(driver, SlotId { task, slot: 0 }, (maker, Generation::first(Attempt::FIRST)), size, Data::Put(data))
+    }
+
+    /// An input of a task that runs again. It frees nothing.
+    pub(super) fn pinned(driver: &Arc<Driver>, slot: SlotId, maker: Arc<TaskName>) -> Self {
+        Self::new(driver, slot, (maker, Generation::first(Attempt::FIRST)), (0, 0), Data::Pinned)
+    }
+
+    /// A reference that keeps no data.
+    pub(super) fn downgrade(&self) -> WeakPartition {
+        WeakPartition(Arc::downgrade(&self.inner))
+    }
+
+    /// The task that made it.
+    pub(super) fn maker(&self) -> &Arc<TaskName> {
+        &self.inner.maker
     }
 
     /// The slot; unique in the session.
@@ -110,9 +137,12 @@ impl Partition {
         })
     }
 
-    /// True if the data is gone: its holder was lost, and the driver does not have it.
+    /// True if the data is gone: its holder was lost, the driver does not have it, and it cannot be recomputed.
     pub fn is_lost(&self) -> bool {
-        matches!(self.location(), Some(Location::Lost(_)))
+        if !self.is_remote() || self.inner.drops.is_in_forked_child() {
+            return false;
+        }
+        self.inner.driver.upgrade().is_some_and(|driver| driver.state.lock().core.is_gone(self.inner.slot))
     }
 
     fn location(&self) -> Option<Location> {
@@ -131,7 +161,7 @@ impl Partition {
 
     /// True if the driver does not have the data.
     pub(super) fn is_remote(&self) -> bool {
-        matches!(self.inner.data, Data::Remote)
+        matches!(self.inner.data, Data::Remote | Data::Pinned)
     }
 
     pub(super) fn data(&self) -> &Data {
@@ -143,17 +173,17 @@ impl Partition {
         match &self.inner.data {
             Data::Put(data) => Ok(Some(data.clone())),
             Data::Inline(stream) => PartitionData::from_stream(stream, self.inner.size_bytes).map(Some),
-            Data::Remote => Ok(None),
+            Data::Remote | Data::Pinned => Ok(None),
         }
     }
 
     /// The attempt that made the data that the driver has.
-    pub(super) fn own_generation(&self) -> Attempt {
+    pub(super) fn own_generation(&self) -> Generation {
         self.inner.generation
     }
 
     /// The name of the data that this attempt made, for workers.
-    pub(super) fn ticket(&self, generation: Attempt) -> String {
+    pub(super) fn ticket(&self, generation: Generation) -> String {
         self.inner.maker.ticket(generation, self.inner.slot.slot)
     }
 
@@ -180,7 +210,18 @@ impl Drop for Inner {
             Data::Put(_) | Data::Inline(_) if *self.is_uploaded.get_mut() => {
                 self.drops.tell(Dropped::Uploaded { ticket: self.maker.ticket(self.generation, slot.slot) });
             }
-            Data::Put(_) | Data::Inline(_) => {}
+            Data::Put(_) | Data::Inline(_) | Data::Pinned => {}
         }
+    }
+}
+
+/// A reference to a partition that does not keep it.
+#[derive(Clone)]
+pub(super) struct WeakPartition(Weak<Inner>);
+
+impl WeakPartition {
+    /// The partition, unless the last reference to it has gone.
+    pub(super) fn upgrade(&self) -> Option<Partition> {
+        self.0.upgrade().map(|inner| Partition { inner })
     }
 }

@@ -18,6 +18,10 @@ impl Plans {
         shared.clone()
     }
 
+    pub(super) fn knows(&self, hash: &Bytes) -> bool {
+        self.by_hash.contains_key(hash)
+    }
+
     pub(super) fn len(&self) -> usize {
         self.by_hash.len()
     }

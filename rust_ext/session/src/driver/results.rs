@@ -13,6 +13,25 @@ use tokio::sync::oneshot;
 
 use super::{Driver, Inner, Partition, State, process::Process};
 
+/// The verdict on partitions that could not be read.
+#[derive(Debug)]
+pub(super) enum Verdict {
+    /// One is lost: the reason, for people.
+    Lost(String),
+    /// Their holders live.
+    There,
+    /// One was lost, and has been recomputed.
+    Recomputed,
+}
+
+/// The reason why a try to fetch partitions failed.
+enum Failure {
+    /// For the caller.
+    Final(FetchFailure),
+    /// Lost data has been recomputed: another try finds it. The core bounds how often that happens.
+    Recomputed,
+}
+
 /// The reason why partitions could not be fetched, for people.
 #[derive(Debug, Clone)]
 pub enum FetchFailure {
@@ -25,14 +44,28 @@ pub enum FetchFailure {
 }
 
 impl Driver {
-    /// The partitions, in order; one request per worker that holds some that are not at hand.
+    /// The partitions, in order; one request per worker that holds some that are not at hand. Waits for those that are
+    /// recomputed.
     pub async fn fetch(&self, partitions: &[Partition]) -> Result<Vec<PartitionData>, FetchFailure> {
+        loop {
+            match self.try_fetch(partitions).await {
+                Ok(data) => return Ok(data),
+                Err(Failure::Final(failure)) => return Err(failure),
+                Err(Failure::Recomputed) => {}
+            }
+        }
+    }
+
+    async fn try_fetch(&self, partitions: &[Partition]) -> Result<Vec<PartitionData>, Failure> {
         let slots = remote_slots(partitions);
-        let located = self.inner.begin_fetch(partitions, &slots)?;
+        let located = self.inner.begin_fetch(partitions, &slots).map_err(Failure::Final)?;
         let Some((mut found, remote)) = located else {
-            let reason = self.inner.ask_for_verdict(slots).await;
-            let reason = reason.unwrap_or_else(|| "a result is not held by any worker any more".to_owned());
-            return Err(FetchFailure::Gone(reason));
+            let reason = match self.inner.ask_for_verdict(slots).await {
+                Verdict::Recomputed => return Err(Failure::Recomputed),
+                Verdict::Lost(reason) => reason,
+                Verdict::There => "a result is not held by any worker any more".to_owned(),
+            };
+            return Err(Failure::Final(FetchFailure::Gone(reason)));
         };
         let fetches = remote.into_values().map(|wanted| self.fetch_from(wanted));
         for fetched in try_join_all(fetches).await? {
@@ -46,9 +79,10 @@ impl Driver {
             .into_iter()
             .collect::<Option<Vec<_>>>()
             .ok_or_else(|| FetchFailure::Connection("a worker sent fewer partitions than were asked for".to_owned()))
+            .map_err(Failure::Final)
     }
 
-    async fn fetch_from(&self, wanted: Wanted) -> Result<Vec<(usize, PartitionData)>, FetchFailure> {
+    async fn fetch_from(&self, wanted: Wanted) -> Result<Vec<(usize, PartitionData)>, Failure> {
         match self.inner.data.fetch(wanted.holder.data_server(), &wanted.tickets).await {
             Ok(data) => Ok(wanted.positions.into_iter().zip(data).collect()),
             Err(error) => Err(self.explain_fetch(wanted, error).await),
@@ -56,16 +90,18 @@ impl Driver {
     }
 
     /// A broken connection usually means that the worker died; its reason says more than the socket's.
-    async fn explain_fetch(&self, wanted: Wanted, error: FetchError) -> FetchFailure {
-        if let Some(reason) = self.inner.ask_for_verdict(wanted.slots).await {
-            return FetchFailure::Gone(reason);
+    async fn explain_fetch(&self, wanted: Wanted, error: FetchError) -> Failure {
+        match self.inner.ask_for_verdict(wanted.slots).await {
+            Verdict::Lost(reason) => return Failure::Final(FetchFailure::Gone(reason)),
+            Verdict::Recomputed => return Failure::Recomputed,
+            Verdict::There => {}
         }
         let message = format!("fetching results from {} failed: {error}", wanted.holder.worker);
-        match error {
+        Failure::Final(match error {
             FetchError::NotFound(_) | FetchError::Lost { .. } => FetchFailure::Gone(message),
             FetchError::TimedOut { .. } => FetchFailure::TimedOut(message),
             _ => FetchFailure::Connection(message),
-        }
+        })
     }
 }
 
@@ -112,8 +148,8 @@ impl Inner {
         Ok(Some((found, remote)))
     }
 
-    /// The reason for the loss of one of these slots, which could not be read; `None` if their holders live.
-    async fn ask_for_verdict(self: &Arc<Self>, slots: Vec<SlotId>) -> Option<String> {
+    /// The verdict on these slots, which could not be read.
+    async fn ask_for_verdict(self: &Arc<Self>, slots: Vec<SlotId>) -> Verdict {
         let fetch = FetchId(self.next_fetch.fetch_add(1, Ordering::Relaxed));
         let (tell, told) = oneshot::channel();
         {
@@ -121,7 +157,7 @@ impl Inner {
             state.fetches.insert(fetch, tell);
             self.act(&mut state, Event::FetchFailed { fetch, slots }, &mut None);
         }
-        told.await.ok().flatten()
+        told.await.unwrap_or(Verdict::There)
     }
 }
 

@@ -10,7 +10,9 @@ use std::{
 
 use bytes::Bytes;
 use daft_k8s_control::proto::{InputPartition, Task, TaskInput};
-use daft_k8s_core::{Attempt, Event, FailKind, LaunchId, Location, Output, SlotId, TaskId, WorkerId};
+use daft_k8s_core::{
+    Attempt, Determinism, Event, FailKind, Generation, LaunchId, Location, Output, Run, SlotId, TaskId, WorkerId,
+};
 use daft_k8s_ipc::PartitionData;
 use sha2::{Digest, Sha256};
 
@@ -37,6 +39,10 @@ pub struct TaskSpec {
     pub payload: Bytes,
     /// Input partitions by source id, in order.
     pub inputs: Vec<(u32, Vec<Partition>)>,
+    /// The determinism of its outputs.
+    pub determinism: Determinism,
+    /// The first run, unless the driver has it recompute lost outputs.
+    pub run: Run,
     /// Set once the task is given to a worker, for its owner: from then on the task may have had an effect.
     pub sent: Arc<AtomicBool>,
 }
@@ -65,7 +71,17 @@ impl TaskSpec {
     pub(super) fn key(&self, attempt: Attempt) -> String {
         format!("{}/{}.{}", self.query_id, self.task_id, attempt)
     }
+
+    /// The bytes that the driver keeps to run the task again, without a plan that others share.
+    pub(super) fn kept_bytes(&self) -> u64 {
+        let inputs: usize = self.inputs.iter().map(|(_, partitions)| partitions.len()).sum();
+        (self.payload.len() + self.name.len() + inputs * BYTES_PER_INPUT + BYTES_PER_RECORD) as u64
+    }
 }
+
+/// An input in the records of driver and core, and a record without its inputs, measured on 64-bit Linux.
+const BYTES_PER_INPUT: usize = 48;
+const BYTES_PER_RECORD: usize = 512;
 
 /// The end of a task.
 #[derive(Debug)]
@@ -131,7 +147,8 @@ impl Report {
                 let partition = |(slot, output): (u32, NewOutput)| {
                     let data = if output.stream.is_empty() { Data::Remote } else { Data::Inline(output.stream) };
                     let size = (output.num_rows, output.size_bytes);
-                    Partition::new(inner, SlotId { task, slot }, (maker.clone(), attempt), size, data)
+                    let made_by = (maker.clone(), Generation::first(attempt));
+                    Partition::new(inner, SlotId { task, slot }, made_by, size, data)
                 };
                 let partitions = (0..).zip(outputs).map(partition).collect();
                 Outcome::Success { partitions, stats, worker }
@@ -140,14 +157,22 @@ impl Report {
         }
     }
 
-    /// The slots of the outputs that are in the worker's store.
-    pub(super) fn stored(&self) -> Vec<Output> {
+    /// The outputs, by slot.
+    pub(super) fn outputs(&self) -> Vec<Output> {
         let outputs = match self {
             Self::Succeeded { outputs, .. } => &outputs[..],
             Self::Failed { .. } => &[],
         };
-        let stored = (0..).zip(outputs).filter(|(_, output)| output.stream.is_empty());
-        stored.map(|(slot, output)| Output { slot, has_rows: output.num_rows > 0 }).collect()
+        let output = |(slot, output): (u32, &NewOutput)| {
+            let (num_rows, is_stored) = (output.num_rows, output.stream.is_empty());
+            Output { slot, num_rows, is_stored }
+        };
+        (0..).zip(outputs).map(output).collect()
+    }
+
+    /// True if an output is in the worker's store.
+    pub(super) fn is_any_stored(&self) -> bool {
+        matches!(self, Self::Succeeded { outputs, .. } if outputs.iter().any(|output| output.stream.is_empty()))
     }
 }
 
@@ -169,7 +194,7 @@ enum Source {
 #[derive(Debug)]
 struct Input {
     /// The attempt that made it, which its ticket names.
-    generation: Attempt,
+    generation: Generation,
     source: Source,
 }
 
@@ -248,7 +273,7 @@ impl Located {
                 self.uploads.extend(data.map(|data| (partition.ticket(own), data)));
                 Ok(Input { generation: own, source: Source::Itself })
             }
-            Data::Remote => {
+            Data::Remote | Data::Pinned => {
                 let slot = partition.slot();
                 let lost = NotLocated::Lost(slot);
                 let (Some(Location::At(worker)), Some(generation)) =
@@ -328,6 +353,7 @@ impl Submission {
             plan_hash: self.spec.plan_hash.clone(),
             payload: self.spec.payload.clone(),
             inputs: inputs.collect(),
+            recomputes: self.spec.run != Run::FIRST,
         }
     }
 }

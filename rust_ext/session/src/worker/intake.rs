@@ -28,8 +28,9 @@ use crate::{Level, caught};
 
 /// Queries whose keys are remembered: more than ever run at once, should the end of some not be told.
 const SEEN_QUERIES: usize = 4096;
-/// Queries that are remembered as ended: what still comes of them is not wanted.
-const ENDED_QUERIES: usize = 256;
+/// Queries that are remembered as ended: what still comes of them is not wanted. Each task that recomputes lost outputs
+/// has a query id of its own.
+const ENDED_QUERIES: usize = 4096;
 /// Outputs up to this size are published on the caller's thread, which is the host's: it must never wait. What is
 /// larger takes longer to describe and to free.
 const PUBLISH_AT_ONCE_BYTES: u64 = 1 << 20;
@@ -76,6 +77,7 @@ struct Tasks {
     /// The queries of `seen` in the order in which they came, and some that have ended since.
     seen_queries: VecDeque<String>,
     ended_queries: VecDeque<String>,
+    is_ended: HashSet<String>,
 }
 
 impl Tasks {
@@ -94,14 +96,25 @@ impl Tasks {
     }
 
     fn has_ended(&self, query: &str) -> bool {
-        self.ended_queries.iter().any(|ended| ended == query)
+        self.is_ended.contains(query)
     }
+}
+
+/// The outputs of a task that travel to the driver along with the news of its end.
+#[derive(Debug, Clone, Copy)]
+enum Inlining {
+    /// None: they take the place of outputs in a store.
+    Never,
+    /// The only one, if it is tiny.
+    IfTiny,
+    /// All, if they are small: those of a task with effects.
+    OfEffects,
 }
 
 struct Unfinished {
     cancel: watch::Sender<bool>,
     outputs: Vec<PartitionData>,
-    has_effects: bool,
+    inlining: Inlining,
     /// The host is done with it; its outputs may have to wait until memory is free.
     is_publishing: bool,
     /// Set once the host runs the task; freeing it lets the next task in.
@@ -158,8 +171,12 @@ impl Intake {
             if !tasks.meet(&key.query, &task.key) {
                 return;
             }
-            let has_effects = has_effects(&task.name);
-            let unfinished = Unfinished { cancel, outputs: Vec::new(), has_effects, is_publishing: false, slot: None };
+            let inlining = match (task.recomputes, has_effects(&task.name)) {
+                (true, _) => Inlining::Never,
+                (false, true) => Inlining::OfEffects,
+                (false, false) => Inlining::IfTiny,
+            };
+            let unfinished = Unfinished { cancel, outputs: Vec::new(), inlining, is_publishing: false, slot: None };
             tasks.unfinished.insert(task.key.clone(), unfinished);
         }
         let intake = self.clone();
@@ -227,26 +244,26 @@ impl Intake {
     }
 
     pub(super) fn finish(&self, key: &str, stats: Bytes) {
-        let (outputs, has_effects) = match self.inner.tasks.lock().unfinished.get_mut(key) {
+        let (outputs, inlining) = match self.inner.tasks.lock().unfinished.get_mut(key) {
             Some(unfinished) => {
                 unfinished.is_publishing = true;
-                (std::mem::take(&mut unfinished.outputs), unfinished.has_effects)
+                (std::mem::take(&mut unfinished.outputs), unfinished.inlining)
             }
             None => return,
         };
         let size_bytes: u64 = outputs.iter().map(|output| output.size_bytes).sum();
         if size_bytes <= PUBLISH_AT_ONCE_BYTES {
-            self.publish(key, outputs, has_effects, stats);
+            self.publish(key, outputs, inlining, stats);
         } else {
             let (intake, key) = (self.clone(), key.to_owned());
-            self.inner.runtime.spawn_blocking(move || intake.publish(&key, outputs, has_effects, stats));
+            self.inner.runtime.spawn_blocking(move || intake.publish(&key, outputs, inlining, stats));
         }
     }
 
     /// Publishes outputs without waiting. The task ends now or, if memory has run out, once some of it is freed.
-    fn publish(&self, key: &str, outputs: Vec<PartitionData>, has_effects: bool, stats: Bytes) {
+    fn publish(&self, key: &str, outputs: Vec<PartitionData>, inlining: Inlining, stats: Bytes) {
         let published = self.or_fail(key, || {
-            let (described, pressure) = match self.streams(&outputs, has_effects) {
+            let (described, pressure) = match self.streams(&outputs, inlining) {
                 // The driver holds them from now on.
                 Some(streams) => {
                     let described = outputs.iter().zip(streams).map(|(output, stream)| describe(output, stream));
@@ -295,10 +312,10 @@ impl Intake {
     }
 
     /// The outputs as streams, if all of them are to travel inline.
-    fn streams(&self, outputs: &[PartitionData], has_effects: bool) -> Option<Vec<Vec<u8>>> {
-        let mut limit_bytes = match outputs.len() {
-            _ if has_effects => EFFECTS_INLINE_BYTES,
-            1 if !self.inner.inline_full.load(Ordering::Relaxed) => INLINE_BYTES,
+    fn streams(&self, outputs: &[PartitionData], inlining: Inlining) -> Option<Vec<Vec<u8>>> {
+        let mut limit_bytes = match (inlining, outputs.len()) {
+            (Inlining::OfEffects, _) => EFFECTS_INLINE_BYTES,
+            (Inlining::IfTiny, 1) if !self.inner.inline_full.load(Ordering::Relaxed) => INLINE_BYTES,
             _ => return None,
         };
         let mut streams = Vec::with_capacity(outputs.len());
@@ -387,11 +404,13 @@ impl Intake {
         let keys: Vec<String> = {
             let mut tasks = self.inner.tasks.lock();
             tasks.seen.remove(query_id);
-            if !tasks.has_ended(query_id) {
+            if tasks.is_ended.insert(query_id.to_owned()) {
                 tasks.ended_queries.push_back(query_id.to_owned());
             }
-            if tasks.ended_queries.len() > ENDED_QUERIES {
-                tasks.ended_queries.pop_front();
+            if tasks.ended_queries.len() > ENDED_QUERIES
+                && let Some(oldest) = tasks.ended_queries.pop_front()
+            {
+                tasks.is_ended.remove(&oldest);
             }
             tasks.unfinished.keys().filter(|key| query_of(key) == query_id).cloned().collect()
         };

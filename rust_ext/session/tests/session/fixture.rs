@@ -12,7 +12,7 @@ use std::{
 
 use arrow_array::{ArrayRef, Int64Array, RecordBatch};
 use bytes::Bytes;
-use daft_k8s_core::{Addresses, Backoff, LaunchId, PoolConfig, TaskId, WorkerId};
+use daft_k8s_core::{Addresses, Backoff, Determinism, LaunchId, PoolConfig, Run, TaskId, WorkerId};
 use daft_k8s_ipc::PartitionData;
 use daft_k8s_net::tls::{Identity, Issued};
 use daft_k8s_session::{
@@ -428,6 +428,8 @@ pub fn spec(query: &str, task: u64, plan: &[u8], payload: &[u8], inputs: Vec<Par
         plan: Bytes::copy_from_slice(plan),
         payload: Bytes::copy_from_slice(payload),
         inputs: if inputs.is_empty() { vec![] } else { vec![(7, inputs)] },
+        determinism: Determinism::Unrepeatable,
+        run: Run::FIRST,
         sent: Arc::default(),
     }
 }

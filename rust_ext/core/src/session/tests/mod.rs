@@ -1,8 +1,9 @@
 //! Covers every rule of the session's tables by a sentence, and its invariants under random events. Workers:
 //! `lifecycle`, `addresses`, `mending` (given up and tried again), `stuck` (their slots are held), `postponed` (without
 //! room), `scaling` (their number; some of it in a `world` where starts and tasks take time), `silence` (the failure
-//! detector). Tasks: `attempts`, `refusals`. Partitions: `slots`. Random events: `properties`, checked by an
-//! `observer`, and what they leave in the `journal`. Does not cover anything that does I/O.
+//! detector). Tasks: `attempts`, `refusals`. Partitions: `slots`, and `recovery` of lost ones, in `recovered_graphs` with
+//! random data and losses. Random events: `properties`, checked by an `observer`, and what they leave in the `journal`.
+//! Does not cover anything that does I/O.
 
 mod addresses;
 mod attempts;
@@ -13,6 +14,8 @@ mod observed_slots;
 mod observer;
 mod postponed;
 mod properties;
+mod recovered_graphs;
+mod recovery;
 mod refusals;
 mod scaling;
 mod silence;
@@ -26,7 +29,7 @@ use super::*;
 use crate::actors::Share;
 use crate::ids::{Attempt, Incarnation, LaunchId};
 use crate::{ActorAction, ActorEvent, ActorId, ActorNews, ActorPoolId, ActorRequest, Resources};
-use crate::{Addresses, Location, Output, SlotId, TaskPhase, WorkerPhase};
+use crate::{Addresses, Determinism, Location, Output, SlotId, TaskPhase, WorkerPhase};
 
 const fn ms(count: u64) -> Duration {
     Duration::from_millis(count)
@@ -50,7 +53,13 @@ const fn t(number: u64) -> TaskId {
 
 /// A task of the one query, which reads nothing.
 fn submission(task: TaskId, prefer: WorkerId) -> Event {
-    Event::Submit { task, prefer, query: "q".into(), inputs: vec![] }
+    unrepeatable(task, prefer, "q", vec![])
+}
+
+/// A task that is never run again for its outputs.
+fn unrepeatable(task: TaskId, prefer: WorkerId, query: &str, inputs: Vec<SlotId>) -> Event {
+    let determinism = Determinism::Unrepeatable;
+    Event::Submit { task, prefer, query: query.into(), inputs, determinism, bytes: 0 }
 }
 
 /// A pool of actors with 1 CPU each, which is all that a worker of `small()` has.
@@ -68,7 +77,7 @@ fn actors_of(pool: u64, count: u32) -> Event {
 
 /// So many outputs in the worker's store, which have rows.
 fn outputs(count: u64) -> Vec<Output> {
-    (0..u32::try_from(count).unwrap()).map(|slot| Output { slot, has_rows: true }).collect()
+    (0..u32::try_from(count).unwrap()).map(|slot| Output { slot, num_rows: 1, is_stored: true }).collect()
 }
 
 /// The addresses of a worker on this host.

@@ -372,7 +372,7 @@ impl Observer {
                 assert!(!self.tasks[task].cancelling);
                 let query = self.tasks[task].query;
                 for output in &self.published {
-                    let (at, unread) = ((*worker, *launch), output.has_rows);
+                    let (at, unread) = ((*worker, *launch), output.num_rows > 0);
                     let id = SlotId { task: *task, slot: output.slot };
                     assert!(self.slots.insert(id, Partition { at, query, lost: false, unread }).is_none());
                     *self.holds.entry(at).or_default() += 1;
@@ -404,6 +404,13 @@ impl Observer {
                 assert!(patient || *holds == 0, "what it holds is lost too soon");
                 self.cause = ExitCause::Stopped;
             }
+            Action::FetchAgain { .. }
+            | Action::Recovering { .. }
+            | Action::RunAgain { .. }
+            | Action::RunOver { .. }
+            | Action::RunEnded { .. }
+            | Action::DropInput { .. }
+            | Action::Forget { .. } => panic!("unrepeatable tasks are run again: {action:?}"),
             Action::Unavailable { .. } => {
                 assert!(!std::mem::replace(&mut self.unavailable, true), "unavailable twice");
             }

@@ -126,7 +126,7 @@ impl Observer {
                 let chosen = self.slots.keys().skip(usize::from(b % 7)).take(usize::from(b % 4));
                 let inputs: Vec<SlotId> = chosen.copied().collect();
                 self.tasks.insert(task, Known { query, inputs: inputs.clone(), ..Known::default() });
-                self.tell(Event::Submit { task, prefer: worker, query: format!("q{query}").as_str().into(), inputs });
+                self.tell(unrepeatable(task, worker, &format!("q{query}"), inputs));
             }
             9..=18 => self.step(worker),
             19..=21 => self.news(a, task, u32::from(b % 8 == 7)),

@@ -24,7 +24,7 @@ fn read(stage: &mut Stage) {
     stage.submit(1, 1);
     let (worker, launch, attempt) = stage.place(1);
     stage.tell(Event::Succeeded { task: t(1), worker, launch, attempt, outputs: outputs(1) });
-    stage.tell(Event::Submit { task: t(2), prefer: w(0), query: "r".into(), inputs: vec![s(1, 0)] });
+    stage.tell(unrepeatable(t(2), w(0), "r", vec![s(1, 0)]));
 }
 
 fn missing(stage: &mut Stage, gone: bool) -> Vec<Action> {

@@ -3,8 +3,7 @@
 use super::*;
 
 fn published(stage: &mut Stage, task: u64, query: &str, prefer: u32, count: u64) {
-    let query = query.into();
-    stage.tell(Event::Submit { task: t(task), prefer: w(prefer), query, inputs: vec![] });
+    stage.tell(unrepeatable(t(task), w(prefer), query, vec![]));
     let (worker, launch, attempt) = stage.place(task);
     assert_eq!(worker, w(prefer));
     let outputs = outputs(count);
@@ -12,7 +11,7 @@ fn published(stage: &mut Stage, task: u64, query: &str, prefer: u32, count: u64)
 }
 
 fn reader(stage: &mut Stage, task: u64, query: &str, prefer: u32, inputs: Vec<SlotId>) -> Vec<Action> {
-    stage.tell(Event::Submit { task: t(task), prefer: w(prefer), query: query.into(), inputs })
+    stage.tell(unrepeatable(t(task), w(prefer), query, inputs))
 }
 
 #[test]
@@ -86,7 +85,7 @@ fn data_that_was_read_or_has_no_rows_is_not_missed() {
     reader(&mut stage, 2, "other", 0, vec![s(1, 1)]);
     stage.tell(submission(t(3), w(1)));
     let (worker, launch, attempt) = stage.place(3);
-    let without_rows = vec![Output { slot: 0, has_rows: false }];
+    let without_rows = vec![Output { slot: 0, num_rows: 0, is_stored: true }];
     stage.tell(Event::Succeeded { task: t(3), worker, launch, attempt, outputs: without_rows });
     reader(&mut stage, 4, "q", 0, vec![]);
     let actions = stage.exit(w(1), "out of memory");

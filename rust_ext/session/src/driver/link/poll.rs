@@ -101,7 +101,8 @@ impl Peer {
             Some(task_end::Outcome::InputsLost(lost)) => {
                 let Some(task) = task else { return };
                 let task_end::InputsLost { tickets, message, gone } = lost;
-                let slots = self.inner.slots_of(task, &tickets);
+                let (slots, is_present) = self.inner.slots_of(task, &tickets);
+                let gone = gone && is_present;
                 let event = Event::InputsMissing { task, worker, launch, attempt, slots, gone, message };
                 return self.inner.feed_from(&self.process, event);
             }
@@ -113,7 +114,7 @@ impl Peer {
         // A report of a task that has ended is stale.
         let Some(task) = task else { return self.inner.state.lock().discard(&self.process, &end.key, &report) };
         let event = match &report {
-            Report::Succeeded { .. } => Event::Succeeded { task, worker, launch, attempt, outputs: report.stored() },
+            Report::Succeeded { .. } => Event::Succeeded { task, worker, launch, attempt, outputs: report.outputs() },
             Report::Failed { .. } => Event::TaskFailed { task, worker, launch, attempt },
         };
         self.inner.feed_report(&self.process, &end.key, event, report);

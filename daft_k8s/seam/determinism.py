@@ -1,0 +1,128 @@
+"""The determinism of tasks: by it the pool decides if lost outputs of a task may be recomputed.
+
+Every task runs with `maintain_order=False`, so an operator whose output depends on the order of its rows gives other
+rows when it runs again. What is not known here is taken for the worst.
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+
+_OPERATOR = re.compile(r"\w+")
+
+
+class Determinism(str, enum.Enum):
+    """The relation of the outputs of two runs of a task; the values are those of the core."""
+
+    DETERMINISTIC = "deterministic"
+    """Each output has the same rows, in any order."""
+    ORDER_DEPENDENT = "order_dependent"
+    """The rows of an output depend on the order of the rows that are read, on chance, or on the user's code."""
+    UNREPEATABLE = "unrepeatable"
+    """The task has effects, or needs what ends with its query."""
+
+
+DETERMINISTIC_OPERATORS = frozenset(
+    {
+        "Concat",
+        "CrossJoin",
+        "Explode",
+        "Filter",
+        "HashAggregate",
+        "HashJoin",
+        "InMemoryScan",
+        "PhysicalScan",
+        "Pivot",
+        "PlaceholderScan",
+        "Project",
+        "RepartitionWrite",
+        "ShuffleRead",
+        "Sort",
+        "SortMergeJoin",
+        "UnGroupedAggregate",
+        "Unpivot",
+        "WindowPartitionOnly",
+    }
+)
+"""Daft's operators whose outputs have the same rows whenever they run, unless an expression in them has not."""
+
+ORDER_DEPENDENT_OPERATORS = frozenset(
+    {
+        "AsofJoin",  # of ties, any
+        "Dedup",  # of rows with equal keys, any
+        "GatherWrite",  # an output for each morsel
+        "IntoBatches",
+        "IntoPartitions",
+        "Limit",
+        "MonotonicallyIncreasingId",
+        "Sample",
+        "TopN",  # of ties at the cut, any
+        "UDFProject",  # the user's code may do anything
+        "WindowOrderByOnly",  # of ties, any comes first
+        "WindowPartitionAndDynamicFrame",
+        "WindowPartitionAndOrderBy",
+    }
+)
+"""Operators whose outputs depend on the order of their rows, on chance or on the user's code."""
+
+_CHANCE = re.compile(
+    r"""
+    \w*(?: rand | uuid | current_ | shuffle | now | today     # chance and clocks
+         | any_value | list | concat | string_agg            # aggregations that depend on the order of rows
+         | first | last | approx | sketch
+         | row_number | ntile | lag | lead                   # window functions that tell ties apart
+         | py_udf | map_groups                               # the user's code
+         | url_ | download | prompt | embed | classify )     # the world
+    \w* (?: \( | \.window )
+    """,
+    re.VERBOSE | re.IGNORECASE,
+)
+"""Expressions whose values may differ between two runs, as Daft writes them in a plan. Deterministic ones with such a
+name are taken for the same."""
+
+_SCAN_TASKS = "Scan Tasks: ["
+_RANDOM_SHUFFLE = re.compile(r"Shuffle: Random|RandomShuffle")
+
+
+class QueryDeterminism:
+    """Says what a query's plan tells about the determinism of its tasks.
+
+    Args:
+        plan_text: The plan as Daft prints it in `repr_ascii`.
+        uses_flight: Shuffles go through Daft's own servers, whose files are lost with their worker.
+    """
+
+    def __init__(self, plan_text: str, *, uses_flight: bool) -> None:
+        self._uses_flight = uses_flight
+        self._depends_on_chance = _CHANCE.search(plan_text) is not None
+        shuffles_randomly = _RANDOM_SHUFFLE.search(plan_text) is not None
+        self._order_dependent = set(ORDER_DEPENDENT_OPERATORS)
+        if shuffles_randomly:
+            # The rows' places decide where they go. Names of tasks do not tell one shuffle from another.
+            self._order_dependent.add("RepartitionWrite")
+        if not _reads_files_only(plan_text):
+            self._order_dependent.add("PhysicalScan")
+
+    def of_task(self, name: str) -> Determinism:
+        """The determinism of a task.
+
+        Args:
+            name: The task's operators, as Daft names them ("PhysicalScan->Project").
+        """
+        operators = set(_OPERATOR.findall(name))
+        if self._uses_flight or not operators or not operators <= DETERMINISTIC_OPERATORS | ORDER_DEPENDENT_OPERATORS:
+            return Determinism.UNREPEATABLE
+        if self._depends_on_chance or operators & self._order_dependent:
+            return Determinism.ORDER_DEPENDENT
+        return Determinism.DETERMINISTIC
+
+
+def _reads_files_only(plan_text: str) -> bool:
+    """True if every scan is of files, which are the same when they are read again."""
+    _, *scans = plan_text.split(_SCAN_TASKS)
+    return all(scan.lstrip(" |\n").startswith(("{File {", "]")) for scan in scans)
+
+
+UNKNOWN = QueryDeterminism("", uses_flight=True)
+"""Of a query whose plan is not known: none of its tasks is run again for its outputs."""

@@ -1,0 +1,225 @@
+//! Lineage: the record of how each partition was made, by which a lost one is recomputed.
+//!
+//! A record outlives its task's end while one of the task's slots is kept, or a later record reads one. It holds no data:
+//! a task that runs again needs its inputs, and those that are gone by then are recomputed first. What records take in
+//! the driver is bounded: beyond the limit the oldest are forgotten.
+//!
+//! The lineage decides which tasks run again. [`Session`](crate::Session) carries that out, as slots, tasks and fetches
+//! are concerned: see its module `recovery`.
+//!
+//! Invariant: a record holds its parents' records, and never their data.
+
+mod determinism;
+mod obstacle;
+mod plan;
+pub(crate) mod waiters;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use crate::PoolConfig;
+use crate::ids::{QueryId, Run, SlotId, TaskId, WorkerId};
+use crate::slots::Output;
+
+pub use determinism::{Determinism, UnknownDeterminism};
+pub(crate) use obstacle::Obstacle;
+
+/// All of a task that it takes to run it again, as far as the core is concerned.
+#[derive(Debug, Clone)]
+pub(crate) struct Origin {
+    /// The task's place in the order of submission.
+    pub order: u64,
+    pub prefer: WorkerId,
+    pub query: QueryId,
+    /// The inputs that are not the driver's own.
+    pub inputs: Arc<[SlotId]>,
+    pub determinism: Determinism,
+    /// The bytes that the driver keeps for another run.
+    pub bytes: u64,
+}
+
+/// The record of a task that has ended well.
+#[derive(Debug)]
+struct Record {
+    origin: Origin,
+    /// The number of rows of each output, by slot.
+    rows: Box<[u64]>,
+    /// The number of its slots that are kept, and of these the lost ones.
+    kept: u32,
+    lost: u32,
+    /// The number of records that read a slot of it.
+    children: u32,
+    /// The latest run.
+    run: Run,
+    is_running: bool,
+    /// The reason why it is not run again.
+    spoilt: Option<Obstacle>,
+}
+
+/// The records of a query.
+#[derive(Debug, Default)]
+struct QueryTally {
+    records: u64,
+    /// The number of tasks that were run again.
+    reruns: u32,
+}
+
+/// The records of all tasks whose outputs may have to be recomputed.
+#[derive(Debug, Default)]
+pub(crate) struct Lineage {
+    /// By number, hence oldest first.
+    records: BTreeMap<TaskId, Record>,
+    queries: HashMap<QueryId, QueryTally>,
+    bytes: u64,
+}
+
+impl Lineage {
+    /// Enters a task that has ended well, unless it cannot be run again or none of its outputs is at a worker. Returns the
+    /// records that were forgotten for it; its own may be among them.
+    pub fn enter(&mut self, task: TaskId, origin: Origin, outputs: &[Output], config: &PoolConfig) -> Vec<TaskId> {
+        let kept = outputs.iter().filter(|output| output.is_stored).count();
+        if kept == 0 || origin.determinism == Determinism::Unrepeatable {
+            return Vec::new();
+        }
+        for parent in parents(&origin.inputs) {
+            if let Some(record) = self.records.get_mut(&parent) {
+                record.children += 1;
+            }
+        }
+        self.bytes += origin.bytes;
+        self.queries.entry(origin.query.clone()).or_default().records += 1;
+        let rows = outputs.iter().map(|output| output.num_rows).collect();
+        let kept = u32::try_from(kept).unwrap_or(u32::MAX);
+        let (run, is_running, spoilt) = (Run::FIRST, false, None);
+        self.records.insert(task, Record { origin, rows, kept, lost: 0, children: 0, run, is_running, spoilt });
+        let mut forgotten = Vec::new();
+        while self.bytes > config.lineage_limit_bytes {
+            let Some(oldest) = self.records.iter().find(|(_, record)| !record.is_running).map(|(task, _)| *task) else {
+                break;
+            };
+            self.forget(oldest, &mut forgotten);
+        }
+        forgotten
+    }
+
+    /// A slot of the task was lost, or a dropped one is wanted again.
+    pub fn slot_lost(&mut self, task: TaskId, was_kept: bool) {
+        if let Some(record) = self.records.get_mut(&task) {
+            record.lost += 1;
+            record.kept += u32::from(!was_kept);
+        }
+    }
+
+    /// A slot of the task is not kept any more. Returns true if the task runs again, and nothing needs that now.
+    pub fn slot_gone(&mut self, task: TaskId, was_lost: bool) -> bool {
+        let Some(record) = self.records.get_mut(&task) else {
+            return false;
+        };
+        record.kept = record.kept.saturating_sub(1);
+        record.lost = record.lost.saturating_sub(u32::from(was_lost));
+        record.is_running && record.lost == 0
+    }
+
+    /// A lost slot of the task was recomputed.
+    pub fn slot_restored(&mut self, task: TaskId) {
+        if let Some(record) = self.records.get_mut(&task) {
+            record.lost = record.lost.saturating_sub(1);
+        }
+    }
+
+    /// Begins another run of a task. Returns its number and what the task is made of.
+    pub fn begin(&mut self, task: TaskId) -> Option<(Run, Origin)> {
+        let record = self.records.get_mut(&task).filter(|record| !record.is_running)?;
+        record.is_running = true;
+        record.run = record.run.next();
+        if let Some(tally) = self.queries.get_mut(&record.origin.query) {
+            tally.reruns += 1;
+        }
+        Some((record.run, record.origin.clone()))
+    }
+
+    /// The latest run of the task is over. Returns its inputs; `None` if no run was under way.
+    pub fn end(&mut self, task: TaskId) -> Option<(Run, Arc<[SlotId]>)> {
+        let record = self.records.get_mut(&task).filter(|record| record.is_running)?;
+        record.is_running = false;
+        Some((record.run, record.origin.inputs.clone()))
+    }
+
+    /// Compares the outputs of another run with those of the first: with other rows, slots of both must not be mixed.
+    pub fn check(&self, task: TaskId, outputs: &[Output]) -> Result<(), Obstacle> {
+        let Some(record) = self.records.get(&task) else {
+            return Err(Obstacle::NoRecord);
+        };
+        let (expected, found) = (record.rows.len(), outputs.len());
+        if expected != found {
+            let reason = format!("a task that made it gave {found} outputs when it ran again, and {expected} before");
+            return Err(Obstacle::Failed(reason.into()));
+        }
+        let differing = record.rows.iter().zip(outputs).find(|(rows, output)| **rows != output.num_rows);
+        match differing {
+            Some((rows, Output { slot, num_rows, .. })) => {
+                let reason = format!(
+                    "a task that made it gave {num_rows} rows in output {slot} when it ran again, and {rows} before, so it is \
+                     not deterministic"
+                );
+                Err(Obstacle::Failed(reason.into()))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// The task is not run again.
+    pub fn spoil(&mut self, task: TaskId, obstacle: Obstacle) {
+        if let Some(record) = self.records.get_mut(&task) {
+            record.spoilt = Some(obstacle);
+        }
+    }
+
+    /// Forgets the record of the task, and those that only it holds, if nothing needs them. Returns these.
+    pub fn release(&mut self, task: TaskId) -> Vec<TaskId> {
+        let mut forgotten = Vec::new();
+        let is_unneeded = |record: &Record| record.kept == 0 && record.children == 0 && !record.is_running;
+        let mut unneeded = vec![task];
+        while let Some(task) = unneeded.pop() {
+            if self.records.get(&task).is_some_and(is_unneeded) {
+                unneeded.extend(self.forget(task, &mut forgotten));
+            }
+        }
+        forgotten
+    }
+
+    /// Forgets a record. Returns its parents.
+    fn forget(&mut self, task: TaskId, forgotten: &mut Vec<TaskId>) -> Vec<TaskId> {
+        let Some(record) = self.records.remove(&task) else {
+            return Vec::new();
+        };
+        forgotten.push(task);
+        self.bytes = self.bytes.saturating_sub(record.origin.bytes);
+        if let Some(tally) = self.queries.get_mut(&record.origin.query) {
+            tally.records -= 1;
+            if tally.records == 0 {
+                self.queries.remove(&record.origin.query);
+            }
+        }
+        let parents = parents(&record.origin.inputs);
+        for parent in &parents {
+            if let Some(record) = self.records.get_mut(parent) {
+                record.children = record.children.saturating_sub(1);
+            }
+        }
+        parents
+    }
+
+    /// The number of records.
+    pub fn len(&self) -> usize {
+        self.records.len()
+    }
+}
+
+/// The tasks that made these slots, each once.
+fn parents(inputs: &[SlotId]) -> Vec<TaskId> {
+    let mut parents: Vec<TaskId> = inputs.iter().map(|slot| slot.task).collect();
+    parents.sort_unstable();
+    parents.dedup();
+    parents
+}

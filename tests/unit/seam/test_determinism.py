@@ -1,0 +1,120 @@
+"""The determinism of tasks, by their names and the texts of Daft's plans.
+
+Covers real plans. Does not cover how the pool uses it.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+
+import daft
+import pytest
+from daft import DataFrame, col
+from daft.context import get_context
+from daft.daft import DistributedPhysicalPlan
+
+from daft_k8s.seam import repetition
+from daft_k8s.seam.determinism import (
+    DETERMINISTIC_OPERATORS,
+    ORDER_DEPENDENT_OPERATORS,
+    UNKNOWN,
+    Determinism,
+    QueryDeterminism,
+)
+
+FILE_SCAN = "* ScanTaskSource:\n|   Scan Tasks: [\n|   {File {file:///data/a.parquet}}\n|   ]\n"
+
+
+def plan_text(df: DataFrame) -> str:
+    config = get_context().daft_execution_config
+    builder = df._builder.optimize(config)
+    return DistributedPhysicalPlan.from_logical_plan_builder(builder._builder, "q", config).repr_ascii(False)
+
+
+@pytest.fixture
+def table(tmp_path: object) -> DataFrame:
+    daft.from_pydict({"a": [1, 2], "k": [0, 1]}).write_parquet(str(tmp_path))
+    return daft.read_parquet(f"{tmp_path}/*.parquet")
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("PhysicalScan->Project->RepartitionWrite", Determinism.DETERMINISTIC),
+        ("(ShuffleRead, ShuffleRead)->HashJoin->Project", Determinism.DETERMINISTIC),
+        ("ShuffleRead->Dedup", Determinism.ORDER_DEPENDENT),
+        ("PhysicalScan->UDFProject", Determinism.ORDER_DEPENDENT),
+        ("PhysicalScan->DistributedLimit", Determinism.UNREPEATABLE),
+        ("ShuffleRead->PhysicalWrite", Determinism.UNREPEATABLE),
+        ("PhysicalScan->AnOperatorOfTomorrow", Determinism.UNREPEATABLE),
+        ("", Determinism.UNREPEATABLE),
+    ],
+)
+def test_a_task_has_the_worst_of_its_operators(name: str, expected: Determinism) -> None:
+    assert QueryDeterminism(FILE_SCAN, uses_flight=False).of_task(name) is expected
+
+
+def test_of_an_unknown_plan_and_with_flight_shuffle_nothing_is_repeatable() -> None:
+    assert UNKNOWN.of_task("Project") is Determinism.UNREPEATABLE
+    assert QueryDeterminism(FILE_SCAN, uses_flight=True).of_task("Project") is Determinism.UNREPEATABLE
+
+
+def test_operators_with_effects_are_in_neither_list() -> None:
+    known = DETERMINISTIC_OPERATORS | ORDER_DEPENDENT_OPERATORS
+    assert not DETERMINISTIC_OPERATORS & ORDER_DEPENDENT_OPERATORS
+    assert known <= repetition.HARMLESS
+    assert not known & {"DistributedLimit", "DistributedActorPoolProject", "VLLMProject", "CatalogWrite", "LanceWrite"}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda df: df.where(col("a").not_null()).select(col("a") * 2, "k"),
+        lambda df: df.groupby("k").agg(col("a").sum(), col("a").mean().alias("m"), col("a").count().alias("n")),
+        lambda df: df.join(df.select(col("a").alias("b"), "k"), on="k"),
+        lambda df: df.sort("a", desc=True),
+        lambda df: df.repartition(4, "k"),
+    ],
+)
+def test_ordinary_plans_are_deterministic(table: DataFrame, change: Callable[[DataFrame], DataFrame]) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        text = plan_text(change(table))
+    found = QueryDeterminism(text, uses_flight=False)
+    assert found.of_task("PhysicalScan->Project->RepartitionWrite") is Determinism.DETERMINISTIC, text
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda df: df.with_column("u", daft.functions.uuid()),
+        lambda df: df.with_column("u", daft.functions.random_int(0, 9)),
+        lambda df: df.with_column("u", daft.functions.current_timestamp()),
+        lambda df: df.groupby("k").agg(col("a").any_value()),
+        lambda df: df.groupby("k").agg(col("a").list_agg()),
+        lambda df: df.with_column("n", daft.functions.row_number().over(daft.Window().partition_by("k").order_by("a"))),
+    ],
+)
+def test_expressions_of_chance_or_order_make_all_tasks_order_dependent(
+    table: DataFrame, change: Callable[[DataFrame], DataFrame]
+) -> None:
+    text = plan_text(change(table))
+    assert QueryDeterminism(text, uses_flight=False).of_task("PhysicalScan->Project") is Determinism.ORDER_DEPENDENT, (
+        text
+    )
+
+
+def test_a_random_shuffle_sends_rows_by_their_place(table: DataFrame) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        text = plan_text(table.repartition(4))
+    found = QueryDeterminism(text, uses_flight=False)
+    assert found.of_task("PhysicalScan->RepartitionWrite") is Determinism.ORDER_DEPENDENT, text
+    assert found.of_task("PhysicalScan->Project") is Determinism.DETERMINISTIC
+
+
+def test_sources_that_are_no_files_may_give_other_rows_when_they_are_read_again() -> None:
+    found = QueryDeterminism(plan_text(daft.range(0, 10, 1, 2)), uses_flight=False)
+    assert found.of_task("PhysicalScan->Project") is Determinism.ORDER_DEPENDENT
+    assert found.of_task("ShuffleRead->Project") is Determinism.DETERMINISTIC
