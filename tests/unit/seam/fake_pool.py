@@ -160,7 +160,16 @@ class FakeManager:
         self.closed = True
 
     async def run(
-        self, worker_id: str, *, query_id: str, task_id: int, name: str, plan: bytes, payload: bytes, inputs: Any
+        self,
+        worker_id: str,
+        *,
+        query_id: str,
+        task_id: int,
+        name: str,
+        plan: bytes,
+        payload: bytes,
+        inputs: Any,
+        determinism: str,
     ) -> FakeOutcome:
         """What a worker does with a task."""
         from daft_k8s.handles import driver_calls
