@@ -93,7 +93,7 @@ class ActorNews(DriverCall[Done]):
     """The control address at which other workers reach the actor's worker."""
     reason: str
     error: bytes
-    """The exception of the constructor, pickled; empty: it raised none."""
+    """The exception of the constructor, by `encode_error`; empty: it raised none."""
 
 
 @dataclass(frozen=True)
