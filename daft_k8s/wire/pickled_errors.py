@@ -34,11 +34,13 @@ def encode_error(error: BaseException) -> bytes:
     An exception that does not survive pickling (many do pickle, but not back) becomes a `TaskError` with its type and
     text. So does each link in its chain of causes. Never raises.
     """
-    links: list[BaseException]
     try:
-        links = [portable(link) for link in causes_of(error)]
-    except BaseException:
-        links = [_as_task_error(error)]
+        return _encode_links([portable(link) for link in causes_of(error)])
+    except BaseException:  # its text, which is bounded and plain, tells what it was
+        return _encode_links([_as_task_error(error)])
+
+
+def _encode_links(links: list[BaseException]) -> bytes:
     chain = tuple(_parts(link) for link in links)
     pickled = _pickled(links)
     for report in (ErrorReport(chain, pickled), ErrorReport(chain, b"")):
@@ -62,7 +64,7 @@ def decode_error(error: bytes, message: str, *, trusted: bool) -> BaseException:
             return TaskError(message)
         if trusted and report.pickled:
             return _unpickled(report.pickled, message)
-        return _rebuild_chain([put_together(parts) or _as_task_error_of(parts) for parts in report.chain])
+        return _rebuild_chain([put_together(parts) or TaskError(parts.headline) for parts in report.chain])
     except Exception:  # the bytes are of no worker of ours
         return TaskError(message)
 
@@ -126,8 +128,3 @@ def portable(error: BaseException) -> BaseException:
 
 def _as_task_error(error: BaseException) -> TaskError:
     return TaskError(headline(error, qualified=True))
-
-
-def _as_task_error_of(parts: ErrorParts) -> TaskError:
-    name = f"{parts.module}.{parts.name}"
-    return TaskError(f"{name}: {parts.text}" if parts.text else name)

@@ -6,14 +6,16 @@ import decimal
 import pickle
 import sys
 import types
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from daft_k8s.errors import TaskError
-from daft_k8s.wire import codec
+from daft_k8s.wire import codec, error_parts, pickled_errors
 from daft_k8s.wire.error_parts import ErrorParts
 from daft_k8s.wire.pickled_errors import MOST_ERROR_BYTES, ErrorReport, decode_error, encode_error
+from daft_k8s.worker import actor
 from tests.local.hostile_exceptions import EXCEPTIONS
 
 BOTH = pytest.mark.parametrize("trusted", [False, True], ids=["by parts", "unpickled"])
@@ -123,17 +125,120 @@ def test_a_class_that_the_driver_has_sent_by_value_is_found_again() -> None:
     assert type(arrived_without_trust(Local("here"))) is Local
 
 
-def test_a_class_that_the_driver_does_not_have_is_named() -> None:
+def arrived_where_unknown(source: str) -> BaseException:
+    """What arrives of the exception `error` of a module that only the worker has."""
     made = types.ModuleType("made_in_a_worker")
-    exec("class Absent(ValueError): pass", vars(made))
     sys.modules["made_in_a_worker"] = made
     try:
-        encoded = encode_error(vars(made)["Absent"]("row 3"))
+        exec(source, vars(made))
+        encoded = encode_error(vars(made)["error"])
     finally:
         del sys.modules["made_in_a_worker"]
-    arrived = decode_error(encoded, "", trusted=False)
-    assert type(arrived) is TaskError
+    return decode_error(encoded, "", trusted=False)
+
+
+class Known(ValueError):
+    """The driver has it."""
+
+
+UNKNOWN = [
+    ("class Absent(Exception): pass", TaskError),
+    ("class Absent(BaseException): pass", TaskError),
+    ("class Absent(ValueError): pass", ValueError),
+    ("class Base(OSError): pass\nclass Absent(Base): pass", OSError),
+    ("class Absent(ValueError, OSError): pass", ValueError),
+    (f"from {__name__} import Known\nclass Absent(Known): pass", Known),
+]
+
+
+@pytest.mark.parametrize(("source", "kind"), UNKNOWN)
+def test_a_class_that_the_driver_does_not_have_is_the_nearest_one_above_and_is_named(source: str, kind: type) -> None:
+    arrived = arrived_where_unknown(f"{source}\nerror = Absent('row 3')")
+    assert type(arrived) is kind
     assert str(arrived) == "made_in_a_worker.Absent: row 3"
+
+
+def test_an_unknown_class_keeps_its_attributes_and_a_text_that_is_shown_by_its_repr() -> None:
+    source = "class Absent(KeyError): pass\nerror = Absent('it\\'s\\nhere')\nerror.row = 3"
+    arrived = arrived_where_unknown(source)
+    assert type(arrived) is KeyError
+    assert arrived.args[0].startswith("made_in_a_worker.Absent: ")
+    assert vars(arrived) == {"row": 3}
+
+
+class Unmade(ValueError):
+    """As of an extension: Python's own base does not make it."""
+
+
+def test_a_class_that_cannot_be_made_is_the_nearest_one_above(monkeypatch: pytest.MonkeyPatch) -> None:
+    encoded = encode_error(Unmade("2 fields are missing"))
+    make = error_parts._make
+    monkeypatch.setattr(error_parts, "_make", lambda kind, parts: None if kind is Unmade else make(kind, parts))
+    arrived = decode_error(encoded, "", trusted=False)
+    assert type(arrived) is ValueError
+    assert str(arrived) == f"{__name__}.Unmade: 2 fields are missing"
+
+
+class Detailed(ValueError):
+    """Cannot tell its text without an attribute that is not plain."""
+
+    def __init__(self, reason: str, detail: object = None) -> None:
+        super().__init__(reason)
+        self.detail = detail
+
+    def __str__(self) -> str:
+        return f"{self.args[0]} at {self.detail.real}"  # type: ignore[attr-defined]
+
+
+def test_a_class_that_cannot_tell_its_text_here_is_the_nearest_one_above() -> None:
+    arrived = arrived_without_trust(Detailed("no", decimal.Decimal(3)))
+    assert type(arrived) is ValueError
+    assert str(arrived) == f"{__name__}.Detailed: no at 3"
+
+
+class NotFound(ValueError, OSError):
+    """Its memory has the layout of its second base."""
+
+
+def test_a_class_of_two_bases_of_python_arrives_as_itself() -> None:
+    arrived = arrived_without_trust(NotFound("no row 3"))
+    assert (type(arrived), arrived.args) == (NotFound, ("no row 3",))
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="groups are of Python 3.11")
+def test_a_member_that_the_driver_does_not_have_leaves_its_group_whole() -> None:
+    source = "class Absent(Exception): pass\nerror = ExceptionGroup('two', [Absent('row 3'), ValueError('row 4')])"
+    arrived: Any = arrived_where_unknown(source)
+    assert type(arrived).__name__ == "ExceptionGroup"
+    assert [(type(member), str(member)) for member in arrived.exceptions] == [
+        (TaskError, "made_in_a_worker.Absent: row 3"),
+        (ValueError, "row 4"),
+    ]
+
+
+@BOTH
+@pytest.mark.parametrize("number", [10**5000, -(10**5000), 2**63], ids=["huge", "negative", "long"])
+def test_integers_that_python_does_not_write_in_decimal_are_no_obstacle(number: int, trusted: bool) -> None:
+    error = ValueError("no", number)
+    error.rows = {"count": [number]}  # type: ignore[attr-defined]
+    arrived = decode_error(encode_error(error), "", trusted=trusted)
+    assert type(arrived) is ValueError
+    assert vars(arrived)["rows"]["count"] == [number if trusted else hex(number)]
+    answer = actor._error_answer(error)
+    assert type(decode_error(answer.error, "", trusted=trusted)) is ValueError
+
+
+def test_what_cannot_be_encoded_arrives_as_its_type_and_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    take_apart = error_parts.take_apart
+
+    def unencodable(error: BaseException) -> ErrorParts:
+        parts = take_apart(error)
+        return parts if type(error) is TaskError else replace(parts, state={"odd": object()})
+
+    monkeypatch.setattr(pickled_errors, "take_apart", unencodable)
+    arrived = arrived_without_trust(ValueError("row 3"))
+    assert type(arrived) is TaskError
+    assert str(arrived) == "builtins.ValueError: row 3"
 
 
 BUILTIN = [
