@@ -9,6 +9,9 @@ from collections.abc import Iterable
 MAX_BYTES = 4 << 20
 """Of a session: some tens of thousands of lines, and little beside what a driver uses anyway."""
 
+LINE_BYTES = 128
+"""What a line takes beside its characters, so that blank lines count, too."""
+
 
 class KeptOutput:
     """Keeps lines until there are too many, then drops the oldest. Thread-safe."""
@@ -24,9 +27,9 @@ class KeptOutput:
         with self._lock:
             for line in lines:
                 self._lines.append((worker_id, line))
-                self._bytes += len(line)
+                self._bytes += len(line) + LINE_BYTES
             while self._bytes > self._max_bytes:
-                self._bytes -= len(self._lines.popleft()[1])
+                self._bytes -= len(self._lines.popleft()[1]) + LINE_BYTES
 
     def lines(self, worker_id: str | None = None) -> list[str]:
         """The lines of a worker, or those of all, each with its worker's name in front; the oldest first."""

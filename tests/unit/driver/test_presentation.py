@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
-from daft_k8s.driver.kept_output import KeptOutput
+from daft_k8s.driver.kept_output import LINE_BYTES, KeptOutput
 from daft_k8s.driver.presentation import as_html, as_text, workers_of
 from daft_k8s.observe.session_summary import SessionSummary, WorkerSummary
 
@@ -38,12 +38,20 @@ def test_a_notebook_obeys_nothing_that_a_worker_says() -> None:
 
 
 def test_the_last_lines_are_kept_and_the_oldest_give_way() -> None:
-    kept = KeptOutput(max_bytes=10)
+    kept = KeptOutput(max_bytes=10 + 3 * LINE_BYTES)
     kept.keep("worker-0", ["12345"])
     kept.keep("worker-1", ["abc", "de"])
     assert kept.lines() == ["(worker-0) 12345", "(worker-1) abc", "(worker-1) de"]
     assert kept.lines("worker-1") == ["abc", "de"]
     kept.keep("worker-0", ["6"])
     assert kept.lines() == ["(worker-1) abc", "(worker-1) de", "(worker-0) 6"]
-    kept.keep("worker-0", ["x" * 100])
+    kept.keep("worker-0", ["x" * 1000])
     assert kept.lines() == []
+
+
+def test_blank_lines_count_too() -> None:
+    kept = KeptOutput(max_bytes=10 * LINE_BYTES)
+    kept.keep("worker-0", [""] * 1000)
+    assert len(kept.lines()) == 10
+    kept.keep("worker-0", ["x"])
+    assert kept.lines("worker-0") == [*[""] * 8, "x"]
