@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 
 from daft_k8s.config.configuration import Configuration
 from daft_k8s.config.fields import ENVIRONMENT_PREFIX, FIELDS
 from daft_k8s.config.frozen import thaw
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+"""Others, such as BASH_FUNC_f%%, would have the whole Pod or Secret refused."""
 
 
 def as_environment(configuration: Configuration) -> dict[str, str]:
@@ -21,7 +25,7 @@ def as_environment(configuration: Configuration) -> dict[str, str]:
 
 
 def passed_on(configuration: Configuration, environ: Mapping[str, str]) -> dict[str, str]:
-    """The variables that `pass_env` names, without those that the runner sets itself.
+    """The variables that `pass_env` names, without those that the runner sets itself or that are no names.
 
     Args:
         configuration: The configuration with `pass_env`.
@@ -32,7 +36,9 @@ def passed_on(configuration: Configuration, environ: Mapping[str, str]) -> dict[
     return {
         name: value
         for name, value in environ.items()
-        if (name in names or name.startswith(beginnings)) and not name.startswith(ENVIRONMENT_PREFIX)
+        if (name in names or name.startswith(beginnings))
+        and not name.startswith(ENVIRONMENT_PREFIX)
+        and _NAME.fullmatch(name)
     }
 
 

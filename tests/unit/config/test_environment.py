@@ -26,6 +26,7 @@ OPTIONS: dict[str, object] = {
     "pod_template": {"spec": {"hostNetwork": False}},
 }
 ENVIRON = {"AWS_REGION": "eu", "AWS_KEY": "k", "TOKEN": "t", "TOKEN_2": "u", "DAFT_K8S_IMAGE": "x", "HOME": "/"}
+ENVIRON |= {"BASH_ENV": "e", "BASH_FUNC_f%%": "() { :; }", "B.c": "d", "BÄ": "u", "B\n": "n"}
 
 
 def test_another_process_loads_the_same_configuration(read: Load, here: Path) -> None:
@@ -66,6 +67,7 @@ def test_a_value_of_a_configuration_made_by_hand_is_not_handed_over() -> None:
         (["TOKEN"], {"TOKEN"}),
         (["TOKEN*", "NONE"], {"TOKEN", "TOKEN_2"}),
         (["DAFT_*", "HOME"], {"HOME"}),
+        (["BASH_*", "B*"], {"BASH_ENV"}),
     ],
 )
 def test_names_and_beginnings_choose_variables_and_never_the_runners_own(names: list[str], found: set[str]) -> None:
