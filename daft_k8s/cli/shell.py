@@ -6,16 +6,20 @@ import asyncio
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from daft_k8s.cli import exit_codes
 from daft_k8s.cli.driver_options import DriverOptions, driver_options
 from daft_k8s.cli.options import configuration_options, given_options
-from daft_k8s.cli.output import note, reports_errors, write_line
+from daft_k8s.cli.output import fail, note, reports_errors, write_line
+from daft_k8s.cli.signals import cancelled_by_signals
 from daft_k8s.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from daft_k8s.jobs.run import Run
     from daft_k8s.kube.client.console import Console
 
 _BEGIN = """
@@ -61,12 +65,22 @@ def command(**options: Any) -> None:
     )
     run = Run(job, configuration, keep=False, report=note, write=write_line)
 
-    async def main() -> int:
-        async with Console(context=configuration.kube_context, namespace=configuration.namespace) as console:
-            await run.create(console)
-            return await run.attach(console, lambda pod: _attach(kubectl, console, configuration.kube_context, pod))
+    console = Console(context=configuration.kube_context, namespace=configuration.namespace)
+    try:
+        code = asyncio.run(
+            _run(run, console, lambda pod: _attach(kubectl, console, configuration.kube_context, pod)),
+        )
+    except asyncio.CancelledError:
+        fail("ended by a signal; the driver and its workers are removed", exit_codes.INTERRUPTED)
+    sys.exit(code)
 
-    sys.exit(asyncio.run(main()))
+
+async def _run(run: Run, console: Console, attach: Callable[[str], int]) -> int:
+    """Creates the Job, which is gone when this has ended, also by a signal."""
+    async with console:
+        with cancelled_by_signals():
+            await run.create(console)
+            return await run.attach(console, attach)
 
 
 def _attach(kubectl: str, console: Console, context: str | None, pod: str) -> int:

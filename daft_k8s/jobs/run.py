@@ -118,7 +118,7 @@ class Run:
                 f"there is no service account {account!r} in the namespace {console.namespace!r} for the driver; make "
                 f"it with: daft-k8s rbac -n {console.namespace} --name {account} | kubectl apply -f -"
             ) from error
-        created = await console.create("/apis/batch/v1/{ns}/jobs", manifest)
+        created = await self._create_job(console, manifest)
         self._began = time.monotonic()
         self._report(f"run {self._job.run_name} in the namespace {console.namespace}")
         # The Pod waits for them. They belong to the Job, so that they go with it.
@@ -131,6 +131,17 @@ class Run:
                 await console.create("/api/v1/{ns}/secrets", item)
         except BaseException:
             await console.delete(self._path)
+            raise
+
+    async def _create_job(self, console: Console, manifest: dict[str, Any]) -> dict[str, Any]:
+        """Makes the Job; one that is made while the run is cancelled is deleted."""
+        creating = asyncio.ensure_future(console.create("/apis/batch/v1/{ns}/jobs", manifest))
+        try:
+            return await asyncio.shield(creating)
+        except asyncio.CancelledError:
+            await asyncio.wait([creating])
+            if not creating.cancelled() and creating.exception() is None:
+                await console.delete(self._path)
             raise
 
     async def attach(self, console: Console, attach: Callable[[str], int]) -> int:
