@@ -63,7 +63,9 @@ def decode_error(error: bytes, message: str, *, trusted: bool) -> BaseException:
         if not isinstance(report, ErrorReport):
             return TaskError(message)
         if trusted and report.pickled:
-            return _unpickled(report.pickled, message)
+            error_itself = _unpickled(report.pickled)
+            if error_itself is not None:
+                return error_itself
         return _rebuild_chain([put_together(parts) or TaskError(parts.headline) for parts in report.chain])
     except Exception:  # the bytes are of no worker of ours
         return TaskError(message)
@@ -88,14 +90,15 @@ def _pickled(links: list[BaseException]) -> bytes:
     return b""
 
 
-def _unpickled(pickled: bytes, message: str) -> BaseException:
+def _unpickled(pickled: bytes) -> BaseException | None:
+    """The exception; None if it does not unpickle here, for example as its class is not installed."""
     from daft.pickle import loads
 
     try:
         decoded: Any = loads(pickled)
     except BaseException:  # what a user's `__setstate__` raises here, SystemExit among it
-        return TaskError(message)
-    return decoded if issubclass(type(decoded), BaseException) else TaskError(message)
+        return None
+    return decoded if issubclass(type(decoded), BaseException) else None
 
 
 class _Chain:

@@ -125,7 +125,7 @@ def test_a_class_that_the_driver_has_sent_by_value_is_found_again() -> None:
     assert type(arrived_without_trust(Local("here"))) is Local
 
 
-def arrived_where_unknown(source: str) -> BaseException:
+def arrived_where_unknown(source: str, *, trusted: bool = False) -> BaseException:
     """What arrives of the exception `error` of a module that only the worker has."""
     made = types.ModuleType("made_in_a_worker")
     sys.modules["made_in_a_worker"] = made
@@ -134,7 +134,7 @@ def arrived_where_unknown(source: str) -> BaseException:
         encoded = encode_error(vars(made)["error"])
     finally:
         del sys.modules["made_in_a_worker"]
-    return decode_error(encoded, "", trusted=False)
+    return decode_error(encoded, "", trusted=trusted)
 
 
 class Known(ValueError):
@@ -151,9 +151,12 @@ UNKNOWN = [
 ]
 
 
+@BOTH
 @pytest.mark.parametrize(("source", "kind"), UNKNOWN)
-def test_a_class_that_the_driver_does_not_have_is_the_nearest_one_above_and_is_named(source: str, kind: type) -> None:
-    arrived = arrived_where_unknown(f"{source}\nerror = Absent('row 3')")
+def test_a_class_that_the_driver_does_not_have_is_the_nearest_one_above_and_is_named(
+    source: str, kind: type, trusted: bool
+) -> None:
+    arrived = arrived_where_unknown(f"{source}\nerror = Absent('row 3')", trusted=trusted)
     assert type(arrived) is kind
     assert str(arrived) == "made_in_a_worker.Absent: row 3"
 
