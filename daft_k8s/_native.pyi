@@ -147,7 +147,7 @@ class K8sWorker:
 
         The pool sends it to this worker if it is ready, else to another, else keeps it until one
         is. `inputs` are (source id, partitions in order). Plans travel by content hash. `determinism` ("deterministic",
-        "order_dependent" or "unrepeatable") decides if lost outputs of the task may be recomputed.
+        "deterministic_whole", "order_dependent" or "unrepeatable") decides if lost outputs may be recomputed.
         """
 
 @final

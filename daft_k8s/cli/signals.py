@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 ENDING = (signal.SIGTERM, signal.SIGHUP)
-"""What a supervisor sends, and a terminal that goes. SIGINT cancels the main task by itself."""
+"""The signals of a supervisor, and of a terminal that goes. SIGINT cancels the main task by itself."""
 
 
 @contextmanager

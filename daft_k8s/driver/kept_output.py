@@ -10,7 +10,7 @@ MAX_BYTES = 4 << 20
 """Of a session: some tens of thousands of lines, and little beside what a driver uses anyway."""
 
 LINE_BYTES = 128
-"""What a line takes beside its characters, so that blank lines count, too."""
+"""Memory of a line beside its characters, so that blank lines count, too."""
 
 
 class KeptOutput:

@@ -17,6 +17,8 @@ class Determinism(str, enum.Enum):
 
     DETERMINISTIC = "deterministic"
     """Each output has the same rows, in any order."""
+    DETERMINISTIC_WHOLE = "deterministic_whole"
+    """All outputs together have the same rows: a worker cuts large ones in the order in which rows come."""
     ORDER_DEPENDENT = "order_dependent"
     """The rows of an output depend on the order of the rows that are read, on chance, or on the user's code."""
     UNREPEATABLE = "unrepeatable"
@@ -66,23 +68,27 @@ ORDER_DEPENDENT_OPERATORS = frozenset(
 )
 """Operators whose outputs depend on the order of their rows, on chance or on the user's code."""
 
-_CHANCE = re.compile(
-    r"""
-    \w*(?: rand | uuid | current_ | shuffle | now | today     # chance and clocks
-         | any_value | list | concat | string_agg            # aggregations that depend on the order of rows
-         | first | last | approx | sketch
-         | row_number | ntile | lag | lead                   # window functions that tell ties apart
-         | py_udf | map_groups                               # the user's code
-         | url_ | download | prompt | embed | classify )     # the world
-    \w* (?: \( | \.window )
-    """,
-    re.VERBOSE | re.IGNORECASE,
-)
-"""Expressions whose values may differ between two runs, as Daft writes them in a plan. Deterministic ones with such a
-name are taken for the same."""
+_PARTITIONING_OPERATOR = "RepartitionWrite"
+"""As a task's last operator, it decides by a row's values which output the row is in."""
 
-_SCAN_TASKS = "Scan Tasks: ["
-_RANDOM_SHUFFLE = re.compile(r"Shuffle: Random|RandomShuffle")
+_CHANCE = (
+    *("rand", "uuid", "current_", "shuffle", "now", "today"),  # chance and clocks
+    *("any_value", "list", "set", "concat", "string_agg"),  # aggregations that depend on the order of rows
+    *("first", "last", "approx", "sketch"),
+    *("row_number", "ntile", "lag", "lead"),  # window functions that tell ties apart
+    *("py_udf", "map_groups"),  # the user's code, where the plan does not show it by itself
+    *("url_", "download", "prompt", "embed", "classify"),  # the world
+)
+"""Parts of names of expressions whose values may differ between two runs. Deterministic expressions with such a name
+are taken for the same."""
+_CALL = re.compile(r"\b\w+(?=\(|\.window)")
+_USERS_CODE = (b"daft.udf", b"cloudpickle")
+"""Modules that a pickled plan names where one of its expressions, in whatever place, calls the user's code."""
+
+# Without blanks: Daft breaks the lines of a plan to the width of the terminal, within a word if need be.
+_SCAN = "ScanTaskSource:"
+_SCAN_TASKS = "ScanTasks:["
+_RANDOM_SHUFFLES = ("Shuffle:Random", "RandomShuffle")
 
 
 class QueryDeterminism:
@@ -95,33 +101,38 @@ class QueryDeterminism:
 
     def __init__(self, plan_text: str, *, uses_flight: bool) -> None:
         self._uses_flight = uses_flight
-        self._depends_on_chance = _CHANCE.search(plan_text) is not None
-        shuffles_randomly = _RANDOM_SHUFFLE.search(plan_text) is not None
+        unbroken = "".join(plan_text.split()).replace("|", "")
+        calls = {*_CALL.findall(plan_text), *_CALL.findall(unbroken)}
+        self._depends_on_chance = any(part in call.lower() for call in calls for part in _CHANCE)
+        shuffles_randomly = any(name in unbroken for name in _RANDOM_SHUFFLES)
         self._order_dependent = set(ORDER_DEPENDENT_OPERATORS)
         if shuffles_randomly:
             # The rows' places decide where they go. Names of tasks do not tell one shuffle from another.
             self._order_dependent.add("RepartitionWrite")
-        if not _reads_files_only(plan_text):
+        if not _reads_files_only(unbroken):
             self._order_dependent.add("PhysicalScan")
 
-    def of_task(self, name: str) -> Determinism:
+    def of_task(self, name: str, plan: bytes) -> Determinism:
         """The determinism of a task.
 
         Args:
             name: The task's operators, as Daft names them ("PhysicalScan->Project").
+            plan: The task's pickled plan.
         """
-        operators = set(_OPERATOR.findall(name))
+        in_order = _OPERATOR.findall(name)
+        operators = set(in_order)
         if self._uses_flight or not operators or not operators <= DETERMINISTIC_OPERATORS | ORDER_DEPENDENT_OPERATORS:
             return Determinism.UNREPEATABLE
-        if self._depends_on_chance or operators & self._order_dependent:
+        if self._depends_on_chance or operators & self._order_dependent or any(part in plan for part in _USERS_CODE):
             return Determinism.ORDER_DEPENDENT
-        return Determinism.DETERMINISTIC
+        return Determinism.DETERMINISTIC if in_order[-1] == _PARTITIONING_OPERATOR else Determinism.DETERMINISTIC_WHOLE
 
 
-def _reads_files_only(plan_text: str) -> bool:
+def _reads_files_only(unbroken: str) -> bool:
     """True if every scan is of files, which are the same when they are read again."""
-    _, *scans = plan_text.split(_SCAN_TASKS)
-    return all(scan.lstrip(" |\n").startswith(("{File {", "]")) for scan in scans)
+    _, *scans = unbroken.split(_SCAN_TASKS)
+    is_known = unbroken.count(_SCAN) == len(scans)
+    return is_known and all(scan.startswith(("{File{", "]")) for scan in scans)
 
 
 UNKNOWN = QueryDeterminism("", uses_flight=True)

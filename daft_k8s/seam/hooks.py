@@ -82,7 +82,7 @@ class WorkerHandle:
                 plan=plan,
                 payload=payload,
                 inputs=inputs,
-                determinism=run.determinism_of(name).value,
+                determinism=run.determinism_of(name, plan).value,
             )
             handle = run.submit(name, inputs, send)
         except BaseException:

@@ -139,13 +139,14 @@ class QueryRun:
         """Tells what the plan says about its tasks."""
         self._determinism = determinism
 
-    def determinism_of(self, name: str) -> Determinism:
-        """The determinism of a task, by its operators.
+    def determinism_of(self, name: str, plan: bytes) -> Determinism:
+        """The determinism of a task, by its operators and expressions.
 
         Args:
             name: The task's operators, as Daft names them ("PhysicalScan->Project").
+            plan: The task's pickled plan.
         """
-        return Determinism.UNREPEATABLE if self._uploads else self._determinism.of_task(name)
+        return Determinism.UNREPEATABLE if self._uploads else self._determinism.of_task(name, plan)
 
     def stage_files(self) -> None:
         """Tells that the files of this run go to a folder of its own, and to their destination only at its end."""

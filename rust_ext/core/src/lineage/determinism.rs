@@ -10,6 +10,9 @@ use get_size2::GetSize;
 pub enum Determinism {
     /// Each output has the same rows, in any order, whenever the task runs.
     Deterministic,
+    /// All outputs together have the same rows. If there are several, the order of the rows decides which output a row is
+    /// in: a worker cuts what a task gives into outputs of bounded size, in the order in which it comes.
+    DeterministicWhole,
     /// The rows of an output depend on the order of the rows that the task reads, or on chance: outputs of two runs must
     /// never be mixed.
     OrderDependent,
@@ -19,14 +22,29 @@ pub enum Determinism {
 
 /// A text that names no determinism.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no determinism of a task; expected deterministic, order_dependent or unrepeatable")]
+#[error(
+    "{0:?} is no determinism of a task; expected deterministic, deterministic_whole, order_dependent or unrepeatable"
+)]
 pub struct UnknownDeterminism(String);
 
-const NAMES: [(Determinism, &str); 3] = [
+const NAMES: [(Determinism, &str); 4] = [
     (Determinism::Deterministic, "deterministic"),
+    (Determinism::DeterministicWhole, "deterministic_whole"),
     (Determinism::OrderDependent, "order_dependent"),
     (Determinism::Unrepeatable, "unrepeatable"),
 ];
+
+impl Determinism {
+    /// The determinism of each single output of a task that gave so many.
+    #[must_use]
+    pub(crate) fn of_each(self, outputs: usize) -> Self {
+        match self {
+            Self::DeterministicWhole if outputs <= 1 => Self::Deterministic,
+            Self::DeterministicWhole => Self::OrderDependent,
+            other => other,
+        }
+    }
+}
 
 impl fmt::Display for Determinism {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -49,6 +67,16 @@ impl FromStr for Determinism {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rows_that_a_task_may_put_into_any_of_its_outputs_are_deterministic_in_a_single_one_alone() {
+        let whole = Determinism::DeterministicWhole;
+        assert_eq!([0, 1, 2].map(|outputs| whole.of_each(outputs)), {
+            [Determinism::Deterministic, Determinism::Deterministic, Determinism::OrderDependent]
+        });
+        assert_eq!(Determinism::Deterministic.of_each(2), Determinism::Deterministic);
+        assert_eq!(Determinism::Unrepeatable.of_each(1), Determinism::Unrepeatable);
+    }
 
     #[test]
     fn every_determinism_reads_back_as_it_was_written_and_nothing_else_is_one() {

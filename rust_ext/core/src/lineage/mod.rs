@@ -76,7 +76,8 @@ pub(crate) struct Lineage {
 impl Lineage {
     /// Enters a task that has ended well, unless it cannot be run again or none of its outputs is at a worker. Returns the
     /// records that were forgotten for it; its own may be among them.
-    pub fn enter(&mut self, task: TaskId, origin: Origin, outputs: &[Output], config: &PoolConfig) -> Vec<TaskId> {
+    pub fn enter(&mut self, task: TaskId, mut origin: Origin, outputs: &[Output], config: &PoolConfig) -> Vec<TaskId> {
+        origin.determinism = origin.determinism.of_each(outputs.len());
         let kept = outputs.iter().filter(|output| output.is_stored).count();
         if kept == 0 || origin.determinism == Determinism::Unrepeatable {
             return Vec::new();

@@ -78,7 +78,7 @@ impl Session {
         }
         // One failed task ends its query.
         for (query, slots) in lost.unread.iter().filter(|(query, _)| !failed.contains(query)) {
-            // Without a task the query may be over: whoever reads its results asks for them.
+            // Without a task the query may be over, and a reader of its results asks for them.
             if let Some(task) = self.tasks.any_of(query)
                 && let Err(obstacle) = self.recover(slots, &loss)
             {

@@ -384,7 +384,7 @@ impl Session {
                 let superseded = self.slots.publish(task, generation, worker, &origin.query, outputs);
                 self.turn.touched.extend(superseded);
                 let forgotten = self.lineage.enter(task, origin, outputs, &self.turn.config);
-                self.tell_forgotten(forgotten);
+                self.note_forgotten(forgotten);
             }
             _ => {}
         }

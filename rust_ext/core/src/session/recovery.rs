@@ -46,7 +46,7 @@ impl Session {
         match self.recover(&lost, &loss) {
             Ok(()) => self.waiters.add(Waiter::Fetch(fetch), lost.iter().map(|slot| slot.task)),
             Err(obstacle) => {
-                let lost = Some(loss.told(&obstacle).into());
+                let lost = Some(loss.with_obstacle(&obstacle).into());
                 self.turn.push(Action::FetchVerdict { fetch, lost });
             }
         }
@@ -197,10 +197,10 @@ impl Session {
         for task in tasks {
             forgotten.extend(self.lineage.release(task));
         }
-        self.tell_forgotten(forgotten);
+        self.note_forgotten(forgotten);
     }
 
-    pub(super) fn tell_forgotten(&mut self, tasks: Vec<TaskId>) {
+    pub(super) fn note_forgotten(&mut self, tasks: Vec<TaskId>) {
         if !tasks.is_empty() {
             self.turn.push(Action::Forget { tasks });
         }

@@ -19,16 +19,16 @@ pub struct Loss {
 impl Loss {
     /// The message of a task that was to read a lost partition.
     pub(crate) fn of_input(&self, obstacle: &Obstacle) -> String {
-        format!("an input of it was lost: {}", self.told(obstacle))
+        format!("an input of it was lost: {}", self.with_obstacle(obstacle))
     }
 
     /// The message of a task whose query needs a lost partition that none of its tasks has read yet.
     pub(crate) fn of_query(&self, obstacle: &Obstacle) -> String {
-        format!("its query cannot end well: {}", self.told(obstacle))
+        format!("its query cannot end well: {}", self.with_obstacle(obstacle))
     }
 
     /// The loss with the reason why it is final.
-    pub(crate) fn told(&self, obstacle: &Obstacle) -> String {
+    pub(crate) fn with_obstacle(&self, obstacle: &Obstacle) -> String {
         let (reason, log) = split_log(&self.reason);
         format!(
             "{} was lost and with it partitions that are still needed ({reason}), and one cannot be recomputed: {obstacle}; run \

@@ -226,8 +226,8 @@ impl Observer {
             count: u32::from(b / 6 % 5) + 1,
             need,
             start_timeout: secs(u64::from(a % 60) + 1),
-            is_stateless: b % 5 > 0,
-            shares_cpus: a % 3 > 0,
+            is_stateless: !b.is_multiple_of(5),
+            shares_cpus: !a.is_multiple_of(3),
             ..request(1)
         };
         let pool = p(self.pools.len() as u64);

@@ -394,7 +394,12 @@ const fn mix(number: u64) -> u64 {
 
 fn layers(order_dependent: bool) -> impl Strategy<Value = Vec<Layer>> {
     let determinism = if order_dependent {
-        prop_oneof![3 => Just(Determinism::Deterministic), 1 => Just(Determinism::OrderDependent)].boxed()
+        prop_oneof![
+            3 => Just(Determinism::Deterministic),
+            1 => Just(Determinism::DeterministicWhole),
+            1 => Just(Determinism::OrderDependent),
+        ]
+        .boxed()
     } else {
         Just(Determinism::Deterministic).boxed()
     };

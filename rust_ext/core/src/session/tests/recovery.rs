@@ -241,3 +241,17 @@ fn a_task_that_depends_on_order_is_not_run_again_for_one_of_its_slots() {
     assert_eq!((task, kind), (t(3), FailKind::InputsLost));
     assert!(message.contains("may give other rows"), "{message}");
 }
+
+#[test]
+fn a_task_whose_rows_may_be_in_any_output_runs_again_for_a_single_output_and_not_for_one_of_several() {
+    for (rows, runs_again) in [(&[3][..], true), (&[3, 3], false)] {
+        let mut stage = Stage::ready(2);
+        let determinism = Determinism::DeterministicWhole;
+        let (task, prefer, query) = (t(1), w(1), "q".into());
+        stage.tell(Event::Submit { task, prefer, query, inputs: vec![], determinism, bytes: 100 });
+        finish(&mut stage, 1, rows);
+        stage.exit(w(1), "gone");
+        let actions = stage.tell(deterministic(2, 0, "q", vec![s(1, 0)]));
+        assert_eq!((run_again(&actions).len() == 1, fails(&actions)), (runs_again, !runs_again), "{rows:?}");
+    }
+}
