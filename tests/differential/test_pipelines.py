@@ -5,11 +5,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
-from tests.differential.comparison import difference_on
-from tests.differential.engines import Engines
-from tests.differential.pipelines import Ending, Pipeline
+from tests.differential.comparison import difference_on, has_several_answers
+from tests.differential.engines import Engine, Engines
+from tests.differential.pipelines import Answer, Ending, Pipeline
 from tests.differential.run import Run
 from tests.differential.tables import Column, Table
 
@@ -36,3 +38,21 @@ def test_python_objects_are_compared_in_the_form_in_which_they_were_asked_for(en
         schema={"id": "int", "object": "object"},
     )
     assert difference_on(pipeline, engines, engines.ours).difference is None
+
+
+class Answering(Engine):
+    """An engine that gives the answers it was told, one after the other, and then the last one again."""
+
+    def __init__(self, *rows: list[dict[str, Any]]) -> None:
+        self._rows = list(rows)
+
+    def ask(self, pipeline: Pipeline, *, whole: bool = False) -> Answer:
+        rows = self._rows.pop(0) if len(self._rows) > 1 else self._rows[0]
+        return Answer((("a", "int"),), rows)
+
+
+def test_a_pipeline_has_several_answers_if_its_rows_differ_from_run_to_run_in_more_than_their_order() -> None:
+    pipeline = Pipeline((), (), Ending(), {"a": "int"})
+    one, two, three = {"a": 1}, {"a": 2}, {"a": 3}
+    assert not has_several_answers(pipeline, Answering([one, two], [two, one]))
+    assert has_several_answers(pipeline, Answering([one, two], [one, two], [one, three]))
