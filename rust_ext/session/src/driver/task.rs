@@ -79,7 +79,8 @@ impl TaskSpec {
     }
 }
 
-/// An input in the records of driver and core, and a record without its inputs, measured on 64-bit Linux.
+/// An input in the records of driver and core, and a record without its inputs: the sizes of the structures on 64-bit
+/// Linux, with something for the maps that hold them.
 const BYTES_PER_INPUT: usize = 48;
 const BYTES_PER_RECORD: usize = 512;
 
