@@ -110,6 +110,7 @@ def test_every_setting_of_workers_arrives_where_it_was_meant(helm: Helm) -> None
         "env": {"GREETING": 'a,b=c "quoted" $(HOME)'},
         "pass_env": ["AWS_*", "TOKEN"],
         "tls": False,
+        "trust_workers": True,
         "namespace": "elsewhere",
         "kube_context": "other",
         "image": "registry.example.com/other:1",
