@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import pytest
 
-from tests.differential.comparison import compare
+from tests.differential.comparison import UNDETERMINED, compare
 from tests.differential.engines import Outcome
 from tests.differential.pipelines import Answer, Ending, Pipeline
 
@@ -16,16 +17,18 @@ SCHEMA = {"a": "int", "b": "float"}
 class Scripted:
     """Engines that answer what they are told."""
 
-    def __init__(self, native: Outcome, ours: Outcome, whole: Outcome | None = None) -> None:
-        self.native, self.ours, self.ray = _Engine(native, whole), _Engine(ours), None
+    def __init__(self, native: Outcome, ours: Outcome, *wholes: Outcome) -> None:
+        self.native, self.ours, self.ray = _Engine(native, *wholes), _Engine(ours), None
 
 
 class _Engine:
-    def __init__(self, outcome: Outcome, whole: Outcome | None = None) -> None:
-        self.outcome, self.whole = outcome, whole
+    """Answers the same each time; asked for the whole, with each of `wholes` in turn, if there are any."""
 
-    def ask(self, pipeline: Pipeline, *, whole: bool = False) -> Outcome | None:
-        return self.whole if whole else self.outcome
+    def __init__(self, outcome: Outcome, *wholes: Outcome) -> None:
+        self.outcome, self.wholes = outcome, itertools.cycle(wholes or (outcome,))
+
+    def ask(self, pipeline: Pipeline, *, whole: bool = False) -> Outcome:
+        return next(self.wholes) if whole else self.outcome
 
 
 def rows(*values: tuple[Any, Any], columns: str = "ab") -> Answer:
@@ -33,9 +36,9 @@ def rows(*values: tuple[Any, Any], columns: str = "ab") -> Answer:
     return Answer(names, [dict(zip(columns, row, strict=True)) for row in values])
 
 
-def outcome(native: Outcome, ours: Outcome, ending: Ending | None = None, whole: Outcome | None = None) -> str:
+def outcome(native: Outcome, ours: Outcome, ending: Ending | None = None, *wholes: Outcome) -> str:
     pipeline = Pipeline((), (), ending or Ending(), SCHEMA)
-    return compare(pipeline, Scripted(native, ours, whole)).outcome  # type: ignore[arg-type]
+    return compare(pipeline, Scripted(native, ours, *wholes)).outcome  # type: ignore[arg-type]
 
 
 NAN = float("nan")
@@ -93,4 +96,10 @@ def test_rows_that_were_cut_are_compared_by_number_and_origin(ours: Answer, expe
 @pytest.mark.parametrize(("counted", "expected"), [(2, "equal"), (3, "difference")])
 def test_counts_are_compared(counted: int, expected: str) -> None:
     columns = (("a", "Int64"), ("b", "Int64"))
-    assert outcome(Answer(columns, 2), Answer(columns, counted), Ending(asked="rows")) == expected
+    whole = rows((1, 0.5), (2, 0.5))
+    assert outcome(Answer(columns, 2), Answer(columns, counted), Ending(asked="rows"), whole) == expected
+
+
+def test_a_difference_does_not_count_where_native_has_several_answers() -> None:
+    wholes = rows((1, 0.5)), rows((1, 1.5))
+    assert outcome(wholes[0], wholes[1], Ending(), *wholes) == UNDETERMINED
