@@ -32,8 +32,8 @@ use tokio::{
     task::JoinSet,
 };
 
-use self::preface::Greeted;
 pub use self::{admission::Admission, newcomers::Standing};
+use self::{newcomers::Newcomer, preface::Greeted};
 use crate::{
     Auth,
     tls::{self, Role, ServerTls, TlsProblem},
@@ -142,9 +142,13 @@ pub async fn serve_connections<S, B>(
                     (options.log)(Level::Info, "connections are accepted again".into());
                 }
                 backoff = LEAST_BACKOFF;
+                // Here, in the order of arrival: a connection that follows a flood is not taken for older than it.
+                let address = stream.peer_addr().ok();
+                let peer = address.map_or(Ipv4Addr::UNSPECIFIED.into(), |address| address.ip());
+                let newcomer = options.admission.newcomers.add(peer);
                 let (service, options, stopped) = (service.clone(), options.clone(), stopped.clone());
                 connections.spawn(async move {
-                    serve_connection(stream, service, &options, stopped).await;
+                    serve_connection(stream, address, newcomer, service, &options, stopped).await;
                     drop(permit);
                 });
             }
@@ -196,6 +200,8 @@ async fn greet(stream: TcpStream, tls: Option<&ServerTls>, standing: Standing) -
 
 async fn serve_connection<S, B>(
     stream: TcpStream,
+    address: Option<SocketAddr>,
+    newcomer: Newcomer,
     service: S,
     options: &AcceptOptions,
     mut stopped: watch::Receiver<bool>,
@@ -207,9 +213,6 @@ async fn serve_connection<S, B>(
     B::Data: Send,
     B::Error: Into<BoxError>,
 {
-    let address = stream.peer_addr().ok();
-    let peer = address.map_or(Ipv4Addr::UNSPECIFIED.into(), |address| address.ip());
-    let newcomer = options.admission.newcomers.add(peer);
     let tls = options.auth.as_ref().and_then(Auth::tls);
     let greeting = greet(stream, tls, newcomer.standing().clone());
     let greeted = tokio::select! {
