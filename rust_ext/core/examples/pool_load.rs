@@ -55,7 +55,7 @@ fn main() {
                     task: TaskId(next_task),
                     prefer,
                     query: query.clone(),
-                    inputs: vec![],
+                    inputs: [].into(),
                     determinism: Determinism::Deterministic,
                     bytes: 1000,
                 }

@@ -3,8 +3,8 @@
 //! An entry is an event that was taken in, a timer that was due, an action, or a [`Note`] of a part of the session about
 //! what is neither. Entries are numbered in the order in which they came to be. Each has the time of its turn and the
 //! number of its cause: the event or timer that was handled when it came to be. An event and a timer are their own causes.
-//! What a turn settles at its end, such as sending tasks that waited for room, is put down to the last event or timer of
-//! the turn.
+//! The end of a turn, which sends tasks that waited for room and the like, is put down to the last event or timer of the
+//! turn.
 //!
 //! The journal is kept at one place, [`Session::handle_all`](crate::Session::handle_all) with its turn, so a new event,
 //! timer or action is journalled without more. Facts are the entries that matter to an observer, in one form ([`Fact`]).
@@ -21,7 +21,7 @@ mod tests;
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use get_size2::GetSize;
+use get_size2::{GetSize, NoTracker};
 
 use crate::{Action, Event};
 
@@ -194,7 +194,7 @@ impl Journal {
     }
 
     pub(crate) fn close_event(&mut self, sequence: Sequence, event: Event) {
-        let bytes = event.get_heap_size();
+        let bytes = heap_bytes(&event);
         // It is gone if its effects alone take all the room.
         if let Some(entry) = self.index_of(sequence).and_then(|index| self.entries.get_mut(index))
             && let What::Event { event: kept, .. } = &mut entry.what
@@ -225,7 +225,7 @@ impl Journal {
     }
 
     fn record(&mut self, what: What) {
-        let bytes = size_of::<Entry>() + what.get_heap_size();
+        let bytes = size_of::<Entry>() + heap_bytes(&what);
         self.bytes += bytes;
         self.entries.push_back(Entry { at: self.now, cause: self.cause, bytes, what });
         self.make_room();
@@ -240,4 +240,10 @@ impl Journal {
             self.dropped += 1;
         }
     }
+}
+
+/// The memory that a value refers to. Shared memory counts each time: to look for what was counted already costs an
+/// allocation for each entry.
+fn heap_bytes(value: &impl GetSize) -> usize {
+    value.get_heap_size_with_tracker(NoTracker::new(true)).0
 }

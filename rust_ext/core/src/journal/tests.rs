@@ -74,7 +74,7 @@ fn events_of_one_turn_are_replayed_in_one_turn() {
         task: TaskId(task),
         prefer: WorkerId(0),
         query: "q".into(),
-        inputs: vec![],
+        inputs: [].into(),
         determinism: Determinism::Unrepeatable,
         bytes: 0,
     };
@@ -95,7 +95,7 @@ fn a_fact_tells_what_led_to_it() {
         task: TaskId(7),
         prefer: WorkerId(0),
         query: "q".into(),
-        inputs: vec![],
+        inputs: [].into(),
         determinism: Determinism::Unrepeatable,
         bytes: 0,
     };
