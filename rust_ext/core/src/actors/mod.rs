@@ -32,6 +32,7 @@
 //! Invariant: every `Start` is answered by one `Started` or `NotStarted`, every `Find` by one `Route` or `NoRoute`.
 
 mod event;
+mod lifecycle;
 mod owners;
 mod placement;
 mod pool;
@@ -51,7 +52,7 @@ use crate::session::turn::{Timer, Turn};
 use crate::{Action, PoolConfig};
 use owners::Owners;
 use placement::{Candidate, Placement, most_per_worker};
-use pool::{Actor, ActorState, MAX_CONSTRUCTIONS_AGAIN, Phase, Place, Pool};
+use pool::{Actor, ActorState, MAX_CONSTRUCTIONS_AGAIN, Place, Pool};
 use routes::Routes;
 
 pub use event::{ActorAction, ActorEvent, ActorNews, ActorRoute};
@@ -113,7 +114,7 @@ impl Actors {
     /// A query has ended, and its pools with it.
     pub fn end_query(&mut self, turn: &mut Turn, query: &QueryId) {
         for pool in self.owners.end(query) {
-            self.end(turn, pool, ended);
+            self.end(turn, pool, None);
         }
     }
 
@@ -142,7 +143,7 @@ impl Actors {
                     self.retire_if_unused(turn, pool);
                 }
             }
-            ActorEvent::End(pool) => self.end(turn, pool, ended),
+            ActorEvent::End(pool) => self.end(turn, pool, None),
         }
     }
 
@@ -199,17 +200,6 @@ impl Actors {
         self.pools.is_empty() || (self.seen == fleet.changes() && !self.may_have_room && self.changed.is_empty())
     }
 
-    /// Fails the starts of pools none of whose actors has a place, as no worker can come up any more.
-    pub fn fail_unplaced(&mut self, turn: &mut Turn, message: &str) {
-        let is_hopeless = |pool: &&Pool| pool.is_starting() && pool.has_no_place();
-        let hopeless: Vec<ActorPoolId> = self.pools.values().filter(is_hopeless).map(|pool| pool.id).collect();
-        for pool in hopeless {
-            self.end(turn, pool, |pool| {
-                ActorFailure::NotStarted(format!("no actor of {} could be started: {message}", pool.request.name))
-            });
-        }
-    }
-
     /// The number of workers that there must be for the actors that wait as well; 0 if none waits. There is no room for
     /// them on those that are ready.
     pub fn workers_needed(&self, config: &PoolConfig, fleet: &Fleet) -> u32 {
@@ -250,32 +240,6 @@ impl Actors {
             }
             _ => {}
         }
-    }
-
-    fn start(&mut self, turn: &mut Turn, fleet: &Fleet, id: ActorPoolId, request: ActorRequest) {
-        if self.pools.contains_key(&id) {
-            return;
-        }
-        let (capacity, most_workers) = (&turn.config.worker_resources, fleet.max());
-        let count = match request.admit(capacity, most_workers) {
-            Ok(count) => count,
-            Err(refusal) => {
-                let failure = ActorFailure::NotStarted(refusal.to_string());
-                turn.push(Action::Actor(ActorAction::NotStarted { pool: id, failure }));
-                turn.push(Action::Actor(ActorAction::Ended(id)));
-                return;
-            }
-        };
-        if count < request.count {
-            let message = request.reduced(capacity, most_workers, count);
-            turn.push(Action::Actor(ActorAction::Warn(message)));
-        }
-        let deadline = turn.after(request.start_timeout);
-        turn.set_timer(deadline, Timer::ActorPool(id));
-        self.pools.insert(id, Pool::new(id, request, count, deadline));
-        self.owners.add(id);
-        self.changed.insert(id);
-        self.may_have_room = true;
     }
 
     fn take_news(
@@ -358,52 +322,6 @@ impl Actors {
         }
     }
 
-    /// Ends the start of a pool, if that is decided by now.
-    fn conclude_start(&mut self, turn: &mut Turn, id: ActorPoolId) {
-        let Some(pool) = self.pools.get_mut(&id) else { return };
-        let Phase::Starting { deadline } = pool.phase else { return };
-        if pool.actors.iter().any(Actor::is_failed) {
-            return self.end(turn, id, |pool| {
-                pool.actors
-                    .iter()
-                    .find(|actor| actor.is_failed())
-                    .map_or_else(|| ended(pool), |actor| pool.failure_of(actor))
-            });
-        }
-        let ready = pool.actors.iter().filter(|actor| actor.is_ready()).count();
-        if ready < pool.actors.len() && turn.now < deadline {
-            return;
-        }
-        if ready == 0 {
-            return self.end(turn, id, |pool| {
-                ActorFailure::NotStarted(format!(
-                    "UDF actors failed to start within {} seconds: {}; if they are only slow, call \
-                     daft.set_execution_config(actor_udf_ready_timeout=...)",
-                    pool.request.start_timeout.as_secs_f64(),
-                    pool.reasons()
-                ))
-            });
-        }
-        if ready < pool.actors.len() {
-            turn.push(Action::Actor(ActorAction::Warn(format!(
-                "{} goes on with {ready} of {} actors; after {} s {}",
-                pool.request.name,
-                pool.request.count,
-                pool.request.start_timeout.as_secs_f64(),
-                pool.reasons()
-            ))));
-        }
-        turn.clear_timer(deadline, Timer::ActorPool(id));
-        pool.phase = Phase::Running;
-        let (kept, late): (Vec<Actor>, Vec<Actor>) = pool.actors.drain(..).partition(Actor::is_ready);
-        pool.actors = kept;
-        let actors = pool.actors.iter().map(|actor| actor.id).collect();
-        for actor in late {
-            self.take_down(turn, &actor);
-        }
-        turn.push(Action::Actor(ActorAction::Started { pool: id, actors }));
-    }
-
     fn answer_calls(&mut self, turn: &mut Turn, id: ActorPoolId) {
         if !self.routes.is_any_for(id) {
             return;
@@ -415,67 +333,6 @@ impl Actors {
             self.changed.insert(id);
         }
         self.routes.answer(turn, id, self.pools.get_mut(&id));
-    }
-
-    fn bind(&mut self, turn: &mut Turn, query: &QueryId, pools: &[ActorPoolId]) {
-        let known: Vec<ActorPoolId> = pools.iter().copied().filter(|pool| self.pools.contains_key(pool)).collect();
-        if !self.owners.bind(query, &known) {
-            for pool in known {
-                self.end(turn, pool, ended);
-            }
-            return;
-        }
-        for pool in known {
-            if let Some(record) = self.pools.get_mut(&pool) {
-                record.unfinished_tasks += 1;
-            }
-        }
-    }
-
-    /// Stops the actors of a pool that Daft is done with, once no task is left to call them. With LIMIT, Daft drops a
-    /// pool while tasks are still in calls.
-    fn retire_if_unused(&mut self, turn: &mut Turn, id: ActorPoolId) {
-        let Some(pool) = self.pools.get_mut(&id) else { return };
-        if pool.is_retired() || !pool.dropped || pool.unfinished_tasks > 0 {
-            return;
-        }
-        if pool.is_starting() || !pool.request.is_stateless {
-            return self.end(turn, id, ended);
-        }
-        pool.phase = Phase::Retired;
-        let mut actors = std::mem::take(&mut pool.actors);
-        for actor in &mut actors {
-            self.take_down(turn, actor);
-            actor.state = ActorState::Waiting;
-        }
-        if let Some(pool) = self.pools.get_mut(&id) {
-            pool.actors = actors;
-        }
-        self.changed.insert(id);
-    }
-
-    /// Ends a pool for good. `failure`: the answer to its owner, if that waits for its start.
-    fn end(&mut self, turn: &mut Turn, id: ActorPoolId, failure: impl FnOnce(&Pool) -> ActorFailure) {
-        self.owners.remove(id);
-        let Some(pool) = self.pools.remove(&id) else { return };
-        if let Phase::Starting { deadline } = pool.phase {
-            turn.clear_timer(deadline, Timer::ActorPool(id));
-            let failure = failure(&pool);
-            turn.push(Action::Actor(ActorAction::NotStarted { pool: id, failure }));
-        }
-        for actor in &pool.actors {
-            self.take_down(turn, actor);
-        }
-        turn.push(Action::Actor(ActorAction::Ended(id)));
-        self.changed.insert(id);
-    }
-
-    fn take_down(&mut self, turn: &mut Turn, actor: &Actor) {
-        if let Some(Place { worker, launch }) = actor.place() {
-            let (id, generation) = (actor.id, actor.generation);
-            turn.push(Action::Actor(ActorAction::Stop { actor: id, generation, worker, launch }));
-            self.release(turn, worker, id);
-        }
     }
 
     fn release(&mut self, turn: &mut Turn, worker: WorkerId, actor: ActorId) {
@@ -527,8 +384,4 @@ fn stop(turn: &mut Turn, fleet: &Fleet, actor: ActorId, generation: u32, worker:
         let launch = fleet.launch_of(worker);
         turn.push(Action::Actor(ActorAction::Stop { actor, generation, worker, launch }));
     }
-}
-
-fn ended(pool: &Pool) -> ActorFailure {
-    ActorFailure::Ended(format!("the query of {} has ended", pool.request.name))
 }
