@@ -9,7 +9,7 @@ mod task;
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use daft_k8s_core::{Addresses, ExitCause, LaunchId, Sequence, WorkerId};
+use daft_k8s_core::{ActorId, Addresses, LaunchId, Sequence, WorkerId};
 use daft_k8s_ipc::PartitionData;
 use daft_k8s_session::driver::{Driver, FetchFailure, Partition};
 use pyo3::{
@@ -30,7 +30,7 @@ use crate::{
     arrow::{self, ArrowStream},
     journal::JournalSnapshot,
     mailbox::Mailbox,
-    runtime,
+    parsed, runtime,
     snapshots::PoolSnapshot,
 };
 
@@ -65,19 +65,19 @@ impl K8sWorkerManager {
     }
 
     fn worker_leaving(&self, py: Python<'_>, worker_id: &str, launch_id: u64) -> PyResult<()> {
-        let worker = worker_of(worker_id)?;
+        let worker = parsed(worker_id)?;
         py.detach(|| self.driver.worker_leaving(worker, LaunchId(launch_id)));
         Ok(())
     }
 
     fn worker_postponed(&self, py: Python<'_>, worker_id: &str, launch_id: u64, reason: String) -> PyResult<()> {
-        let worker = worker_of(worker_id)?;
+        let worker = parsed(worker_id)?;
         py.detach(|| self.driver.worker_postponed(worker, LaunchId(launch_id), reason));
         Ok(())
     }
 
     fn worker_admitted(&self, py: Python<'_>, worker_id: &str, launch_id: u64) -> PyResult<()> {
-        let worker = worker_of(worker_id)?;
+        let worker = parsed(worker_id)?;
         py.detach(|| self.driver.worker_admitted(worker, LaunchId(launch_id)));
         Ok(())
     }
@@ -124,7 +124,7 @@ impl K8sWorkerManager {
         data_address: &str,
         peer_address: Option<&str>,
     ) -> PyResult<()> {
-        let worker = worker_of(worker_id)?;
+        let worker = parsed(worker_id)?;
         let addresses = Addresses {
             control: control_address.into(),
             data: data_address.into(),
@@ -144,9 +144,8 @@ impl K8sWorkerManager {
         restartable: bool,
         cause: &str,
     ) -> PyResult<()> {
-        let worker = worker_of(worker_id)?;
-        let cause: ExitCause =
-            cause.parse().map_err(|error: daft_k8s_core::UnknownCause| PyValueError::new_err(error.to_string()))?;
+        let worker = parsed(worker_id)?;
+        let cause = parsed(cause)?;
         py.detach(|| self.driver.worker_exited(worker, LaunchId(launch_id), reason, restartable, cause));
         Ok(())
     }
@@ -233,7 +232,7 @@ impl K8sWorkerManager {
         reason: &str,
         error: &[u8],
     ) -> PyResult<()> {
-        let (worker, actor) = (worker_of(worker_id)?, actors::actor_of(actor_id)?);
+        let (worker, actor) = (parsed(worker_id)?, parsed(actor_id)?);
         let news = actors::news(event, address, reason, error)?;
         py.detach(|| self.driver.actor_news(worker, actor, generation, news));
         Ok(())
@@ -247,9 +246,9 @@ impl K8sWorkerManager {
         failed: Vec<(String, u32)>,
         callback: Py<PyAny>,
     ) -> PyResult<()> {
-        let pool = actors::pool_of(pool_id)?;
-        let wanted = actor_id.map(actors::actor_of).transpose()?.filter(|actor| actor.pool == pool);
-        let failed = failed.iter().map(|(actor, generation)| Ok((actors::actor_of(actor)?, *generation)));
+        let pool = parsed(pool_id)?;
+        let wanted = actor_id.map(parsed::<ActorId>).transpose()?.filter(|actor| actor.pool == pool);
+        let failed = failed.iter().map(|(actor, generation)| Ok((parsed(actor)?, *generation)));
         let failed = failed.collect::<PyResult<Vec<_>>>()?;
         let on_route = actors::on_route(self.mailbox.clone(), callback);
         py.detach(|| self.driver.find_actor(pool, wanted.map(|actor| actor.number), failed, on_route));
@@ -257,12 +256,12 @@ impl K8sWorkerManager {
     }
 
     fn is_actor_at(&self, py: Python<'_>, actor_id: &str, generation: u32) -> PyResult<bool> {
-        let actor = actors::actor_of(actor_id)?;
+        let actor = parsed(actor_id)?;
         Ok(py.detach(|| self.driver.is_actor_at(actor, generation)))
     }
 
     fn ready_actors(&self, py: Python<'_>, pool_id: &str) -> PyResult<Option<Vec<String>>> {
-        let pool = actors::pool_of(pool_id)?;
+        let pool = parsed(pool_id)?;
         let ready = py.detach(|| self.driver.ready_actors(pool));
         Ok(ready.map(|actors| actors.iter().map(ToString::to_string).collect()))
     }
@@ -280,13 +279,13 @@ impl K8sWorkerManager {
     }
 
     fn retire_actors(&self, py: Python<'_>, pool_id: &str) -> PyResult<()> {
-        let pool = actors::pool_of(pool_id)?;
+        let pool = parsed(pool_id)?;
         py.detach(|| self.driver.retire_actors(pool));
         Ok(())
     }
 
     fn end_actors(&self, py: Python<'_>, pool_id: &str) -> PyResult<()> {
-        let pool = actors::pool_of(pool_id)?;
+        let pool = parsed(pool_id)?;
         py.detach(|| self.driver.end_actors(pool));
         Ok(())
     }
@@ -309,10 +308,6 @@ impl K8sWorkerManager {
 fn streams(py: Python<'_>, partitions: Vec<PartitionData>) -> PyResult<Bound<'_, PyList>> {
     let streams = partitions.into_iter().map(|data| Bound::new(py, ArrowStream::from(data)));
     PyList::new(py, streams.collect::<PyResult<Vec<_>>>()?)
-}
-
-fn worker_of(worker_id: &str) -> PyResult<WorkerId> {
-    worker_id.parse().map_err(|error: daft_k8s_core::IdError| PyValueError::new_err(error.to_string()))
 }
 
 pub(crate) fn seconds(value: f64) -> PyResult<Duration> {

@@ -12,7 +12,14 @@ mod runtime;
 mod snapshots;
 mod worker;
 
-use pyo3::prelude::*;
+use std::{fmt::Display, str::FromStr};
+
+use pyo3::{exceptions::PyValueError, prelude::*};
+
+/// Reads an id or the like from its text.
+pub(crate) fn parsed<T: FromStr<Err: Display>>(text: &str) -> PyResult<T> {
+    text.parse().map_err(|error: T::Err| PyValueError::new_err(error.to_string()))
+}
 
 #[pymodule]
 mod _native {

@@ -5,7 +5,7 @@ mod setup;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use daft_k8s_core::{IdError, TaskKey};
+use daft_k8s_core::TaskKey;
 use daft_k8s_ipc::PartitionData;
 use daft_k8s_session::{
     Level,
@@ -22,7 +22,7 @@ use self::setup::WorkerSetup;
 use crate::{
     arrow::{self, ArrowStream},
     mailbox::Mailbox,
-    runtime,
+    parsed, runtime,
     snapshots::MemorySnapshot,
 };
 
@@ -47,7 +47,7 @@ impl TaskCommand {
     fn new(py: Python<'_>, delivery: Delivery) -> (PyResult<Self>, Refusal) {
         let Delivery { key, name, plan_hash, plan, payload, inputs, refuse } = delivery;
         let command = Self::sources(py, inputs).and_then(|inputs| {
-            let parsed = key.parse().map_err(|error: IdError| PyValueError::new_err(error.to_string()))?;
+            let parsed = parsed(&key)?;
             Ok(Self { key, parsed, name, plan_hash, plan, payload, inputs })
         });
         (command, refuse)

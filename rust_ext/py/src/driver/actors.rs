@@ -1,12 +1,12 @@
 //! Pools of actors: requests from Python, and the answers to them.
 
 use bytes::Bytes;
-use daft_k8s_core::{ActorFailure as Failure, ActorId, ActorNews, ActorPoolId, ActorRequest, IdError, Resources};
+use daft_k8s_core::{ActorFailure as Failure, ActorNews, ActorPoolId, ActorRequest, Resources};
 use daft_k8s_session::driver::{CallRouted, PoolStarted};
 use pyo3::{exceptions::PyValueError, prelude::*, types::PyBytes};
 
 use super::seconds;
-use crate::mailbox::Mailbox;
+use crate::{mailbox::Mailbox, parsed};
 
 /// A request for a pool (`daft_k8s.driver.actor_request.PoolRequest`). A field is an attribute of the same name.
 #[derive(FromPyObject)]
@@ -123,14 +123,6 @@ pub(super) fn news(event: &str, address: &str, reason: &str, error: &[u8]) -> Py
     })
 }
 
-pub(super) fn pool_of(pool_id: &str) -> PyResult<ActorPoolId> {
-    pool_id.parse().map_err(|error: IdError| PyValueError::new_err(error.to_string()))
-}
-
 pub(super) fn pools_of(pool_ids: Vec<String>) -> PyResult<Vec<ActorPoolId>> {
-    pool_ids.iter().map(|pool_id| pool_of(pool_id)).collect()
-}
-
-pub(super) fn actor_of(actor_id: &str) -> PyResult<ActorId> {
-    actor_id.parse().map_err(|error: IdError| PyValueError::new_err(error.to_string()))
+    pool_ids.iter().map(|pool_id| parsed(pool_id)).collect()
 }

@@ -6,13 +6,13 @@ use std::sync::{
 };
 
 use bytes::Bytes;
-use daft_k8s_core::{Determinism, Run, TaskId, UnknownDeterminism, WorkerId};
+use daft_k8s_core::{Run, TaskId, WorkerId};
 use daft_k8s_session::driver::{Driver, Outcome, TaskSpec};
 use parking_lot::Mutex;
-use pyo3::{exceptions::PyValueError, prelude::*};
+use pyo3::prelude::*;
 
 use super::PartitionRef;
-use crate::{mailbox::Mailbox, outcome::TaskOutcome};
+use crate::{mailbox::Mailbox, outcome::TaskOutcome, parsed};
 
 /// A logical worker.
 #[pyclass(module = "daft_k8s._native", frozen)]
@@ -41,8 +41,7 @@ impl K8sWorker {
         inputs: Vec<(u32, Vec<PartitionRef>)>,
         determinism: &str,
     ) -> PyResult<K8sTaskResultHandle> {
-        let determinism: Determinism =
-            determinism.parse().map_err(|error: UnknownDeterminism| PyValueError::new_err(error.to_string()))?;
+        let determinism = parsed(determinism)?;
         let (py, this) = (slf.py(), slf.get());
         let inputs = inputs
             .into_iter()
