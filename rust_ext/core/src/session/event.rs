@@ -1,5 +1,7 @@
 //! The events that the session is told by the driver, the allocator, the connections and the clock.
 
+use std::sync::Arc;
+
 use get_size2::GetSize;
 
 use crate::actors::ActorEvent;
@@ -128,7 +130,7 @@ pub enum Event {
         /// The query that the task belongs to.
         query: QueryId,
         /// The slots that it reads. The driver's own may be left out.
-        inputs: Vec<SlotId>,
+        inputs: Arc<[SlotId]>,
         /// The determinism of its outputs, which decides how they are recomputed should they be lost.
         determinism: Determinism,
         /// The bytes that the driver keeps of it to run it again.

@@ -210,7 +210,7 @@ impl Session {
                 self.end_if(end);
             }
             Event::Submit { task, prefer, ref query, ref inputs, determinism, bytes } => {
-                let (query, inputs) = (query.clone(), inputs.as_slice().into());
+                let (query, inputs) = (query.clone(), inputs.clone());
                 self.submit(task, Origin { order: 0, prefer, query, inputs, determinism, bytes });
             }
             Event::Succeeded { task, worker, launch, attempt, ref outputs } => {
@@ -442,7 +442,7 @@ impl Session {
         self.actors.shut_down(&mut self.turn);
         self.fleet.shut_down(&mut self.turn);
         self.turn.touched.clear();
-        self.turn.ended_recoveries.clear();
+        self.turn.failed_recoveries.clear();
         self.close_verdicts();
     }
 

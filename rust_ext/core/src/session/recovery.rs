@@ -131,10 +131,8 @@ impl Session {
         loop {
             if let Some(task) = self.tasks.stranded.pop() {
                 self.park_or_fail(task);
-            } else if let Some(end) = self.turn.ended_recoveries.pop() {
-                if let Action::FailTask { task, kind, message } = end {
-                    self.run_failed(task, kind, &message);
-                }
+            } else if let Some((task, kind, message)) = self.turn.failed_recoveries.pop() {
+                self.run_failed(task, kind, &message);
             } else {
                 return;
             }

@@ -1,11 +1,12 @@
 //! The things that all parts of a session share: the configuration, the time, timers, and the actions so far.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use get_size2::GetSize;
 
-use super::{Action, PoolConfig};
+use super::{Action, FailKind, PoolConfig};
 use crate::ids::{ActorPoolId, RouteId, TaskId, WorkerId};
 use crate::journal::{Journal, Note};
 
@@ -45,8 +46,8 @@ pub(crate) struct Turn {
     pub timers: BTreeSet<(Duration, Timer)>,
     /// The actions that the event at hand has led to so far.
     pub actions: Vec<Action>,
-    /// The ends of tasks that recompute lost outputs: these have no owner, and the session sees to those that wait.
-    pub ended_recoveries: Vec<Action>,
+    /// Tasks that recompute lost outputs and have failed: these have no owner, and the session sees to those that wait.
+    pub failed_recoveries: Vec<(TaskId, FailKind, Arc<str>)>,
     /// Workers of which something changed that decides on their load, idleness or end; [`Session`](super::Session)
     /// brings these up to date.
     pub touched: BTreeSet<WorkerId>,
@@ -61,7 +62,7 @@ impl Turn {
             now: Duration::ZERO,
             timers: BTreeSet::new(),
             actions: Vec::new(),
-            ended_recoveries: Vec::new(),
+            failed_recoveries: Vec::new(),
             touched: BTreeSet::new(),
         }
     }
@@ -108,9 +109,13 @@ impl Turn {
         self.journal.note(note);
     }
 
-    /// Tells a task's owner of its end, or the session if the task recomputes lost outputs.
-    pub fn end_task(&mut self, is_recovery: bool, end: Action) {
-        if is_recovery { self.ended_recoveries.push(end) } else { self.push(end) }
+    /// Tells a task's owner of its failure, or the session if the task recomputes lost outputs.
+    pub fn fail_task(&mut self, is_recovery: bool, task: TaskId, kind: FailKind, message: Arc<str>) {
+        if is_recovery {
+            self.failed_recoveries.push((task, kind, message));
+        } else {
+            self.push(Action::FailTask { task, kind, message });
+        }
     }
 
     pub fn touch(&mut self, worker: WorkerId) {

@@ -39,7 +39,7 @@ impl Tasks {
         let record = self.records.get(&task).filter(|record| record.is_at(worker, launch, attempt))?;
         let is_recovery = record.is_recovery;
         if record.is_cancelling() {
-            turn.end_task(is_recovery, Action::Cancelled { task });
+            turn.push(Action::Cancelled { task });
         } else if !is_recovery {
             turn.push(Action::Deliver { task, attempt, worker, launch, published });
         }
@@ -104,14 +104,14 @@ impl Tasks {
             turn.note(Note::AttemptLost { task, attempt, worker, launch, cause, charged });
         }
         if record.is_cancelling() {
-            turn.end_task(record.is_recovery, Action::Cancelled { task });
+            turn.push(Action::Cancelled { task });
         } else if record.lose(reason.clone(), cause, ran, &turn.config) {
             self.queue(task);
             return;
         } else {
             let message = record.lost_message(&turn.config);
             let kind = FailKind::AttemptsLost(record.fatal_cause(&turn.config));
-            turn.end_task(record.is_recovery, Action::FailTask { task, kind, message });
+            turn.fail_task(record.is_recovery, task, kind, message);
         }
         self.forget(turn, task);
     }
@@ -128,7 +128,7 @@ impl Tasks {
             record.phase = TaskPhase::InDoubt { worker, launch, attempt };
             turn.note(Note::InputsMissing { task, attempt, worker, launch });
         } else {
-            turn.end_task(record.is_recovery, Action::Cancelled { task });
+            turn.push(Action::Cancelled { task });
             self.forget(turn, task);
         }
         self.leave(turn, worker, task);
@@ -160,7 +160,7 @@ impl Tasks {
         };
         turn.note(Note::AttemptRefused { task, attempt, worker, launch, reason: reason.as_str().into() });
         if record.is_cancelling() {
-            turn.end_task(record.is_recovery, Action::Cancelled { task });
+            turn.push(Action::Cancelled { task });
             self.forget(turn, task);
         } else if !fleet.is_ready(worker) {
             // It takes no tasks any more, which is no fault of the task and needs no back-off.
@@ -188,7 +188,7 @@ impl Tasks {
             turn.set_timer(until, Timer::Task(task));
         } else {
             let message = record.refused_message();
-            turn.end_task(record.is_recovery, Action::FailTask { task, kind: FailKind::Refused, message });
+            turn.fail_task(record.is_recovery, task, FailKind::Refused, message);
             self.forget(turn, task);
         }
     }
@@ -217,12 +217,12 @@ impl Tasks {
         let (cancelling, is_recovery) = (record.is_cancelling(), record.is_recovery);
         let place = self.unqueue(turn, task);
         if cancelling {
-            turn.end_task(is_recovery, Action::Cancelled { task });
+            turn.push(Action::Cancelled { task });
         } else {
             if let Some((worker, launch, attempt)) = place {
                 turn.push(Action::CancelOnWorker { task, attempt, worker, launch });
             }
-            turn.end_task(is_recovery, Action::FailTask { task, kind, message });
+            turn.fail_task(is_recovery, task, kind, message);
         }
         self.forget(turn, task);
         if let Some((worker, ..)) = place {

@@ -202,8 +202,7 @@ impl Tasks {
                 self.release_reservation(turn, worker, task);
             }
             let is_recovery = self.records.remove(&task).is_some_and(|record| record.is_recovery);
-            let failed = Action::FailTask { task, kind: FailKind::NoWorkers, message: message.clone() };
-            turn.end_task(is_recovery, failed);
+            turn.fail_task(is_recovery, task, FailKind::NoWorkers, message.clone());
         }
     }
 
@@ -218,12 +217,11 @@ impl Tasks {
         let mut tasks: Vec<(TaskId, Task)> = self.records.drain().collect();
         tasks.sort_unstable_by_key(|(_, record)| record.origin.order);
         for (task, record) in tasks {
-            let end = if record.is_cancelling() {
-                Action::Cancelled { task }
+            if record.is_cancelling() {
+                turn.push(Action::Cancelled { task });
             } else {
-                Action::FailTask { task, kind: FailKind::Shutdown, message: message.clone() }
-            };
-            turn.end_task(record.is_recovery, end);
+                turn.fail_task(record.is_recovery, task, FailKind::Shutdown, message.clone());
+            }
         }
     }
 }

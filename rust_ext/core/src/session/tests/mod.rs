@@ -59,7 +59,7 @@ fn submission(task: TaskId, prefer: WorkerId) -> Event {
 /// A task that is never run again for its outputs.
 fn unrepeatable(task: TaskId, prefer: WorkerId, query: &str, inputs: Vec<SlotId>) -> Event {
     let determinism = Determinism::Unrepeatable;
-    Event::Submit { task, prefer, query: query.into(), inputs, determinism, bytes: 0 }
+    Event::Submit { task, prefer, query: query.into(), inputs: inputs.into(), determinism, bytes: 0 }
 }
 
 /// A pool of actors with 1 CPU each, which is all that a worker of `small()` has.

@@ -188,13 +188,8 @@ impl Observer {
             Event::SetRange { min, max, .. } => self.desired = *min.max(max),
             Event::Submit { inputs, .. }
                 if inputs.iter().any(|id| self.slots.get(id).is_some_and(|slot| slot.lost)) => {}
-            Event::Submit { inputs, .. } | Event::Read(inputs) => {
-                for id in inputs {
-                    if let Some(slot) = self.slots.get_mut(id) {
-                        slot.unread = false;
-                    }
-                }
-            }
+            Event::Submit { inputs, .. } => self.read(inputs),
+            Event::Read(slots) => self.read(slots),
             Event::Drop(slots) => {
                 for slot in slots.iter().filter_map(|id| self.slots.remove(id)).filter(|slot| !slot.lost) {
                     *self.holds.get_mut(&slot.at).expect("something is held") -= 1;
@@ -256,6 +251,14 @@ impl Observer {
         let anything_due = self.pool.next_deadline().is_some_and(|due| due <= self.now);
         let view = self.pool.worker(*worker).filter(|_| !anything_due)?;
         Some((view.worker, view.launch, view.restarts))
+    }
+
+    fn read(&mut self, slots: &[SlotId]) {
+        for id in slots {
+            if let Some(slot) = self.slots.get_mut(id) {
+                slot.unread = false;
+            }
+        }
     }
 
     fn leave(&mut self, task: TaskId, place: Place) -> bool {

@@ -313,7 +313,8 @@ impl Scene {
                 self.jobs.insert(task, job);
                 let prefer = w(u32::try_from(index).unwrap() % WORKERS);
                 tasks.push(task);
-                self.tell(Event::Submit { task, prefer, query: name.into(), inputs, determinism, bytes: 100 });
+                let (query, inputs) = (name.into(), inputs.into());
+                self.tell(Event::Submit { task, prefer, query, inputs, determinism, bytes: 100 });
             }
             while self.failed.is_empty() && !tasks.iter().all(|task| self.delivered.contains(task)) {
                 assert!(self.step(), "the query hangs");

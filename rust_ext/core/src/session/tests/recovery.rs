@@ -6,7 +6,14 @@ use crate::ids::{Generation, Run};
 
 fn deterministic(task: u64, prefer: u32, query: &str, inputs: Vec<SlotId>) -> Event {
     let determinism = Determinism::Deterministic;
-    Event::Submit { task: t(task), prefer: w(prefer), query: query.into(), inputs, determinism, bytes: 100 }
+    Event::Submit {
+        task: t(task),
+        prefer: w(prefer),
+        query: query.into(),
+        inputs: inputs.into(),
+        determinism,
+        bytes: 100,
+    }
 }
 
 fn finish(stage: &mut Stage, task: u64, rows: &[u64]) -> Vec<Action> {
@@ -232,7 +239,7 @@ fn a_task_that_depends_on_order_is_not_run_again_for_one_of_its_slots() {
     let mut stage = Stage::ready(2);
     let determinism = Determinism::OrderDependent;
     let (task, prefer, query) = (t(1), w(1), "q".into());
-    stage.tell(Event::Submit { task, prefer, query, inputs: vec![], determinism, bytes: 100 });
+    stage.tell(Event::Submit { task, prefer, query, inputs: [].into(), determinism, bytes: 100 });
     finish(&mut stage, 1, &[3, 4]);
     stage.tell(deterministic(2, 0, "q", vec![s(1, 0)]));
     finish(&mut stage, 2, &[1]);
@@ -248,7 +255,7 @@ fn a_task_whose_rows_may_be_in_any_output_runs_again_for_a_single_output_and_not
         let mut stage = Stage::ready(2);
         let determinism = Determinism::DeterministicWhole;
         let (task, prefer, query) = (t(1), w(1), "q".into());
-        stage.tell(Event::Submit { task, prefer, query, inputs: vec![], determinism, bytes: 100 });
+        stage.tell(Event::Submit { task, prefer, query, inputs: [].into(), determinism, bytes: 100 });
         finish(&mut stage, 1, rows);
         stage.exit(w(1), "gone");
         let actions = stage.tell(deterministic(2, 0, "q", vec![s(1, 0)]));
