@@ -1,4 +1,4 @@
-"""A driver's Job, run from the command line: logs go to stdout, Ctrl-C cancels."""
+"""A driver's Job, run from the command line: logs go to stdout, Ctrl-C, SIGTERM and SIGHUP cancel."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from daft_k8s.cli import exit_codes
 from daft_k8s.cli.live_run import live_line
 from daft_k8s.cli.output import note, write_line
+from daft_k8s.cli.signals import cancelled_by_signals
 from daft_k8s.jobs.run import Run
 from daft_k8s.jobs.watch import Progress
 from daft_k8s.kube.client.console import Console
@@ -30,20 +31,20 @@ def run_on_cluster(job: DriverJob, configuration: Configuration, *, detach: bool
     with contextlib.ExitStack() as stack:
         show = stack.enter_context(live_line()) if not detach else _show_nothing
         run = Run(job, configuration, keep=keep, report=note, write=write_line, show=show)
-        return asyncio.run(_run(run, job, configuration, detach=detach))
+        try:
+            return asyncio.run(_run(run, job, configuration, detach=detach))
+        except asyncio.CancelledError:
+            return exit_codes.INTERRUPTED
 
 
 async def _run(run: Run, job: DriverJob, configuration: Configuration, *, detach: bool) -> int:
     async with Console(context=configuration.kube_context, namespace=configuration.namespace) as console:
-        await run.create(console)
-        if detach:
-            note(f"started; follow it with: daft-k8s logs -n {console.namespace} -f {job.run_name}")
-            return 0
-        cancelled = asyncio.Event()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(number, cancelled.set)
-        code = await run.finish(console, cancelled)
-        return exit_codes.INTERRUPTED if code is None else code
+        with cancelled_by_signals(signal.SIGINT):
+            await run.create(console)
+            if not detach:
+                return await run.finish(console)
+        note(f"started; follow it with: daft-k8s logs -n {console.namespace} -f {job.run_name}")
+        return 0
 
 
 def _show_nothing(_progress: Progress) -> None:

@@ -8,13 +8,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 ENDING = (signal.SIGTERM, signal.SIGHUP)
-"""The signals of a supervisor, and of a terminal that goes. SIGINT cancels the main task by itself."""
+"""The signals of a supervisor, and of a terminal that goes."""
 
 
 @contextmanager
-def cancelled_by_signals() -> Iterator[None]:
-    """Cancels the current task at the first such signal. Further ones are ignored, as the task is cleaning up."""
+def cancelled_by_signals(*others: signal.Signals) -> Iterator[None]:
+    """Cancels the current task at the first signal that ends a process. Further ones are ignored: the task cleans up.
+
+    Signals that the process ignores (`nohup`) stay ignored.
+
+    Args:
+        others: Signals that cancel the task beside SIGTERM and SIGHUP.
+    """
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    numbers = [number for number in (*ENDING, *others) if signal.getsignal(number) is not signal.SIG_IGN]
     cancelled = False
 
     def cancel() -> None:
@@ -23,10 +30,10 @@ def cancelled_by_signals() -> Iterator[None]:
             cancelled = True
             task.cancel()
 
-    for number in ENDING:
+    for number in numbers:
         loop.add_signal_handler(number, cancel)
     try:
         yield
     finally:
-        for number in ENDING:
+        for number in numbers:
             loop.remove_signal_handler(number)

@@ -159,28 +159,24 @@ class Run:
         finally:
             await self._remove(console)
 
-    async def finish(self, console: Console, cancelled: asyncio.Event) -> int | None:
-        """Follows the driver to its end and returns its exit code; None: the run was cancelled.
+    async def finish(self, console: Console) -> int:
+        """Follows the driver to its end and returns its exit code. Cancelled, it ends the driver and its workers.
 
         Args:
             console: The cluster.
-            cancelled: Ends the driver and its workers when set.
 
         Raises:
             ClusterError: The cluster does not start the driver, or loses it.
         """
-        following = asyncio.ensure_future(self._follow(console))
-        cancelling = asyncio.ensure_future(cancelled.wait())
+        cancelled = False
         try:
-            await asyncio.wait([following, cancelling], return_when=asyncio.FIRST_COMPLETED)
-            if following.done():
-                return following.result()
+            return await self._follow(console)
+        except asyncio.CancelledError:
+            cancelled = True
             self._report("cancelling: the driver ends its workers ...")
-            return None
+            raise
         finally:
-            following.cancel()
-            cancelling.cancel()
-            if not self._keep or cancelled.is_set():
+            if cancelled or not self._keep:
                 await self._remove(console)
 
     async def _follow(self, console: Console) -> int:

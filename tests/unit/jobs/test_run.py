@@ -103,16 +103,16 @@ def test_a_run_ends_with_the_drivers_code_or_when_it_is_cancelled_and_its_job_go
     written: list[str] = []
 
     async def main() -> int | None:
-        cancelled = asyncio.Event()
-
         def write(line: str) -> None:
             written.append(line)
             if not ended:
-                cancelled.set()
+                following.cancel()
 
         job = DriverJob(name="x", script="", arguments=(), service_account="daft-driver")
-        run = Run(job, load({"allocation": "pod", "image": "x:1"}), keep=False, report=print, write=write)
-        return await run.finish(console, cancelled)
+        run = Run(job, load({"allocation": "pod", "image": "x:1"}), keep=not ended, report=print, write=write)
+        following = asyncio.ensure_future(run.finish(console))
+        await asyncio.wait([following])
+        return None if following.cancelled() else following.result()
 
     assert asyncio.run(main()) == code
     assert written == ["a line"]
