@@ -9,6 +9,8 @@ from __future__ import annotations
 import enum
 import re
 
+from daft_k8s.seam.plan_paths import unbroken
+
 _OPERATOR = re.compile(r"\w+")
 
 
@@ -101,15 +103,15 @@ class QueryDeterminism:
 
     def __init__(self, plan_text: str, *, uses_flight: bool) -> None:
         self._uses_flight = uses_flight
-        unbroken = "".join(plan_text.split()).replace("|", "")
-        calls = {*_CALL.findall(plan_text), *_CALL.findall(unbroken)}
+        text = unbroken(plan_text)
+        calls = {*_CALL.findall(plan_text), *_CALL.findall(text)}
         self._depends_on_chance = any(part in call.lower() for call in calls for part in _CHANCE)
-        shuffles_randomly = any(name in unbroken for name in _RANDOM_SHUFFLES)
+        shuffles_randomly = any(name in text for name in _RANDOM_SHUFFLES)
         self._order_dependent = set(ORDER_DEPENDENT_OPERATORS)
         if shuffles_randomly:
             # The rows' places decide where they go. Names of tasks do not tell one shuffle from another.
             self._order_dependent.add("RepartitionWrite")
-        if not _reads_files_only(unbroken):
+        if not _reads_files_only(text):
             self._order_dependent.add("PhysicalScan")
 
     def of_task(self, name: str, plan: bytes) -> Determinism:

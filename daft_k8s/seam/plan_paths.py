@@ -51,10 +51,15 @@ def find_paths(plan_text: str) -> Iterator[PlannedPath]:
         yield from _in_functions(line, checked=checked)
 
 
+def unbroken(plan_text: str) -> str:
+    """The text of a plan without spaces and lines, since Daft may break a line within a word."""
+    return "".join(plan_text.split()).replace("|", "")
+
+
 def has_uploads(plan_text: str) -> bool:
     """True if a distributed plan, as Daft prints it, uploads."""
-    # What follows takes 0.1 s where a plan names 10,000 columns. Daft may break lines within a word.
-    if "url_upload" not in "".join(plan_text.split()).replace("|", ""):
+    # What follows takes 0.1 s where a plan names 10,000 columns.
+    if "url_upload" not in unbroken(plan_text):
         return False
     calls = (call for line in _unwrapped(_content(plan_text)) for call in _FUNCTION.finditer(line))
     return any(call[1] == "url_upload" for call in calls)
