@@ -31,11 +31,10 @@ class ErrorReport:
 def encode_error(error: BaseException) -> bytes:
     """Encodes an exception that a task raised, cause included.
 
-    An exception that does not survive pickling (many do pickle, but not back) becomes a `TaskError` with its type and
-    text. So does each link in its chain of causes. Never raises.
+    An exception that does not survive pickling (many do pickle, but not back) travels in parts alone. Never raises.
     """
     try:
-        return _encode_links([portable(link) for link in causes_of(error)])
+        return _encode_links(list(causes_of(error)))
     except BaseException:  # its text, which is bounded and plain, tells what it was
         return _encode_links([_as_task_error(error)])
 
@@ -81,6 +80,8 @@ def _parts(error: BaseException) -> ErrorParts:
 def _pickled(links: list[BaseException]) -> bytes:
     from daft.pickle import dumps
 
+    if any(portable(link) is not link for link in links):
+        return b""
     try:
         pickled: bytes = dumps(links[0]) if len(links) == 1 else dumps(_Chain(links))
         if len(pickled) <= MOST_ERROR_BYTES // 2:

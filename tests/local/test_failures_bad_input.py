@@ -137,7 +137,7 @@ def broken(values):
 df.with_column("c", broken(col("id"))).collect()
 """)
         reply = driver.reply()
-        assert reply.error == "TaskError", reply
+        assert reply.error == "Stubborn", reply
         for words in (r"Stubborn: the user's own words", r"in broken", r"task \d+ \(.*UDF", r"on worker-\d"):
             assert re.search(words, reply.text), (words, reply.text)
 

@@ -43,17 +43,19 @@ def test_an_exception_arrives_as_itself_with_its_causes(trusted: bool) -> None:
 
 
 @BOTH
-def test_an_exception_that_does_not_unpickle_arrives_as_its_type_and_text(trusted: bool) -> None:
+def test_an_exception_that_does_not_unpickle_arrives_as_one_of_its_class(trusted: bool) -> None:
     arrived = decode_error(encode_error(raised(OddError("left", "right"))), "", trusted=trusted)
-    assert isinstance(arrived, TaskError)
-    assert str(arrived).endswith("OddError: left and right")
+    assert type(arrived) is OddError
+    assert str(arrived) == "left and right"
 
 
 @BOTH
-def test_an_exception_that_cannot_be_pickled_arrives_as_its_type_and_text(trusted: bool) -> None:
+def test_an_exception_that_cannot_be_pickled_arrives_as_one_of_its_class(trusted: bool) -> None:
     error = ValueError("no")
     error.extra = (number for number in range(3))  # type: ignore[attr-defined]
-    assert str(decode_error(encode_error(error), "", trusted=trusted)) == "builtins.ValueError: no"
+    arrived: Any = decode_error(encode_error(error), "", trusted=trusted)
+    assert (type(arrived), str(arrived)) == (ValueError, "no")
+    assert "generator" in arrived.extra
 
 
 @BOTH
