@@ -1,4 +1,4 @@
-"""What a driver of `daft-k8s run` gets beside its script: variables, packages, modules; and the shell. On a cluster."""
+"""A driver of `daft-k8s run` on a cluster gets variables, packages and modules beside its script; and the shell."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from daft_k8s.wire.ready_line import Ready
 
 SECONDS = 20
 WINDOW_SECONDS = 1.5
-"""How long the thief waits for callers. A driver tries to connect every 0.1 s while it takes a worker for alive."""
+"""The time in which the thief waits. A driver tries to connect every 0.1 s while it takes a worker for alive."""
 
 ready: dict[int, Ready] = {}
 on_ready = LocalLauncher.on_ready

@@ -1,4 +1,4 @@
-"""What a peer without certificate or token can cost a worker process: memory, CPU, files, lines of the log.
+"""A peer without certificate or token costs a worker process little: memory, CPU, files, lines of the log.
 
 The peers are raw sockets, against a worker whose ports are not encrypted: with TLS they would not get as far. Not
 covered: bytes that mean nothing, and members that misbehave (test_wire_abuse).
@@ -33,7 +33,7 @@ from tests.local.wire_peers import SECONDS, RealProcess, raw_call, refusal, work
 HEALTH_CHECK = "/grpc.health.v1.Health/Check"
 FLOOD_FRAMES = 1_000_000
 GREETED_SECONDS = 10
-"""How long a connection may last without a call of a member."""
+"""The longest life of a connection without a call of a member."""
 OPEN_FILES = 400
 PORTS = ["control", "data", "health"]
 

@@ -307,7 +307,7 @@ pub struct DrainReply {
 pub struct StartActorRequest {
     #[prost(string, tag = "1")]
     pub actor_id: ::prost::alloc::string::String,
-    /// What the actor is made of, pickled by the driver: the same for all places of the actor.
+    /// The actor's class and its arguments, pickled by the driver: the same for all places of the actor.
     #[prost(bytes = "bytes", tag = "2")]
     pub payload: ::prost::bytes::Bytes,
     /// Counts the actor's places. An earlier one is not started after a later one.
