@@ -168,6 +168,11 @@ class Configuration:
     name. For Pods, at most 1 MiB a second for all workers together. The driver reports the number of lines left out,
     and the Pods' logs hold all of them."""
 
+    event_log: str | None = option(options.LOG_FOLDER, None, topic=LOGS)
+    """The folder into which the driver writes its session's event log: each query, task, attempt and worker with its
+    times and causes, as lines of JSON (docs/event-log.md). A path on the driver's machine or Pod, or a URI, for which
+    the environment has the credentials. A relative path starts at the file that holds it. None: no log is written."""
+
     working_dir: str = option(options.CODE_FOLDER, "auto", topic=CODE)
     """The code that tasks import, besides installed packages. `auto`: the Python modules of the script's folder.
     `none`: nothing is shipped. A folder or an archive, here or behind a URI: all its files. Tasks in Pods run in a

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from daft_k8s.config.passwords import without_passwords
 from daft_k8s.config.quantities import format_cpu, format_memory, parse_cpu, parse_memory
 
 
@@ -230,6 +231,33 @@ class CodeFolder(Kind):
                 raise ValueError("local:// needs the absolute path of a folder in the image")
             return text
         return os.path.abspath(os.path.join(base, os.path.expanduser(text)))
+
+
+@dataclass(frozen=True)
+class Folder(Kind):
+    """A folder: a path, which is made absolute, or a URI without credentials."""
+
+    schemes: tuple[str, ...]
+
+    @property
+    def accepts(self) -> str:
+        return f"the path of a folder, or a URI ({', '.join(self.schemes)})"
+
+    def read(self, value: object, base: Path) -> str:
+        if isinstance(value, Path):
+            value = str(value)
+        if not isinstance(value, str):
+            raise ValueError(f"not text but {type_name(value)}")
+        text = value.strip()
+        if not text or "\0" in text:
+            raise ValueError("empty" if not text else "holds a null byte")
+        if "://" not in text:
+            return os.path.abspath(os.path.join(base, os.path.expanduser(text)))
+        if not text.startswith(self.schemes):
+            raise ValueError("not of a scheme that can be written")
+        if without_passwords(text) != text:
+            raise ValueError("holds credentials, which would be shown and logged: set them in the environment")
+        return text
 
 
 def _plain(number: float) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from daft_k8s.config.frozen import FrozenMap
-from daft_k8s.config.kinds import AbsolutePath, Choice, CodeFolder, Cpu, Flag, Kind, Memory, Number, Text
+from daft_k8s.config.kinds import AbsolutePath, Choice, CodeFolder, Cpu, Flag, Folder, Kind, Memory, Number, Text
 from daft_k8s.config.sizing import MIN_WORKER_BYTES
 from daft_k8s.config.structures import ObjectList, PodTemplate, TextList, TextMap
 
@@ -78,6 +78,7 @@ CODE_BYTES = Memory(2**10, 2**31)
 CODE_FOLDER = CodeFolder(
     ("auto", "none"), ("local://", "s3://", "gs://", "gcs://", "az://", "abfss://", "http://", "https://")
 )
+LOG_FOLDER = Folder(("s3://", "gs://", "gcs://", "abfs://", "abfss://", "hdfs://"))
 SHARED_PATHS = TextList(Text(r"/[^\0]*", "an absolute path", max_length=4096))
 REQUIREMENTS = TextList(
     Text(r"[^-\s][^\r\n\0]*", 'one requirement of pip, such as "emoji" or "emoji==2.14.0"', max_length=1024)

@@ -11,7 +11,7 @@ from functools import singledispatch
 from typing import Any
 
 from daft_k8s.config.fields import Field
-from daft_k8s.config.kinds import AbsolutePath, Choice, CodeFolder, Cpu, Kind, Memory, Number, Text
+from daft_k8s.config.kinds import AbsolutePath, Choice, CodeFolder, Cpu, Folder, Kind, Memory, Number, Text
 from daft_k8s.config.structures import ObjectList, PodTemplate, TextList, TextMap
 
 _QUANTITY = r"[0-9]*\.?[0-9]+"
@@ -72,6 +72,11 @@ def _(kind: AbsolutePath) -> dict[str, Any]:
 
 @kind_schema.register
 def _(kind: CodeFolder) -> dict[str, Any]:
+    return {"type": "string", "minLength": 1}
+
+
+@kind_schema.register
+def _(kind: Folder) -> dict[str, Any]:
     return {"type": "string", "minLength": 1}
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from daft_k8s.config.options import Option
 from daft_k8s.config.origin import DEFAULT, Origin
+from daft_k8s.config.passwords import without_passwords
 from daft_k8s.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def show(value: object, *, secret: bool) -> str:
     """A value as it may stand in a message."""
     if secret:
         return HIDDEN
-    text = repr(value)
+    text = without_passwords(repr(value))
     return text if len(text) <= _MAX_SHOWN else f"{text[: _MAX_SHOWN - 3]}..."
 
 

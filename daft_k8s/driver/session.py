@@ -17,6 +17,7 @@ from daft_k8s.allocation import make_launcher
 from daft_k8s.driver.kept_output import KeptOutput
 from daft_k8s.driver.pool_description import describe_pool
 from daft_k8s.driver.presentation import Worker, as_html, as_text, workers_of
+from daft_k8s.driver.session_log import event_log_of
 from daft_k8s.driver.setup import DriverSetup
 from daft_k8s.driver.termination import exit_on_signals, signals_postponed
 from daft_k8s.driver.worker_calls import WorkerCalls
@@ -48,8 +49,9 @@ Each round of its scheduler costs about as much as ten small tasks. 2,000 trivia
 second with factor 1, 700 with 3, and not faster with 6. A larger factor would only undo Daft's order of stages.
 """
 
-OBSERVATION_SECONDS = 1.0
-"""The interval at which the session's facts are read. The journal keeps some seconds of the busiest session."""
+OBSERVATION_SECONDS = 0.5
+"""The interval at which the session's facts are read. The journal keeps some seconds of the busiest session, and the
+event log is to be at most 1 s behind."""
 
 
 class WorkerListener(Protocol):
@@ -79,7 +81,8 @@ class Session:
         self.session_id = uuid.uuid4().hex[:12]
         self.attachment: object = None
         """The seam's own, kept for as long as the session lives."""
-        self._observer = SessionObserver()
+        self._event_log = event_log_of(configuration, self.session_id, daft_version)
+        self._observer = SessionObserver(*([] if self._event_log is None else [self._event_log]))
         self._loop = loop
         self._daft_version = daft_version
         self._environment = environment
@@ -199,6 +202,8 @@ class Session:
                 atexit.register(self._on_exit)
                 exit_on_signals()
                 self._ask_for_workers(self._manager)
+                if self._event_log is not None:
+                    self._event_log.start()
                 self._loop.call_soon_threadsafe(self._observe)
             except BaseException as error:
                 self._launcher = launcher
@@ -329,6 +334,10 @@ class Session:
             steps.append(lambda: manager.shutdown(SHUTDOWN_TIMEOUT_SECONDS))
         if launcher is not None:
             steps.append(lambda: launcher.shutdown(SHUTDOWN_TIMEOUT_SECONDS))
+        if manager is not None:
+            steps.append(lambda: self._observer.read(manager.facts_since))
+        if self._event_log is not None:
+            steps.append(self._event_log.close)
         with signals_postponed(exits=exits):
             for step in [*steps, *self._closers]:
                 try:

@@ -5,25 +5,17 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
+
+from daft_k8s.observe.fact_listener import FactListener
 
 if TYPE_CHECKING:
-    from daft_k8s._native import Fact, JournalSnapshot
+    from daft_k8s._native import JournalSnapshot
 
 logger = logging.getLogger(__name__)
 
 FactSource = Callable[[int], "JournalSnapshot"]
 """Returns the facts after the entry of this number, as `K8sWorkerManager.facts_since` does."""
-
-
-class FactListener(Protocol):
-    """Follows the facts of a session."""
-
-    def take(self, fact: Fact) -> None:
-        """Takes in the next fact."""
-
-    def facts_missed(self, entries: int) -> None:
-        """Takes in that facts were dropped, among that many entries of the journal, before they could be read."""
 
 
 class JournalReader:
@@ -56,6 +48,8 @@ class JournalReader:
                     for listener in self._listeners:
                         listener.take(fact)
                 if snapshot.is_complete:
+                    for listener in self._listeners:
+                        listener.caught_up(snapshot.now_seconds)
                     return snapshot.now_seconds
 
     def _miss(self, entries: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from daft_k8s.observe.fact_listener import FactListener
 from daft_k8s.observe.journal_reader import FactSource, JournalReader
 from daft_k8s.observe.session_summary import QuerySummary, SessionSummary, WorkerSummary
 from daft_k8s.observe.statistics import SessionStatistics
@@ -15,13 +16,17 @@ if TYPE_CHECKING:
 
 
 class SessionObserver:
-    """Follows a session by its facts, and sums it up. Thread-safe."""
+    """Follows a session by its facts, and sums it up. Thread-safe.
 
-    def __init__(self) -> None:
+    Args:
+        listeners: Follow the same facts.
+    """
+
+    def __init__(self, *listeners: FactListener) -> None:
         self.memory = WorkerMemory()
         """The reports of workers on their memory."""
         self._statistics = SessionStatistics()
-        self._reader = JournalReader(self._statistics)
+        self._reader = JournalReader(self._statistics, *listeners)
 
     def read(self, source: FactSource) -> None:
         """Reads the facts that are new. To be called often: the journal drops the oldest for new ones."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from daft_k8s._native import Fact, FactKind
+from daft_k8s.observe.fact_listener import FactListener
 
 _ENDS = (FactKind.TASK_SUCCEEDED, FactKind.TASK_FAILED, FactKind.TASK_LOST, FactKind.TASK_CANCELLED)
 
@@ -20,7 +21,7 @@ class QueryStatistics:
     done: int = 0
 
 
-class SessionStatistics:
+class SessionStatistics(FactListener):
     """Counts queries and tasks. A task that was cancelled counts as neither done nor failed."""
 
     def __init__(self) -> None:

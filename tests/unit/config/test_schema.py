@@ -17,6 +17,7 @@ from daft_k8s.config.schema import schema
         ("num_workers", {"type": ["integer", "null"], "minimum": 1, "maximum": 10_000}),
         ("store_memory_share", {"type": ["number", "null"], "minimum": 0.05, "maximum": 0.9}),
         ("spill_dir", {"type": ["string", "null"], "pattern": "^/"}),
+        ("event_log", {"type": ["string", "null"], "minLength": 1}),
         ("worker_cpu", {"type": ["string", "number", "null"], "pattern": r"^[0-9]*\.?[0-9]+m?$", "minimum": 0.1}),
     ],
 )
