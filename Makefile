@@ -144,6 +144,10 @@ lint: build ## Every check: ruff, mypy, stubtest, layers, documents, rustfmt, cl
 lint-fast: $(STAMPS)/venv ## The checks that take seconds
 	@./scripts/lint.sh fast
 
+.PHONY: audit
+audit: ## Known weaknesses of what is locked, and its licences and sources (needs cargo-deny and a network; CI runs it weekly)
+	@./scripts/audit.sh
+
 .PHONY: format
 format: $(STAMPS)/venv ## Format Python and Rust, and mend what can be mended
 	@$(VENV)/bin/ruff check --fix --quiet . || true

@@ -14,6 +14,7 @@ compile() {
 compile pyproject.toml --group dev --output-file requirements/dev.txt
 compile pyproject.toml --group dev --group conformance --output-file requirements/conformance.txt
 compile pyproject.toml --group dev --group mutation --output-file requirements/mutation.txt
+compile --group audit --output-file requirements/audit.txt
 # The site needs nothing of the project's own.
 compile --group docs --output-file requirements/docs.txt
 
