@@ -19,4 +19,4 @@ compile --group audit --output-file requirements/audit.txt
 compile --group docs --output-file requirements/docs.txt
 
 # The image's dependencies come with hashes: what is released is what was tried.
-compile pyproject.toml --extra kubernetes --group image --generate-hashes --output-file requirements/image.txt
+compile pyproject.toml --extra kubernetes --extra metrics --group image --generate-hashes --output-file requirements/image.txt

@@ -173,6 +173,11 @@ class Configuration:
     times and causes, as lines of JSON (docs/event-log.md). A path on the driver's machine or Pod, or a URI, for which
     the environment has the credentials. A relative path starts at the file that holds it. None: no log is written."""
 
+    metrics_port: int | None = option(options.PORT, None, topic=LOGS)
+    """The port at which the driver serves its session's metrics for Prometheus, with `/healthz` and `/readyz` beside
+    `/metrics` (docs/metrics.md): on the loopback address, in a Pod on the Pod's. 0: any free port, which the log names.
+    Needs `pip install 'daft_k8s[metrics]'`. None: no port is opened."""
+
     working_dir: str = option(options.CODE_FOLDER, "auto", topic=CODE)
     """The code that tasks import, besides installed packages. `auto`: the Python modules of the script's folder.
     `none`: nothing is shipped. A folder or an archive, here or behind a URI: all its files. Tasks in Pods run in a

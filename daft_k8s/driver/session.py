@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from daft_k8s.allocation import make_launcher
 from daft_k8s.driver.kept_output import KeptOutput
+from daft_k8s.driver.metrics_server import MetricsServer, metrics_of
 from daft_k8s.driver.pool_description import describe_pool
 from daft_k8s.driver.presentation import Worker, as_html, as_text, workers_of
 from daft_k8s.driver.session_log import event_log_of
@@ -23,6 +24,7 @@ from daft_k8s.driver.termination import exit_on_signals, signals_postponed
 from daft_k8s.driver.worker_calls import WorkerCalls
 from daft_k8s.driver.worker_output import WorkerOutput
 from daft_k8s.errors import ClusterError, SessionClosedError, WorkerStartError
+from daft_k8s.observe.metrics import gauges
 from daft_k8s.observe.observer import SessionObserver
 from daft_k8s.observe.session_summary import encode
 from daft_k8s.wire.calls import PrintLines, ReportMemory
@@ -82,7 +84,9 @@ class Session:
         self.attachment: object = None
         """The seam's own, kept for as long as the session lives."""
         self._event_log = event_log_of(configuration, self.session_id, daft_version)
-        self._observer = SessionObserver(*([] if self._event_log is None else [self._event_log]))
+        self._metrics = metrics_of(configuration)
+        self._metrics_server: MetricsServer | None = None
+        self._observer = SessionObserver(*(found for found in (self._event_log, self._metrics) if found is not None))
         self._loop = loop
         self._daft_version = daft_version
         self._environment = environment
@@ -204,6 +208,7 @@ class Session:
                 self._ask_for_workers(self._manager)
                 if self._event_log is not None:
                     self._event_log.start()
+                self._serve_metrics()
                 self._loop.call_soon_threadsafe(self._observe)
             except BaseException as error:
                 self._launcher = launcher
@@ -312,6 +317,25 @@ class Session:
             self._observer.read(manager.facts_since)
             self._loop.call_later(OBSERVATION_SECONDS, self._observe)
 
+    @property
+    def metrics_address(self) -> str | None:
+        """The address at which the session serves its metrics, `host:port`; None: it serves none."""
+        server = self._metrics_server
+        return None if server is None else server.address
+
+    def _serve_metrics(self) -> None:
+        port = self.configuration.metrics_port
+        if self._metrics is not None and port is not None:
+            self._metrics_server = MetricsServer(port, self._metrics, self._gauges, session_id=self.session_id)
+            self._metrics_server.start()
+
+    def _gauges(self) -> dict[tuple[str, str], float] | None:
+        manager = self._manager
+        if manager is None or self.closed:
+            return None
+        pool, slots = manager.status(), self.configuration.slots_per_worker
+        return gauges(self._observer.summary(manager.facts_since, pool, slots), pool, slots)
+
     def shutdown(self) -> None:
         """Ends all workers. Idempotent, thread-safe, never raises; does nothing in a forked child.
 
@@ -338,6 +362,8 @@ class Session:
             steps.append(lambda: self._observer.read(manager.facts_since))
         if self._event_log is not None:
             steps.append(self._event_log.close)
+        if self._metrics_server is not None:
+            steps.append(self._metrics_server.close)
         with signals_postponed(exits=exits):
             for step in [*steps, *self._closers]:
                 try:

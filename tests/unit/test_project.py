@@ -29,7 +29,7 @@ NAMES_OF_IMPORTS = {
     "grpc_health": "grpcio-health-checking",
     "_pytest": "pytest",
 }
-OPTIONAL = {"aiohttp", "kubernetes_asyncio", "ray", "yaml"}
+OPTIONAL = {"aiohttp", "kubernetes_asyncio", "prometheus_client", "ray", "yaml"}
 """Imported where they are used, with an error that says so where they are missing."""
 
 

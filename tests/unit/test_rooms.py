@@ -72,7 +72,7 @@ def test_observers_are_given_facts_and_snapshots_and_call_nothing_of_the_session
     of_extension = {name for name in imported_modules("daft_k8s.observe") if name.startswith("daft_k8s._native")}
     assert {name.rpartition(".")[2] for name in of_extension} <= {"Fact", "FactKind", "JournalSnapshot", "PoolSnapshot"}
     rooms = {name.split(".")[1] for name in imported_modules("daft_k8s.observe") if name.startswith("daft_k8s.")}
-    assert rooms == {"_native", "observe", "wire"}
+    assert rooms == {"_native", "observe", "pool_news", "wire"}
 
 
 def order_of_layers(container: str) -> dict[str, int]:
