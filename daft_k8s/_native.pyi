@@ -6,6 +6,7 @@ always delivered with `loop.call_soon_threadsafe`, so they run on the event loop
 """
 
 from collections.abc import Callable, Sequence
+from logging import Logger
 from typing import ClassVar, Protocol, final
 
 from typing_extensions import Self
@@ -35,9 +36,20 @@ __all__ = [
     "WorkerCall",
     "WorkerServer",
     "WorkerSnapshot",
+    "flush_log",
+    "log_to",
 ]
 
 PROTOCOL_VERSION: int
+
+def log_to(logger: Logger) -> None:
+    """Has the extension log to this logger from now on, with fields such as `worker` and `launch` in `extra`.
+
+    Records are written on a thread of their own. A level that is changed counts from the next record or query on.
+    """
+
+def flush_log(timeout_seconds: float) -> bool:
+    """Waits (GIL released) until all that was logged so far is written; returns False after the time-out."""
 
 class SupportsArrowStream(Protocol):
     def __arrow_c_stream__(self, requested_schema: object | None = None) -> object: ...

@@ -51,6 +51,9 @@ Each round of its scheduler costs about as much as ten small tasks. 2,000 trivia
 second with factor 1, 700 with 3, and not faster with 6. A larger factor would only undo Daft's order of stages.
 """
 
+LOG_TIMEOUT_SECONDS = 1.0
+"""Seconds for which the end of a session waits until its log records are written."""
+
 OBSERVATION_SECONDS = 0.5
 """The interval at which the session's facts are read. The journal keeps some seconds of the busiest session, and the
 event log is to be at most 1 s behind."""
@@ -199,7 +202,6 @@ class Session:
                         on_worker_call=self.calls.on_call,
                         on_worker_ready=self._on_worker_ready,
                         on_worker_lost=self._on_worker_lost,
-                        on_log=_on_log,
                     )
                 )
                 self._launcher = launcher
@@ -356,6 +358,7 @@ class Session:
         if manager is not None:
             steps.append(self._output.settle)
             steps.append(lambda: manager.shutdown(SHUTDOWN_TIMEOUT_SECONDS))
+            steps.append(_flush_log)
         if launcher is not None:
             steps.append(lambda: launcher.shutdown(SHUTDOWN_TIMEOUT_SECONDS))
         if manager is not None:
@@ -410,9 +413,16 @@ class Session:
 
 
 def _native_manager(setup: DriverSetup) -> K8sWorkerManager:
-    from daft_k8s._native import K8sWorkerManager
+    from daft_k8s._native import K8sWorkerManager, log_to
 
+    log_to(logger)
     return K8sWorkerManager(setup)
+
+
+def _flush_log() -> None:
+    from daft_k8s._native import flush_log
+
+    flush_log(LOG_TIMEOUT_SECONDS)
 
 
 def _attributes(snapshot: object) -> dict[str, object]:
@@ -424,10 +434,6 @@ def _certificates(session_id: str) -> SessionCertificates:
     from daft_k8s._native import SessionCertificates
 
     return SessionCertificates(session_id)
-
-
-def _on_log(level: int, message: str) -> None:
-    logger.log(level, "%s", message)
 
 
 _current: Session | None = None

@@ -35,5 +35,3 @@ class DriverSetup:
     on_worker_ready: Callable[[str], None]
     on_worker_lost: Callable[[str, str], None]
     """Takes the worker's id and the reason."""
-    on_log: Callable[[int, str], None]
-    """Takes a level of `logging` and a line."""

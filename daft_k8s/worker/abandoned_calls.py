@@ -20,6 +20,9 @@ from typing import NamedTuple
 _POLL_SECONDS = 0.5
 _LIBRARIES = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
 
+LOG_THREAD = "daft-k8s-log"
+"""The thread of the extension that writes log records. A handler may hold it, and holds no slot."""
+
 
 class AbandonedCall(NamedTuple):
     """A call of Python code by a thread that Python did not start."""
@@ -104,7 +107,11 @@ class AbandonedCalls:
 def calls_from_outside() -> dict[int, AbandonedCall]:
     """The calls that threads of Daft's executor make into Python now, by thread."""
     # Threads that Python has started have other work, unless logging or the like has made a dummy for one of Daft's.
-    own = {thread.ident for thread in threading.enumerate() if not isinstance(thread, threading._DummyThread)}
+    own = {
+        thread.ident
+        for thread in threading.enumerate()
+        if not isinstance(thread, threading._DummyThread) or thread.name == LOG_THREAD
+    }
     frames = sys._current_frames()
     return {ident: AbandonedCall(_outermost(frame), frame) for ident, frame in frames.items() if ident not in own}
 

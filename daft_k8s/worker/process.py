@@ -43,6 +43,8 @@ logger = logging.getLogger(__name__)
 _DRAIN_POLL_SECONDS = 0.02
 _LAST_OUTPUT_SECONDS = 1.0
 """Seconds for which a stopping worker waits until the driver has taken its last lines."""
+LOG_TIMEOUT_SECONDS = 1.0
+"""Seconds for which a worker that ends waits until its log records are written."""
 _EXIT_SECONDS = 5.0
 """Seconds for which threads of UDFs may delay the exit of a worker that has stopped."""
 _CHILD_SECONDS = 0.5
@@ -132,6 +134,7 @@ class WorkerProcess:
                 set_current_host(None)
                 actors.close()
                 server.shutdown()
+                _flush_log()
         finally:
             remove_private_directory(settings.spill_dir, settings.session_dir, owner_is_gone=self._abandoned)
 
@@ -186,7 +189,6 @@ class WorkerProcess:
                     on_stop=self.stop,
                     on_end_query=runner.on_end_query,
                     on_actor=actors.on_command,
-                    on_log=logging.getLogger("daft_k8s.worker.native").log,
                 )
             )
         except ValueError as error:
@@ -267,13 +269,20 @@ def watch_lifeline(fd: int, stop: Callable[[str], None]) -> None:
 
 def _import_server() -> type[WorkerServer]:
     try:
-        from daft_k8s._native import WorkerServer
+        from daft_k8s._native import WorkerServer, log_to
     except ImportError as error:
         raise WorkerStartError(
             f"the extension daft_k8s._native cannot be imported ({error}); install daft_k8s from a wheel for this "
             "platform, or build it with maturin"
         ) from error
+    log_to(logging.getLogger("daft_k8s.worker.native"))
     return WorkerServer
+
+
+def _flush_log() -> None:
+    from daft_k8s._native import flush_log
+
+    flush_log(LOG_TIMEOUT_SECONDS)
 
 
 def _exit_soon(code: int) -> None:

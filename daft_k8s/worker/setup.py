@@ -30,5 +30,3 @@ class WorkerSetup:
     """Takes the reason: a drain call, or a driver that has not called for `orphan_timeout_seconds`."""
     on_end_query: Callable[[str], None]
     on_actor: Callable[[ActorCommand], None]
-    on_log: Callable[[int, str], None]
-    """Takes a level of `logging` and a line."""

@@ -6,6 +6,7 @@ Not covered: what a peer with the right certificate may do (test_wire_credential
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -78,8 +79,10 @@ def worker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Encrypted]:
         (folder / name).write_bytes(content)
     log: list[str] = []
     directory = tmp_path_factory.mktemp("worker")
-    on_log = lambda level, message: log.append(message)  # noqa: E731
-    with worker_in_process(directory, tls_dir=str(folder), health_port=0, on_log=on_log) as inside:
+    logger = logging.Logger("tls")
+    logger.addFilter(lambda record: log.append(record.getMessage()))
+    _native.log_to(logger)
+    with worker_in_process(directory, tls_dir=str(folder), health_port=0) as inside:
         encrypted = Encrypted(inside.server, session, log)
         with encrypted.flight(encrypted.driver) as client:
             descriptor = flight.FlightDescriptor.for_path(TICKET)
@@ -155,6 +158,7 @@ def test_the_port_for_probes_answers_health_and_nothing_else(worker: Encrypted) 
 def test_rejected_peers_are_logged_once_a_minute_and_no_secret_is_in_the_log(worker: Encrypted) -> None:
     for _ in range(5):
         refusal(worker.handshake, worker.other_driver)
+    assert _native.flush_log(SECONDS)
     lines = [line for line in worker.log if "rejected peer" in line]
     assert len(lines) == 1, "one line a minute"
     assert TOKEN not in str(worker.log)

@@ -119,9 +119,7 @@ class InProcess(Peer):
 
 
 @contextlib.contextmanager
-def worker_in_process(
-    directory: Path, *, on_log: Callable[[int, str], None] = lambda level, line: None, **changes: Any
-) -> Iterator[InProcess]:
+def worker_in_process(directory: Path, **changes: Any) -> Iterator[InProcess]:
     """Serves until the end of the block; `changes` are fields of WorkerSettings."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
@@ -149,7 +147,6 @@ def worker_in_process(
         daft_version=DAFT_VERSION,
         python_version=PYTHON_VERSION,
         loop=loop,
-        on_log=on_log,
         **{f"on_{name}": received.put for name, received in queues.items()},
     )
     server = _native.WorkerServer(setup)

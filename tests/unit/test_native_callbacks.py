@@ -84,7 +84,6 @@ def manager_of(loop: Loop, launcher: Launcher) -> Iterator[K8sWorkerManager]:
         on_worker_call=lambda call: None,
         on_worker_ready=lambda worker_id: None,
         on_worker_lost=lambda worker_id, reason: None,
-        on_log=lambda level, message: None,
     )
     manager = K8sWorkerManager(setup)
     try:

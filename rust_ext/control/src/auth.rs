@@ -59,7 +59,6 @@ impl Interceptor for Attach {
 
 #[cfg(test)]
 mod tests {
-    use daft_k8s_core::log::silent;
     use daft_k8s_net::RejectedPeers;
 
     use super::*;
@@ -68,7 +67,7 @@ mod tests {
     fn call(token: &str, named: Option<&str>) -> Result<Request<()>, Status> {
         let credentials = Credentials::new(token).unwrap().for_worker(named).unwrap();
         let request = Attach::new(credentials).call(Request::new(())).unwrap();
-        Check::new(Auth::new("secret", RejectedPeers::new(silent())).of_worker("worker-0")).call(request)
+        Check::new(Auth::new("secret", RejectedPeers::default()).of_worker("worker-0")).call(request)
     }
 
     #[test]

@@ -2,7 +2,6 @@
 
 use std::{future::Future, time::Duration};
 
-use daft_k8s_core::LogSink;
 use daft_k8s_net::{AcceptOptions, Admission, Auth, serve_connections};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
@@ -42,8 +41,6 @@ pub struct ServerOptions {
     pub admission: Admission,
     /// A larger request is refused (OUT_OF_RANGE); the connection lives on.
     pub max_message_bytes: usize,
-    /// Is told when no connection can be accepted.
-    pub log: LogSink,
 }
 
 /// The answer of the health service.
@@ -82,7 +79,6 @@ pub async fn serve<W: Worker, F: Future<Output = ()> + Send + 'static>(
     let routes = Routes::new(check.layer(health.service())).add_service(check.layer(worker_service)).prepare();
     let options = AcceptOptions {
         auth: Some(options.auth),
-        log: options.log,
         max_concurrent_streams: MAX_CONCURRENT_STREAMS,
         window_bytes: WINDOW_BYTES,
         drain_timeout: DRAIN_TIMEOUT,

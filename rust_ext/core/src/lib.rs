@@ -3,9 +3,8 @@
 //! What lives here: the truth of one driver session ([`session`]), composed of its workers ([`fleet`]), its tasks
 //! ([`tasks`]), its actors ([`actors`]), its partitions ([`slots`]) and how these were made ([`lineage`]); the worker's log
 //! of finished tasks ([`task_log`]), the ids that both sides use ([`ids`]), a session's history ([`journal`]), the back-off
-//! rule ([`backoff`]), the levels of log lines ([`log`]) and the form of reasons for
-//! people ([`reasons`]). What must not: I/O, clocks, threads, async. `now` is always an argument, so the whole crate is
-//! tested in virtual time.
+//! rule ([`backoff`]) and the form of reasons for people ([`reasons`]). What must not: I/O, clocks, threads, async. `now`
+//! is always an argument, so the whole crate is tested in virtual time.
 
 #![forbid(unsafe_code)]
 
@@ -15,7 +14,6 @@ pub mod fleet;
 pub mod ids;
 pub mod journal;
 pub mod lineage;
-pub mod log;
 pub mod reasons;
 pub mod session;
 pub mod slots;
@@ -31,7 +29,6 @@ pub use ids::{
 };
 pub use journal::{Fact, FactKind, Journal, JournalBounds, Sequence};
 pub use lineage::{Determinism, UnknownDeterminism};
-pub use log::{Level, LogSink};
 pub use session::{Action, Event, FailKind, PoolConfig, Session, TaskView, WorkerView};
 pub use slots::{Location, Loss, Output};
 pub use task_log::TaskLog;

@@ -3,7 +3,6 @@
 use std::{convert::Infallible, future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use bytes::{Buf, Bytes, BytesMut};
-use daft_k8s_core::LogSink;
 use daft_k8s_ipc::{
     CodecError, Encoder, FlightReader, FlightWriter, MAX_BODY_BYTES, PREFIX_BYTES, PartitionData, PutDecoder, Ticket,
     TicketHeader, framed,
@@ -49,8 +48,6 @@ pub struct ServerOptions {
     pub admission: Admission,
     /// The limits of a call.
     pub limits: Limits,
-    /// Is told when no connection can be accepted.
-    pub log: LogSink,
 }
 
 /// Serves the store on the listener until `shutdown` resolves.
@@ -64,8 +61,8 @@ pub async fn serve(
     options: ServerOptions,
     shutdown: impl Future<Output = ()>,
 ) {
-    let ServerOptions { auth, admission, limits, log } = options;
-    let options = AcceptOptions { log, auth: Some(auth.clone()), ..AcceptOptions::new(admission) };
+    let ServerOptions { auth, admission, limits } = options;
+    let options = AcceptOptions { auth: Some(auth.clone()), ..AcceptOptions::new(admission) };
     serve_connections(listener, FlightService { store, auth, limits }, options, shutdown).await;
 }
 

@@ -143,8 +143,6 @@ impl Credentials {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use daft_k8s_core::log::silent;
-
     use super::*;
 
     fn headers(token: &str, worker_id: Option<&str>) -> HeaderMap {
@@ -155,7 +153,7 @@ mod tests {
 
     #[test]
     fn an_empty_token_accepts_no_caller() {
-        let auth = Auth::new("", RejectedPeers::new(silent()));
+        let auth = Auth::new("", RejectedPeers::default());
         assert_eq!(auth.check(&headers("", None), None), Err(Rejection::WrongToken));
         assert_eq!(auth.check(&HeaderMap::new(), None), Err(Rejection::NoToken));
         assert_eq!(auth.rejected_peers().count(), 2);
@@ -163,7 +161,7 @@ mod tests {
 
     #[test]
     fn a_call_that_is_meant_for_another_worker_is_refused_with_both_names_and_its_caller_is_no_rejected_peer() {
-        let auth = Auth::new("secret", RejectedPeers::new(silent())).of_worker("worker-0");
+        let auth = Auth::new("secret", RejectedPeers::default()).of_worker("worker-0");
         for named in [None, Some("worker-0")] {
             assert_eq!(auth.check(&headers("secret", named), None), Ok(()));
         }
@@ -177,14 +175,16 @@ mod tests {
     fn rejected_peers_are_counted_and_logged_once_a_minute_without_a_token() {
         let lines = Arc::new(parking_lot::Mutex::new(Vec::new()));
         let sink = lines.clone();
-        let auth =
-            Auth::new("secret", RejectedPeers::new(Arc::new(move |level, line| sink.lock().push((level, line)))));
+        let hook =
+            daft_k8s_testlog::Hook(move |_: &tracing::Metadata<'_>, line: &str| sink.lock().push(line.to_owned()));
+        let _logged = tracing::subscriber::set_default(hook);
+        let auth = Auth::new("secret", RejectedPeers::default());
         let caller = Caller { address: Some("10.0.0.7:4711".parse().unwrap()), ..Caller::default() };
         for _ in 0..1000 {
             assert_eq!(auth.clone().check(&headers("a guess", None), Some(&caller)), Err(Rejection::WrongToken));
         }
         assert_eq!(auth.rejected_peers().count(), 1000);
-        let [(_, line)] = &lines.lock()[..] else { unreachable!("{lines:?}") };
+        let [line] = &lines.lock()[..] else { unreachable!("{lines:?}") };
         assert!(line.starts_with("rejected peer 10.0.0.7:4711: the session token is wrong"), "{line}");
         assert!(line.ends_with("(rejected peers so far: 1)"), "{line}");
         assert!(!line.contains("secret") && !line.contains("a guess"), "{line}");

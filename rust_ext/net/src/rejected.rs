@@ -10,28 +10,22 @@ use std::{
     time::{Duration, Instant},
 };
 
-use daft_k8s_core::{Level, LogSink};
 use parking_lot::Mutex;
 
 /// At most one line in this time.
 const PAUSE: Duration = Duration::from_secs(60);
 
-/// The connections and calls of peers that are no members of the session. A clone shares count and log.
-#[derive(Clone)]
+/// The connections and calls of peers that are no members of the session. A clone shares the count.
+#[derive(Clone, Default)]
 pub struct RejectedPeers(Arc<Inner>);
 
+#[derive(Default)]
 struct Inner {
-    log: LogSink,
     count: AtomicU64,
     last_line: Mutex<Option<Instant>>,
 }
 
 impl RejectedPeers {
-    /// None so far; lines go to this log.
-    pub fn new(log: LogSink) -> Self {
-        Self(Arc::new(Inner { log, count: AtomicU64::new(0), last_line: Mutex::new(None) }))
-    }
-
     /// The number of connections and calls that were turned away.
     pub fn count(&self) -> u64 {
         self.0.count.load(Ordering::Relaxed)
@@ -48,6 +42,6 @@ impl RejectedPeers {
             *last_line = Some(Instant::now());
         }
         let address = address.map_or("at an unknown address".to_owned(), |address| address.to_string());
-        (self.0.log)(Level::Warning, format!("rejected peer {address}: {reason} (rejected peers so far: {count})"));
+        tracing::warn!(peer = address, count, "rejected peer {address}: {reason} (rejected peers so far: {count})");
     }
 }

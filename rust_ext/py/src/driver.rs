@@ -29,6 +29,7 @@ use self::{actors::PoolRequest, host::SharedHost, setup::DriverSetup};
 use crate::{
     arrow::{self, ArrowStream},
     journal::JournalSnapshot,
+    log,
     mailbox::Mailbox,
     parsed, runtime,
     snapshots::PoolSnapshot,
@@ -197,6 +198,7 @@ impl K8sWorkerManager {
     }
 
     fn begin_query(&self, py: Python<'_>, query_id: &str) {
+        log::read_level(py);
         py.detach(|| self.driver.begin_query(query_id));
     }
 

@@ -6,6 +6,7 @@ mod arrow;
 mod certificates;
 mod driver;
 mod journal;
+mod log;
 mod mailbox;
 mod outcome;
 mod runtime;
@@ -31,6 +32,7 @@ mod _native {
         certificates::SessionCertificates,
         driver::{ActorFailure, K8sTaskResultHandle, K8sWorker, K8sWorkerManager, PartitionRef, WorkerCall},
         journal::{Fact, FactKind, JournalSnapshot},
+        log::{flush_log, log_to},
         outcome::TaskOutcome,
         snapshots::{MemorySnapshot, PoolSnapshot, WorkerSnapshot},
         worker::{ActorCommand, TaskCommand, WorkerServer},

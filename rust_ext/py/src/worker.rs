@@ -7,10 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use daft_k8s_core::TaskKey;
 use daft_k8s_ipc::PartitionData;
-use daft_k8s_session::{
-    Level,
-    worker::{ActorRequest, CallReply, Delivery, Host, Refusal, Worker},
-};
+use daft_k8s_session::worker::{ActorRequest, CallReply, Delivery, Host, Refusal, Worker};
 use parking_lot::Mutex;
 use pyo3::{
     exceptions::PyValueError,
@@ -156,7 +153,6 @@ struct Callbacks {
     on_stop: Py<PyAny>,
     on_end_query: Py<PyAny>,
     on_actor: Py<PyAny>,
-    on_log: Py<PyAny>,
 }
 
 impl Host for PythonHost {
@@ -190,11 +186,6 @@ impl Host for PythonHost {
     fn actor(&self, request: ActorRequest) {
         let callbacks = self.callbacks.clone();
         self.mailbox.post(move |py| callbacks.on_actor.call1(py, (ActorCommand::from(request),)).map(drop));
-    }
-
-    fn log(&self, level: Level, message: String) {
-        let callbacks = self.callbacks.clone();
-        self.mailbox.post(move |py| callbacks.on_log.call1(py, (level as i32, message)).map(drop));
     }
 }
 

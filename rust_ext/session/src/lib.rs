@@ -8,8 +8,6 @@
 pub mod driver;
 pub mod worker;
 
-pub use daft_k8s_core::Level;
-
 use std::{
     any::Any,
     panic::{AssertUnwindSafe, catch_unwind},

@@ -2,15 +2,16 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use daft_k8s_core::LogSink;
 use daft_k8s_flight::{DataClient, Limits, ServerOptions, serve};
 use daft_k8s_net::{
     Admission, Auth, RejectedPeers,
     tls::{ClientTls, Identity, Issued, Pem, Role, ServerTls},
 };
 use daft_k8s_store::{LocalStore, StoreConfig};
+use daft_k8s_testlog::Hook;
 use parking_lot::Mutex;
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
+use tracing::{Dispatch, Metadata, dispatcher::with_default, instrument::WithSubscriber as _};
 
 pub const TOKEN: &str = "correct horse";
 
@@ -58,17 +59,18 @@ impl Server {
             StoreConfig { store_memory_bytes, worker_memory_bytes: 0, spill_dir: spill_dir.path().join("spill") };
         let said = Arc::new(Mutex::new(Vec::new()));
         let lines = said.clone();
-        let log: LogSink = Arc::new(move |_, line| lines.lock().push(line));
-        let store = Arc::new(LocalStore::new(config, log.clone()).unwrap());
-        let auth = Auth::new(TOKEN, RejectedPeers::new(log.clone())).with_tls(tls);
-        let options = ServerOptions { auth, admission: Admission::of_open_files(), limits, log };
+        let log = Dispatch::new(Hook(move |_: &Metadata<'_>, line: &str| lines.lock().push(line.to_owned())));
+        let store = with_default(&log, || LocalStore::new(config)).unwrap();
+        let store = Arc::new(store);
+        let auth = Auth::new(TOKEN, RejectedPeers::default()).with_tls(tls);
+        let options = ServerOptions { auth, admission: Admission::of_open_files(), limits };
         let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let (stop, stopped) = oneshot::channel();
         let shutdown = async {
             let _ = stopped.await;
         };
-        let task = tokio::spawn(serve(listener, store.clone(), options, shutdown));
+        let task = tokio::spawn(serve(listener, store.clone(), options, shutdown).with_subscriber(log));
         Self { address, store, client, said, spill_dir, stop: Some(stop), task }
     }
 

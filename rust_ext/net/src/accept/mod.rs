@@ -17,7 +17,6 @@ use std::{
     time::Duration,
 };
 
-use daft_k8s_core::{Level, LogSink, log};
 use http::Request;
 use http_body::Body;
 use hyper::{
@@ -31,6 +30,7 @@ use tokio::{
     sync::{OwnedSemaphorePermit, watch},
     task::JoinSet,
 };
+use tracing::instrument::WithSubscriber as _;
 
 pub use self::{admission::Admission, newcomers::Standing};
 use self::{newcomers::Newcomer, preface::Greeted};
@@ -65,8 +65,6 @@ pub struct AcceptOptions {
     pub max_frame_bytes: u32,
     /// The time for which calls may go on after the shutdown.
     pub drain_timeout: Duration,
-    /// Is told when no connection can be accepted, and when that is over.
-    pub log: LogSink,
 }
 
 impl AcceptOptions {
@@ -85,7 +83,6 @@ impl AcceptOptions {
             window_bytes: 1 << 30,
             max_frame_bytes: MAX_FRAME_BYTES,
             drain_timeout: Duration::from_secs(5),
-            log: log::silent(),
         }
     }
 }
@@ -139,7 +136,7 @@ pub async fn serve_connections<S, B>(
         match accepted {
             Ok((stream, permit)) => {
                 if backoff > LEAST_BACKOFF {
-                    (options.log)(Level::Info, "connections are accepted again".into());
+                    tracing::info!("connections are accepted again");
                 }
                 backoff = LEAST_BACKOFF;
                 // Here, in the order of arrival: a connection that follows a flood is not taken for older than it.
@@ -147,16 +144,18 @@ pub async fn serve_connections<S, B>(
                 let peer = address.map_or(Ipv4Addr::UNSPECIFIED.into(), |address| address.ip());
                 let newcomer = options.admission.newcomers.add(peer);
                 let (service, options, stopped) = (service.clone(), options.clone(), stopped.clone());
-                connections.spawn(async move {
+                let serving = async move {
                     serve_connection(stream, address, newcomer, service, &options, stopped).await;
                     drop(permit);
-                });
+                };
+                // A connection logs where its server does.
+                connections.spawn(serving.with_current_subscriber());
             }
             Err(error) if concerns_one_peer(&error) => {}
             // Out of files or memory: existing connections will end and free some.
             Err(error) => {
                 if backoff == LEAST_BACKOFF {
-                    (options.log)(Level::Error, format!("cannot accept connections, trying on: {error}"));
+                    tracing::error!(%error, "cannot accept connections, trying on: {error}");
                 }
                 tokio::select! {
                     () = &mut shutdown => break,

@@ -1,13 +1,10 @@
-//! The requests of a session to Python: processes, answers to workers' calls, lines for the log.
+//! The requests of a session to Python: processes, and answers to workers' calls.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use daft_k8s_core::{LaunchId, WorkerId};
-use daft_k8s_session::{
-    Level,
-    driver::{Call, CallAnswer, DriverHost, LaunchFailed},
-};
+use daft_k8s_session::driver::{Call, CallAnswer, DriverHost, LaunchFailed};
 use parking_lot::Mutex;
 use pyo3::{exceptions::PyRuntimeError, prelude::*, types::PyBytes};
 
@@ -55,7 +52,6 @@ pub(super) struct Host {
     pub(super) on_worker_call: Py<PyAny>,
     pub(super) on_worker_ready: Py<PyAny>,
     pub(super) on_worker_lost: Py<PyAny>,
-    pub(super) on_log: Py<PyAny>,
 }
 
 impl Host {
@@ -114,9 +110,5 @@ impl DriverHost for SharedHost {
     fn worker_lost(&self, worker: WorkerId, reason: &str) {
         let reason = reason.to_owned();
         self.0.post(move |py, host| host.on_worker_lost.call1(py, (worker.to_string(), reason)).map(drop));
-    }
-
-    fn log(&self, level: Level, message: String) {
-        self.0.post(move |py, host| host.on_log.call1(py, (level as i32, message)).map(drop));
     }
 }

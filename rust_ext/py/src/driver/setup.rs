@@ -22,7 +22,6 @@ pub(super) struct DriverSetup {
     on_worker_call: Py<PyAny>,
     on_worker_ready: Py<PyAny>,
     on_worker_lost: Py<PyAny>,
-    on_log: Py<PyAny>,
 }
 
 /// The numbers of the pool among the user's options (`daft_k8s.config.Configuration`).
@@ -61,7 +60,6 @@ impl DriverSetup {
             on_worker_call: self.on_worker_call,
             on_worker_ready: self.on_worker_ready,
             on_worker_lost: self.on_worker_lost,
-            on_log: self.on_log,
         };
         Ok((config, host))
     }

@@ -21,7 +21,6 @@ pub(super) struct WorkerSetup {
     on_stop: Py<PyAny>,
     on_end_query: Py<PyAny>,
     on_actor: Py<PyAny>,
-    on_log: Py<PyAny>,
 }
 
 /// The servers' part of `daft_k8s.wire.worker_settings.WorkerSettings`.
@@ -74,7 +73,6 @@ impl WorkerSetup {
             on_stop: self.on_stop,
             on_end_query: self.on_end_query,
             on_actor: self.on_actor,
-            on_log: self.on_log,
         };
         Ok((config, self.r#loop, callbacks))
     }

@@ -11,13 +11,12 @@ use super::{
     results::Verdict,
     task::{self, Report, Running},
 };
-use crate::Level;
 
 impl Inner {
     pub(super) fn perform(self: &Arc<Self>, state: &mut State, action: Action, report: &mut Option<Report>) {
         match action {
             Action::Launch { worker, launch } => {
-                self.host.log(Level::Debug, format!("{worker}: launch {launch}"));
+                tracing::debug!(%worker, launch = launch.0, "{worker}: launch {launch}");
                 let inner = Arc::downgrade(self);
                 let failed = Box::new(move |reason: String| {
                     if let Some(inner) = inner.upgrade() {
@@ -27,17 +26,17 @@ impl Inner {
                 self.host.launch(worker, launch, failed);
             }
             Action::Stop { worker, launch, force, reason } => {
-                self.host.log(Level::Debug, format!("{worker}: stop launch {launch}: {reason}"));
+                tracing::debug!(%worker, launch = launch.0, "{worker}: stop launch {launch}: {reason}");
                 if force {
                     self.host.kill(worker, launch, &reason);
                 } else {
                     self.host.stop(worker, launch, &reason);
                 }
             }
-            Action::Replaced { worker, calls, tasks, held_for, holds, .. } => {
+            Action::Replaced { worker, launch, calls, tasks, held_for, holds } => {
                 let names = tasks.iter().filter_map(|task| state.tasks.get(task)).map(|running| running.spec.words());
                 let names: Vec<String> = names.collect();
-                self.host.log(Level::Warning, replaced(worker, &calls, &names, held_for, holds));
+                tracing::warn!(%worker, launch = launch.0, "{}", replaced(worker, &calls, &names, held_for, holds));
             }
             Action::Connect { worker, launch, addresses } => {
                 state.links.insert(worker, Link::open(self, Process::new(worker, launch, addresses), None));
@@ -75,7 +74,7 @@ impl Inner {
                 }
             }
             Action::WorkerReady { worker, launch, incarnation } => {
-                self.host.log(Level::Info, format!("{worker} is ready (incarnation {incarnation})"));
+                tracing::info!(%worker, launch = launch.0, %incarnation, "{worker} is ready (incarnation {incarnation})");
                 if let Some(link) = state.links.get(&worker).filter(|link| link.process.launch == launch) {
                     state.ready.insert(worker, link.process.clone());
                 }
@@ -87,10 +86,10 @@ impl Inner {
             }
             Action::WorkerLost { worker, launch, reason, orderly, .. } => {
                 if orderly {
-                    self.host.log(Level::Info, format!("{worker} is let go: {reason}"));
+                    tracing::info!(%worker, launch = launch.0, "{worker} is let go: {reason}");
                 } else {
                     // An error that follows quotes the log. The query may as well go on without one.
-                    self.host.log(Level::Warning, format!("{worker} was lost: {}", split_log(&reason).0));
+                    tracing::warn!(%worker, launch = launch.0, "{worker} was lost: {}", split_log(&reason).0);
                 }
                 self.host.worker_lost(worker, &reason);
                 if state.ready.get(&worker).is_some_and(|process| process.launch == launch) {
@@ -111,7 +110,7 @@ impl Inner {
                 }
             }
             Action::Recovering { tasks, slots, worker } => {
-                self.host.log(Level::Info, state.records.describe(&tasks, slots, worker));
+                tracing::info!(%worker, tasks = tasks.len(), slots, "{}", state.records.describe(&tasks, slots, worker));
             }
             Action::RunAgain { task, run } => self.run_again(state, task, run),
             Action::RunOver { task, run, attempt, worker, dropped } => {
@@ -123,7 +122,7 @@ impl Inner {
                     let key = running.spec.key(attempt);
                     link.drop_partitions(dropped.iter().map(|slot| format!("{key}:{slot}")).collect());
                 }
-                self.host.log(Level::Debug, format!("task {task} has run again (run {run:?} at {worker})"));
+                tracing::debug!(%task, %worker, "task {task} has run again (run {run:?} at {worker})");
             }
             Action::RunEnded { task, .. } => drop(Self::end_run(state, task, None)),
             Action::DropInput { reader, slot, worker, generation } => {
@@ -134,15 +133,15 @@ impl Inner {
             }
             Action::Forget { tasks } => state.forget_records(&tasks),
             Action::Grown { by, to, tasks } => {
-                self.host.log(Level::Info, format!("the pool grows by {by} to {to} workers: {tasks} tasks to do"));
+                tracing::info!(by, to, tasks, "the pool grows by {by} to {to} workers: {tasks} tasks to do");
             }
             Action::Actor(action) => self.perform_actor(state, action),
             Action::Defect { message } => {
-                self.host.log(Level::Error, format!("a defect of daft_k8s, please report it: {message}"));
+                tracing::error!("a defect of daft_k8s, please report it: {message}");
             }
             Action::Unavailable { message } => {
                 // Waiting tasks and the next query fail with an error that says so.
-                self.host.log(Level::Info, format!("no worker is left: {message}"));
+                tracing::info!("no worker is left: {message}");
                 self.readiness.send_modify(|readiness| readiness.broken = Some(message.to_string()));
             }
         }

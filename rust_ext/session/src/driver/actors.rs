@@ -10,7 +10,6 @@ use daft_k8s_core::{
 };
 
 use super::{Driver, Inner, State, link::Link};
-use crate::Level;
 
 /// Takes the actors with which a pool goes on, or the reason why it did not start.
 pub type PoolStarted = Box<dyn FnOnce(Result<Vec<ActorId>, ActorFailure>) + Send>;
@@ -155,7 +154,7 @@ impl Inner {
                     on_route(Err(message));
                 }
             }
-            ActorAction::Warn(message) => self.host.log(Level::Warning, message),
+            ActorAction::Warn(message) => tracing::warn!("{message}"),
         }
     }
 }

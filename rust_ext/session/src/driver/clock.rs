@@ -8,7 +8,7 @@ use std::{
 use daft_k8s_core::Event;
 
 use super::Inner;
-use crate::{Level, caught};
+use crate::caught;
 
 /// The pause between two looks at which workers were heard and what is due.
 const TICK: Duration = Duration::from_millis(50);
@@ -33,7 +33,7 @@ pub(super) async fn tick(inner: Weak<Inner>) {
         tokio::time::sleep(TICK).await;
         let Some(inner) = inner.upgrade() else { return };
         if let Err(panic) = caught(|| inner.tick()) {
-            inner.host.log(Level::Error, format!("the driver panicked while it did what was due: {panic}"));
+            tracing::error!("the driver panicked while it did what was due: {panic}");
         }
     }
 }

@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
 use super::{Inner, partition::TaskName};
-use crate::{Level, caught};
+use crate::caught;
 
 /// Drops are collected for this long, so that a query's thousands of partitions are a few calls.
 const GATHER: Duration = Duration::from_millis(20);
@@ -109,7 +109,7 @@ pub(super) async fn run(inner: Weak<Inner>, mut dropped: mpsc::UnboundedReceiver
         let Some(inner) = inner.upgrade() else { return };
         // What is asked for later must still be dropped.
         if let Err(panic) = caught(|| drop_all(&inner, &mut batch)) {
-            inner.host.log(Level::Error, format!("the driver panicked while it dropped partitions: {panic}"));
+            tracing::error!("the driver panicked while it dropped partitions: {panic}");
             batch.clear();
         }
     }

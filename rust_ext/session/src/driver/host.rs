@@ -1,9 +1,7 @@
-//! The outside of a session: processes, answers to workers' calls, lines for the log.
+//! The outside of a session: processes, and answers to workers' calls.
 
 use bytes::Bytes;
 use daft_k8s_core::{LaunchId, WorkerId};
-
-use crate::Level;
 
 /// Answers one call of a worker.
 pub type CallAnswer = Box<dyn FnOnce(Result<Bytes, String>) + Send>;
@@ -38,6 +36,4 @@ pub trait DriverHost: Send + Sync + 'static {
     fn worker_ready(&self, worker: WorkerId);
     /// The process that was ready is lost, and with it all that it held.
     fn worker_lost(&self, worker: WorkerId, reason: &str);
-    /// A line for the log.
-    fn log(&self, level: Level, message: String);
 }

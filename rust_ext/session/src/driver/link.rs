@@ -31,7 +31,7 @@ use tokio::{
 
 use self::{requests::Request, submit::Uploads};
 use super::{Inner, process::Process, task::Submission};
-use crate::{Level, panic_text};
+use crate::panic_text;
 
 /// Between two tries of a call that failed.
 const RETRY: Duration = Duration::from_millis(100);
@@ -247,7 +247,7 @@ impl Peer {
                     return None;
                 }
                 Err(ClientError::Call(reason)) => {
-                    self.log(Level::Debug, &format!("handshake failed: {reason}"));
+                    self.log_trouble(&format!("handshake failed: {reason}"));
                     tokio::time::sleep(RETRY).await;
                 }
                 Err(refused) => {
@@ -263,11 +263,19 @@ impl Peer {
     async fn guard(self, part: &'static str, work: impl Future<Output = ()>) {
         let Err(panic) = AssertUnwindSafe(work).catch_unwind().await else { return };
         let reason = format!("the driver panicked while it {part}: {}", panic_text(&*panic));
-        self.log(Level::Error, &reason);
+        let Process { worker, launch, .. } = &*self.process;
+        tracing::error!(%worker, launch = launch.0, "{worker}: {reason}");
         self.inner.unreachable(&self.process, reason);
     }
 
-    fn log(&self, level: Level, message: &str) {
-        self.inner.host.log(level, format!("{}: {message}", self.process.worker));
+    /// Logs trouble that passes, for developers.
+    fn log_trouble(&self, message: &str) {
+        let Process { worker, launch, .. } = &*self.process;
+        tracing::debug!(%worker, launch = launch.0, "{worker}: {message}");
+    }
+
+    fn warn(&self, message: &str) {
+        let Process { worker, launch, .. } = &*self.process;
+        tracing::warn!(%worker, launch = launch.0, "{worker}: {message}");
     }
 }

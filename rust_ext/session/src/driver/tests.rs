@@ -3,7 +3,6 @@
 use daft_k8s_core::{Addresses, LaunchId, WorkerPhase};
 
 use super::{drops::Dropped, partition::TaskName, *};
-use crate::Level;
 
 struct Nobody;
 
@@ -14,7 +13,6 @@ impl DriverHost for Nobody {
     fn worker_call(&self, _: Call) {}
     fn worker_ready(&self, _: WorkerId) {}
     fn worker_lost(&self, _: WorkerId, _: &str) {}
-    fn log(&self, _: Level, _: String) {}
 }
 
 const WORKER: WorkerId = WorkerId(0);

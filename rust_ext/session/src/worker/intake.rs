@@ -24,7 +24,7 @@ use super::{
     Delivery, Host,
     inputs::{Inputs, InputsLost, PeerAddresses},
 };
-use crate::{Level, caught};
+use crate::caught;
 
 /// Queries whose keys are remembered: more than ever run at once, should the end of some not be told.
 const SEEN_QUERIES: usize = 4096;
@@ -297,7 +297,7 @@ impl Intake {
             Err(panic) => {
                 self.inner.store.drop_task(key);
                 let message = format!("the worker could not publish the task's outputs, it panicked: {panic}");
-                self.inner.host.log(Level::Error, format!("{key}: {message}"));
+                tracing::error!(task = key, "{key}: {message}");
                 self.fail(key, Bytes::new(), message);
                 None
             }

@@ -25,7 +25,6 @@ use std::{
 };
 
 use bytes::Bytes;
-use daft_k8s_core::{Level, LogSink};
 use daft_k8s_flight::DataClient;
 use daft_k8s_ipc::PartitionData;
 use daft_k8s_net::{
@@ -109,8 +108,6 @@ pub trait Host: Send + Sync + 'static {
     fn end_query(&self, query_id: &str);
     /// Something is asked of the actors in this process.
     fn actor(&self, request: ActorRequest);
-    /// A line for the log.
-    fn log(&self, level: Level, message: String);
 }
 
 /// A request of the driver or of another worker to a worker's actors.
@@ -188,14 +185,12 @@ impl Worker {
         };
         let health_address = probes.as_ref().map(TcpListener::local_addr).transpose()?;
         let (control_address, data_address) = (control.local_addr()?, data.local_addr()?);
-        let log_host = host.clone();
         let store_config = StoreConfig {
             store_memory_bytes: config.store_memory_bytes,
             worker_memory_bytes: config.memory_bytes,
             spill_dir: config.spill_dir.clone(),
         };
-        let log: LogSink = Arc::new(move |level, message| log_host.log(level, message));
-        let store: Arc<dyn Store> = Arc::new(LocalStore::new(store_config, log.clone())?);
+        let store: Arc<dyn Store> = Arc::new(LocalStore::new(store_config)?);
         let tls = config.tls.as_ref().map(Tls::new).transpose().map_err(io::Error::other)?;
         let client = DataClient::with_tls(&config.token, tls.as_ref().map(|tls| tls.client.clone()));
         let intake = Intake::new(config.slots, store.clone(), client, host.clone(), runtime.clone());
@@ -211,7 +206,7 @@ impl Worker {
             last_call: Mutex::new(Instant::now()),
             config,
         });
-        let auth = Auth::new(&shared.config.token, RejectedPeers::new(log.clone()))
+        let auth = Auth::new(&shared.config.token, RejectedPeers::default())
             .of_worker(&shared.config.worker_id)
             .with_tls(tls.map(|tls| tls.server));
         let admission = Admission::of_open_files();
@@ -223,7 +218,6 @@ impl Worker {
                 auth: auth.clone(),
                 admission: admission.clone(),
                 max_message_bytes: shared.config.max_message_bytes,
-                log: log.clone(),
             },
             stopped(stopping.clone()),
         )
@@ -235,7 +229,7 @@ impl Worker {
         runtime.spawn(daft_k8s_flight::serve(
             data,
             store,
-            daft_k8s_flight::ServerOptions { auth, admission, limits: daft_k8s_flight::Limits::default(), log },
+            daft_k8s_flight::ServerOptions { auth, admission, limits: daft_k8s_flight::Limits::default() },
             stopped(stopping.clone()),
         ));
         runtime.spawn(watch_for_driver(shared.clone(), stopping));
@@ -363,7 +357,7 @@ async fn watch_for_driver(shared: Arc<Shared>, mut stopping: watch::Receiver<boo
         let silence = shared.last_call.lock().elapsed();
         if silence >= limit {
             let reason = format!("the driver has not called for {:.0} s", silence.as_secs_f64());
-            shared.host.log(Level::Warning, format!("{reason}; stopping"));
+            tracing::warn!("{reason}; stopping");
             // Nobody will ask for what they make.
             shared.intake.cancel_all();
             shared.host.stop(&reason);

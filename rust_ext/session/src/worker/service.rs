@@ -27,7 +27,6 @@ use tokio_stream::wrappers::UnboundedReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{ActorRequest, Shared, actors, inputs::PeerAddresses, plans::Plans};
-use crate::Level;
 
 /// A long poll answers after this at the latest; randomised so that many workers do not answer in step.
 const LONGEST_POLL: Duration = Duration::from_secs(2);
@@ -175,9 +174,7 @@ impl WorkerCalls for Service {
                     Ok(Some(answer)) => shared.calls.answer(answer),
                     Ok(None) => return,
                     Err(status) => {
-                        shared
-                            .host
-                            .log(Level::Debug, format!("the driver's answer stream ended: {}", status.message()));
+                        tracing::debug!("the driver's answer stream ended: {}", status.message());
                         return;
                     }
                 }

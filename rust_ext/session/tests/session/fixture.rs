@@ -16,11 +16,12 @@ use daft_k8s_core::{Addresses, Backoff, Determinism, LaunchId, PoolConfig, Run, 
 use daft_k8s_ipc::PartitionData;
 use daft_k8s_net::tls::{Identity, Issued};
 use daft_k8s_session::{
-    Level,
     driver::{Call, Driver, DriverConfig, DriverHost, LaunchFailed, Outcome, Partition, TaskSpec},
     worker::{ActorRequest, Delivery, Host, Worker, WorkerConfig},
 };
+use daft_k8s_testlog::Hook;
 use tokio::runtime::Runtime;
+use tracing::{Dispatch, Level, Metadata};
 
 pub const TOKEN: &str = "correct-horse";
 /// No wait of a test is longer.
@@ -37,7 +38,6 @@ struct TestDriverHost {
     launches: Sender<(WorkerId, LaunchId, LaunchFailed)>,
     stops: Sender<(WorkerId, LaunchId, String)>,
     calls: Sender<Call>,
-    errors: Arc<Mutex<Vec<String>>>,
 }
 
 impl DriverHost for TestDriverHost {
@@ -61,12 +61,6 @@ impl DriverHost for TestDriverHost {
     fn worker_ready(&self, _: WorkerId) {}
 
     fn worker_lost(&self, _: WorkerId, _: &str) {}
-
-    fn log(&self, level: Level, message: String) {
-        if level == Level::Error {
-            self.errors.lock().unwrap().push(message);
-        }
-    }
 }
 
 /// A worker with what it was asked to do.
@@ -94,7 +88,6 @@ pub enum Posted {
 
 struct TestHost {
     posted: Sender<Posted>,
-    on_log: LogHook,
 }
 
 /// Called with each line that a worker logs, on the thread that logs it.
@@ -132,10 +125,6 @@ impl Host for TestHost {
             }
             ActorRequest::Call { payload, answer, .. } => answer(Ok(payload)),
         }
-    }
-
-    fn log(&self, _: Level, line: String) {
-        (self.on_log)(&line);
     }
 }
 
@@ -231,6 +220,22 @@ impl Default for Settings {
     }
 }
 
+/// Takes the errors of the driver, and the lines of its workers.
+fn captured(errors: Arc<Mutex<Vec<String>>>, on_worker_log: LogHook) -> Dispatch {
+    Dispatch::new(Hook(move |metadata: &Metadata<'_>, line: &str| {
+        if !metadata.target().starts_with("daft_k8s_session::driver") {
+            on_worker_log(line);
+        } else if *metadata.level() == Level::ERROR {
+            errors.lock().unwrap().push(line.to_owned());
+        }
+    }))
+}
+
+/// Has the present thread log there until its end.
+fn log_to(log: &Dispatch) {
+    std::mem::forget(tracing::dispatcher::set_default(log));
+}
+
 pub struct Session {
     pub driver: Driver,
     pub outside: Outside,
@@ -243,7 +248,12 @@ pub struct Session {
 impl Session {
     /// A session that has asked for its workers; none is started.
     pub fn new(settings: Settings) -> Self {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let errors = Arc::new(Mutex::new(Vec::new()));
+        let log = captured(errors.clone(), settings.on_worker_log.clone());
+        log_to(&log);
+        let mut runtime = tokio::runtime::Builder::new_multi_thread();
+        runtime.worker_threads(2).enable_all().on_thread_start(move || log_to(&log));
+        let runtime = runtime.build().unwrap();
         let (launches, launched) = channel();
         let (stops, stopped) = channel();
         let (calls, called) = channel();
@@ -266,8 +276,7 @@ impl Session {
                 ..PoolConfig::default()
             },
         };
-        let errors = Arc::new(Mutex::new(Vec::new()));
-        let host = TestDriverHost { launches, stops, calls, errors: errors.clone() };
+        let host = TestDriverHost { launches, stops, calls };
         let driver = Driver::start(config, Arc::new(host), runtime.handle());
         match settings.idle_timeout {
             None => driver.set_desired_workers(settings.workers),
@@ -326,7 +335,7 @@ impl Session {
             orphan_timeout: Duration::from_secs(60),
         };
         let (sender, posted) = channel();
-        let host = TestHost { posted: sender, on_log: self.settings.on_worker_log.clone() };
+        let host = TestHost { posted: sender };
         let worker = Worker::start(config, Arc::new(host), self.runtime.handle()).unwrap();
         worker.set_serving();
         TestWorker { worker: Arc::new(worker), posted, spill }

@@ -6,9 +6,9 @@ mod spiller;
 
 use std::{io, path::PathBuf, sync::Arc, thread::JoinHandle};
 
-use daft_k8s_core::LogSink;
 use daft_k8s_ipc::{PartitionData, Ticket};
 use parking_lot::Mutex;
+use tracing::dispatcher;
 
 use self::{
     index::Location,
@@ -41,15 +41,18 @@ pub struct LocalStore {
 
 impl LocalStore {
     /// An empty store. Fails only if no thread can be started.
-    pub fn new(config: StoreConfig, log: LogSink) -> io::Result<Self> {
-        Self::with_resident_source(config, log, Box::new(memory::anonymous_resident_bytes))
+    pub fn new(config: StoreConfig) -> io::Result<Self> {
+        Self::with_resident_source(config, Box::new(memory::anonymous_resident_bytes))
     }
 
-    fn with_resident_source(config: StoreConfig, log: LogSink, source: ResidentSource) -> io::Result<Self> {
-        let spiller = Arc::new(Spiller::new(config, log, source));
+    fn with_resident_source(config: StoreConfig, source: ResidentSource) -> io::Result<Self> {
+        let spiller = Arc::new(Spiller::new(config, source));
         let thread = {
             let spiller = spiller.clone();
-            std::thread::Builder::new().name("store-memory".into()).spawn(move || spiller.run())?
+            // The thread logs where its maker does.
+            let log = dispatcher::get_default(Clone::clone);
+            let run = move || dispatcher::with_default(&log, || spiller.run());
+            std::thread::Builder::new().name("store-memory".into()).spawn(run)?
         };
         Ok(Self { spiller, thread: Mutex::new(Some(thread)) })
     }

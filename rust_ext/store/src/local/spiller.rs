@@ -9,7 +9,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use daft_k8s_core::{Level, LogSink};
 use parking_lot::{Condvar, Mutex};
 
 use super::{StoreConfig, index::Index, spill_file::SpillDir};
@@ -30,7 +29,6 @@ pub(super) struct Spiller {
     pub(super) index: Mutex<Index>,
     pub(super) spill_dir: Arc<SpillDir>,
     config: StoreConfig,
-    log: LogSink,
     resident_source: ResidentSource,
     resident_bytes: AtomicU64,
     freed_bytes: AtomicU64,
@@ -42,12 +40,11 @@ pub(super) struct Spiller {
 }
 
 impl Spiller {
-    pub(super) fn new(config: StoreConfig, log: LogSink, resident_source: ResidentSource) -> Self {
+    pub(super) fn new(config: StoreConfig, resident_source: ResidentSource) -> Self {
         let spiller = Self {
             index: Mutex::default(),
             spill_dir: SpillDir::new(config.spill_dir.clone()),
             config,
-            log,
             resident_source,
             resident_bytes: AtomicU64::new(0),
             freed_bytes: AtomicU64::new(0),
@@ -133,7 +130,6 @@ impl Spiller {
         let usage = self.usage();
         let level = MemoryLevel::settled(reported, usage.ratio());
         if level != reported {
-            let severity = if level > MemoryLevel::Normal { Level::Warning } else { Level::Info };
             let text = format!(
                 "memory level {reported} -> {level}: store {} of {}, process {} of {}",
                 human(usage.store_bytes),
@@ -141,7 +137,12 @@ impl Spiller {
                 human(usage.resident_bytes),
                 limit(usage.worker_memory_bytes),
             );
-            (self.log)(severity, text);
+            let (store_bytes, resident_bytes) = (usage.store_bytes, usage.resident_bytes);
+            if level > MemoryLevel::Normal {
+                tracing::warn!(store_bytes, resident_bytes, "{text}");
+            } else {
+                tracing::info!(store_bytes, resident_bytes, "{text}");
+            }
         }
         level
     }
@@ -200,20 +201,22 @@ impl Spiller {
                 }
                 Err(message) => {
                     *resting_until = Some(Instant::now() + REST_AFTER_FAILURE);
-                    (self.log)(Level::Error, message);
+                    tracing::error!("{message}");
                     break;
                 }
             }
         }
         drop(resting_until);
         if partitions > 0 {
-            let text = format!(
-                "spilled {partitions} partitions ({}) to {} in {:.2} s",
+            let seconds = started.elapsed().as_secs_f64();
+            tracing::info!(
+                partitions,
+                bytes,
+                seconds,
+                "spilled {partitions} partitions ({}) to {} in {seconds:.2} s",
                 human(bytes),
-                self.spill_dir.path().display(),
-                started.elapsed().as_secs_f64()
+                self.spill_dir.path().display()
             );
-            (self.log)(Level::Info, text);
         }
         partitions
     }

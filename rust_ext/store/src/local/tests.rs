@@ -14,8 +14,9 @@ use arrow_array::{
     types::Int8Type,
 };
 use arrow_schema::{DataType, Field, Schema};
-use daft_k8s_core::Level;
+use daft_k8s_testlog::Hook;
 use parking_lot::Mutex;
+use tracing::{Level, Metadata, subscriber::DefaultGuard};
 
 use super::*;
 use crate::MemoryLevel;
@@ -28,6 +29,8 @@ struct Fixture {
     store: LocalStore,
     resident: Arc<AtomicU64>,
     lines: Lines,
+    #[expect(dead_code, reason = "held for as long as lines are captured")]
+    logged: DefaultGuard,
     dir: tempfile::TempDir,
 }
 
@@ -51,15 +54,17 @@ fn fixture(store_memory_bytes: u64, worker_memory_bytes: u64) -> Fixture {
     let resident = Arc::new(AtomicU64::new(0));
     let lines = Lines::default();
     let config = StoreConfig { store_memory_bytes, worker_memory_bytes, spill_dir: dir.path().join("spill") };
-    let log: LogSink = {
+    let log = {
         let lines = lines.clone();
-        Arc::new(move |level, text| lines.lock().push((level, text)))
+        Hook(move |metadata: &Metadata<'_>, text: &str| lines.lock().push((*metadata.level(), text.to_owned())))
     };
+    let logged = tracing::subscriber::set_default(log);
     let source: ResidentSource = {
         let resident = resident.clone();
         Box::new(move || Some(resident.load(Ordering::Relaxed)))
     };
-    Fixture { store: LocalStore::with_resident_source(config, log, source).unwrap(), resident, lines, dir }
+    let store = LocalStore::with_resident_source(config, source).unwrap();
+    Fixture { store, resident, lines, dir, logged }
 }
 
 fn numbers(bytes: u64, first: i64) -> PartitionData {
@@ -185,17 +190,16 @@ fn the_thread_spills_before_the_store_is_full() {
         lines.iter().any(|(_, text)| text.starts_with("spilled "))
             && lines.iter().any(|(_, text)| text.contains("-> normal"))
     });
-    assert!(
-        fixture.lines.lock().iter().any(|(level, text)| *level == Level::Warning && text.contains("normal -> spill"))
-    );
+    assert!(fixture.lines.lock().iter().any(|(level, text)| *level == Level::WARN && text.contains("normal -> spill")));
 }
 
 #[test]
 fn a_log_that_panics_does_not_end_the_spilling() {
     let dir = tempfile::tempdir().unwrap();
     let config = StoreConfig { store_memory_bytes: 8 * MIB, worker_memory_bytes: 0, spill_dir: dir.path().join("s") };
-    let log: LogSink = Arc::new(|_, text| assert!(!text.starts_with("spilled"), "the log trips"));
-    let store = LocalStore::with_resident_source(config, log, Box::new(|| None)).unwrap();
+    let log = Hook(|_: &Metadata<'_>, text: &str| assert!(!text.starts_with("spilled"), "the log trips"));
+    let _logged = tracing::subscriber::set_default(log);
+    let store = LocalStore::with_resident_source(config, Box::new(|| None)).unwrap();
     for task in ["a", "b"] {
         // Between the share at which the thread spills and that at which the caller has to.
         store.publish(task, vec![numbers(7 * MIB, 0), numbers(MIB / 64, 0)]);
@@ -342,7 +346,7 @@ fn a_disk_that_refuses_is_reported_once_and_partitions_stay_in_memory() {
         assert_same(&fixture.store.get(&Ticket::new(format!("t{task}"), 0)).unwrap(), &numbers(4 * MIB, task));
     }
     assert_eq!(fixture.store.stats().level, MemoryLevel::Refuse);
-    let errors = fixture.lines.lock().iter().filter(|(level, _)| *level == Level::Error).count();
+    let errors = fixture.lines.lock().iter().filter(|(level, _)| *level == Level::ERROR).count();
     assert_eq!(errors, 1);
 }
 

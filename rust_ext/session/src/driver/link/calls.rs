@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 
 use super::{Peer, RETRY};
-use crate::{Level, driver::Call};
+use crate::driver::Call;
 
 /// Answers that are kept to repeat them, should the stream break before the worker has read them.
 const REMEMBERED: usize = 1024;
@@ -66,7 +66,7 @@ impl Peer {
             let mut calls = match opened {
                 Ok(response) => response.into_inner(),
                 Err(status) => {
-                    self.log(Level::Debug, &format!("no stream for calls: {}", status.message()));
+                    self.log_trouble(&format!("no stream for calls: {}", status.message()));
                     tokio::time::sleep(RETRY).await;
                     continue;
                 }
@@ -88,7 +88,7 @@ impl Peer {
                         }
                         Ok(None) => break,
                         Err(status) => {
-                            self.log(Level::Debug, &format!("the stream for calls broke: {}", status.message()));
+                            self.log_trouble(&format!("the stream for calls broke: {}", status.message()));
                             break;
                         }
                     }

@@ -20,7 +20,6 @@ use tokio::{
 use tonic::Code;
 
 use super::{Peer, RETRY, call_timeout};
-use crate::Level;
 
 /// Requests under way at once. One that waits for its next try is not counted.
 const CALLS_AT_ONCE: usize = 16;
@@ -83,7 +82,7 @@ impl Peer {
             if begun.elapsed() >= GIVE_UP_AFTER {
                 return self.give_up_request(&request, &problem);
             }
-            self.log(Level::Debug, &format!("the {} is tried again: {problem}", request.describe()));
+            self.log_trouble(&format!("the {} is tried again: {problem}", request.describe()));
             tokio::time::sleep(PAUSES.delay(failures)).await;
             failures += 1;
             permit = calls.clone().acquire_owned().await.ok();
@@ -96,7 +95,7 @@ impl Peer {
         match request {
             // Tasks wait for this actor: they go elsewhere, or fail with the reason.
             Request::StartActor(..) => self.inner.unreachable(&self.process, reason),
-            _ => self.log(Level::Warning, &format!("{reason}; it is given up")),
+            _ => self.warn(&format!("{reason}; it is given up")),
         }
     }
 
@@ -110,7 +109,7 @@ impl Peer {
         };
         let problem = daft_k8s_control::describe(&status);
         if matches!(status.code(), Code::InvalidArgument | Code::OutOfRange | Code::Unimplemented) {
-            self.log(Level::Warning, &problem);
+            self.warn(&problem);
             return Ok(());
         }
         Err(problem)

@@ -18,10 +18,7 @@ use tokio::{
 use tonic::Code;
 
 use super::{CALL_TIMEOUT, Peer, RETRY, call_timeout, known_plans::KnownPlans};
-use crate::{
-    Level,
-    driver::task::{PeerTable, Report, Submission},
-};
+use crate::driver::task::{PeerTable, Report, Submission};
 
 /// Tasks in one call at most.
 const BATCH: usize = 256;
@@ -202,7 +199,7 @@ impl Peer {
             if Instant::now() >= end {
                 return Err(Refused::Patience(problem));
             }
-            self.log(Level::Debug, &format!("submission failed, trying again: {problem}"));
+            self.log_trouble(&format!("submission failed, trying again: {problem}"));
             tokio::time::sleep(RETRY).await;
         }
     }
