@@ -5,9 +5,13 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from typing import Any, Protocol
+from urllib.parse import parse_qsl, urlsplit
 
 FILE_BYTES = 64 << 20
 """The size above which the next file of a log begins: small enough to open, and few for a long session."""
+
+_S3_OPTIONS = {"region", "scheme", "endpoint_override"}
+"""Parameters of a URI that are arguments of pyarrow's `S3FileSystem`, with text as their values."""
 
 
 class EventStore(Protocol):
@@ -82,9 +86,7 @@ class ObjectStore:
 
     def append(self, lines: bytes) -> None:
         if self._file_system is None:
-            from pyarrow.fs import FileSystem  # takes 0.2 s, and only logs behind a URI need it
-
-            self._file_system, self._folder = FileSystem.from_uri(self._uri)
+            self._file_system, self._folder = _file_system_of(self._uri)
         path = f"{self._folder.rstrip('/')}/{_part(self._name, self._number + 1)}"
         with self._file_system.open_output_stream(path) as stream:
             stream.write(lines)
@@ -102,6 +104,23 @@ def store_at(place: str, name: str) -> EventStore:
         name: The log's name.
     """
     return ObjectStore(place, name) if "://" in place else FolderStore(place, name)
+
+
+def _file_system_of(uri: str) -> tuple[Any, str]:
+    """The file system of pyarrow that a URI names, and the path in it."""
+    from pyarrow import fs  # takes 0.2 s, and only logs behind a URI need it
+
+    parts = urlsplit(uri)
+    options: dict[str, Any] = dict(parse_qsl(parts.query))
+    if parts.scheme != "s3" or not options.keys() <= _S3_OPTIONS:
+        found, path = fs.FileSystem.from_uri(uri)
+        return found, str(path)
+    if not options.keys() & {"region", "endpoint_override"}:
+        options["region"] = fs.resolve_s3_region(parts.netloc)
+    # The end of the process waits for calls of S3 under way. One that is not answered fails after 3 s, and is tried
+    # again here; `from_uri` has a file system that goes on for 100 s.
+    once = fs.AwsStandardS3RetryStrategy(max_attempts=1)
+    return fs.S3FileSystem(retry_strategy=once, **options), f"{parts.netloc}{parts.path}"
 
 
 def _part(name: str, number: int) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -285,6 +286,19 @@ def test_an_object_that_was_refused_is_written_under_the_same_name(monkeypatch: 
         server.refuses = False
         store.append(b"1\n")
         assert server.objects == {"/bucket/a/name.000001.jsonl": b"1\n"}
+
+
+def test_a_store_that_never_answers_is_given_up_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The end of the process waits for calls of S3 under way."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        store = ObjectStore(f"s3://bucket/a?scheme=http&endpoint_override={address}&region=x", "name")
+        began = time.monotonic()
+        with pytest.raises(OSError, match="too slow"):
+            store.append(b"1\n")
+        assert time.monotonic() - began < 30
 
 
 def test_the_first_line_has_the_configuration_without_secrets(tmp_path: Path) -> None:
