@@ -11,7 +11,7 @@ from types import FrameType
 import pytest
 
 from daft_k8s.worker import abandoned_calls
-from daft_k8s.worker.abandoned_calls import AbandonedCalls, calls_from_outside
+from daft_k8s.worker.abandoned_calls import AbandonedCall, AbandonedCalls
 
 Reports = list[tuple[int, str]]
 SECONDS = 20
@@ -38,6 +38,18 @@ class Foreign:
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(abandoned_calls, "_POLL_SECONDS", 0.01)
+
+
+@pytest.fixture(autouse=True)
+def _without_threads_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leaves out calls that go on before the test: pytest-xdist has threads that `threading` does not know."""
+    all_calls = abandoned_calls.calls_from_outside
+    before = {thread: call.outermost for thread, call in all_calls().items()}
+
+    def calls() -> dict[int, AbandonedCall]:
+        return {thread: call for thread, call in all_calls().items() if before.get(thread) is not call.outermost}
+
+    monkeypatch.setattr(abandoned_calls, "calls_from_outside", calls)
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -104,7 +116,9 @@ def test_a_call_that_may_be_of_a_task_beside_it_counts_when_that_has_ended() -> 
 
 def test_another_call_of_the_same_thread_is_not_the_one_that_was_abandoned() -> None:
     def frame() -> FrameType:
-        [call] = [call for call in calls_from_outside().values() if call.innermost.f_code.co_name == "wait"]
+        [call] = [
+            call for call in abandoned_calls.calls_from_outside().values() if call.innermost.f_code.co_name == "wait"
+        ]
         return call.outermost
 
     foreign = Foreign()
@@ -119,8 +133,8 @@ def test_threads_that_python_started_are_none_of_the_executors() -> None:
     thread = threading.Thread(target=ends.wait)
     thread.start()
     try:
-        assert thread.ident not in calls_from_outside()
-        assert threading.get_ident() not in calls_from_outside()
+        assert thread.ident not in abandoned_calls.calls_from_outside()
+        assert threading.get_ident() not in abandoned_calls.calls_from_outside()
     finally:
         ends.set()
         thread.join()
