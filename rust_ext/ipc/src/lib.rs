@@ -8,6 +8,7 @@
 
 mod codec;
 mod error;
+mod fingerprint;
 mod partition;
 mod ticket;
 mod trusted;

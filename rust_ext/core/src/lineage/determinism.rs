@@ -12,8 +12,8 @@ pub enum Determinism {
     /// All outputs together have the same rows. If there are several, the order of the rows decides which output a row is
     /// in: a worker cuts what a task gives into outputs of bounded size, in the order in which it comes.
     DeterministicWhole,
-    /// The rows of an output depend on the order of the rows that the task reads, or on chance: outputs of two runs must
-    /// never be mixed.
+    /// The rows of an output may depend on the order of the rows that the task reads, on chance, or on the user's code.
+    /// Outputs of two runs are mixed only if their fingerprints are equal.
     OrderDependent,
     /// The task has effects, or needs what ends with its query: it is never run again for its outputs.
     Unrepeatable,
@@ -34,6 +34,12 @@ const NAMES: [(Determinism, &str); 4] = [
 ];
 
 impl Determinism {
+    /// True if fingerprints of the outputs serve to recompute them.
+    #[must_use]
+    pub const fn needs_fingerprints(self) -> bool {
+        matches!(self, Self::OrderDependent)
+    }
+
     /// The determinism of each single output of a task that gave so many.
     #[must_use]
     pub(crate) fn of_each(self, outputs: usize) -> Self {

@@ -44,6 +44,8 @@ struct Record {
     origin: Origin,
     /// The number of rows of each output, by slot.
     rows: Box<[u64]>,
+    /// The fingerprint of each output, if each has one and the task is not deterministic without them.
+    fingerprints: Option<Box<[u64]>>,
     /// The number of its slots that are kept, and of these the lost ones.
     kept: u32,
     lost: u32,
@@ -90,9 +92,15 @@ impl Lineage {
         self.bytes += origin.bytes;
         self.queries.entry(origin.query.clone()).or_default().records += 1;
         let rows = outputs.iter().map(|output| output.num_rows).collect();
+        let fingerprints = match origin.determinism {
+            Determinism::Deterministic => None,
+            _ => outputs.iter().map(|output| output.fingerprint).collect(),
+        };
         let kept = u32::try_from(kept).unwrap_or(u32::MAX);
         let (run, is_running, spoilt) = (Run::FIRST, false, None);
-        self.records.insert(task, Record { origin, rows, kept, lost: 0, children: 0, run, is_running, spoilt });
+        let (lost, children) = (0, 0);
+        let record = Record { origin, rows, fingerprints, kept, lost, children, run, is_running, spoilt };
+        self.records.insert(task, record);
         let mut forgotten = Vec::new();
         while self.bytes > config.lineage_limit_bytes {
             let Some(oldest) = self.records.iter().find(|(_, record)| !record.is_running).map(|(task, _)| *task) else {
@@ -147,6 +155,7 @@ impl Lineage {
     }
 
     /// Compares the outputs of another run with those of the first: with other rows, slots of both must not be mixed.
+    /// A deterministic task needs the numbers of rows alone.
     pub fn check(&self, task: TaskId, outputs: &[Output]) -> Result<(), Obstacle> {
         let Some(record) = self.records.get(&task) else {
             return Err(Obstacle::NoRecord);
@@ -157,11 +166,18 @@ impl Lineage {
             return Err(Obstacle::Failed(reason.into()));
         }
         let differing = record.rows.iter().zip(outputs).find(|(rows, output)| **rows != output.num_rows);
-        match differing {
-            Some((rows, Output { slot, num_rows, .. })) => {
+        if let Some((rows, Output { slot, num_rows, .. })) = differing {
+            let reason = format!(
+                "a task that made it gave {num_rows} rows in output {slot} when it ran again, and {rows} before, so it is \
+                 not deterministic"
+            );
+            return Err(Obstacle::Failed(reason.into()));
+        }
+        let fingerprints = record.fingerprints.iter().flatten();
+        match fingerprints.zip(outputs).find(|(fingerprint, output)| Some(**fingerprint) != output.fingerprint) {
+            Some((_, Output { slot, .. })) => {
                 let reason = format!(
-                    "a task that made it gave {num_rows} rows in output {slot} when it ran again, and {rows} before, so it is \
-                     not deterministic"
+                    "a task that made it gave other rows in output {slot} when it ran again, so it is not deterministic"
                 );
                 Err(Obstacle::Failed(reason.into()))
             }

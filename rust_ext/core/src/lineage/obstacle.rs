@@ -8,7 +8,7 @@ use std::sync::Arc;
 pub(crate) enum Obstacle {
     /// There is no record of the task that made it.
     NoRecord,
-    /// The task that made it may give other rows in another run.
+    /// The task that made it may give other rows in another run, and without fingerprints nobody would see it.
     OrderDependent,
     /// Another run was made, and was not good for it.
     Failed(Arc<str>),

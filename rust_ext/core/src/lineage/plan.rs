@@ -67,7 +67,7 @@ fn check(record: &Record, config: &PoolConfig) -> Result<(), Obstacle> {
     if let Some(obstacle) = &record.spoilt {
         return Err(obstacle.clone());
     }
-    if record.origin.determinism != Determinism::Deterministic {
+    if record.origin.determinism != Determinism::Deterministic && record.fingerprints.is_none() {
         return Err(Obstacle::OrderDependent);
     }
     if record.run.0 >= config.max_recoveries_per_task {

@@ -33,6 +33,8 @@ pub struct Output {
     pub slot: u32,
     /// The number of rows. Daft drops outputs without rows unread.
     pub num_rows: u64,
+    /// A digest of its rows that does not depend on their order; `None`: the worker made none.
+    pub fingerprint: Option<u64>,
     /// True if it is in the store of the attempt's worker; else it came to the driver.
     pub is_stored: bool,
 }

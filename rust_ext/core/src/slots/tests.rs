@@ -76,7 +76,7 @@ fn act(model: &mut Model, slots: &mut Slots, (kind, a, b): (u8, u8, u8)) {
             model.generations += 1;
             let (generation, query) = (Generation::first(Attempt(model.generations)), query(task % 3));
             let outputs: Vec<Output> = (0..u32::from(a % 5))
-                .map(|slot| Output { slot, num_rows: u64::from((u32::from(b) + slot) % 3), is_stored: true })
+                .map(|slot| Output { slot, num_rows: u64::from((u32::from(b) + slot) % 3), fingerprint: None, is_stored: true })
                 .collect();
             let mut superseded = slots.publish(TaskId(task), generation, worker, &query, &outputs);
             let mut expected = Vec::new();
@@ -141,7 +141,7 @@ proptest! {
 #[test]
 fn a_lost_slot_says_why_until_another_attempt_publishes_it() {
     let mut slots = Slots::default();
-    let output = [Output { slot: 0, num_rows: 1, is_stored: true }];
+    let output = [Output { slot: 0, num_rows: 1, fingerprint: None, is_stored: true }];
     slots.publish(TaskId(1), Generation::first(Attempt(1)), w(0), &query(1), &output);
     slots.lose(w(0), &"out of memory".into());
     slots.lose(w(0), &"a later loss".into());

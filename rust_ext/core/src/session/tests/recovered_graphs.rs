@@ -20,6 +20,8 @@ struct Layer {
     tasks: u64,
     slots: u32,
     determinism: Determinism,
+    /// True if it gives the same rows in each run, whatever its determinism says: the user's code, most of the time.
+    steady: bool,
     /// True if task `j` reads slot `j` of each task before; else it reads all slots of task `j`.
     shuffles: bool,
 }
@@ -33,6 +35,7 @@ struct Job {
     inputs: Vec<SlotId>,
     slots: u32,
     determinism: Determinism,
+    steady: bool,
     run: Run,
 }
 
@@ -191,7 +194,7 @@ impl Scene {
             }
         }
         let job = &self.jobs[&task];
-        let (layer, slots, determinism) = (job.layer, job.slots, job.determinism);
+        let (layer, slots, determinism, steady) = (job.layer, job.slots, job.determinism, job.steady);
         if job.run != run {
             return;
         }
@@ -201,7 +204,7 @@ impl Scene {
         let mut partitions = vec![Vec::new(); slots as usize];
         for (place, row) in self.in_any_order(rows).into_iter().enumerate() {
             let row = mix(row);
-            let by = if determinism == Determinism::Deterministic { row } else { place as u64 };
+            let by = if steady { row } else { place as u64 };
             partitions[usize::try_from(by % u64::from(slots)).unwrap()].push(row);
         }
         let is_current = self
@@ -211,7 +214,9 @@ impl Scene {
         let is_first = run == Run::FIRST;
         let mut outputs = Vec::new();
         for (slot, rows) in (0..).zip(partitions) {
-            outputs.push(Output { slot, num_rows: rows.len() as u64, is_stored: true });
+            let fingerprint = rows.iter().fold(0, |sum: u64, row| sum.wrapping_add(mix(*row)));
+            let fingerprint = determinism.needs_fingerprints().then_some(fingerprint);
+            outputs.push(Output { slot, num_rows: rows.len() as u64, fingerprint, is_stored: true });
             if is_current {
                 let slot = SlotId { task, slot };
                 self.stores.get_mut(&at).unwrap().insert((slot, Generation { run, attempt }), rows);
@@ -308,8 +313,9 @@ impl Scene {
             for (index, inputs) in (0..).zip(readers) {
                 let task = t(first + index);
                 let layer_of_task = if inputs.is_empty() { 0 } else { number + 1 };
-                let (slots, determinism) = (layer.slots, layer.determinism);
-                let job = Job { layer: layer_of_task, inputs: inputs.clone(), slots, determinism, run: Run::FIRST };
+                let Layer { slots, determinism, steady, .. } = *layer;
+                let (layer, run) = (layer_of_task, Run::FIRST);
+                let job = Job { layer, inputs: inputs.clone(), slots, determinism, steady, run };
                 self.jobs.insert(task, job);
                 let prefer = w(u32::try_from(index).unwrap() % WORKERS);
                 tasks.push(task);
@@ -393,19 +399,24 @@ const fn mix(number: u64) -> u64 {
     number ^ (number >> 31)
 }
 
-fn layers(order_dependent: bool) -> impl Strategy<Value = Vec<Layer>> {
-    let determinism = if order_dependent {
-        prop_oneof![
-            3 => Just(Determinism::Deterministic),
-            1 => Just(Determinism::DeterministicWhole),
-            1 => Just(Determinism::OrderDependent),
-        ]
-        .boxed()
-    } else {
-        Just(Determinism::Deterministic).boxed()
-    };
-    let layer = (1..6_u64, 1..5_u32, determinism, any::<bool>());
-    let layer = layer.prop_map(|(tasks, slots, determinism, shuffles)| Layer { tasks, slots, determinism, shuffles });
+const STEADY: bool = true;
+
+fn layers(steady: bool) -> impl Strategy<Value = Vec<Layer>> {
+    let unsteady = u32::from(!steady);
+    let kind = prop_oneof![
+        3 => Just((Determinism::Deterministic, true)),
+        1 => Just((Determinism::OrderDependent, true)),
+        unsteady => Just((Determinism::DeterministicWhole, false)),
+        unsteady => Just((Determinism::OrderDependent, false)),
+    ];
+    let layer = (1..6_u64, 1..5_u32, kind, any::<bool>());
+    let layer = layer.prop_map(|(tasks, slots, (determinism, steady), shuffles)| Layer {
+        tasks,
+        slots,
+        determinism,
+        steady,
+        shuffles,
+    });
     prop::collection::vec(layer, 1..5)
 }
 
@@ -457,8 +468,8 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn a_deterministic_query_survives_the_loss_of_workers_with_the_right_rows(
-        seed: u64, first in layers(false), second in layers(false), blows in prop::collection::vec(any::<u16>(), 0..8),
+    fn a_steady_query_survives_the_loss_of_workers_with_the_right_rows(
+        seed: u64, first in layers(STEADY), second in layers(STEADY), blows in prop::collection::vec(any::<u16>(), 0..8),
     ) {
         let (scene, right) = disturbed(seed, &first, &second, &blows);
         prop_assert!(right, "it failed: {:?}", scene.failed);
@@ -467,7 +478,7 @@ proptest! {
 
     #[test]
     fn a_query_that_depends_on_order_gives_the_right_rows_or_fails(
-        seed: u64, first in layers(true), second in layers(true), blows in prop::collection::vec(any::<u16>(), 0..8),
+        seed: u64, first in layers(!STEADY), second in layers(!STEADY), blows in prop::collection::vec(any::<u16>(), 0..8),
     ) {
         let (scene, right) = disturbed(seed, &first, &second, &blows);
         prop_assert!(right || !blows.is_empty());

@@ -17,9 +17,12 @@ fn deterministic(task: u64, prefer: u32, query: &str, inputs: Vec<SlotId>) -> Ev
 }
 
 fn finish(stage: &mut Stage, task: u64, rows: &[u64]) -> Vec<Action> {
+    let output = |(slot, num_rows): (u32, &u64)| Output { slot, num_rows: *num_rows, fingerprint: None, is_stored: true };
+    end(stage, task, (0..).zip(rows).map(output).collect())
+}
+
+fn end(stage: &mut Stage, task: u64, outputs: Vec<Output>) -> Vec<Action> {
     let (worker, launch, attempt) = stage.place(task);
-    let output = |(slot, num_rows): (u32, &u64)| Output { slot, num_rows: *num_rows, is_stored: true };
-    let outputs = (0..).zip(rows).map(output).collect();
     stage.tell(Event::Succeeded { task: t(task), worker, launch, attempt, outputs })
 }
 
@@ -247,6 +250,29 @@ fn a_task_that_depends_on_order_is_not_run_again_for_one_of_its_slots() {
     let (task, kind, message) = failure(&stage.tell(deterministic(3, 0, "q", vec![s(1, 1)])));
     assert_eq!((task, kind), (t(3), FailKind::InputsLost));
     assert!(message.contains("may give other rows"), "{message}");
+}
+
+#[test]
+fn a_task_that_depends_on_order_runs_again_where_its_outputs_have_fingerprints_and_counts_if_they_are_the_same() {
+    let outputs = |fingerprints: [u64; 2]| {
+        let output = |(slot, fingerprint)| Output { slot, num_rows: 3, fingerprint: Some(fingerprint), is_stored: true };
+        (0..).zip(fingerprints).map(output).collect::<Vec<_>>()
+    };
+    for (again, is_same) in [([7, 8], true), ([7, 9], false), ([8, 7], false)] {
+        let mut stage = Stage::ready(2);
+        let determinism = Determinism::OrderDependent;
+        let (task, prefer, query) = (t(1), w(1), "q".into());
+        stage.tell(Event::Submit { task, prefer, query, inputs: [].into(), determinism, bytes: 100 });
+        end(&mut stage, 1, outputs([7, 8]));
+        stage.exit(w(1), "gone");
+        let actions = stage.tell(deterministic(2, 0, "q", vec![s(1, 1)]));
+        assert_eq!(run_again(&actions).len(), 1);
+        let actions = end(&mut stage, 1, outputs(again));
+        assert_eq!(fails(&actions), !is_same, "{again:?}");
+        if !is_same {
+            assert!(failure(&actions).2.contains("not deterministic"), "{actions:?}");
+        }
+    }
 }
 
 #[test]

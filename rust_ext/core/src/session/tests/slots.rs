@@ -85,7 +85,7 @@ fn data_that_was_read_or_has_no_rows_is_not_missed() {
     reader(&mut stage, 2, "other", 0, vec![s(1, 1)]);
     stage.tell(submission(t(3), w(1)));
     let (worker, launch, attempt) = stage.place(3);
-    let without_rows = vec![Output { slot: 0, num_rows: 0, is_stored: true }];
+    let without_rows = vec![Output { slot: 0, num_rows: 0, fingerprint: None, is_stored: true }];
     stage.tell(Event::Succeeded { task: t(3), worker, launch, attempt, outputs: without_rows });
     reader(&mut stage, 4, "q", 0, vec![]);
     let actions = stage.exit(w(1), "out of memory");
