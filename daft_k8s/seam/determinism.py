@@ -22,7 +22,8 @@ class Determinism(str, enum.Enum):
     DETERMINISTIC_WHOLE = "deterministic_whole"
     """All outputs together have the same rows: a worker cuts large ones in the order in which rows come."""
     ORDER_DEPENDENT = "order_dependent"
-    """The rows of an output depend on the order of the rows that are read, on chance, or on the user's code."""
+    """The rows of an output may depend on the order of the rows that are read, on chance, or on the user's code.
+    Another run counts only if the fingerprints of its outputs are those of the first."""
     UNREPEATABLE = "unrepeatable"
     """The task has effects, or needs what ends with its query."""
 

@@ -1,12 +1,14 @@
 """Workers that are killed while their partitions are needed: the answer is right, and the query is not run again.
 
-Does not cover queries that depend on the order of rows: they are in test_failures_workers.py.
+Of queries whose rows are others in each run only this: they are not mixed. The rest is in test_failures_workers.py.
 """
 
 from __future__ import annotations
 
 import signal
 from pathlib import Path
+
+import pytest
 
 from tests.local.remote_driver import RemoteDriver, send_signal
 
@@ -22,7 +24,17 @@ logging.getLogger("daft_k8s").addHandler(Lines())
 logging.getLogger("daft_k8s").setLevel(logging.INFO)
 daft.range(60_000, partitions=6).with_column("key", col("id") % 7).write_parquet({folder!r})
 files = daft.read_parquet({folder!r} + "/*.parquet")
-collected = files.repartition(6, "id").collect()
+
+@daft.func
+def double(number: int) -> int:
+    return 2 * number
+
+@daft.func
+def by_chance(number: int) -> int:
+    import random
+    return random.getrandbits(40)
+
+collected = ({frame}).repartition(6, "id").collect()
 answer = collected.count_rows()
 """
 COUNT = """
@@ -33,10 +45,30 @@ answer = (
 """
 
 
-def test_a_collected_dataframe_survives_the_loss_of_every_worker_in_turn(tmp_path: Path) -> None:
+FRAMES = {
+    "files": "files",
+    "the user's code": "files.with_column('id', double(col('id')) // 2)",
+    "no files": "daft.range(60_000, partitions=6)",
+    "distinct": "files.distinct()",
+}
+
+
+@pytest.mark.parametrize("frame", FRAMES)
+def test_a_collected_dataframe_survives_the_loss_of_every_worker_in_turn(tmp_path: Path, frame: str) -> None:
     with RemoteDriver(tmp_path, num_workers=3) as driver:
-        assert driver.run(SETUP.format(folder=str(tmp_path / "files"))) == 60_000
+        assert driver.run(SETUP.format(folder=str(tmp_path / "files"), frame=FRAMES[frame])) == 60_000
         for worker in driver.workers():
             send_signal(worker.pid, signal.SIGKILL)
             assert driver.run(COUNT) == [899_970_000, 0]
         assert driver.run("answer = sum('are run again (' in line for line in LINES)") > 0
+
+
+def test_rows_of_two_runs_of_code_that_depends_on_chance_are_not_mixed(tmp_path: Path) -> None:
+    with RemoteDriver(tmp_path, num_workers=3) as driver:
+        frame = "files.with_column('id', by_chance(col('id')))"
+        assert driver.run(SETUP.format(folder=str(tmp_path / "files"), frame=frame)) == 60_000
+        send_signal(driver.workers()[0].pid, signal.SIGKILL)
+        driver.send(COUNT)
+        reply = driver.reply()
+        assert reply.error == "WorkerLostError", reply
+        assert "rows in output" in reply.text and "not deterministic" in reply.text, reply.text

@@ -27,7 +27,8 @@ fn main() {
     let mut at_workers: std::collections::VecDeque<Action> = std::collections::VecDeque::new();
     let (mut events, mut actions_seen, mut next_task, mut longest) = (0_u64, 0_u64, 0_u64, Duration::ZERO);
     let query = QueryId::from("q");
-    let outputs: Vec<Output> = (0..4).map(|slot| Output { slot, num_rows: 1, fingerprint: None, is_stored: true }).collect();
+    let outputs: Vec<Output> =
+        (0..4).map(|slot| Output { slot, num_rows: 1, fingerprint: None, is_stored: true }).collect();
     let begin = Instant::now();
     while events < EVENTS_PER_SECOND * SECONDS {
         now += Duration::from_micros(1_000_000 / EVENTS_PER_SECOND);

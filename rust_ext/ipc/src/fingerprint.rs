@@ -52,7 +52,8 @@ mod tests {
     use super::*;
 
     fn partition(columns: Vec<(&str, ArrayRef)>) -> PartitionData {
-        let batch = RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, array)| (name, array, true)));
+        let batch =
+            RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, array)| (name, array, true)));
         let batch = batch.unwrap();
         PartitionData::try_new(batch.schema(), vec![batch]).unwrap()
     }
@@ -95,7 +96,8 @@ mod tests {
 
     #[test]
     fn columns_whose_rows_are_paired_otherwise_give_another_fingerprint() {
-        let rows = |first: &str, second: &str| pairs(&[(Some(1), first.into()), (Some(2), second.into())]).fingerprint();
+        let rows =
+            |first: &str, second: &str| pairs(&[(Some(1), first.into()), (Some(2), second.into())]).fingerprint();
         assert_ne!(rows("x", "y"), rows("y", "x"));
     }
 
@@ -115,8 +117,11 @@ mod tests {
 
     #[test]
     fn nested_columns_dictionaries_and_floats_have_fingerprints() {
-        let lists: ArrayRef =
-            Arc::new(ListArray::from_iter_primitive::<Int64Type, _, _>([Some(vec![Some(1), None]), None, Some(vec![])]));
+        let lists: ArrayRef = Arc::new(ListArray::from_iter_primitive::<Int64Type, _, _>([
+            Some(vec![Some(1), None]),
+            None,
+            Some(vec![]),
+        ]));
         let words: ArrayRef = Arc::new(["x", "y", "x"].into_iter().collect::<DictionaryArray<Int32Type>>());
         let floats: ArrayRef = Arc::new(Float64Array::from(vec![0.5, f64::NAN, -0.0]));
         let field = Arc::new(Field::new("inner", floats.data_type().clone(), true));

@@ -65,6 +65,9 @@ pub struct Task {
     /// The task recomputes outputs that were lost: these stay in the worker's store however small they are.
     #[prost(bool, tag = "6")]
     pub recomputes: bool,
+    /// Each output is described with its fingerprint.
+    #[prost(bool, tag = "7")]
+    pub fingerprints: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Plan {
@@ -184,6 +187,9 @@ pub struct OutputPartition {
     /// belongs to the driver, needs no fetch and outlives the worker.
     #[prost(bytes = "bytes", tag = "3")]
     pub stream: ::prost::bytes::Bytes,
+    /// A digest of the rows in whatever order, where the task asks for it and the types of all columns allow it.
+    #[prost(fixed64, optional, tag = "4")]
+    pub fingerprint: ::core::option::Option<u64>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct TaskEnd {

@@ -76,7 +76,12 @@ fn act(model: &mut Model, slots: &mut Slots, (kind, a, b): (u8, u8, u8)) {
             model.generations += 1;
             let (generation, query) = (Generation::first(Attempt(model.generations)), query(task % 3));
             let outputs: Vec<Output> = (0..u32::from(a % 5))
-                .map(|slot| Output { slot, num_rows: u64::from((u32::from(b) + slot) % 3), fingerprint: None, is_stored: true })
+                .map(|slot| Output {
+                    slot,
+                    num_rows: u64::from((u32::from(b) + slot) % 3),
+                    fingerprint: None,
+                    is_stored: true,
+                })
                 .collect();
             let mut superseded = slots.publish(TaskId(task), generation, worker, &query, &outputs);
             let mut expected = Vec::new();

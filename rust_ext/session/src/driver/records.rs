@@ -31,6 +31,7 @@ struct Record {
     plan: Bytes,
     plan_hash: Bytes,
     payload: Bytes,
+    determinism: Determinism,
     inputs: Vec<(u32, Box<[Input]>)>,
 }
 
@@ -58,6 +59,7 @@ impl Records {
             plan: spec.plan.clone(),
             plan_hash: spec.plan_hash.clone(),
             payload: spec.payload.clone(),
+            determinism: spec.determinism,
             inputs: inputs.collect(),
         };
         self.by_task.insert(task, record);
@@ -112,7 +114,7 @@ impl Records {
             plan_hash: record.plan_hash.clone(),
             payload: record.payload.clone(),
             inputs: inputs.collect::<Option<Vec<_>>>()?,
-            determinism: Determinism::Deterministic,
+            determinism: record.determinism,
             run,
             sent: Arc::<AtomicBool>::default(),
         })

@@ -129,6 +129,7 @@ pub(super) struct Running {
 pub(super) struct NewOutput {
     pub(super) num_rows: u64,
     pub(super) size_bytes: u64,
+    pub(super) fingerprint: Option<u64>,
     /// The data, if it came along; else it is in the worker's store.
     pub(super) stream: Bytes,
 }
@@ -165,8 +166,8 @@ impl Report {
             Self::Failed { .. } => &[],
         };
         let output = |(slot, output): (u32, &NewOutput)| {
-            let (num_rows, is_stored) = (output.num_rows, output.stream.is_empty());
-            Output { slot, num_rows, is_stored }
+            let NewOutput { num_rows, fingerprint, .. } = *output;
+            Output { slot, num_rows, fingerprint, is_stored: output.stream.is_empty() }
         };
         (0..).zip(outputs).map(output).collect()
     }
@@ -355,6 +356,7 @@ impl Submission {
             payload: self.spec.payload.clone(),
             inputs: inputs.collect(),
             recomputes: self.spec.run != Run::FIRST,
+            fingerprints: self.spec.determinism.needs_fingerprints(),
         }
     }
 }

@@ -34,6 +34,8 @@ const ENDED_QUERIES: usize = 4096;
 /// Outputs up to this size are published on the caller's thread, which is the host's: it must never wait. What is
 /// larger takes longer to describe and to free.
 const PUBLISH_AT_ONCE_BYTES: u64 = 1 << 20;
+/// The same where fingerprints are made, which takes a millisecond for a megabyte.
+const FINGERPRINT_AT_ONCE_BYTES: u64 = 64 << 10;
 
 /// Ends in one answer to the long poll, beyond the first. A slow connection then shows progress within seconds.
 const ANSWER_BYTES: usize = 1 << 20;
@@ -111,10 +113,17 @@ enum Inlining {
     OfEffects,
 }
 
+/// The form in which the outputs of a task are published.
+#[derive(Debug, Clone, Copy)]
+struct Form {
+    inlining: Inlining,
+    fingerprints: bool,
+}
+
 struct Unfinished {
     cancel: watch::Sender<bool>,
     outputs: Vec<PartitionData>,
-    inlining: Inlining,
+    form: Form,
     /// The host is done with it; its outputs may have to wait until memory is free.
     is_publishing: bool,
     /// Set once the host runs the task; freeing it lets the next task in.
@@ -176,7 +185,8 @@ impl Intake {
                 (false, true) => Inlining::OfEffects,
                 (false, false) => Inlining::IfTiny,
             };
-            let unfinished = Unfinished { cancel, outputs: Vec::new(), inlining, is_publishing: false, slot: None };
+            let form = Form { inlining, fingerprints: task.fingerprints };
+            let unfinished = Unfinished { cancel, outputs: Vec::new(), form, is_publishing: false, slot: None };
             tasks.unfinished.insert(task.key.clone(), unfinished);
         }
         let intake = self.clone();
@@ -244,35 +254,35 @@ impl Intake {
     }
 
     pub(super) fn finish(&self, key: &str, stats: Bytes) {
-        let (outputs, inlining) = match self.inner.tasks.lock().unfinished.get_mut(key) {
+        let (outputs, form) = match self.inner.tasks.lock().unfinished.get_mut(key) {
             Some(unfinished) => {
                 unfinished.is_publishing = true;
-                (std::mem::take(&mut unfinished.outputs), unfinished.inlining)
+                (std::mem::take(&mut unfinished.outputs), unfinished.form)
             }
             None => return,
         };
         let size_bytes: u64 = outputs.iter().map(|output| output.size_bytes).sum();
-        if size_bytes <= PUBLISH_AT_ONCE_BYTES {
-            self.publish(key, outputs, inlining, stats);
+        if size_bytes <= if form.fingerprints { FINGERPRINT_AT_ONCE_BYTES } else { PUBLISH_AT_ONCE_BYTES } {
+            self.publish(key, outputs, form, stats);
         } else {
             let (intake, key) = (self.clone(), key.to_owned());
-            self.inner.runtime.spawn_blocking(move || intake.publish(&key, outputs, inlining, stats));
+            self.inner.runtime.spawn_blocking(move || intake.publish(&key, outputs, form, stats));
         }
     }
 
     /// Publishes outputs without waiting. The task ends now or, if memory has run out, once some of it is freed.
-    fn publish(&self, key: &str, outputs: Vec<PartitionData>, inlining: Inlining, stats: Bytes) {
+    fn publish(&self, key: &str, outputs: Vec<PartitionData>, form: Form, stats: Bytes) {
         let published = self.or_fail(key, || {
-            let (described, pressure) = match self.streams(&outputs, inlining) {
+            let mut described: Vec<OutputPartition> = outputs.iter().map(|output| describe(output, form)).collect();
+            let pressure = match self.streams(&outputs, form.inlining) {
                 // The driver holds them from now on.
                 Some(streams) => {
-                    let described = outputs.iter().zip(streams).map(|(output, stream)| describe(output, stream));
-                    (described.collect(), Pressure::None)
+                    for (output, stream) in described.iter_mut().zip(streams) {
+                        output.stream = stream.into();
+                    }
+                    Pressure::None
                 }
-                None => {
-                    let described = outputs.iter().map(|output| describe(output, Vec::new())).collect();
-                    (described, self.inner.store.insert(key, outputs))
-                }
+                None => self.inner.store.insert(key, outputs),
             };
             (pressure, task_end::Outcome::Succeeded(task_end::Succeeded { outputs: described, stats }))
         });
@@ -438,9 +448,14 @@ fn cancelled_end() -> task_end::Outcome {
     task_end::Outcome::Cancelled(task_end::Cancelled {})
 }
 
-/// An empty stream says that the output is in the store.
-fn describe(output: &PartitionData, stream: Vec<u8>) -> OutputPartition {
-    OutputPartition { num_rows: output.num_rows as u64, size_bytes: output.size_bytes, stream: stream.into() }
+/// An output that is in the store: it has no stream.
+fn describe(output: &PartitionData, form: Form) -> OutputPartition {
+    OutputPartition {
+        num_rows: output.num_rows as u64,
+        size_bytes: output.size_bytes,
+        stream: Bytes::new(),
+        fingerprint: if form.fingerprints { output.fingerprint() } else { None },
+    }
 }
 
 /// True if the task changes something outside, such as files.

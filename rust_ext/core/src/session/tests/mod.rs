@@ -77,7 +77,9 @@ fn actors_of(pool: u64, count: u32) -> Event {
 
 /// So many outputs in the worker's store, which have rows.
 fn outputs(count: u64) -> Vec<Output> {
-    (0..u32::try_from(count).unwrap()).map(|slot| Output { slot, num_rows: 1, fingerprint: None, is_stored: true }).collect()
+    (0..u32::try_from(count).unwrap())
+        .map(|slot| Output { slot, num_rows: 1, fingerprint: None, is_stored: true })
+        .collect()
 }
 
 /// The addresses of a worker on this host.

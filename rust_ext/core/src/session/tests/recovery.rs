@@ -17,7 +17,8 @@ fn deterministic(task: u64, prefer: u32, query: &str, inputs: Vec<SlotId>) -> Ev
 }
 
 fn finish(stage: &mut Stage, task: u64, rows: &[u64]) -> Vec<Action> {
-    let output = |(slot, num_rows): (u32, &u64)| Output { slot, num_rows: *num_rows, fingerprint: None, is_stored: true };
+    let output =
+        |(slot, num_rows): (u32, &u64)| Output { slot, num_rows: *num_rows, fingerprint: None, is_stored: true };
     end(stage, task, (0..).zip(rows).map(output).collect())
 }
 
@@ -255,7 +256,8 @@ fn a_task_that_depends_on_order_is_not_run_again_for_one_of_its_slots() {
 #[test]
 fn a_task_that_depends_on_order_runs_again_where_its_outputs_have_fingerprints_and_counts_if_they_are_the_same() {
     let outputs = |fingerprints: [u64; 2]| {
-        let output = |(slot, fingerprint)| Output { slot, num_rows: 3, fingerprint: Some(fingerprint), is_stored: true };
+        let output =
+            |(slot, fingerprint)| Output { slot, num_rows: 3, fingerprint: Some(fingerprint), is_stored: true };
         (0..).zip(fingerprints).map(output).collect::<Vec<_>>()
     };
     for (again, is_same) in [([7, 8], true), ([7, 9], false), ([8, 7], false)] {

@@ -124,6 +124,7 @@ impl Peer {
         let outputs = succeeded.outputs.into_iter().map(|output| NewOutput {
             num_rows: output.num_rows,
             size_bytes: output.size_bytes,
+            fingerprint: output.fingerprint,
             // A copy: a slice would keep the whole answer for as long as the output.
             stream: Bytes::copy_from_slice(&output.stream),
         });
