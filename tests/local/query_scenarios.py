@@ -195,7 +195,10 @@ def show_after_into_partitions(folder: Path) -> Any:
     limited = facts(folder).into_partitions(9).limit(1234)
     ids = [row["id"] for row in limited.iter_rows()]
     batches = sum(batch.num_rows for batch in limited.to_arrow_iter())
-    return [output.getvalue(), len(ids), len(set(ids)), batches]
+    offset = facts(folder).into_partitions(9).offset(40)
+    parts = [offset.limit(1234), offset.offset(2).limit(7), offset.limit(10**9), offset.offset(10**9).limit(7)]
+    found = [[row["id"] for row in part.iter_rows()] for part in parts]
+    return [output.getvalue(), len(ids), len(set(ids)), batches, [(len(part), len(set(part))) for part in found]]
 
 
 def write_parquet(folder: Path) -> Any:
