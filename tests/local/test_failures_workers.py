@@ -28,6 +28,15 @@ def hold(values):
     return values
 
 """
+VARYING = """
+@daft.func.batch(return_dtype=daft.DataType.int64())
+def by_chance(values):
+    import random
+    return [random.getrandbits(40) for _ in range(len(values))]
+
+df = df.with_column('chance', by_chance(col('id')))
+"""
+"""Gives the rows other values in each run of a task, so that no lost partition can be recomputed."""
 SCAN = "answer = sum(df.with_column('held', hold(col('id'))).to_pydict()['held'])"
 MAPS = "answer = sum(df.with_column('held', hold(col('id'))).repartition(6, 'key').to_pydict()['held'])"
 REDUCES = "answer = sum(df.repartition(6, 'key').with_column('held', hold(col('id'))).to_pydict()['held'])"
@@ -91,6 +100,7 @@ def test_tasks_of_a_worker_that_is_killed_run_again_elsewhere(tmp_path: Path, st
 
 def test_a_query_that_loses_what_a_shuffle_has_written_is_run_again_as_a_whole(tmp_path: Path) -> None:
     with RemoteDriver(tmp_path) as driver:
+        driver.run(VARYING)
         for number, step in enumerate([REDUCES, SORT, GROUPS, JOIN, LIMIT]):
             checkpoint, (pid,) = hold(driver, tmp_path / f"hold-{number}", step)
             worker_id = worker_of(driver, pid)
@@ -149,6 +159,7 @@ def test_a_query_that_another_run_would_not_mend_fails_and_names_worker_signal_a
     tmp_path: Path, step: str, reason: str
 ) -> None:
     with RemoteDriver(tmp_path) as driver:
+        driver.run(VARYING)
         checkpoint, (pid,) = hold(driver, tmp_path / "hold", step)
         worker_id = worker_of(driver, pid)
         died = send_signal(pid, signal.SIGKILL)
@@ -161,6 +172,7 @@ def test_a_query_that_another_run_would_not_mend_fails_and_names_worker_signal_a
 
 def test_a_query_of_which_results_were_handed_out_is_not_run_again(tmp_path: Path) -> None:
     with RemoteDriver(tmp_path) as driver:
+        driver.run(VARYING)
         checkpoint = Checkpoint(tmp_path / "hold")
         driver.run(f"folder = {str(tmp_path / 'hold')!r}")
         assert driver.run(ITERATES) > 0
@@ -189,6 +201,7 @@ def test_all_workers_killed_at_once_are_started_again(tmp_path: Path, step: str)
 
 def test_a_worker_that_dies_while_its_results_are_fetched_is_an_error_that_names_it(tmp_path: Path) -> None:
     with RemoteDriver(tmp_path) as driver:
+        driver.run(VARYING)
         driver.run("done = df.with_column('text', col('key') + 1).collect()")
         workers = driver.workers()
         for worker in workers:
@@ -204,9 +217,9 @@ def test_a_worker_that_dies_while_its_results_are_fetched_is_an_error_that_names
 
 def test_results_that_are_gone_before_they_are_fetched_are_an_error_that_names_their_worker(tmp_path: Path) -> None:
     with RemoteDriver(tmp_path) as driver:
-        driver.run(
-            "done = df.select('id').collect(); part = df.select('id').iter_partitions(); first = len(next(part))"
-        )
+        driver.run(VARYING)
+        driver.run("done = df.select('id', 'chance').collect()")
+        driver.run("part = df.select('id', 'chance').iter_partitions(); first = len(next(part))")
         victim = driver.workers()[0]
         died = send_signal(victim.pid, signal.SIGKILL)
         wait_until_gone([victim.pid], 5)
@@ -261,6 +274,7 @@ def test_a_worker_whose_python_does_not_answer_for_longer_than_the_time_out_is_l
 def test_a_worker_that_hangs_while_its_results_are_fetched_is_an_error_that_names_it(tmp_path: Path) -> None:
     options = {"unreachable_timeout_seconds": UNREACHABLE_SECONDS, "drain_timeout_seconds": 1}
     with RemoteDriver(tmp_path, **options) as driver:
+        driver.run(VARYING)
         driver.run("done = df.with_column('text', col('key') + 1).collect()")
         for worker in driver.workers():
             hung = send_signal(worker.pid, signal.SIGSTOP)

@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 use crate::PoolConfig;
 use crate::ids::{QueryId, Run, SlotId, TaskId, WorkerId};
-use crate::slots::Output;
+use crate::slots::{Loss, Output};
 
 pub use determinism::{Determinism, UnknownDeterminism};
 pub(crate) use obstacle::Obstacle;
@@ -53,9 +53,16 @@ struct Record {
     children: u32,
     /// The latest run.
     run: Run,
-    is_running: bool,
+    /// The loss for which it runs; `None`: it is over.
+    running_for: Option<Arc<Loss>>,
     /// The reason why it is not run again.
     spoilt: Option<Obstacle>,
+}
+
+impl Record {
+    const fn is_running(&self) -> bool {
+        self.running_for.is_some()
+    }
 }
 
 /// The records of a query.
@@ -97,13 +104,14 @@ impl Lineage {
             _ => outputs.iter().map(|output| output.fingerprint).collect(),
         };
         let kept = u32::try_from(kept).unwrap_or(u32::MAX);
-        let (run, is_running, spoilt) = (Run::FIRST, false, None);
+        let (run, running_for, spoilt) = (Run::FIRST, None, None);
         let (lost, children) = (0, 0);
-        let record = Record { origin, rows, fingerprints, kept, lost, children, run, is_running, spoilt };
+        let record = Record { origin, rows, fingerprints, kept, lost, children, run, running_for, spoilt };
         self.records.insert(task, record);
         let mut forgotten = Vec::new();
         while self.bytes > config.lineage_limit_bytes {
-            let Some(oldest) = self.records.iter().find(|(_, record)| !record.is_running).map(|(task, _)| *task) else {
+            let Some(oldest) = self.records.iter().find(|(_, record)| !record.is_running()).map(|(task, _)| *task)
+            else {
                 break;
             };
             self.forget(oldest, &mut forgotten);
@@ -126,7 +134,7 @@ impl Lineage {
         };
         record.kept = record.kept.saturating_sub(1);
         record.lost = record.lost.saturating_sub(u32::from(was_lost));
-        record.is_running && record.lost == 0
+        record.is_running() && record.lost == 0
     }
 
     /// A lost slot of the task was recomputed.
@@ -137,9 +145,9 @@ impl Lineage {
     }
 
     /// Begins another run of a task. Returns its number and what the task is made of.
-    pub fn begin(&mut self, task: TaskId) -> Option<(Run, Origin)> {
-        let record = self.records.get_mut(&task).filter(|record| !record.is_running)?;
-        record.is_running = true;
+    pub fn begin(&mut self, task: TaskId, loss: &Arc<Loss>) -> Option<(Run, Origin)> {
+        let record = self.records.get_mut(&task).filter(|record| !record.is_running())?;
+        record.running_for = Some(loss.clone());
         record.run = record.run.next();
         if let Some(tally) = self.queries.get_mut(&record.origin.query) {
             tally.reruns += 1;
@@ -147,11 +155,11 @@ impl Lineage {
         Some((record.run, record.origin.clone()))
     }
 
-    /// The latest run of the task is over. Returns its inputs; `None` if no run was under way.
-    pub fn end(&mut self, task: TaskId) -> Option<(Run, Arc<[SlotId]>)> {
-        let record = self.records.get_mut(&task).filter(|record| record.is_running)?;
-        record.is_running = false;
-        Some((record.run, record.origin.inputs.clone()))
+    /// The latest run of the task is over. Returns its inputs, and the loss for which it ran; `None` if none was under way.
+    pub fn end(&mut self, task: TaskId) -> Option<(Run, Arc<[SlotId]>, Arc<Loss>)> {
+        let record = self.records.get_mut(&task)?;
+        let loss = record.running_for.take()?;
+        Some((record.run, record.origin.inputs.clone(), loss))
     }
 
     /// Compares the outputs of another run with those of the first: with other rows, slots of both must not be mixed.
@@ -195,7 +203,7 @@ impl Lineage {
     /// Forgets the record of the task, and those that only it holds, if nothing needs them. Returns these.
     pub fn release(&mut self, task: TaskId) -> Vec<TaskId> {
         let mut forgotten = Vec::new();
-        let is_unneeded = |record: &Record| record.kept == 0 && record.children == 0 && !record.is_running;
+        let is_unneeded = |record: &Record| record.kept == 0 && record.children == 0 && !record.is_running();
         let mut unneeded = vec![task];
         while let Some(task) = unneeded.pop() {
             if self.records.get(&task).is_some_and(is_unneeded) {

@@ -38,7 +38,7 @@ impl Draft<'_> {
             return Ok(());
         }
         let record = self.lineage.records.get(&task).ok_or(Obstacle::NoRecord)?;
-        if record.is_running {
+        if record.is_running() {
             return Ok(());
         }
         if depth > self.config.max_recovery_depth {

@@ -66,7 +66,7 @@ impl Session {
     }
 
     fn run_again(&mut self, task: TaskId, loss: &Arc<Loss>) {
-        let Some((run, origin)) = self.lineage.begin(task) else {
+        let Some((run, origin)) = self.lineage.begin(task, loss) else {
             return;
         };
         let mut producers = Vec::new();
@@ -87,7 +87,7 @@ impl Session {
 
     /// A task that was run again has ended at its worker; `None`: its own code failed.
     pub(super) fn ran_again(&mut self, task: TaskId, (worker, _, attempt): Place, outputs: Option<&[Output]>) {
-        let Some((run, inputs)) = self.lineage.end(task) else {
+        let Some((run, inputs, loss)) = self.lineage.end(task) else {
             return;
         };
         let checked = match outputs {
@@ -116,10 +116,9 @@ impl Session {
                 }
             }
             Err(obstacle) => {
-                let message =
-                    format!("an input of it was lost and cannot be recomputed: {obstacle}; run the query again");
+                let (of_task, of_fetch) = (loss.of_input(&obstacle), loss.with_obstacle(&obstacle));
                 self.lineage.spoil(task, obstacle);
-                self.fail_waiters(task, FailKind::InputsLost, &message.into());
+                self.fail_waiters(task, FailKind::InputsLost, &of_task.into(), &of_fetch.into());
             }
         }
         self.release_records([task]);
@@ -140,7 +139,7 @@ impl Session {
     }
 
     fn run_failed(&mut self, task: TaskId, kind: FailKind, message: &Arc<str>) {
-        let Some((run, inputs)) = self.lineage.end(task) else {
+        let Some((run, inputs, _)) = self.lineage.end(task) else {
             return;
         };
         if matches!(kind, FailKind::AttemptsLost(_)) {
@@ -150,15 +149,15 @@ impl Session {
         self.waiters.remove(Waiter::Task(task));
         self.turn.push(Action::RunEnded { task, run });
         self.unpin(task, &inputs);
-        self.fail_waiters(task, kind, message);
+        self.fail_waiters(task, kind, message, message);
         self.release_records([task]);
     }
 
-    fn fail_waiters(&mut self, task: TaskId, kind: FailKind, message: &Arc<str>) {
+    fn fail_waiters(&mut self, task: TaskId, kind: FailKind, of_task: &Arc<str>, of_fetch: &Arc<str>) {
         for waiter in self.waiters.failed(task) {
             match waiter {
-                Waiter::Task(task) => self.tasks.give_up(&mut self.turn, task, kind, message.clone()),
-                Waiter::Fetch(fetch) => self.turn.push(Action::FetchVerdict { fetch, lost: Some(message.clone()) }),
+                Waiter::Task(task) => self.tasks.give_up(&mut self.turn, task, kind, of_task.clone()),
+                Waiter::Fetch(fetch) => self.turn.push(Action::FetchVerdict { fetch, lost: Some(of_fetch.clone()) }),
             }
         }
     }
