@@ -144,6 +144,12 @@ lint: build ## Every check: ruff, mypy, stubtest, layers, documents, rustfmt, cl
 lint-fast: $(STAMPS)/venv ## The checks that take seconds
 	@./scripts/lint.sh fast
 
+.PHONY: fuzz
+fuzz: build ## Changed inputs to every decoder of foreign bytes, for SECONDS=300 in all
+	@FUZZ_SECONDS=$$(($(SECONDS) / 4)) FUZZ_SEED=$$RANDOM cargo test $(CARGO_FLAGS) --quiet --release -p daft_k8s_ipc --test fuzz -- \
+		--nocapture --test-threads 1
+	@$(PY) -m tests.fuzz.run --seconds $$(($(SECONDS) * 3 / 4))
+
 .PHONY: audit
 audit: ## Known weaknesses of what is locked, and its licences and sources (needs cargo-deny and a network; CI runs it weekly)
 	@./scripts/audit.sh

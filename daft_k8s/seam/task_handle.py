@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 from daft.daft import FlightPartitionRef, RayPartitionRef, RayTaskResult
 
 from daft_k8s.errors import Loss, TaskError, WorkerLostError
+from daft_k8s.wire.codec import MessageError
 from daft_k8s.wire.pickled_errors import decode_error
 from daft_k8s.wire.raised import CarriedError, add_note, headline, is_ordinary, type_name
 from daft_k8s.wire.task_payload import split_result
@@ -97,9 +98,17 @@ class SubmittedTaskHandle:
             missing = self._missing_rows(outcome.worker_id)
             if missing is not None:
                 raise CarriedError(missing)
-            stats, in_flight_server = split_result(outcome.stats)
-            if in_flight_server:
+            try:
+                stats, in_flight_server = split_result(outcome.stats)
                 references = [FlightPartitionRef(*dataclasses.astuple(reference)) for reference in in_flight_server]
+            except (MessageError, OverflowError) as error:
+                raise CarriedError(
+                    TaskError(
+                        f"{self._label}: worker {outcome.worker_id} ended it with a report that is none ({error}); its "
+                        "daft_k8s differs from the driver's, or its process was taken over"
+                    )
+                ) from None
+            if references:
                 return RayTaskResult.success_flight(references, stats)
             partitions = [RayPartitionRef(ref, ref.num_rows, ref.size_bytes) for ref in outcome.partitions]
             return RayTaskResult.success_ray(partitions, stats)

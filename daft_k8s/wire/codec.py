@@ -3,16 +3,19 @@
 A message is a frozen dataclass of this room, with dataclasses and enumerations of this room and plain values in it. It
 travels as one line of JSON, with its byte strings behind.
 
-Invariant: reading bytes of any sender makes such values and runs no other code. Nothing is unpickled.
+Invariant: reading bytes of any sender makes such values and runs no other code. Nothing is unpickled. The fields of a
+message have the types that its class declares.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import enum
+import functools
 import importlib
 import json
 import struct
+import typing
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -117,7 +120,37 @@ def _read_message(content: Any, blobs: list[bytes]) -> Any:
     found = _find(name)
     if not dataclasses.is_dataclass(found):
         raise MessageError(f"{name} is no message between driver and worker")
-    return found(*_each(fields, blobs))
+    message = found(*_each(fields, blobs))
+    for field, kind in _types_of(found).items():
+        value = getattr(message, field)
+        if not is_of(value, kind):
+            raise MessageError(f"{field} of {name} is a {type(value).__name__}, and must be {kind}")
+    return message
+
+
+@functools.cache
+def _types_of(message: type[Any]) -> dict[str, Any]:
+    types = typing.get_type_hints(message)
+    return {field.name: types[field.name] for field in dataclasses.fields(message)}
+
+
+def is_of(value: Any, kind: Any) -> bool:
+    """True if a value that was read has a type that a message, or its reader, declares."""
+    outer, inner = typing.get_origin(kind), typing.get_args(kind)
+    if kind is Any:
+        return True
+    if outer is tuple and inner[-1] is not ...:
+        return type(value) is tuple and len(value) == len(inner) and all(map(is_of, value, inner))
+    if outer in (tuple, list):
+        return type(value) is outer and all(is_of(item, inner[0]) for item in value)
+    if outer is dict:
+        return type(value) is dict and all(
+            is_of(key, inner[0]) and is_of(item, inner[1]) for key, item in value.items()
+        )
+    if inner:  # X | None
+        return any(is_of(value, item) for item in inner)
+    # A whole number is written without its point.
+    return type(value) is kind or (kind is float and type(value) is int)
 
 
 def _each(values: list[Any], blobs: list[bytes]) -> Iterator[Any]:

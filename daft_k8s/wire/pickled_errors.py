@@ -58,7 +58,8 @@ def decode_error(error: bytes, message: str, *, trusted: bool) -> BaseException:
         trusted: The sender may run code in this process: the exception is unpickled.
     """
     try:
-        report = codec.decode(error) if error else None
+        # No worker of ours sends a longer one.
+        report = codec.decode(error) if 0 < len(error) <= MOST_ERROR_BYTES else None
         if not isinstance(report, ErrorReport):
             return TaskError(message)
         if trusted and report.pickled:

@@ -28,5 +28,5 @@ class Ready:
         try:
             content = json.loads(line)
             return cls(str(content["control_address"]), str(content["data_address"]))
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, RecursionError) as error:
             raise ValueError("it lacks an address") from error

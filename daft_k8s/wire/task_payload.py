@@ -107,8 +107,15 @@ def join_result(stats: bytes, references: Sequence[FlightReference]) -> bytes:
 
 
 def split_result(result: bytes) -> tuple[bytes, list[FlightReference]]:
-    """The inverse of `join_result`, for the driver."""
+    """The inverse of `join_result`, for the driver.
+
+    Raises:
+        MessageError: The bytes are no report of a worker of ours.
+    """
     if not result.startswith(_WITH_REFERENCES):
         return result, []
-    stats, references = codec.decode(result[len(_WITH_REFERENCES) :])
+    report = codec.decode(result[len(_WITH_REFERENCES) :])
+    if not codec.is_of(report, tuple[bytes, list[FlightReference]]):
+        raise codec.MessageError("the report of a finished task is no statistics with references")
+    stats, references = report
     return stats, references

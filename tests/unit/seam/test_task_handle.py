@@ -215,3 +215,15 @@ def test_lines_of_source_that_only_the_driver_has_are_added(tmp_path: Path) -> N
     assert with_source(known) == known, "the worker's own source counts"
     unknown = '  File "/nowhere/job.py", line 2, in price'
     assert with_source(unknown) == unknown
+
+
+@pytest.mark.parametrize(
+    "reference", [FlightReference(-1, "grpc://127.0.0.1:1", 2, 3, 4), FlightReference(1, "", 1 << 64, 3, 4)]
+)
+def test_a_report_that_is_none_is_an_error_that_names_the_worker(reference: FlightReference) -> None:
+    report = join_result(b"stats", [reference])
+    for stats in (report, report[:-3]):
+        with pytest.raises(
+            TaskError, match=r"task 7 .* of query q: worker worker-1 ended it with a report that is none"
+        ):
+            result_of(Outcome("success", stats=stats))

@@ -153,3 +153,22 @@ def test_plain_values_arrive_as_they_are(value: Any) -> None:
 def test_noise_is_no_message(data: bytes) -> None:
     with pytest.raises(MessageError):
         decode(data)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"m": ["calls.ReportMemory", "many", 0, 0]},
+        {"m": ["calls.ReportMemory", True, 0, 0]},
+        {"m": ["calls.FindActor", "pool", "actor", {"t": [["actor", 1]]}]},
+        {"m": ["calls.FindActor", "pool", "actor", {"t": [{"t": ["actor"]}]}]},
+        {"m": ["calls.ActorNews", "a", "READY", 1, "address", "", {"b": 0}]},
+        {"m": ["calls.PrintLines", 0, "lines"]},
+        {"m": ["task_payload.TaskNeeds", {"m": ["calls.Done"]}, {"t": []}, None, {"t": []}]},
+        {"m": ["error_parts.ErrorParts", "m", "n", "", {"t": []}, {"d": [[1, 2]]}, "text", {"t": []}]},
+    ],
+    ids=lambda message: str(message["m"][0]),
+)
+def test_a_message_whose_fields_have_other_types_is_refused(message: Any) -> None:
+    with pytest.raises(MessageError, match=r"of .* is a \w+, and must be"):
+        decode(crafted(message, [0]))

@@ -346,3 +346,11 @@ MALFORMED = [
 @pytest.mark.parametrize("report", MALFORMED)
 def test_malformed_parts_are_no_error_of_the_driver(report: ErrorReport) -> None:
     assert isinstance(decode_error(codec.encode(report), "told", trusted=False), Exception)
+
+
+@BOTH
+def test_bytes_longer_than_any_workers_are_not_read(trusted: bool) -> None:
+    parts = error_parts.take_apart(ValueError("no"))
+    longest = codec.encode(ErrorReport((replace(parts, text="x" * MOST_ERROR_BYTES),), b""))
+    arrived = decode_error(longest, "the worker's words", trusted=trusted)
+    assert (type(arrived), str(arrived)) == (TaskError, "the worker's words")
