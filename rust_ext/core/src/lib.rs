@@ -30,7 +30,7 @@ pub use ids::{
 pub use journal::{Fact, FactKind, Journal, JournalBounds, Sequence};
 pub use lineage::{Determinism, UnknownDeterminism};
 pub use session::{Action, Event, FailKind, PoolConfig, Session, TaskView, WorkerView};
-pub use slots::{Location, Loss, Output};
+pub use slots::{Location, Loss, Output, SlotRead};
 pub use task_log::TaskLog;
 pub use tasks::TaskPhase;
 

@@ -8,7 +8,7 @@ use crate::actors::ActorEvent;
 use crate::fleet::{Addresses, ExitCause};
 use crate::ids::{Attempt, FetchId, Incarnation, LaunchId, QueryId, SlotId, TaskId, WorkerId};
 use crate::lineage::Determinism;
-use crate::slots::Output;
+use crate::slots::{Output, SlotRead};
 
 /// News for the session. News of an old launch or an old attempt is ignored (fenced).
 #[derive(Debug, Clone, PartialEq, Eq, GetSize)]
@@ -202,12 +202,12 @@ pub enum Event {
         /// The worker's account, for people.
         message: String,
     },
-    /// The driver could not read these slots; answered by `FetchVerdict`.
+    /// The driver could not read these slots; answered by `FetchVerdict`, or by `FetchAgain` if they can be had.
     FetchFailed {
         /// The fetch.
         fetch: FetchId,
         /// The slots that it was to read.
-        slots: Vec<SlotId>,
+        reads: Vec<SlotRead>,
     },
     /// The driver reads these slots.
     Read(Vec<SlotId>),

@@ -6,10 +6,10 @@ use super::turn::Timer;
 use super::{Action, Session};
 use crate::FailKind;
 use crate::ids::{FetchId, SlotId, TaskId, WorkerId};
-use crate::lineage::Origin;
 use crate::lineage::waiters::Waiter;
-use crate::slots::LostStore;
+use crate::lineage::{Obstacle, Origin};
 use crate::slots::verdicts::{Reader, Verdict, holders_of};
+use crate::slots::{Location, LostStore, SlotRead};
 use crate::tasks::Place;
 
 /// The fate of partitions that are asked for after the end of the session, for people.
@@ -99,6 +99,32 @@ impl Session {
         if self.tasks.inputs_are_missing(&mut self.turn, task, place) {
             let holders = holders_of(&self.slots, slots).into_iter().collect();
             self.ask_for_verdict(Reader::Task { task, place, gone, message, holders }, slots);
+        }
+    }
+
+    /// A fetch could not read these slots. If one was recomputed since the fetch found it, the fetch tries again: it may
+    /// have asked a process that is gone.
+    pub(super) fn fetch_failed(&mut self, fetch: FetchId, reads: &[SlotRead]) {
+        let slots: Vec<SlotId> = reads.iter().map(|read| read.slot).collect();
+        let is_stale = |read: &SlotRead| {
+            let is_there = matches!(self.slots.location(read.slot), Some(Location::At(_)));
+            is_there && self.slots.generation(read.slot) != read.generation
+        };
+        if self.slots.loss_of(&slots).is_none() && reads.iter().any(is_stale) {
+            return self.turn.push(Action::FetchAgain { fetch });
+        }
+        self.ask_for_verdict(Reader::Fetch { fetch, slots: slots.clone() }, &slots);
+    }
+
+    /// Data of the driver that a task needs is gone for good. A task that runs again for lost outputs is not begun anew.
+    pub(super) fn driver_lacks_inputs(&mut self, task: TaskId, reason: &str) {
+        if self.tasks.get(task).is_some_and(|record| record.is_recovery) {
+            let obstacle = Obstacle::Failed(reason.into());
+            let message = obstacle.of_input();
+            self.lineage.spoil(task, obstacle);
+            self.tasks.fail_lost(&mut self.turn, task, &message);
+        } else {
+            self.tasks.fail_lost(&mut self.turn, task, reason);
         }
     }
 

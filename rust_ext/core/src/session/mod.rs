@@ -80,7 +80,7 @@ use crate::ids::{Generation, TaskId, WorkerId};
 use crate::journal::{Journal, Note};
 use crate::lineage::waiters::Waiters;
 use crate::lineage::{Lineage, Origin};
-use crate::slots::verdicts::{Reader, Verdicts};
+use crate::slots::verdicts::Verdicts;
 use crate::slots::{Output, Slots};
 use crate::tasks::{Place, Tasks};
 use turn::{Timer, Turn};
@@ -226,13 +226,11 @@ impl Session {
             Event::InputsMissing { task, worker, launch, attempt, ref slots, gone, ref message } => {
                 self.inputs_are_missing(task, (worker, launch, attempt), slots, gone, message.clone());
             }
-            Event::FetchFailed { fetch, ref slots } => {
-                self.ask_for_verdict(Reader::Fetch { fetch, slots: slots.clone() }, slots);
-            }
+            Event::FetchFailed { fetch, ref reads } => self.fetch_failed(fetch, reads),
             Event::Read(ref slots) => self.slots.mark_read(slots),
             Event::Drop(ref slots) => self.drop_slots(slots),
             Event::Stuck { worker, launch, slots, ref calls } => self.slots_are_held(worker, launch, slots, calls),
-            Event::InputsLost { task, ref reason } => tasks.fail_lost(turn, task, reason),
+            Event::InputsLost { task, ref reason } => self.driver_lacks_inputs(task, reason),
             Event::CancelTask(task) => tasks.cancel(turn, task),
             Event::Shutdown => self.shut_down(),
         }

@@ -46,6 +46,15 @@ impl Output {
     }
 }
 
+/// A slot as a fetch of the driver found it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, GetSize)]
+pub struct SlotRead {
+    /// The slot.
+    pub slot: SlotId,
+    /// The generation that the fetch asked for; `None` if the slot was nowhere.
+    pub generation: Option<Generation>,
+}
+
 /// The place of a slot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Location {

@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, atomic::Ordering},
 };
 
-use daft_k8s_core::{Event, FetchId, Location, SlotId, WorkerId};
+use daft_k8s_core::{Event, FetchId, Generation, Location, SlotRead, WorkerId};
 use daft_k8s_flight::FetchError;
 use daft_k8s_ipc::{PartitionData, Ticket};
 use futures::future::try_join_all;
@@ -57,15 +57,16 @@ impl Driver {
     }
 
     async fn try_fetch(&self, partitions: &[Partition]) -> Result<Vec<PartitionData>, Failure> {
-        let slots = remote_slots(partitions);
-        let located = self.inner.begin_fetch(partitions, &slots).map_err(Failure::Final)?;
-        let Some((mut found, remote)) = located else {
-            let reason = match self.inner.ask_for_verdict(slots).await {
-                Verdict::Recomputed => return Err(Failure::Recomputed),
-                Verdict::Lost(reason) => reason,
-                Verdict::There => "a result is not held by any worker any more".to_owned(),
-            };
-            return Err(Failure::Final(FetchFailure::Gone(reason)));
+        let (mut found, remote) = match self.inner.begin_fetch(partitions).map_err(Failure::Final)? {
+            Located::Found(found, remote) => (found, remote),
+            Located::Missing(reads) => {
+                let reason = match self.inner.ask_for_verdict(reads).await {
+                    Verdict::Recomputed => return Err(Failure::Recomputed),
+                    Verdict::Lost(reason) => reason,
+                    Verdict::There => "a result is not held by any worker any more".to_owned(),
+                };
+                return Err(Failure::Final(FetchFailure::Gone(reason)));
+            }
         };
         let fetches = remote.into_values().map(|wanted| self.fetch_from(wanted));
         for fetched in try_join_all(fetches).await? {
@@ -91,7 +92,7 @@ impl Driver {
 
     /// A broken connection usually means that the worker died; its reason says more than the socket's.
     async fn explain_fetch(&self, wanted: Wanted, error: FetchError) -> Failure {
-        match self.inner.ask_for_verdict(wanted.slots).await {
+        match self.inner.ask_for_verdict(wanted.reads).await {
             Verdict::Lost(reason) => return Failure::Final(FetchFailure::Gone(reason)),
             Verdict::Recomputed => return Failure::Recomputed,
             Verdict::There => {}
@@ -108,65 +109,70 @@ impl Driver {
 /// The partitions that are wanted of one worker.
 struct Wanted {
     holder: Arc<Process>,
-    slots: Vec<SlotId>,
+    reads: Vec<SlotRead>,
     tickets: Vec<Ticket>,
     /// The positions in the answer.
     positions: Vec<usize>,
 }
 
-/// Partitions that are at hand, in their places, and the others by the worker that holds them.
-type Found = (Vec<Option<PartitionData>>, HashMap<WorkerId, Wanted>);
-
-fn remote_slots(partitions: &[Partition]) -> Vec<SlotId> {
-    partitions.iter().filter(|partition| partition.is_remote()).map(Partition::slot).collect()
+/// The places of partitions that are to be fetched.
+enum Located {
+    /// Partitions that are at hand, in their places, and the others by the worker that holds them.
+    Found(Vec<Option<PartitionData>>, HashMap<WorkerId, Wanted>),
+    /// One is nowhere: all of them, as they were found.
+    Missing(Vec<SlotRead>),
 }
 
 impl Inner {
-    /// Marks the partitions as read and finds them; `None` if one is not to be had.
-    fn begin_fetch(
-        self: &Arc<Self>,
-        partitions: &[Partition],
-        slots: &[SlotId],
-    ) -> Result<Option<Found>, FetchFailure> {
+    /// Marks the partitions as read and finds them.
+    fn begin_fetch(self: &Arc<Self>, partitions: &[Partition]) -> Result<Located, FetchFailure> {
         let mut found = Vec::with_capacity(partitions.len());
         for partition in partitions {
             let at_hand = partition.at_hand();
             found.push(at_hand.map_err(|error| FetchFailure::Gone(format!("a result cannot be read: {error}")))?);
         }
+        let remote = || partitions.iter().enumerate().filter(|(_, partition)| partition.is_remote());
         let mut state = self.state.lock();
-        self.act(&mut state, Event::Read(slots.to_vec()), &mut None);
-        let mut remote = HashMap::new();
-        for (position, partition) in partitions.iter().enumerate().filter(|(_, partition)| partition.is_remote()) {
-            let Some((holder, ticket)) = state.holder_of(partition) else { return Ok(None) };
-            let ticket = ticket.parse().map_err(|error| FetchFailure::Gone(format!("{error}")))?;
-            let (slots, tickets, positions) = (Vec::new(), Vec::new(), Vec::new());
-            let wanted = remote.entry(holder.worker).or_insert_with(|| Wanted { holder, slots, tickets, positions });
-            wanted.slots.push(partition.slot());
+        self.act(&mut state, Event::Read(remote().map(|(_, partition)| partition.slot()).collect()), &mut None);
+        let mut by_holder = HashMap::new();
+        for (position, partition) in remote() {
+            let Some((holder, generation)) = state.holder_of(partition) else {
+                return Ok(Located::Missing(remote().map(|(_, partition)| state.read_of(partition)).collect()));
+            };
+            let ticket = partition.ticket(generation).parse();
+            let ticket = ticket.map_err(|error| FetchFailure::Gone(format!("{error}")))?;
+            let (reads, tickets, positions) = (Vec::new(), Vec::new(), Vec::new());
+            let wanted = by_holder.entry(holder.worker).or_insert_with(|| Wanted { holder, reads, tickets, positions });
+            wanted.reads.push(state.read_of(partition));
             wanted.tickets.push(ticket);
             wanted.positions.push(position);
         }
-        Ok(Some((found, remote)))
+        Ok(Located::Found(found, by_holder))
     }
 
     /// The verdict on these slots, which could not be read.
-    async fn ask_for_verdict(self: &Arc<Self>, slots: Vec<SlotId>) -> Verdict {
+    async fn ask_for_verdict(self: &Arc<Self>, reads: Vec<SlotRead>) -> Verdict {
         let fetch = FetchId(self.next_fetch.fetch_add(1, Ordering::Relaxed));
         let (tell, told) = oneshot::channel();
         {
             let mut state = self.state.lock();
             state.fetches.insert(fetch, tell);
-            self.act(&mut state, Event::FetchFailed { fetch, slots }, &mut None);
+            self.act(&mut state, Event::FetchFailed { fetch, reads }, &mut None);
         }
         told.await.unwrap_or(Verdict::There)
     }
 }
 
 impl State {
-    /// The process that holds a remote partition, and the partition's ticket there; `None` if it is lost.
-    pub(super) fn holder_of(&self, partition: &Partition) -> Option<(Arc<Process>, String)> {
+    /// The process that holds a remote partition, and the partition's generation; `None` if it is lost.
+    pub(super) fn holder_of(&self, partition: &Partition) -> Option<(Arc<Process>, Generation)> {
         let slot = partition.slot();
         let Location::At(worker) = self.core.location(slot)? else { return None };
-        let ticket = partition.ticket(self.core.generation(slot)?);
-        Some((self.links.get(worker)?.process.clone(), ticket))
+        Some((self.links.get(worker)?.process.clone(), self.core.generation(slot)?))
+    }
+
+    fn read_of(&self, partition: &Partition) -> SlotRead {
+        let slot = partition.slot();
+        SlotRead { slot, generation: self.core.generation(slot) }
     }
 }

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::observer::{Known, Observer};
 use super::*;
+use crate::SlotRead;
 use crate::FetchId;
 
 impl Observer {
@@ -142,8 +143,9 @@ impl Observer {
             }
             26 if b > 60 => {
                 self.fetched += 1;
-                let slots = self.slots.keys().copied().take(usize::from(a % 4)).collect();
-                self.tell(Event::FetchFailed { fetch: FetchId(self.fetched), slots });
+                let slots = self.slots.keys().copied().take(usize::from(a % 4));
+                let reads = slots.map(|slot| SlotRead { slot, generation: self.pool.generation(slot) }).collect();
+                self.tell(Event::FetchFailed { fetch: FetchId(self.fetched), reads });
             }
             26 if b > 50 => self.tell(Event::Read(self.slots.keys().copied().take(2).collect())),
             27 => self.drop_one_reference(b),

@@ -9,8 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 
 use super::*;
-use crate::FetchId;
 use crate::ids::{Generation, Run};
+use crate::{FetchId, SlotRead};
 
 const WORKERS: u32 = 4;
 
@@ -353,7 +353,8 @@ impl Scene {
                 }
                 self.fetches += 1;
                 let fetch = FetchId(self.fetches);
-                self.tell(Event::FetchFailed { fetch, slots: vec![slot] });
+                let generation = self.pool.generation(slot);
+                self.tell(Event::FetchFailed { fetch, reads: vec![SlotRead { slot, generation }] });
                 while !self.verdicts.contains_key(&fetch) {
                     assert!(self.step(), "a fetch hangs");
                 }

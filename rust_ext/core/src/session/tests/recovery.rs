@@ -1,8 +1,8 @@
 //! Recovery, a rule a sentence: what is run again, what waits for it, and what fails.
 
 use super::*;
-use crate::FetchId;
 use crate::ids::{Generation, Run};
+use crate::{FetchId, SlotRead};
 
 fn deterministic(task: u64, prefer: u32, query: &str, inputs: Vec<SlotId>) -> Event {
     let determinism = Determinism::Deterministic;
@@ -37,6 +37,11 @@ fn chain() -> Stage {
     finish(&mut stage, 2, &[5]);
     stage.tell(Event::Drop(vec![s(1, 0)]));
     stage
+}
+
+/// A fetch could not read a slot that it found in this generation.
+fn fetch_failed(fetch: FetchId, slot: SlotId, generation: Generation) -> Event {
+    Event::FetchFailed { fetch, reads: vec![SlotRead { slot, generation: Some(generation) }] }
 }
 
 fn run_again(actions: &[Action]) -> Vec<(u64, u32)> {
@@ -132,10 +137,43 @@ fn a_fetch_waits_for_what_is_recomputed() {
     stage.exit(w(1), "gone");
     assert!(!stage.pool.is_gone(s(2, 0)), "it can be had");
     let fetch = FetchId(1);
-    let actions = stage.tell(Event::FetchFailed { fetch, slots: vec![s(2, 0)] });
+    let actions = stage.tell(fetch_failed(fetch, s(2, 0), Generation::first(Attempt(1))));
     assert!(!actions.iter().any(|action| matches!(action, Action::FetchVerdict { .. })), "{actions:?}");
     finish(&mut stage, 1, &[3, 4]);
     assert!(finish(&mut stage, 2, &[5]).contains(&Action::FetchAgain { fetch }));
+}
+
+#[test]
+fn a_fetch_of_what_was_recomputed_since_it_began_is_told_to_fetch_anew() {
+    let mut stage = chain();
+    let before = stage.pool.generation(s(2, 0)).unwrap();
+    stage.exit(w(1), "gone");
+    stage.tell(deterministic(3, 0, "q", vec![s(2, 0)]));
+    finish(&mut stage, 1, &[3, 4]);
+    finish(&mut stage, 2, &[5]);
+    let fetch = FetchId(1);
+    assert_eq!(stage.tell(fetch_failed(fetch, s(2, 0), before)), [Action::FetchAgain { fetch }]);
+    let nowhere = Event::FetchFailed { fetch, reads: vec![SlotRead { slot: s(2, 0), generation: None }] };
+    assert_eq!(stage.tell(nowhere), [Action::FetchAgain { fetch }], "it was lost as the fetch began");
+    let now = stage.pool.generation(s(2, 0)).unwrap();
+    assert_eq!(stage.tell(fetch_failed(fetch, s(2, 0), now)), [], "its holder may be lost");
+    let verdict = Action::FetchVerdict { fetch, lost: None };
+    assert_eq!(std::iter::repeat_with(|| stage.tick()).find(|actions| !actions.is_empty()), Some(vec![verdict]));
+}
+
+#[test]
+fn a_run_for_which_the_driver_has_no_data_is_not_begun_again() {
+    let mut stage = chain();
+    stage.exit(w(1), "gone");
+    stage.tell(deterministic(3, 0, "q", vec![s(2, 0)]));
+    let reason = "the DataFrame was dropped".to_owned();
+    let (task, kind, message) = failure(&stage.tell(Event::InputsLost { task: t(1), reason }));
+    assert_eq!((task, kind), (t(3), FailKind::InputsLost));
+    assert!(message.contains("cannot be recomputed: the DataFrame was dropped"), "{message}");
+    assert!(stage.pool.is_gone(s(2, 0)));
+    let actions = stage.tell(deterministic(4, 0, "q", vec![s(2, 0)]));
+    assert_eq!(run_again(&actions), []);
+    assert!(failure(&actions).2.contains("the DataFrame was dropped"));
 }
 
 #[test]
@@ -144,7 +182,7 @@ fn a_run_whose_own_code_fails_fails_what_waits_for_it() {
     stage.exit(w(1), "gone");
     stage.tell(deterministic(3, 0, "q", vec![s(2, 0)]));
     let fetch = FetchId(1);
-    stage.tell(Event::FetchFailed { fetch, slots: vec![s(2, 0)] });
+    stage.tell(fetch_failed(fetch, s(2, 0), Generation::first(Attempt(1))));
     let (worker, launch, attempt) = stage.place(1);
     let actions = stage.tell(Event::TaskFailed { task: t(1), worker, launch, attempt });
     assert_eq!(failure(&actions).0, t(3));

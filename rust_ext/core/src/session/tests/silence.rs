@@ -1,7 +1,8 @@
 //! Silence: the failure detector, and the verdicts on partitions that could not be read.
 
 use super::*;
-use crate::FetchId;
+use crate::ids::Generation;
+use crate::{FetchId, SlotRead};
 
 fn heard(stage: &mut Stage, worker: u32) -> Vec<Action> {
     let launch = stage.launch(w(worker));
@@ -33,8 +34,12 @@ fn missing(stage: &mut Stage, gone: bool) -> Vec<Action> {
     stage.tell(Event::InputsMissing { task: t(2), worker, launch, attempt, slots: vec![s(1, 0)], gone, message })
 }
 
+fn fetch_failed(slot: SlotId, generation: Option<Generation>) -> Event {
+    Event::FetchFailed { fetch: FetchId(7), reads: vec![SlotRead { slot, generation }] }
+}
+
 fn fetch_fails(stage: &mut Stage) -> Vec<Action> {
-    stage.tell(Event::FetchFailed { fetch: FetchId(7), slots: vec![s(1, 0)] })
+    stage.tell(fetch_failed(s(1, 0), Some(Generation::first(Attempt(1)))))
 }
 
 fn judged(lost: Option<&str>) -> Action {
@@ -198,7 +203,7 @@ fn a_verdict_that_is_due_with_the_next_question_is_given() {
 #[test]
 fn a_fetch_is_judged_at_once_if_a_slot_is_lost_or_no_worker_holds_any() {
     let mut stage = reading();
-    assert_eq!(stage.tell(Event::FetchFailed { fetch: FetchId(7), slots: vec![s(9, 0)] }), [judged(None)]);
+    assert_eq!(stage.tell(fetch_failed(s(9, 0), None)), [judged(None)]);
     stage.exit(w(1), "out of memory");
     assert!(matches!(&*fetch_fails(&mut stage), [Action::FetchVerdict { lost: Some(_), .. }]));
 }
