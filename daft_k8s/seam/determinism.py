@@ -85,6 +85,8 @@ _CHANCE = (
 """Parts of names of expressions whose values may differ between two runs. Deterministic expressions with such a name
 are taken for the same."""
 _CALL = re.compile(r"\b\w+(?=\(|\.window)")
+_DATA_TYPES = frozenset({"Embedding", "FixedSizeList", "List"})
+"""Data types that a schema in the plan's text writes like calls. Daft writes its expressions in lower case."""
 _USERS_CODE = (b"daft.udf", b"cloudpickle")
 """Modules that a pickled plan names where one of its expressions, in whatever place, calls the user's code."""
 
@@ -105,7 +107,7 @@ class QueryDeterminism:
     def __init__(self, plan_text: str, *, uses_flight: bool) -> None:
         self._uses_flight = uses_flight
         text = unbroken(plan_text)
-        calls = {*_CALL.findall(plan_text), *_CALL.findall(text)}
+        calls = {*_CALL.findall(plan_text), *_CALL.findall(text)} - _DATA_TYPES
         self._depends_on_chance = any(part in call.lower() for call in calls for part in _CHANCE)
         shuffles_randomly = any(name in text for name in _RANDOM_SHUFFLES)
         self._order_dependent = set(ORDER_DEPENDENT_OPERATORS)

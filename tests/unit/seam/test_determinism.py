@@ -8,6 +8,7 @@ from __future__ import annotations
 import pickle
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 
 import daft
 import pytest
@@ -104,6 +105,20 @@ def test_expressions_of_chance_or_order_make_all_tasks_order_dependent(
     assert (
         QueryDeterminism(text, uses_flight=False).of_task("PhysicalScan->Project", b"") is Determinism.ORDER_DEPENDENT
     ), text
+
+
+def test_a_column_of_lists_is_no_aggregation_into_a_list(tmp_path: Path) -> None:
+    fixed = col("list").cast(daft.DataType.fixed_size_list(daft.DataType.float32(), 2))
+    df = daft.from_pydict({"k": [1], "nested": [{"a": [[1]]}], "list": [[1.0, 2.0]]}).with_column("fixed", fixed)
+    df.write_parquet(str(tmp_path))
+    table = daft.read_parquet(f"{tmp_path}/*.parquet")
+    text = plan_text(table.where(col("k") == 1))
+    assert "List(" in text, text
+    for schema in ("", "|   Schema: {e#Embedding(Float32; 2), f#FixedSizeList(Float32; 2)}\n"):
+        query = QueryDeterminism(text + schema, uses_flight=False)
+        assert query.of_task("PhysicalScan->RepartitionWrite", b"") is Determinism.DETERMINISTIC
+    query = QueryDeterminism(plan_text(table.groupby("k").agg(col("fixed").list_agg())), uses_flight=False)
+    assert query.of_task("PhysicalScan->RepartitionWrite", b"") is Determinism.ORDER_DEPENDENT
 
 
 def test_a_random_shuffle_sends_rows_by_their_place(table: DataFrame) -> None:
