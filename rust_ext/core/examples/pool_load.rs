@@ -5,7 +5,8 @@
 use std::time::{Duration, Instant};
 
 use daft_k8s_core::{
-    Action, Addresses, Determinism, Event, LaunchId, Output, PoolConfig, QueryId, Session, SlotId, TaskId, WorkerId,
+    Action, Addresses, Determinism, Event, Kept, LaunchId, Output, PoolConfig, QueryId, Session, SlotId, TaskId,
+    WorkerId,
 };
 
 const WORKERS: u32 = 200;
@@ -58,7 +59,7 @@ fn main() {
                     query: query.clone(),
                     inputs: [].into(),
                     determinism: Determinism::Deterministic,
-                    bytes: 1000,
+                    kept: Kept::own(1000),
                 }
             }
         };

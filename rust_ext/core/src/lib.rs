@@ -28,7 +28,7 @@ pub use ids::{
     TaskId, TaskKey, WorkerId,
 };
 pub use journal::{Fact, FactKind, Journal, JournalBounds, Sequence};
-pub use lineage::{Determinism, UnknownDeterminism};
+pub use lineage::{Determinism, Kept, UnknownDeterminism};
 pub use session::{Action, Event, FailKind, PoolConfig, Session, TaskView, WorkerView};
 pub use slots::{Location, Loss, Output, SlotRead};
 pub use task_log::TaskLog;

@@ -2,7 +2,7 @@
 //! their causes: `session::tests::journal`.
 
 use super::*;
-use crate::{Determinism, FailKind, LaunchId, PoolConfig, QueryId, Session, SlotId, TaskId, WorkerId};
+use crate::{Determinism, FailKind, Kept, LaunchId, PoolConfig, QueryId, Session, SlotId, TaskId, WorkerId};
 
 fn journal(entries: usize, bytes: usize) -> Journal {
     let mut journal = Journal::new(JournalBounds { entries, bytes });
@@ -76,7 +76,7 @@ fn events_of_one_turn_are_replayed_in_one_turn() {
         query: "q".into(),
         inputs: [].into(),
         determinism: Determinism::Unrepeatable,
-        bytes: 0,
+        kept: Kept::own(0),
     };
     session.handle_all([submit(1), submit(2), Event::SetDesired(1)], Duration::from_secs(1));
     session.handle(Event::Tick, Duration::from_secs(1));
@@ -97,7 +97,7 @@ fn a_fact_tells_what_led_to_it() {
         query: "q".into(),
         inputs: [].into(),
         determinism: Determinism::Unrepeatable,
-        bytes: 0,
+        kept: Kept::own(0),
     };
     session.handle(submit, Duration::from_secs(3));
     let journal = session.journal();

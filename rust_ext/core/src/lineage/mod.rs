@@ -17,12 +17,31 @@ pub(crate) mod waiters;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use get_size2::GetSize;
+
 use crate::PoolConfig;
 use crate::ids::{QueryId, Run, SlotId, TaskId, WorkerId};
 use crate::slots::{Loss, Output};
 
 pub use determinism::{Determinism, UnknownDeterminism};
 pub(crate) use obstacle::Obstacle;
+
+/// The things that the driver keeps of a task to run it again.
+#[derive(Debug, Clone, PartialEq, Eq, GetSize)]
+pub struct Kept {
+    /// The bytes that no other task shares.
+    pub own_bytes: u64,
+    /// The inputs that the driver has itself, with their bytes. All records that read one share it.
+    pub inline_inputs: Arc<[(SlotId, u64)]>,
+}
+
+impl Kept {
+    /// A task without inputs that the driver has itself.
+    #[must_use]
+    pub fn own(own_bytes: u64) -> Self {
+        Self { own_bytes, inline_inputs: Arc::default() }
+    }
+}
 
 /// All of a task that it takes to run it again, as far as the core is concerned.
 #[derive(Debug, Clone)]
@@ -34,8 +53,7 @@ pub(crate) struct Origin {
     /// The inputs that are not the driver's own.
     pub inputs: Arc<[SlotId]>,
     pub determinism: Determinism,
-    /// The bytes that the driver keeps for another run.
-    pub bytes: u64,
+    pub kept: Kept,
 }
 
 /// The record of a task that has ended well.
@@ -79,6 +97,8 @@ pub(crate) struct Lineage {
     /// By number, hence oldest first.
     records: BTreeMap<TaskId, Record>,
     queries: HashMap<QueryId, QueryTally>,
+    /// The inputs that the driver has itself, with the number of records that keep them.
+    inline_inputs: HashMap<SlotId, u64>,
     bytes: u64,
 }
 
@@ -96,7 +116,7 @@ impl Lineage {
                 record.children += 1;
             }
         }
-        self.bytes += origin.bytes;
+        self.keep(&origin.kept);
         self.queries.entry(origin.query.clone()).or_default().records += 1;
         let rows = outputs.iter().map(|output| output.num_rows).collect();
         let fingerprints = match origin.determinism {
@@ -219,7 +239,7 @@ impl Lineage {
             return Vec::new();
         };
         forgotten.push(task);
-        self.bytes = self.bytes.saturating_sub(record.origin.bytes);
+        self.let_go(&record.origin.kept);
         if let Some(tally) = self.queries.get_mut(&record.origin.query) {
             tally.records -= 1;
             if tally.records == 0 {
@@ -233,6 +253,31 @@ impl Lineage {
             }
         }
         parents
+    }
+
+    /// Counts what a record keeps; what others keep already takes no more room.
+    fn keep(&mut self, kept: &Kept) {
+        self.bytes += kept.own_bytes;
+        for (slot, bytes) in &*kept.inline_inputs {
+            let records = self.inline_inputs.entry(*slot).or_insert(0);
+            *records += 1;
+            if *records == 1 {
+                self.bytes += bytes;
+            }
+        }
+    }
+
+    fn let_go(&mut self, kept: &Kept) {
+        self.bytes -= kept.own_bytes;
+        for (slot, bytes) in &*kept.inline_inputs {
+            if let Some(records) = self.inline_inputs.get_mut(slot) {
+                *records -= 1;
+                if *records == 0 {
+                    self.inline_inputs.remove(slot);
+                    self.bytes -= bytes;
+                }
+            }
+        }
     }
 
     /// The number of records.

@@ -7,7 +7,7 @@ use get_size2::GetSize;
 use crate::actors::ActorEvent;
 use crate::fleet::{Addresses, ExitCause};
 use crate::ids::{Attempt, FetchId, Incarnation, LaunchId, QueryId, SlotId, TaskId, WorkerId};
-use crate::lineage::Determinism;
+use crate::lineage::{Determinism, Kept};
 use crate::slots::{Output, SlotRead};
 
 /// News for the session. News of an old launch or an old attempt is ignored (fenced).
@@ -133,8 +133,8 @@ pub enum Event {
         inputs: Arc<[SlotId]>,
         /// The determinism of its outputs, which decides how they are recomputed should they be lost.
         determinism: Determinism,
-        /// The bytes that the driver keeps of it to run it again.
-        bytes: u64,
+        /// The things that the driver keeps of it to run it again.
+        kept: Kept,
     },
     /// A worker: the attempt finished and its outputs are published there.
     Succeeded {

@@ -209,9 +209,9 @@ impl Session {
                 let end = fleet.unreachable(worker, launch, reason);
                 self.end_if(end);
             }
-            Event::Submit { task, prefer, ref query, ref inputs, determinism, bytes } => {
-                let (query, inputs) = (query.clone(), inputs.clone());
-                self.submit(task, Origin { order: 0, prefer, query, inputs, determinism, bytes });
+            Event::Submit { task, prefer, ref query, ref inputs, determinism, ref kept } => {
+                let (query, inputs, kept) = (query.clone(), inputs.clone(), kept.clone());
+                self.submit(task, Origin { order: 0, prefer, query, inputs, determinism, kept });
             }
             Event::Succeeded { task, worker, launch, attempt, ref outputs } => {
                 self.reported(task, (worker, launch, attempt), Some(outputs));

@@ -116,7 +116,7 @@ impl Inner {
             Action::RunOver { task, run, attempt, worker, dropped } => {
                 // A report that counts: its outputs are not dropped as those of a stale one.
                 drop(report.take());
-                let running = Self::end_run(state, task, Some(worker));
+                let running = Self::end_run(state, task);
                 let link = state.links.get(&worker).filter(|_| !dropped.is_empty());
                 if let (Some(running), Some(link)) = (running, link) {
                     let key = running.spec.key(attempt);
@@ -124,7 +124,7 @@ impl Inner {
                 }
                 tracing::debug!(%task, %worker, "task {task} has run again (run {run:?} at {worker})");
             }
-            Action::RunEnded { task, .. } => drop(Self::end_run(state, task, None)),
+            Action::RunEnded { task, .. } => drop(Self::end_run(state, task)),
             Action::DropInput { reader, slot, worker, generation } => {
                 let ticket = state.records.ticket(reader, slot, generation);
                 if let (Some(link), Some(ticket)) = (state.links.get(&worker), ticket) {

@@ -29,7 +29,7 @@ mod task;
 mod tests;
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     sync::{
         Arc,
@@ -39,7 +39,7 @@ use std::{
 };
 
 use daft_k8s_core::{
-    Determinism, Event, FailKind, FetchId, PoolConfig, QueryId, Session, SlotId, TaskId, TaskKey, WorkerId,
+    Determinism, Event, FailKind, FetchId, Kept, PoolConfig, QueryId, Session, SlotId, TaskId, TaskKey, WorkerId,
 };
 use daft_k8s_flight::{ClientConfig, DataClient};
 use daft_k8s_ipc::{Origin, PartitionData};
@@ -214,11 +214,11 @@ impl Driver {
         let query = QueryId::from(&*spec.query_id);
         let determinism = spec.determinism;
         let plan_bytes = if state.plans.knows(&spec.plan_hash) { 0 } else { spec.plan.len() as u64 };
-        let bytes = spec.kept_bytes() + plan_bytes;
+        let kept = Kept { own_bytes: spec.kept_bytes() + plan_bytes, inline_inputs: spec.inline_inputs() };
         spec.plan = state.plans.share(&spec.plan_hash, &spec.plan);
         state.by_key.insert(key, task);
-        state.tasks.insert(task, Running { spec: Arc::new(spec), on_end });
-        self.inner.act(&mut state, Event::Submit { task, prefer, query, inputs, determinism, bytes }, &mut None);
+        state.tasks.insert(task, Running { spec: Arc::new(spec), on_end, took_part: BTreeSet::new() });
+        self.inner.act(&mut state, Event::Submit { task, prefer, query, inputs, determinism, kept }, &mut None);
         task
     }
 

@@ -133,13 +133,14 @@ impl Inner {
         };
         state.plans.share(&spec.plan_hash, &spec.plan);
         state.by_key.insert((spec.query_id.clone(), spec.task_id), task);
-        state.tasks.insert(task, Running { spec: Arc::new(spec), on_end: Box::new(drop) });
+        let (spec, on_end, took_part) = (Arc::new(spec), Box::new(drop), BTreeSet::new());
+        state.tasks.insert(task, Running { spec, on_end, took_part });
     }
 
-    /// Forgets a run that is over, and has workers forget the query id that it had: the worker that ran it, or all.
-    pub(super) fn end_run(state: &mut State, task: TaskId, worker: Option<WorkerId>) -> Option<Running> {
+    /// Forgets a run that is over, and has the workers that took part in it forget the query id that it had.
+    pub(super) fn end_run(state: &mut State, task: TaskId) -> Option<Running> {
         let running = state.take_task(task)?;
-        for (_, link) in state.links.iter().filter(|(id, _)| worker.is_none_or(|worker| worker == **id)) {
+        for link in running.took_part.iter().filter_map(|worker| state.links.get(worker)) {
             link.end_query(&running.spec.query_id);
         }
         Some(running)

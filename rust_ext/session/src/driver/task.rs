@@ -1,7 +1,7 @@
 //! A task on its way: its specification, the place of its inputs, its end.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -72,7 +72,16 @@ impl TaskSpec {
         format!("{}/{}.{}", self.query_id, self.task_id, attempt)
     }
 
-    /// The bytes that the driver keeps to run the task again, without a plan that others share.
+    /// The inputs that came to the driver with their tasks' ends, with their bytes. A record keeps them.
+    pub(super) fn inline_inputs(&self) -> Arc<[(SlotId, u64)]> {
+        let inline = self.partitions().filter_map(|partition| match partition.data() {
+            Data::Inline(stream) => Some((partition.slot(), stream.len() as u64)),
+            _ => None,
+        });
+        inline.collect()
+    }
+
+    /// The bytes that the driver keeps to run the task again, without a plan and inputs that others share.
     pub(super) fn kept_bytes(&self) -> u64 {
         let inputs: usize = self.inputs.iter().map(|(_, partitions)| partitions.len()).sum();
         (self.payload.len() + self.name.len() + inputs * BYTES_PER_INPUT + BYTES_PER_RECORD) as u64
@@ -123,6 +132,8 @@ pub type Ended = Box<dyn FnOnce(Outcome) + Send>;
 pub(super) struct Running {
     pub(super) spec: Arc<TaskSpec>,
     pub(super) on_end: Ended,
+    /// The workers that were given another run of the task: each has to forget the run's query id.
+    pub(super) took_part: BTreeSet<WorkerId>,
 }
 
 /// An output as a worker reported it.
@@ -224,7 +235,11 @@ pub(super) fn send(
     worker: WorkerId,
     launch: LaunchId,
 ) {
-    let Some(spec) = state.tasks.get(&task).map(|running| running.spec.clone()) else { return };
+    let Some(running) = state.tasks.get_mut(&task) else { return };
+    let spec = running.spec.clone();
+    if spec.run != Run::FIRST {
+        running.took_part.insert(worker);
+    }
     let Some(link) = state.links.get(&worker).filter(|link| link.process.launch == launch) else { return };
     let problem = match locate_inputs(state, &spec, worker) {
         Ok(Located { inputs, inline_bytes, uploads }) => {

@@ -1,6 +1,6 @@
 //! A driver and its workers, joined over the loopback, with hosts that stand in for Python.
 //!
-//! Covered: how tasks end, cancels, losses, uploads, calls of workers, what a worker answers by itself
+//! Covered: how tasks end, cancels, losses, recovery, uploads, calls of workers, what a worker answers by itself
 //! and to whom, panics, slow connections, and workers short of memory.
 //! Not covered: the decisions of the pool (`daft_k8s_core`), the data plane (`daft_k8s_flight`), Python.
 
@@ -22,6 +22,7 @@ mod losses;
 mod panics;
 mod pressure;
 mod proxy;
+mod recovery;
 mod requests;
 mod slow_links;
 mod spilled;

@@ -29,7 +29,7 @@ use super::*;
 use crate::actors::Share;
 use crate::ids::{Attempt, Incarnation, LaunchId};
 use crate::{ActorAction, ActorEvent, ActorId, ActorNews, ActorPoolId, ActorRequest, Resources};
-use crate::{Addresses, Determinism, Location, Output, SlotId, TaskPhase, WorkerPhase};
+use crate::{Addresses, Determinism, Kept, Location, Output, SlotId, TaskPhase, WorkerPhase};
 
 const fn ms(count: u64) -> Duration {
     Duration::from_millis(count)
@@ -59,7 +59,7 @@ fn submission(task: TaskId, prefer: WorkerId) -> Event {
 /// A task that is never run again for its outputs.
 fn unrepeatable(task: TaskId, prefer: WorkerId, query: &str, inputs: Vec<SlotId>) -> Event {
     let determinism = Determinism::Unrepeatable;
-    Event::Submit { task, prefer, query: query.into(), inputs: inputs.into(), determinism, bytes: 0 }
+    Event::Submit { task, prefer, query: query.into(), inputs: inputs.into(), determinism, kept: Kept::own(0) }
 }
 
 /// A pool of actors with 1 CPU each, which is all that a worker of `small()` has.

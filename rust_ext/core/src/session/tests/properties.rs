@@ -4,8 +4,8 @@ use proptest::prelude::*;
 
 use super::observer::{Known, Observer};
 use super::*;
-use crate::SlotRead;
 use crate::FetchId;
+use crate::SlotRead;
 
 impl Observer {
     /// Lets a worker take its next good step.

@@ -320,7 +320,7 @@ impl Scene {
                 let prefer = w(u32::try_from(index).unwrap() % WORKERS);
                 tasks.push(task);
                 let (query, inputs) = (name.into(), inputs.into());
-                self.tell(Event::Submit { task, prefer, query, inputs, determinism, bytes: 100 });
+                self.tell(Event::Submit { task, prefer, query, inputs, determinism, kept: Kept::own(100) });
             }
             while self.failed.is_empty() && !tasks.iter().all(|task| self.delivered.contains(task)) {
                 assert!(self.step(), "the query hangs");
