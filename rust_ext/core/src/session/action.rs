@@ -119,6 +119,21 @@ pub enum Action {
         reason: Arc<str>,
         /// True if the pool itself ended the process, and it held nothing.
         orderly: bool,
+        /// The number of partitions that were lost with it; `PartitionsLost` tells what follows from that.
+        partitions: usize,
+    },
+    /// What follows at once from the loss of a process with partitions. For the log, after all that it tells of.
+    PartitionsLost {
+        /// The logical worker.
+        worker: WorkerId,
+        /// The reason for the loss, for people.
+        reason: Arc<str>,
+        /// The number of lost partitions that the driver still refers to.
+        partitions: usize,
+        /// The tasks that run again for those that are needed now, each after those whose outputs it reads.
+        tasks: Vec<TaskId>,
+        /// The reason why one that is needed now cannot be recomputed, for people.
+        obstacle: Option<Arc<str>>,
     },
     /// The pool replaces a process whose slots are held by cancelled tasks that do not end; `Stop` follows. For the log.
     Replaced {
@@ -147,7 +162,7 @@ pub enum Action {
         /// The fetch.
         fetch: FetchId,
     },
-    /// Tasks that have ended run again, because outputs of theirs were lost and are needed. For the log.
+    /// Tasks that have ended run again, because outputs of theirs, lost earlier, are needed now. For the log.
     Recovering {
         /// The tasks, each after those whose outputs it reads.
         tasks: Vec<TaskId>,

@@ -83,7 +83,7 @@ use crate::lineage::{Lineage, Origin};
 use crate::slots::verdicts::Verdicts;
 use crate::slots::{Output, Slots};
 use crate::tasks::{Place, Tasks};
-use turn::{Timer, Turn};
+use turn::{Consequences, Timer, Turn};
 
 pub use action::{Action, FailKind};
 pub use config::PoolConfig;
@@ -419,17 +419,25 @@ impl Session {
         self.turn.note(Note::ProcessEnded { worker, launch, cause, reason: reason.clone() });
         let held = self.held_at(worker);
         let lost = self.slots.lose(worker, reason);
+        let partitions = lost.ids.len();
         if !lost.ids.is_empty() {
             self.turn.note(Note::SlotsLost { worker, launch, slots: lost.ids.len() as u64 });
         }
         if let Some(link) = self.fleet.remove(&mut self.turn, worker, reason) {
             let (incarnation, reason) = (link.incarnation, reason.clone());
             let orderly = cause == ExitCause::Stopped && held == 0;
-            self.turn.push(Action::WorkerLost { worker, launch, incarnation, reason, orderly });
+            self.turn.push(Action::WorkerLost { worker, launch, incarnation, reason, orderly, partitions });
         }
         self.tasks.lose_worker(&mut self.turn, worker, reason, cause);
         self.actors.lose_worker(&mut self.turn, worker, reason, cause);
+        self.turn.loss = Some(Consequences::default());
         self.notify_readers(worker, lost);
+        self.settle_recoveries();
+        if let Some(Consequences { tasks, obstacle }) = self.turn.loss.take()
+            && partitions > 0
+        {
+            self.turn.push(Action::PartitionsLost { worker, reason: reason.clone(), partitions, tasks, obstacle });
+        }
     }
 
     /// Ends the session: every process is stopped and every task is over.

@@ -54,10 +54,18 @@ impl Session {
 
     /// Begins to recompute lost slots, unless that is under way.
     pub(super) fn recover(&mut self, lost: &[SlotId], loss: &Arc<Loss>) -> Result<(), Obstacle> {
-        let plan = self.lineage.plan(&self.slots, lost, &self.turn.config)?;
-        if !plan.is_empty() {
-            let tasks = plan.clone();
-            self.turn.push(Action::Recovering { tasks, slots: lost.len(), worker: loss.worker });
+        let planned = self.lineage.plan(&self.slots, lost, &self.turn.config);
+        if let (Err(obstacle), Some(consequences)) = (&planned, &mut self.turn.loss) {
+            consequences.obstacle.get_or_insert_with(|| obstacle.to_string().into());
+        }
+        let plan = planned?;
+        match &mut self.turn.loss {
+            Some(consequences) => consequences.tasks.extend(&plan),
+            None if plan.is_empty() => {}
+            None => {
+                let tasks = plan.clone();
+                self.turn.push(Action::Recovering { tasks, slots: lost.len(), worker: loss.worker });
+            }
         }
         for task in plan {
             self.run_again(task, loss);

@@ -51,7 +51,18 @@ pub(crate) struct Turn {
     /// Workers of which something changed that decides on their load, idleness or end; [`Session`](super::Session)
     /// brings these up to date.
     pub touched: BTreeSet<WorkerId>,
+    /// What follows from the loss that is being handled, if one is.
+    pub loss: Option<Consequences>,
     pub journal: Journal,
+}
+
+/// The consequences of a loss of partitions, for the log.
+#[derive(Debug, Default)]
+pub(crate) struct Consequences {
+    /// The tasks that run again.
+    pub tasks: Vec<TaskId>,
+    /// The first reason why a partition that is needed cannot be recomputed.
+    pub obstacle: Option<Arc<str>>,
 }
 
 impl Turn {
@@ -64,6 +75,7 @@ impl Turn {
             actions: Vec::new(),
             failed_recoveries: Vec::new(),
             touched: BTreeSet::new(),
+            loss: None,
         }
     }
 

@@ -84,10 +84,10 @@ impl Inner {
                     readiness.broken = None;
                 });
             }
-            Action::WorkerLost { worker, launch, reason, orderly, .. } => {
+            Action::WorkerLost { worker, launch, reason, orderly, partitions, .. } => {
                 if orderly {
                     tracing::info!(%worker, launch = launch.0, "{worker} is let go: {reason}");
-                } else {
+                } else if partitions == 0 {
                     // An error that follows quotes the log. The query may as well go on without one.
                     tracing::warn!(%worker, launch = launch.0, "{worker} was lost: {}", split_log(&reason).0);
                 }
@@ -108,6 +108,15 @@ impl Inner {
                 if let Some(told) = state.fetches.remove(&fetch) {
                     let _ = told.send(Verdict::Recomputed);
                 }
+            }
+            Action::PartitionsLost { worker, reason, partitions, tasks, obstacle } => {
+                let consequences = state.records.consequences(&tasks, obstacle.as_deref());
+                let reason = split_log(&reason).0;
+                let tasks = tasks.len();
+                tracing::warn!(
+                    %worker, partitions, tasks,
+                    "{worker} was lost, and {partitions} partitions with it: {reason}; {consequences}"
+                );
             }
             Action::Recovering { tasks, slots, worker } => {
                 tracing::info!(%worker, tasks = tasks.len(), slots, "{}", state.records.describe(&tasks, slots, worker));

@@ -80,18 +80,31 @@ impl Records {
         maker.map(|maker| maker.ticket(generation, slot.slot))
     }
 
-    /// The one line about tasks that run again.
+    /// The line about tasks that run again for what was lost earlier.
     pub(super) fn describe(&self, tasks: &[TaskId], slots: usize, worker: WorkerId) -> String {
+        let again = self.run_again(tasks);
+        format!("{again}, because {slots} partitions are needed that were lost with {worker}")
+    }
+
+    /// What follows from a loss, as the end of its line.
+    pub(super) fn consequences(&self, tasks: &[TaskId], obstacle: Option<&str>) -> String {
+        let again = (!tasks.is_empty()).then(|| self.run_again(tasks));
+        let fails = obstacle.map(|obstacle| {
+            format!("a query that needs one fails or is run again as a whole, as it cannot be recomputed: {obstacle}")
+        });
+        let told: Vec<String> = again.into_iter().chain(fails).collect();
+        match &told[..] {
+            [] => "none of them is needed now".to_owned(),
+            told => told.join("; "),
+        }
+    }
+
+    fn run_again(&self, tasks: &[TaskId]) -> String {
         let records = || tasks.iter().filter_map(|task| self.by_task.get(task));
         let queries: BTreeSet<&str> = records().map(|record| &*record.maker.query_id).collect();
         let names: BTreeSet<&str> = records().map(|record| &*record.name).collect();
         let join = |texts: BTreeSet<&str>| texts.into_iter().collect::<Vec<_>>().join(", ");
-        format!(
-            "{} tasks of query {} are run again ({}), because {slots} partitions that are needed were lost with {worker}",
-            tasks.len(),
-            join(queries),
-            join(names),
-        )
+        format!("{} tasks of query {} are run again ({})", tasks.len(), join(queries), join(names))
     }
 
     /// The specification of another run; `None` if data of the driver that it reads is gone.

@@ -255,14 +255,14 @@ fn disconnect(worker: u32, launch: u64) -> Action {
 fn lost(worker: u32, launch: u64, incarnation: &str, reason: &str) -> Action {
     let incarnation = Incarnation::from(incarnation);
     let (worker, launch) = (w(worker), LaunchId(launch));
-    Action::WorkerLost { worker, launch, incarnation, reason: reason.into(), orderly: false }
+    Action::WorkerLost { worker, launch, incarnation, reason: reason.into(), orderly: false, partitions: 0 }
 }
 
 /// The session releases a worker.
 fn released(worker: u32, launch: u64, incarnation: &str, reason: &str) -> Action {
     let incarnation = Incarnation::from(incarnation);
     let (worker, launch) = (w(worker), LaunchId(launch));
-    Action::WorkerLost { worker, launch, incarnation, reason: reason.into(), orderly: true }
+    Action::WorkerLost { worker, launch, incarnation, reason: reason.into(), orderly: true, partitions: 0 }
 }
 
 fn ready(worker: u32, launch: u64, incarnation: &str) -> Action {

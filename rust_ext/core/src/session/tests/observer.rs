@@ -307,7 +307,7 @@ impl Observer {
                 seen.incarnation = Some(incarnation.clone());
                 assert!(!self.removed.contains(incarnation));
             }
-            Action::WorkerLost { worker, launch, incarnation, orderly, reason } => {
+            Action::WorkerLost { worker, launch, incarnation, orderly, reason, .. } => {
                 if *orderly {
                     let live = |known: &&Known| known.at.is_some_and(|(at, ..)| at == *worker) && !known.cancelling;
                     assert_eq!(self.tasks.values().filter(live).count(), 0, "{worker} was released with tasks");
@@ -398,6 +398,9 @@ impl Observer {
             }
             Action::FetchVerdict { fetch, .. } => assert!(self.fetches.remove(fetch), "told twice"),
             Action::Grown { .. } => {}
+            Action::PartitionsLost { partitions, tasks, .. } => {
+                assert!(*partitions > 0 && tasks.is_empty(), "unrepeatable tasks are run again: {action:?}");
+            }
             Action::Actor(action) => self.check_actor(action),
             Action::Defect { message } => panic!("{message}"),
             Action::Replaced { worker, launch, tasks, held_for, holds, .. } => {

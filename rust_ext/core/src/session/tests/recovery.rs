@@ -131,6 +131,46 @@ fn unread_outputs_of_a_query_that_runs_are_recomputed_at_once() {
     assert!(!fails(&actions));
 }
 
+/// The report on the one loss.
+fn report(actions: &[Action]) -> (usize, Vec<TaskId>, Option<String>) {
+    let mut reports = actions.iter().filter_map(|action| match action {
+        Action::PartitionsLost { partitions, tasks, obstacle, .. } => {
+            Some((*partitions, tasks.clone(), obstacle.as_ref().map(ToString::to_string)))
+        }
+        Action::Recovering { .. } => panic!("a second line: {actions:?}"),
+        _ => None,
+    });
+    let report = reports.next().expect("a report on the loss");
+    assert_eq!(reports.next(), None, "one line a loss");
+    report
+}
+
+#[test]
+fn a_loss_is_told_once_with_all_that_is_recomputed_for_it() {
+    let mut stage = Stage::ready_with(PoolConfig { max_worker_restarts: 9, queue_ahead: 0, ..small() }, 2);
+    for task in 1..=3 {
+        stage.tell(deterministic(task, 1, "q", vec![]));
+        finish(&mut stage, task, &[3]);
+    }
+    stage.submit(9, 0);
+    stage.submit(10, 1);
+    for reader in 4..=5 {
+        stage.tell(deterministic(reader, 0, "q", vec![s(reader - 3, 0)]));
+    }
+    assert_eq!(report(&stage.exit(w(1), "gone")), (3, vec![t(1), t(2), t(3)], None), "the third is unread");
+    let mut stage = chain();
+    assert_eq!(report(&stage.exit(w(1), "gone")), (2, vec![], None), "nothing is needed yet");
+    let mut stage = Stage::ready(2);
+    stage.tell(unrepeatable(t(1), w(1), "q", vec![]));
+    finish(&mut stage, 1, &[3]);
+    stage.submit(9, 0);
+    stage.submit(10, 1);
+    stage.tell(deterministic(2, 0, "q", vec![s(1, 0)]));
+    let (partitions, tasks, obstacle) = report(&stage.exit(w(1), "gone"));
+    assert_eq!((partitions, tasks), (1, vec![]));
+    assert!(obstacle.is_some_and(|obstacle| obstacle.contains("has effects")));
+}
+
 #[test]
 fn a_fetch_waits_for_what_is_recomputed() {
     let mut stage = chain();
