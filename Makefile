@@ -22,6 +22,7 @@ DAFT ?= $(DAFT_SOURCE)
 SECONDS ?= 300
 SEED ?=
 RUNS ?= 200
+KILLS ?= 50
 SHARD ?=
 PART ?= all
 RAY ?=
@@ -123,6 +124,10 @@ differential: build ## Random pipelines here and on native Daft, for SECONDS=300
 .PHONY: chaos
 chaos: build ## Random pipelines whose workers meet random faults (SEED=, RUNS=200)
 	@$(PY) -m tests.chaos.run --runs $(RUNS) $(if $(SEED),--seed $(SEED))
+
+.PHONY: test-recovery
+test-recovery: build ## Every shape of query with a worker killed at a random moment (SEED=, KILLS=50 of each shape)
+	@$(PY) -m tests.chaos.recovery --runs $(KILLS) $(if $(SEED),--seed $(SEED))
 
 .PHONY: conformance
 conformance: build ## Daft's own tests on this runner (DAFT=a checkout of Daft, CONFORMANCE_ARGS='--tier t1 --baseline ray.tsv.xz')
