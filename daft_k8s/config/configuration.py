@@ -114,6 +114,11 @@ class Configuration:
     given up until a later query: its image, its memory or its node does not fit. 3 survives a lost node and its
     consequences. 0: never replaced, unless the process dies under a task."""
 
+    recovery_memory_bytes: int = option(options.RECOVERY_BYTES, 256 * 2**20, topic=WAITS, name="recovery_memory")
+    """The driver's memory for the records of ended tasks, by which partitions are recomputed that were lost with a
+    worker. Beyond it, the oldest are forgotten. 256Mi hold those of some 200,000 tasks. 0: nothing is recorded or
+    recomputed, and a query that needs what was lost runs again as a whole, or fails."""
+
     queue_ahead: int = option(options.QUEUE, 1, topic=DATA)
     """Tasks that a worker is given beyond those it can run, so that their inputs arrive while it is busy. 1 hides a
     round trip. More makes the work less even at the end of a query, and lets a short task wait behind a long one. 0:

@@ -29,7 +29,7 @@ pub(crate) use obstacle::Obstacle;
 /// The things that the driver keeps of a task to run it again.
 #[derive(Debug, Clone, PartialEq, Eq, GetSize)]
 pub struct Kept {
-    /// The bytes that no other task shares.
+    /// The bytes of the driver's own that no other task shares.
     pub own_bytes: u64,
     /// The inputs that the driver has itself, with their bytes. All records that read one share it.
     pub inline_inputs: Arc<[(SlotId, u64)]>,
@@ -108,7 +108,7 @@ impl Lineage {
     pub fn enter(&mut self, task: TaskId, mut origin: Origin, outputs: &[Output], config: &PoolConfig) -> Vec<TaskId> {
         origin.determinism = origin.determinism.of_each(outputs.len());
         let kept = outputs.iter().filter(|output| output.is_stored).count();
-        if kept == 0 || origin.determinism == Determinism::Unrepeatable {
+        if config.lineage_limit_bytes == 0 || kept == 0 || origin.determinism == Determinism::Unrepeatable {
             return Vec::new();
         }
         for parent in parents(&origin.inputs) {
@@ -116,7 +116,7 @@ impl Lineage {
                 record.children += 1;
             }
         }
-        self.keep(&origin.kept);
+        self.keep(&origin, outputs.len());
         self.queries.entry(origin.query.clone()).or_default().records += 1;
         let rows = outputs.iter().map(|output| output.num_rows).collect();
         let fingerprints = match origin.determinism {
@@ -239,7 +239,7 @@ impl Lineage {
             return Vec::new();
         };
         forgotten.push(task);
-        self.let_go(&record.origin.kept);
+        self.let_go(&record.origin, record.rows.len());
         if let Some(tally) = self.queries.get_mut(&record.origin.query) {
             tally.records -= 1;
             if tally.records == 0 {
@@ -256,9 +256,9 @@ impl Lineage {
     }
 
     /// Counts what a record keeps; what others keep already takes no more room.
-    fn keep(&mut self, kept: &Kept) {
-        self.bytes += kept.own_bytes;
-        for (slot, bytes) in &*kept.inline_inputs {
+    fn keep(&mut self, origin: &Origin, outputs: usize) {
+        self.bytes += origin.kept.own_bytes + bytes_of(&origin.inputs, outputs);
+        for (slot, bytes) in &*origin.kept.inline_inputs {
             let records = self.inline_inputs.entry(*slot).or_insert(0);
             *records += 1;
             if *records == 1 {
@@ -267,9 +267,9 @@ impl Lineage {
         }
     }
 
-    fn let_go(&mut self, kept: &Kept) {
-        self.bytes -= kept.own_bytes;
-        for (slot, bytes) in &*kept.inline_inputs {
+    fn let_go(&mut self, origin: &Origin, outputs: usize) {
+        self.bytes -= origin.kept.own_bytes + bytes_of(&origin.inputs, outputs);
+        for (slot, bytes) in &*origin.kept.inline_inputs {
             if let Some(records) = self.inline_inputs.get_mut(slot) {
                 *records -= 1;
                 if *records == 0 {
@@ -280,10 +280,21 @@ impl Lineage {
         }
     }
 
+    /// The bytes that count for the limit.
+    pub const fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
     /// The number of records.
     pub fn len(&self) -> usize {
         self.records.len()
     }
+}
+
+/// The bytes that a record takes here. A tree whose keys come in order is about half full.
+const fn bytes_of(inputs: &[SlotId], outputs: usize) -> u64 {
+    let parts = size_of::<(TaskId, Record)>() * 2 + size_of_val(inputs) + size_of::<u64>() * outputs;
+    parts as u64
 }
 
 /// The tasks that made these slots, each once.

@@ -6,6 +6,8 @@ use std::sync::Arc;
 /// The reason why a lost partition cannot be recomputed. Displays as the end of "it cannot be recomputed: ...".
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Obstacle {
+    /// The session records nothing.
+    SwitchedOff,
     /// There is no record of the task that made it.
     NoRecord,
     /// The task that made it may give other rows in another run, and without fingerprints nobody would see it.
@@ -30,6 +32,7 @@ impl Obstacle {
 impl fmt::Display for Obstacle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::SwitchedOff => f.write_str("the option recovery_memory is 0, so nothing is recomputed"),
             Self::NoRecord => f.write_str(
                 "a task that made it has effects, needs what ended with its query, or is not recorded any more",
             ),

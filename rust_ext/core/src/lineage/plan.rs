@@ -22,6 +22,9 @@ struct Draft<'a> {
 impl Lineage {
     /// The tasks that have to be run again for these lost slots, besides those that run again already.
     pub fn plan(&self, slots: &Slots, lost: &[SlotId], config: &PoolConfig) -> Result<Vec<TaskId>, Obstacle> {
+        if config.lineage_limit_bytes == 0 {
+            return Err(Obstacle::SwitchedOff);
+        }
         let (visited, order, reruns) = (BTreeSet::new(), Vec::new(), HashMap::new());
         let mut draft = Draft { lineage: self, slots, config, visited, order, reruns };
         for slot in lost {

@@ -119,10 +119,10 @@ pub enum Action {
         reason: Arc<str>,
         /// True if the pool itself ended the process, and it held nothing.
         orderly: bool,
-        /// The number of partitions that were lost with it; `PartitionsLost` tells what follows from that.
+        /// The number of partitions that were lost with it; `PartitionsLost` tells of the consequences.
         partitions: usize,
     },
-    /// What follows at once from the loss of a process with partitions. For the log, after all that it tells of.
+    /// The consequences of the loss of a process with partitions. For the log, after all that it tells of.
     PartitionsLost {
         /// The logical worker.
         worker: WorkerId,

@@ -66,7 +66,8 @@ pub struct PoolConfig {
     pub max_recovery_depth: u32,
     /// The number of times that tasks of one query may be run again for lost outputs.
     pub max_recoveries_per_query: u32,
-    /// The bytes that the driver keeps for running tasks again; beyond this, it forgets the oldest. 0: it keeps nothing.
+    /// The bytes that the driver keeps for running tasks again; beyond this, it forgets the oldest. 0: it keeps nothing, and nothing is
+    /// recomputed.
     pub lineage_limit_bytes: u64,
 }
 

@@ -51,7 +51,7 @@ pub(crate) struct Turn {
     /// Workers of which something changed that decides on their load, idleness or end; [`Session`](super::Session)
     /// brings these up to date.
     pub touched: BTreeSet<WorkerId>,
-    /// What follows from the loss that is being handled, if one is.
+    /// The consequences of the loss that is being handled, if one is.
     pub loss: Option<Consequences>,
     pub journal: Journal,
 }

@@ -166,6 +166,12 @@ impl Session {
         self.lineage.len()
     }
 
+    /// The bytes that these records take in the driver, as far as they count for the limit.
+    #[must_use]
+    pub const fn lineage_bytes(&self) -> u64 {
+        self.lineage.bytes()
+    }
+
     /// The number of tasks and fetches that wait for lost partitions.
     #[must_use]
     pub fn parked_count(&self) -> usize {

@@ -37,6 +37,7 @@ struct PoolOptions {
     max_task_attempts: u32,
     max_oom_attempts: u32,
     max_worker_restarts: u32,
+    recovery_memory_bytes: u64,
     trust_workers: bool,
 }
 
@@ -78,6 +79,7 @@ impl PoolOptions {
             max_task_attempts: self.max_task_attempts,
             max_oom_attempts: self.max_oom_attempts,
             max_worker_restarts: self.max_worker_restarts,
+            lineage_limit_bytes: self.recovery_memory_bytes,
             ..PoolConfig::default()
         })
     }

@@ -157,7 +157,7 @@ impl Driver {
         let state = State {
             core: Session::new(config.pool.clone()),
             tasks: HashMap::new(),
-            records: Records::default(),
+            records: Records::new(config.pool.lineage_limit_bytes > 0),
             by_key: HashMap::new(),
             plans: Plans::default(),
             links: HashMap::new(),
@@ -301,7 +301,7 @@ impl State {
 
     /// Records a task that has ended well, for as long as the core may have it run again.
     fn record(&mut self, task: TaskId, spec: &TaskSpec, report: &Report) {
-        if spec.determinism != Determinism::Unrepeatable && report.is_any_stored() {
+        if self.records.are_kept && spec.determinism != Determinism::Unrepeatable && report.is_any_stored() {
             self.plans.share(&spec.plan_hash, &spec.plan);
             self.records.enter(task, spec);
         }

@@ -35,13 +35,26 @@ struct Record {
     inputs: Vec<(u32, Box<[Input]>)>,
 }
 
+/// The bytes that a record takes without its texts. A table is about two thirds full; the texts, the plan's hash and
+/// the inputs are allocations of their own.
+pub(super) const fn bytes_of(sources: usize, inputs: usize) -> usize {
+    const ALLOCATION: usize = 16;
+    let record = size_of::<(TaskId, Record)>() * 3 / 2 + 5 * ALLOCATION;
+    record + sources * (size_of::<(u32, Box<[Input]>)>() + ALLOCATION) + inputs * size_of::<Input>()
+}
+
 /// The records by task.
-#[derive(Default)]
 pub(super) struct Records {
+    /// True unless recovery is switched off.
+    pub(super) are_kept: bool,
     by_task: HashMap<TaskId, Record>,
 }
 
 impl Records {
+    pub(super) fn new(are_kept: bool) -> Self {
+        Self { are_kept, by_task: HashMap::new() }
+    }
+
     pub(super) fn len(&self) -> usize {
         self.by_task.len()
     }
@@ -86,7 +99,7 @@ impl Records {
         format!("{again}, because {slots} partitions are needed that were lost with {worker}")
     }
 
-    /// What follows from a loss, as the end of its line.
+    /// The consequences of a loss, as the end of its line.
     pub(super) fn consequences(&self, tasks: &[TaskId], obstacle: Option<&str>) -> String {
         let again = (!tasks.is_empty()).then(|| self.run_again(tasks));
         let fails = obstacle.map(|obstacle| {

@@ -20,6 +20,7 @@ use super::{
     Inner, Partition, State,
     partition::{Data, TaskName},
     process::Process,
+    records,
 };
 
 /// The specification of a task. It holds references to its inputs, so these live until the task has ended.
@@ -83,15 +84,10 @@ impl TaskSpec {
 
     /// The bytes that the driver keeps to run the task again, without a plan and inputs that others share.
     pub(super) fn kept_bytes(&self) -> u64 {
-        let inputs: usize = self.inputs.iter().map(|(_, partitions)| partitions.len()).sum();
-        (self.payload.len() + self.name.len() + inputs * BYTES_PER_INPUT + BYTES_PER_RECORD) as u64
+        let texts = self.payload.len() + self.name.len() + self.query_id.len();
+        (texts + records::bytes_of(self.inputs.len(), self.partitions().count())) as u64
     }
 }
-
-/// An input in the records of driver and core, and a record without its inputs: the sizes of the structures on 64-bit
-/// Linux, with something for the maps that hold them.
-const BYTES_PER_INPUT: usize = 48;
-const BYTES_PER_RECORD: usize = 512;
 
 /// The end of a task.
 #[derive(Debug)]

@@ -4,6 +4,9 @@ use super::*;
 use crate::ids::{Generation, Run};
 use crate::{FetchId, SlotRead};
 
+/// So much that the record itself is little beside it.
+const KB: u64 = 1_000;
+
 fn deterministic(task: u64, prefer: u32, query: &str, inputs: Vec<SlotId>) -> Event {
     let determinism = Determinism::Deterministic;
     Event::Submit {
@@ -12,7 +15,7 @@ fn deterministic(task: u64, prefer: u32, query: &str, inputs: Vec<SlotId>) -> Ev
         query: query.into(),
         inputs: inputs.into(),
         determinism,
-        kept: Kept::own(100),
+        kept: Kept::own(100 * KB),
     }
 }
 
@@ -306,7 +309,7 @@ fn runs_of_one_task_are_bounded() {
 
 #[test]
 fn records_beyond_the_limit_are_forgotten_oldest_first() {
-    let mut stage = Stage::ready_with(PoolConfig { lineage_limit_bytes: 250, ..small() }, 2);
+    let mut stage = Stage::ready_with(PoolConfig { lineage_limit_bytes: 250 * KB, ..small() }, 2);
     for task in 1..=3 {
         stage.tell(deterministic(task, 1, "q", vec![]));
         let actions = finish(&mut stage, task, &[3]);
@@ -317,10 +320,21 @@ fn records_beyond_the_limit_are_forgotten_oldest_first() {
 }
 
 #[test]
+fn nothing_is_recorded_where_recovery_is_switched_off() {
+    let mut stage = Stage::ready_with(PoolConfig { lineage_limit_bytes: 0, ..small() }, 2);
+    stage.tell(deterministic(1, 1, "q", vec![]));
+    assert!(!finish(&mut stage, 1, &[3]).iter().any(|action| matches!(action, Action::Forget { .. })));
+    assert_eq!(stage.pool.record_count(), 0);
+    stage.exit(w(1), "gone");
+    let actions = stage.tell(deterministic(2, 0, "q", vec![s(1, 0)]));
+    assert!(failure(&actions).2.contains("the option recovery_memory is 0"));
+}
+
+#[test]
 fn an_inline_input_counts_once_for_all_records_that_keep_it() {
-    let mut stage = Stage::ready_with(PoolConfig { lineage_limit_bytes: 250, ..small() }, 2);
+    let mut stage = Stage::ready_with(PoolConfig { lineage_limit_bytes: 250 * KB, ..small() }, 2);
     let forgotten_for = |stage: &mut Stage, task: u64, inline_input: SlotId| {
-        let kept = Kept { own_bytes: 20, inline_inputs: [(inline_input, 100)].into() };
+        let kept = Kept { own_bytes: 20 * KB, inline_inputs: [(inline_input, 100 * KB)].into() };
         let determinism = Determinism::Deterministic;
         let (id, prefer, query) = (t(task), w(1), "q".into());
         stage.tell(Event::Submit { task: id, prefer, query, inputs: [].into(), determinism, kept });
@@ -331,9 +345,9 @@ fn an_inline_input_counts_once_for_all_records_that_keep_it() {
         })
     };
     for task in 1..=7 {
-        assert_eq!(forgotten_for(&mut stage, task, s(90, 0)), None, "240 bytes are not too much");
+        assert_eq!(forgotten_for(&mut stage, task, s(90, 0)), None, "240 KB are not too much");
     }
-    assert_eq!(forgotten_for(&mut stage, 8, s(91, 0)), Some((1..=6).map(t).collect()), "360 bytes are");
+    assert_eq!(forgotten_for(&mut stage, 8, s(91, 0)), Some((1..=6).map(t).collect()), "360 KB are");
     stage.tell(Event::Drop(vec![s(7, 0)]));
     assert_eq!(forgotten_for(&mut stage, 9, s(90, 0)), None, "the input went with the last record that kept it");
 }
@@ -343,7 +357,7 @@ fn a_task_that_depends_on_order_is_not_run_again_for_one_of_its_slots() {
     let mut stage = Stage::ready(2);
     let determinism = Determinism::OrderDependent;
     let (task, prefer, query) = (t(1), w(1), "q".into());
-    stage.tell(Event::Submit { task, prefer, query, inputs: [].into(), determinism, kept: Kept::own(100) });
+    stage.tell(Event::Submit { task, prefer, query, inputs: [].into(), determinism, kept: Kept::own(100 * KB) });
     finish(&mut stage, 1, &[3, 4]);
     stage.tell(deterministic(2, 0, "q", vec![s(1, 0)]));
     finish(&mut stage, 2, &[1]);
@@ -383,7 +397,7 @@ fn a_task_whose_rows_may_be_in_any_output_runs_again_for_a_single_output_and_not
         let mut stage = Stage::ready(2);
         let determinism = Determinism::DeterministicWhole;
         let (task, prefer, query) = (t(1), w(1), "q".into());
-        stage.tell(Event::Submit { task, prefer, query, inputs: [].into(), determinism, kept: Kept::own(100) });
+        stage.tell(Event::Submit { task, prefer, query, inputs: [].into(), determinism, kept: Kept::own(100 * KB) });
         finish(&mut stage, 1, rows);
         stage.exit(w(1), "gone");
         let actions = stage.tell(deterministic(2, 0, "q", vec![s(1, 0)]));
