@@ -61,6 +61,9 @@ def test_a_collected_dataframe_survives_the_loss_of_every_worker_in_turn(tmp_pat
             send_signal(worker.pid, signal.SIGKILL)
             assert driver.run(COUNT) == [899_970_000, 0]
         assert driver.run("answer = sum('are run again (' in line for line in LINES)") > 0
+        told = driver.run("answer = [line for line in LINES if ' was lost, and ' in line]")
+        assert len(told) == 3, told
+        assert all("partitions with it: worker-" in line and "SIGKILL" in line for line in told), told
 
 
 def test_rows_of_two_runs_of_code_that_depends_on_chance_are_not_mixed(tmp_path: Path) -> None:
@@ -72,3 +75,14 @@ def test_rows_of_two_runs_of_code_that_depends_on_chance_are_not_mixed(tmp_path:
         reply = driver.reply()
         assert reply.error == "WorkerLostError", reply
         assert "rows in output" in reply.text and "not deterministic" in reply.text, reply.text
+
+
+def test_nothing_is_recomputed_where_recovery_is_switched_off(tmp_path: Path) -> None:
+    with RemoteDriver(tmp_path, num_workers=3, recovery_memory=0) as driver:
+        driver.run(SETUP.format(folder=str(tmp_path / "files"), frame="files"))
+        assert driver.run("answer = session.snapshot().kept['records']") == 0
+        send_signal(driver.workers()[0].pid, signal.SIGKILL)
+        driver.send(COUNT)
+        reply = driver.reply()
+        assert reply.error == "WorkerLostError", reply
+        assert "the option recovery_memory is 0" in reply.text, reply.text
