@@ -116,8 +116,9 @@ class Configuration:
 
     recovery_memory_bytes: int = option(options.RECOVERY_BYTES, 256 * 2**20, topic=WAITS, name="recovery_memory")
     """The driver's memory for the records of ended tasks, by which partitions are recomputed that were lost with a
-    worker. Beyond it, the oldest are forgotten. 256Mi hold those of some 200,000 tasks. 0: nothing is recorded or
-    recomputed, and a query that needs what was lost runs again as a whole, or fails."""
+    worker. Beyond it, the oldest are forgotten. 256Mi hold more than 100,000 of tasks with few inputs: 2 KiB each, and
+    48 bytes for an input. 0: nothing is recorded or recomputed, and a query that needs what was lost runs again as a
+    whole, or fails."""
 
     queue_ahead: int = option(options.QUEUE, 1, topic=DATA)
     """Tasks that a worker is given beyond those it can run, so that their inputs arrive while it is busy. 1 hides a
