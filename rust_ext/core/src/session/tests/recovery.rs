@@ -163,15 +163,6 @@ fn a_loss_is_told_once_with_all_that_is_recomputed_for_it() {
     assert_eq!(report(&stage.exit(w(1), "gone")), (3, vec![t(1), t(2), t(3)], None), "the third is unread");
     let mut stage = chain();
     assert_eq!(report(&stage.exit(w(1), "gone")), (2, vec![], None), "nothing is needed yet");
-    let mut stage = Stage::ready(2);
-    stage.tell(unrepeatable(t(1), w(1), "q", vec![]));
-    finish(&mut stage, 1, &[3]);
-    stage.submit(9, 0);
-    stage.submit(10, 1);
-    stage.tell(deterministic(2, 0, "q", vec![s(1, 0)]));
-    let (partitions, tasks, obstacle) = report(&stage.exit(w(1), "gone"));
-    assert_eq!((partitions, tasks), (1, vec![]));
-    assert!(obstacle.is_some_and(|obstacle| obstacle.contains("has effects")));
 }
 
 #[test]
