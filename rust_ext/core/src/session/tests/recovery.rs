@@ -166,6 +166,19 @@ fn a_loss_is_told_once_with_all_that_is_recomputed_for_it() {
 }
 
 #[test]
+fn a_loss_is_told_with_what_keeps_a_partition_from_being_recomputed() {
+    let mut stage = Stage::ready_with(PoolConfig { queue_ahead: 0, ..small() }, 2);
+    stage.tell(unrepeatable(t(1), w(1), "q", vec![]));
+    finish(&mut stage, 1, &[3]);
+    stage.submit(9, 0);
+    stage.submit(10, 1);
+    stage.tell(deterministic(2, 0, "q", vec![s(1, 0)]));
+    let (partitions, tasks, obstacle) = report(&stage.exit(w(1), "gone"));
+    assert_eq!((partitions, tasks), (1, vec![]));
+    assert!(obstacle.is_some_and(|obstacle| obstacle.contains("has effects")));
+}
+
+#[test]
 fn a_fetch_waits_for_what_is_recomputed() {
     let mut stage = chain();
     stage.exit(w(1), "gone");
@@ -369,7 +382,7 @@ fn a_task_that_depends_on_order_runs_again_where_its_outputs_have_fingerprints_a
         let mut stage = Stage::ready(2);
         let determinism = Determinism::OrderDependent;
         let (task, prefer, query) = (t(1), w(1), "q".into());
-        stage.tell(Event::Submit { task, prefer, query, inputs: [].into(), determinism, bytes: 100 });
+        stage.tell(Event::Submit { task, prefer, query, inputs: [].into(), determinism, kept: Kept::own(100 * KB) });
         end(&mut stage, 1, outputs([7, 8]));
         stage.exit(w(1), "gone");
         let actions = stage.tell(deterministic(2, 0, "q", vec![s(1, 1)]));
