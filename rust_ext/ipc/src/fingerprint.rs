@@ -13,7 +13,7 @@ impl PartitionData {
     /// A digest of 64 bits of the rows as a multiset; `None`: it has columns of a type that cannot be encoded.
     ///
     /// A row's columns belong together: the same columns with their rows in different orders give another fingerprint.
-    /// How rows are spread over batches does not matter. Reads all of the data, about 1 GiB a second; the same on every
+    /// How rows are spread over batches does not matter. Reads all of the data, about 2 GiB a second; the same on every
     /// machine that runs the same version.
     #[must_use]
     pub fn fingerprint(&self) -> Option<u64> {
