@@ -81,6 +81,16 @@ impl Record {
     const fn is_running(&self) -> bool {
         self.running_for.is_some()
     }
+
+    /// The bytes that a record takes here. A tree whose keys come in order is about half full.
+    fn bytes(&self) -> u64 {
+        let (rows, fingerprints) = (&*self.rows, self.fingerprints.as_deref().unwrap_or_default());
+        let parts = size_of::<(TaskId, Self)>() * 2
+            + size_of_val(&*self.origin.inputs)
+            + size_of_val(rows)
+            + size_of_val(fingerprints);
+        self.origin.kept.own_bytes + parts as u64
+    }
 }
 
 /// The records of a query.
@@ -116,7 +126,6 @@ impl Lineage {
                 record.children += 1;
             }
         }
-        self.keep(&origin, outputs.len());
         self.queries.entry(origin.query.clone()).or_default().records += 1;
         let rows = outputs.iter().map(|output| output.num_rows).collect();
         let fingerprints = match origin.determinism {
@@ -127,6 +136,7 @@ impl Lineage {
         let (run, running_for, spoilt) = (Run::FIRST, None, None);
         let (lost, children) = (0, 0);
         let record = Record { origin, rows, fingerprints, kept, lost, children, run, running_for, spoilt };
+        self.keep(&record);
         self.records.insert(task, record);
         let mut forgotten = Vec::new();
         while self.bytes > config.lineage_limit_bytes {
@@ -239,7 +249,7 @@ impl Lineage {
             return Vec::new();
         };
         forgotten.push(task);
-        self.let_go(&record.origin, record.rows.len());
+        self.let_go(&record);
         if let Some(tally) = self.queries.get_mut(&record.origin.query) {
             tally.records -= 1;
             if tally.records == 0 {
@@ -256,9 +266,9 @@ impl Lineage {
     }
 
     /// Counts what a record keeps; what others keep already takes no more room.
-    fn keep(&mut self, origin: &Origin, outputs: usize) {
-        self.bytes += origin.kept.own_bytes + bytes_of(&origin.inputs, outputs);
-        for (slot, bytes) in &*origin.kept.inline_inputs {
+    fn keep(&mut self, record: &Record) {
+        self.bytes += record.bytes();
+        for (slot, bytes) in &*record.origin.kept.inline_inputs {
             let records = self.inline_inputs.entry(*slot).or_insert(0);
             *records += 1;
             if *records == 1 {
@@ -267,9 +277,9 @@ impl Lineage {
         }
     }
 
-    fn let_go(&mut self, origin: &Origin, outputs: usize) {
-        self.bytes -= origin.kept.own_bytes + bytes_of(&origin.inputs, outputs);
-        for (slot, bytes) in &*origin.kept.inline_inputs {
+    fn let_go(&mut self, record: &Record) {
+        self.bytes -= record.bytes();
+        for (slot, bytes) in &*record.origin.kept.inline_inputs {
             if let Some(records) = self.inline_inputs.get_mut(slot) {
                 *records -= 1;
                 if *records == 0 {
@@ -289,12 +299,6 @@ impl Lineage {
     pub fn len(&self) -> usize {
         self.records.len()
     }
-}
-
-/// The bytes that a record takes here. A tree whose keys come in order is about half full.
-const fn bytes_of(inputs: &[SlotId], outputs: usize) -> u64 {
-    let parts = size_of::<(TaskId, Record)>() * 2 + size_of_val(inputs) + size_of::<u64>() * outputs;
-    parts as u64
 }
 
 /// The tasks that made these slots, each once.
