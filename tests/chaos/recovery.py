@@ -107,6 +107,7 @@ class RecoveryMatrix:
     def _note(self, shape: str, when: str, reply: Reply, expected: Any) -> None:
         found = f"{reply.error}: {reply.text}" if reply.error else f"{_short(reply.answer)}, not {_short(expected)}"
         self.problems.append(f"{shape}, {when}: {found}")
+        print(self.problems[-1], flush=True)
 
 
 def _kind(lines: list[str]) -> str:
@@ -134,7 +135,6 @@ def main() -> int:
                 print(f"{shape:20}" + "".join(f"{counts[kind]:19}" for kind in KINDS), flush=True)
                 total += counts
         print(f"{'all':20}" + "".join(f"{total[kind]:19}" for kind in KINDS))
-        print("\n".join(matrix.problems))
     return 1 if total[WRONG] or any("undisturbed" in problem for problem in matrix.problems) else 0
 
 
