@@ -212,6 +212,10 @@ impl Driver {
         }
         let inputs = spec.partitions().filter(|partition| partition.is_remote()).map(Partition::slot).collect();
         let query = QueryId::from(&*spec.query_id);
+        if !state.records.are_kept {
+            // Nothing is recomputed, so nothing needs its fingerprint.
+            spec.determinism = Determinism::Unrepeatable;
+        }
         let determinism = spec.determinism;
         let plan_bytes = if state.plans.knows(&spec.plan_hash) { 0 } else { spec.plan.len() as u64 };
         let kept = Kept { own_bytes: spec.kept_bytes() + plan_bytes, inline_inputs: spec.inline_inputs() };

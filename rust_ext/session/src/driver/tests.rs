@@ -111,7 +111,7 @@ fn end_tasks(driver: &Driver, count: u64, inputs: u32) -> i64 {
             run: Run::FIRST,
             sent: Arc::default(),
         };
-        let task = driver.submit(WORKER, spec, Box::new(|outcome| std::mem::forget(outcome)));
+        let task = driver.submit(WORKER, spec, Box::new(std::mem::forget));
         let (attempt, stream) = (Attempt::FIRST, Bytes::new());
         let outputs = vec![NewOutput { num_rows: 9, size_bytes: 72, stream, fingerprint: None }];
         let report = Report::Succeeded { outputs, stats: Bytes::new(), worker: WORKER };
