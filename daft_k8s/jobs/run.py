@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import time
 import urllib.parse
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import aclosing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -130,7 +131,7 @@ class Run:
             for item in made:
                 await console.create("/api/v1/{ns}/secrets", item)
         except BaseException:
-            await console.delete(self._path)
+            await _to_its_end(console.delete(self._path))
             raise
 
     async def _create_job(self, console: Console, manifest: dict[str, Any]) -> dict[str, Any]:
@@ -157,7 +158,7 @@ class Run:
         try:
             return await asyncio.to_thread(attach, await self._wait_for_start(console))
         finally:
-            await self._remove(console)
+            await _to_its_end(self._remove(console))
 
     async def finish(self, console: Console) -> int:
         """Follows the driver to its end and returns its exit code. Cancelled, it ends the driver and its workers.
@@ -168,16 +169,19 @@ class Run:
         Raises:
             ClusterError: The cluster does not start the driver, or loses it.
         """
-        cancelled = False
         try:
-            return await self._follow(console)
+            code = await self._follow(console)
         except asyncio.CancelledError:
-            cancelled = True
             self._report("cancelling: the driver ends its workers ...")
+            await _to_its_end(self._remove(console))
             raise
-        finally:
-            if cancelled or not self._keep:
-                await self._remove(console)
+        except BaseException:
+            if not self._keep:
+                await _to_its_end(self._remove(console))
+            raise
+        if not self._keep:
+            await _to_its_end(self._remove(console))
+        return code
 
     async def _follow(self, console: Console) -> int:
         pod = await self._wait_for_start(console)
@@ -280,6 +284,15 @@ class Run:
                 return
             await asyncio.sleep(_POLL_SECONDS)
         self._report(f"the Pod of {self._job.run_name} is still ending; the cluster removes it")
+
+
+async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:
+    """Does a clean-up that a cancellation of the caller does not break off. It is bounded by itself."""
+    doing = asyncio.ensure_future(work)
+    while not doing.done():
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.wait([doing])
+    doing.result()
 
 
 def _has_run(pod: Mapping[str, Any]) -> bool:

@@ -119,6 +119,27 @@ def test_a_run_ends_with_the_drivers_code_or_when_it_is_cancelled_and_its_job_go
     assert console.pods == []
 
 
+def test_a_cancellation_does_not_break_off_the_removal_of_a_run_that_has_ended() -> None:
+    class Cancelling(FakeRun):
+        following: asyncio.Future[int]
+
+        async def delete(self, path: str, **options: Any) -> None:
+            self.following.cancel()
+            await asyncio.sleep(0)
+            await super().delete(path, **options)
+
+    console = Cancelling(ended=True)
+
+    async def main() -> int:
+        job = DriverJob(name="x", script="", arguments=(), service_account="daft-driver")
+        run = Run(job, load({"allocation": "pod", "image": "x:1"}), keep=False, report=print, write=print)
+        console.following = asyncio.ensure_future(run.finish(console))
+        return await console.following
+
+    assert asyncio.run(main()) == 3
+    assert console.pods == []
+
+
 @pytest.mark.parametrize(
     ("url", "passed_on"),
     [("http://daft-dashboard.jobs:3238", True), ("http://127.0.0.1:3238", False), ("http://localhost:3238", False)],
