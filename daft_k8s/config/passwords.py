@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 _WORDS = r"[?&](?:sig|[^=&\s]*(?:secret|password|account_key|token)[^=&\s]*)="
-_IN_URL = re.compile(rf"((?:https?|ssh)://)[^/\s@]+@|(://)[^/\s@:]*:[^/\s@]*@|({_WORDS})[^&\s]+", re.IGNORECASE)
+_IN_URL = re.compile(rf"((?:https?|ssh)://)[^/\s@]+@|(://)[^/\s@:]*:[^\s@]*@|({_WORDS})[^&\s]+", re.IGNORECASE)
 """The part before a host, or the value of a parameter. Without a colon the former is a container (`abfss`), a user of
 another kind, or, in `http` and `ssh`, a token."""
 

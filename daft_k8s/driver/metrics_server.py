@@ -190,7 +190,11 @@ class _Server(ThreadingMixIn, WSGIServer):
 
     def process_request(self, request: Any, client_address: Any) -> None:
         if self._answering.acquire(blocking=False):
-            super().process_request(request, client_address)
+            try:
+                super().process_request(request, client_address)
+            except BaseException:  # no thread can be started
+                self._answering.release()
+                raise
         else:
             self.shutdown_request(request)
 

@@ -316,8 +316,10 @@ class Session:
     def _observe(self) -> None:
         manager = self._manager
         if manager is not None:
-            self._observer.read(manager.facts_since)
-            self._loop.call_later(OBSERVATION_SECONDS, self._observe)
+            try:
+                self._observer.read(manager.facts_since)
+            finally:
+                self._loop.call_later(OBSERVATION_SECONDS, self._observe)
 
     @property
     def metrics_address(self) -> str | None:

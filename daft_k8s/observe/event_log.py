@@ -116,6 +116,12 @@ class EventLog(FactListener):
             self._dropped = 0
 
     def _run(self) -> None:
+        try:
+            self._write_until_closed()
+        except Exception as error:  # a defect; the session goes on, and its user is told
+            self._warn(f"it has ended early: {type(error).__name__}: {error}")
+
+    def _write_until_closed(self) -> None:
         while not self._closing:
             self._wake.wait()
             self._wake.clear()

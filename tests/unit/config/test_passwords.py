@@ -13,6 +13,7 @@ from daft_k8s.config.passwords import without_passwords
         ("x @ https://token@example.com/x.zip", "x @ https://***@example.com/x.zip"),
         ("git+ssh://me:word@example.com/y", "git+ssh://***@example.com/y"),
         ("S3://key:word@bucket/a", "S3://***@bucket/a"),
+        ("s3://key:wo/rd+x@bucket/a", "s3://***@bucket/a"),
         ("two http://a@b/ http://c@d/", "two http://***@b/ http://***@d/"),
         ("abfss://container@account.dfs.core.windows.net/a", "abfss://container@account.dfs.core.windows.net/a"),
         ("az://a/b?sig=word&se=1", "az://a/b?sig=***&se=1"),
