@@ -23,6 +23,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGES = {
     "CHANGELOG.md": "changelog.md",
     "CONTRIBUTING.md": "contributing.md",
+    "SECURITY.md": "reporting.md",
     "README.md": "index.md",  # a link to it leads to the start; it is no page itself
     "charts/daft/README.md": "chart.md",
 }
