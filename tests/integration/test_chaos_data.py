@@ -1,4 +1,4 @@
-"""Data that only a lost worker held: the query that needs it says which Pod it was, and why, and the next one works.
+"""Data that only a lost worker held, and chance has made: its query says which Pod it was, and why; the next one works.
 
 How a cluster is broken: tests/integration/faults.py.
 """
@@ -41,9 +41,14 @@ def dying(x: int) -> int:
         os._exit(137)
     return x
 
+@daft.func
+def by_chance(x: int) -> str:
+    return os.urandom(5_000).hex()
+
 all_are_ready()
-# Too much for the driver to keep a copy, as it does of small results.
-kept = daft.range(18, partitions=18).select(slowly(col("id")), daft.lit("x" * 10_000).alias("pad")).collect()
+# Too much for the driver to keep a copy, as it does of small results; and another run gives other values, so that what
+# is lost cannot be recomputed.
+kept = daft.range(18, partitions=18).select(slowly(col("id")), by_chance(col("id")).alias("pad")).collect()
 say(session=session.session_id, kept=len(kept))
 end = time.monotonic() + 120
 while not os.path.exists("{go}"):

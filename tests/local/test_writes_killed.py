@@ -17,7 +17,7 @@ import pyarrow.parquet
 import pytest
 
 from tests.local.remote_driver import RemoteDriver, send_signal
-from tests.local.test_failures_workers import after, assert_recovers, hold
+from tests.local.test_failures_workers import VARYING, after, assert_recovers, hold
 
 DIES_ONCE = """
 daft.set_execution_config(
@@ -75,7 +75,7 @@ def test_a_write_that_has_begun_is_run_again_when_data_for_it_is_lost(tmp_path: 
     folder = tmp_path / "out"
     step = f"df.repartition(6, 'key').with_column('held', hold(col('id'))).write_{kind}(folder)"
     with RemoteDriver(tmp_path) as driver:
-        driver.run(f"folder = {str(folder)!r}")
+        driver.run(f"folder = {str(folder)!r}\n" + VARYING)
         checkpoint, (pid,) = hold(driver, tmp_path / "hold", step)
         died = send_signal(pid, signal.SIGKILL)
         checkpoint.open()
