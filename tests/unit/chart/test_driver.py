@@ -102,6 +102,7 @@ def test_every_setting_of_workers_arrives_where_it_was_meant(helm: Helm) -> None
         "max_message_bytes": "128Mi",
         "log_level": "DEBUG",
         "log_format": "json",
+        "event_log": "s3://bucket/logs",
         "worker_output": False,
         "working_dir": "local:///opt/app",
         "shared_paths": ["/mnt/shared"],
