@@ -169,19 +169,16 @@ class Run:
         Raises:
             ClusterError: The cluster does not start the driver, or loses it.
         """
+        removes = not self._keep
         try:
-            code = await self._follow(console)
+            return await self._follow(console)
         except asyncio.CancelledError:
             self._report("cancelling: the driver ends its workers ...")
-            await _to_its_end(self._remove(console))
+            removes = True
             raise
-        except BaseException:
-            if not self._keep:
+        finally:
+            if removes:
                 await _to_its_end(self._remove(console))
-            raise
-        if not self._keep:
-            await _to_its_end(self._remove(console))
-        return code
 
     async def _follow(self, console: Console) -> int:
         pod = await self._wait_for_start(console)
