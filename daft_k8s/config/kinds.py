@@ -215,13 +215,7 @@ class CodeFolder(Kind):
         return f"{', '.join(self.words)}, the path of a folder or an archive, or a URI ({', '.join(self.schemes)})"
 
     def read(self, value: object, base: Path) -> str:
-        if isinstance(value, Path):
-            value = str(value)
-        if not isinstance(value, str):
-            raise ValueError(f"not text but {type_name(value)}")
-        text = value.strip()
-        if not text or "\0" in text:
-            raise ValueError("empty" if not text else "holds a null byte")
+        text = _text_of_place(value)
         if text in self.words:
             return text
         if "://" in text:
@@ -230,7 +224,7 @@ class CodeFolder(Kind):
             if text.startswith("local://") and not text.startswith("local:///"):
                 raise ValueError("local:// needs the absolute path of a folder in the image")
             return text
-        return os.path.abspath(os.path.join(base, os.path.expanduser(text)))
+        return _absolute(text, base)
 
 
 @dataclass(frozen=True)
@@ -244,20 +238,30 @@ class Folder(Kind):
         return f"the path of a folder, or a URI ({', '.join(self.schemes)})"
 
     def read(self, value: object, base: Path) -> str:
-        if isinstance(value, Path):
-            value = str(value)
-        if not isinstance(value, str):
-            raise ValueError(f"not text but {type_name(value)}")
-        text = value.strip()
-        if not text or "\0" in text:
-            raise ValueError("empty" if not text else "holds a null byte")
+        text = _text_of_place(value)
         if "://" not in text:
-            return os.path.abspath(os.path.join(base, os.path.expanduser(text)))
+            return _absolute(text, base)
         if not text.startswith(self.schemes):
             raise ValueError("not of a scheme that can be written")
         if without_passwords(text) != text:
             raise ValueError("holds credentials, which would be shown and logged: set them in the environment")
         return text
+
+
+def _text_of_place(value: object) -> str:
+    """The text of a path or a URI."""
+    if isinstance(value, Path):
+        value = str(value)
+    if not isinstance(value, str):
+        raise ValueError(f"not text but {type_name(value)}")
+    text = value.strip()
+    if not text or "\0" in text:
+        raise ValueError("empty" if not text else "holds a null byte")
+    return text
+
+
+def _absolute(path: str, base: Path) -> str:
+    return os.path.abspath(os.path.join(base, os.path.expanduser(path)))
 
 
 def _plain(number: float) -> str:

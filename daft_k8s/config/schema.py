@@ -70,13 +70,9 @@ def _(kind: AbsolutePath) -> dict[str, Any]:
     return {"type": "string", "pattern": "^/"}
 
 
-@kind_schema.register
-def _(kind: CodeFolder) -> dict[str, Any]:
-    return {"type": "string", "minLength": 1}
-
-
-@kind_schema.register
-def _(kind: Folder) -> dict[str, Any]:
+@kind_schema.register(CodeFolder)
+@kind_schema.register(Folder)
+def _(kind: Kind) -> dict[str, Any]:
     return {"type": "string", "minLength": 1}
 
 
