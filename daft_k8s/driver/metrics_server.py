@@ -120,8 +120,9 @@ class MetricsServer:
     def _app(self) -> Callable[..., Iterable[bytes]]:
         from prometheus_client import CollectorRegistry, make_wsgi_app
 
-        registry = CollectorRegistry()
-        metrics: Callable[..., Iterable[bytes]] = make_wsgi_app(_registered(registry, self))
+        registry: Any = CollectorRegistry()
+        registry.register(self)
+        metrics: Callable[..., Iterable[bytes]] = make_wsgi_app(registry)
 
         def app(environ: dict[str, Any], start_response: Callable[..., object]) -> Iterable[bytes]:
             path = environ["PATH_INFO"]
@@ -160,11 +161,6 @@ def own_host() -> str:
         return str(socket.getaddrinfo(socket.gethostname(), None, type=socket.SOCK_STREAM)[0][4][0])
     except OSError:
         return "127.0.0.1"
-
-
-def _registered(registry: Any, collector: MetricsServer) -> Any:
-    registry.register(collector)
-    return registry
 
 
 def _histogram(family: Any, histogram: Histogram) -> Family:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, get_args
 
@@ -219,7 +219,7 @@ def gauges(summary: SessionSummary, pool: PoolSnapshot, slots_per_worker: int) -
         "daft_tasks_running": summary.running,
         "daft_tasks_waiting": summary.waiting,
         "daft_queries_running": summary.running_queries,
-        "daft_workers_resident_bytes": _sum(worker.resident_bytes for worker in summary.workers.values()),
+        "daft_workers_resident_bytes": sum(worker.resident_bytes for worker in summary.workers.values()),
         "daft_partitions_held_bytes": summary.held_bytes,
         "daft_partitions_spilled_bytes": summary.spilled_bytes,
     }
@@ -227,10 +227,6 @@ def gauges(summary: SessionSummary, pool: PoolSnapshot, slots_per_worker: int) -
         **{(name, ""): value for name, value in found.items()},
         **{("daft_workers", state): states.count(state) for state in STATES},
     }
-
-
-def _sum(values: Iterable[float]) -> float:
-    return sum(values)
 
 
 def _state(phase: str) -> str:
