@@ -118,8 +118,8 @@ class EventLog(FactListener):
     def _run(self) -> None:
         try:
             self._write_until_closed()
-        except Exception as error:  # a defect; the session goes on, and its user is told
-            self._warn(f"it has ended early: {type(error).__name__}: {error}")
+        except Exception:  # a defect; the session goes on, and its user is told
+            logger.exception("the event log of session %s ends early; queries are not affected", self._session_id)
 
     def _write_until_closed(self) -> None:
         while not self._closing:
