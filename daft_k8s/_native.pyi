@@ -48,7 +48,7 @@ def log_to(logger: Logger) -> None:
     Records are written on a thread of their own. A level that is changed counts from the next record or query on.
     """
 
-def flush_log(timeout_seconds: float) -> bool:
+def flush_log(timeout_seconds: float = 1.0) -> bool:
     """Waits (GIL released) until all that was logged so far is written; returns False after the time-out."""
 
 class SupportsArrowStream(Protocol):

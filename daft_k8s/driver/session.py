@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
+from daft_k8s._native import flush_log
 from daft_k8s.allocation import make_launcher
 from daft_k8s.driver.kept_output import KeptOutput
 from daft_k8s.driver.metrics_server import MetricsServer, metrics_of
@@ -50,9 +51,6 @@ TASKS_AHEAD_FACTOR = 3
 Each round of its scheduler costs about as much as ten small tasks. 2,000 trivial tasks on two workers ran at 570 a
 second with factor 1, 700 with 3, and not faster with 6. A larger factor would only undo Daft's order of stages.
 """
-
-LOG_TIMEOUT_SECONDS = 1.0
-"""Seconds for which the end of a session waits until its log records are written."""
 
 OBSERVATION_SECONDS = 0.5
 """The interval at which the session's facts are read. The journal keeps some seconds of the busiest session, and the
@@ -360,7 +358,7 @@ class Session:
         if manager is not None:
             steps.append(self._output.settle)
             steps.append(lambda: manager.shutdown(SHUTDOWN_TIMEOUT_SECONDS))
-            steps.append(_flush_log)
+            steps.append(flush_log)
         if launcher is not None:
             steps.append(lambda: launcher.shutdown(SHUTDOWN_TIMEOUT_SECONDS))
         if manager is not None:
@@ -419,12 +417,6 @@ def _native_manager(setup: DriverSetup) -> K8sWorkerManager:
 
     log_to(logger)
     return K8sWorkerManager(setup)
-
-
-def _flush_log() -> None:
-    from daft_k8s._native import flush_log
-
-    flush_log(LOG_TIMEOUT_SECONDS)
 
 
 def _attributes(snapshot: object) -> dict[str, object]:

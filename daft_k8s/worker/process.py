@@ -43,8 +43,6 @@ logger = logging.getLogger(__name__)
 _DRAIN_POLL_SECONDS = 0.02
 _LAST_OUTPUT_SECONDS = 1.0
 """Seconds for which a stopping worker waits until the driver has taken its last lines."""
-LOG_TIMEOUT_SECONDS = 1.0
-"""Seconds for which a worker that ends waits until its log records are written."""
 _EXIT_SECONDS = 5.0
 """Seconds for which threads of UDFs may delay the exit of a worker that has stopped."""
 _CHILD_SECONDS = 0.5
@@ -134,7 +132,9 @@ class WorkerProcess:
                 set_current_host(None)
                 actors.close()
                 server.shutdown()
-                _flush_log()
+                from daft_k8s._native import flush_log
+
+                flush_log()
         finally:
             remove_private_directory(settings.spill_dir, settings.session_dir, owner_is_gone=self._abandoned)
 
@@ -277,12 +277,6 @@ def _import_server() -> type[WorkerServer]:
         ) from error
     log_to(logging.getLogger("daft_k8s.worker.native"))
     return WorkerServer
-
-
-def _flush_log() -> None:
-    from daft_k8s._native import flush_log
-
-    flush_log(LOG_TIMEOUT_SECONDS)
 
 
 def _exit_soon(code: int) -> None:

@@ -95,6 +95,7 @@ pub(crate) fn log_to(py: Python<'_>, logger: Py<PyAny>) -> PyResult<()> {
 
 /// Waits until all that was logged so far is delivered. Returns false after the time-out.
 #[pyfunction]
+#[pyo3(signature = (timeout_seconds=1.0))]
 pub(crate) fn flush_log(py: Python<'_>, timeout_seconds: f64) -> PyResult<bool> {
     let timeout = seconds(timeout_seconds)?;
     // The thread does not exist in a forked child.

@@ -45,7 +45,7 @@ if __name__ == "__main__":
     if sys.argv[1] != "has-no-extension":
         native.WorkerServer = WorkerServer
         native.log_to = lambda logger: None
-        native.flush_log = lambda timeout_seconds: True
+        native.flush_log = lambda: True
     sys.modules["daft_k8s._native"] = native
     from daft_k8s.worker.process import main
 
