@@ -1,8 +1,8 @@
 //! Fingerprints of partitions: two with the same rows have the same one, in whatever order the rows come.
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
-use arrow_array::{Array, ArrayRef, StructArray, UInt64Array, cast::AsArray, make_array};
+use arrow_array::{Array, ArrayRef, ListLikeArray, StructArray, UInt64Array, cast::AsArray, make_array};
 use arrow_buffer::NullBuffer;
 use arrow_data::ArrayData;
 use arrow_row::{RowConverter, SortField};
@@ -20,7 +20,7 @@ impl PartitionData {
     /// A digest of 64 bits of the rows as a multiset; `None`: it has columns of a type that cannot be encoded.
     ///
     /// A row's columns belong together: the same columns with their rows in different orders give another fingerprint.
-    /// How rows are spread over batches does not matter. Reads all of the data, about 2 GiB a second; the same on every
+    /// The batches do not matter. Reads all of the data, about 2 GiB a second; the same on every
     /// machine that runs the same version.
     #[must_use]
     pub fn fingerprint(&self) -> Option<u64> {
@@ -64,18 +64,9 @@ fn flatten(column: &ArrayRef, parent: Option<&NullBuffer>, flat: &mut Vec<ArrayR
                 flatten(field, nulls.as_ref(), flat);
             }
         }
-        DataType::List(_) => flat.push(list(column, column.as_list::<i32>().values(), nulls, |row| {
-            let ends = column.as_list::<i32>().value_offsets();
-            Some((usize::try_from(ends[row]).ok()?, usize::try_from(ends[row + 1]).ok()?))
-        })),
-        DataType::LargeList(_) => flat.push(list(column, column.as_list::<i64>().values(), nulls, |row| {
-            let ends = column.as_list::<i64>().value_offsets();
-            Some((usize::try_from(ends[row]).ok()?, usize::try_from(ends[row + 1]).ok()?))
-        })),
-        DataType::FixedSizeList(_, _) => flat.push(list(column, column.as_fixed_size_list().values(), nulls, |row| {
-            let width = usize::try_from(column.as_fixed_size_list().value_length()).ok()?;
-            Some((row * width, (row + 1) * width))
-        })),
+        DataType::List(_) => flat.push(list(column.as_list::<i32>(), column, nulls)),
+        DataType::LargeList(_) => flat.push(list(column.as_list::<i64>(), column, nulls)),
+        DataType::FixedSizeList(_, _) => flat.push(list(column.as_fixed_size_list(), column, nulls)),
         _ => flat.push(masked(column, nulls)),
     }
 }
@@ -89,33 +80,23 @@ fn masked(column: &ArrayRef, nulls: Option<NullBuffer>) -> ArrayRef {
     data.map_or_else(|_| column.clone(), make_array)
 }
 
-/// The digests of lists; if the elements are no numbers, the lists themselves.
-///
-/// `range` gives the first element of a row's list and the one behind its last.
-fn list(
-    column: &ArrayRef,
-    values: &ArrayRef,
-    nulls: Option<NullBuffer>,
-    range: impl Fn(usize) -> Option<(usize, usize)>,
-) -> ArrayRef {
-    let Some(width) = values.data_type().primitive_width() else {
+/// The digests of a column of lists; if the elements are no numbers, the lists themselves.
+fn list(lists: &impl ListLikeArray, column: &ArrayRef, nulls: Option<NullBuffer>) -> ArrayRef {
+    let Some(width) = lists.values().data_type().primitive_width() else {
         return masked(column, nulls);
     };
-    let data = values.to_data();
-    let is_there = |row: &usize| nulls.as_ref().is_none_or(|nulls| nulls.is_valid(*row));
-    let digests = (0..column.len()).map(|row| {
-        let (from, to) = Some(row).filter(is_there).and_then(&range)?;
-        Some(digest(&data, width, from, to))
-    });
+    let data = lists.values().to_data();
+    let is_there = |row: usize| nulls.as_ref().is_none_or(|nulls| nulls.is_valid(row));
+    let digests = (0..lists.len()).map(|row| is_there(row).then(|| digest(&data, width, lists.element_range(row))));
     Arc::new(digests.collect::<UInt64Array>())
 }
 
 /// The digest of the elements of a list. Those that are null count as such, whatever lies below.
-fn digest(data: &ArrayData, width: usize, from: usize, to: usize) -> u64 {
-    let (first, last) = ((data.offset() + from) * width, (data.offset() + to) * width);
+fn digest(data: &ArrayData, width: usize, elements: Range<usize>) -> u64 {
+    let (first, last) = ((data.offset() + elements.start) * width, (data.offset() + elements.end) * width);
     let bytes = data.buffers()[0].get(first..last).unwrap_or_default();
-    let is_null = |place: usize| data.nulls().is_some_and(|nulls| nulls.is_null(from + place));
-    if !(0..to - from).any(is_null) {
+    let is_null = |place: usize| data.nulls().is_some_and(|nulls| nulls.is_null(elements.start + place));
+    if !(0..elements.len()).any(is_null) {
         return xxh3_64(bytes);
     }
     let mut known = bytes.to_vec();
@@ -124,7 +105,7 @@ fn digest(data: &ArrayData, width: usize, from: usize, to: usize) -> u64 {
             element.fill(0);
         }
     }
-    known.extend((0..to - from).map(|place| u8::from(is_null(place))));
+    known.extend((0..elements.len()).map(|place| u8::from(is_null(place))));
     xxh3_64_with_seed(&known, 1)
 }
 
