@@ -11,6 +11,7 @@ mod journal;
 mod lifecycle;
 mod mending;
 mod observed_slots;
+mod observed_state;
 mod observer;
 mod postponed;
 mod properties;
