@@ -185,6 +185,11 @@ impl Lineage {
         Some((record.run, record.origin.clone()))
     }
 
+    /// The loss for which the task runs again; `None`: it does not.
+    pub fn running_for(&self, task: TaskId) -> Option<&Arc<Loss>> {
+        self.records.get(&task)?.running_for.as_ref()
+    }
+
     /// The latest run of the task is over. Returns its inputs, and the loss for which it ran; `None` if none was under way.
     pub fn end(&mut self, task: TaskId) -> Option<(Run, Arc<[SlotId]>, Arc<Loss>)> {
         let record = self.records.get_mut(&task)?;

@@ -22,13 +22,6 @@ pub(crate) enum Obstacle {
     TooMany(u32),
 }
 
-impl Obstacle {
-    /// The message of a task of which an input cannot be recomputed.
-    pub fn of_input(&self) -> String {
-        format!("an input of it was lost and cannot be recomputed: {self}; run the query again")
-    }
-}
-
 impl fmt::Display for Obstacle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

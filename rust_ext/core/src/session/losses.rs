@@ -118,13 +118,14 @@ impl Session {
 
     /// Data of the driver that a task needs is gone for good. A task that runs again for lost outputs is not begun anew.
     pub(super) fn driver_lacks_inputs(&mut self, task: TaskId, reason: &str) {
-        if self.tasks.get(task).is_some_and(|record| record.is_recovery) {
-            let obstacle = Obstacle::Failed(reason.into());
-            let message = obstacle.of_input();
-            self.lineage.spoil(task, obstacle);
-            self.tasks.fail_lost(&mut self.turn, task, &message);
-        } else {
-            self.tasks.fail_lost(&mut self.turn, task, reason);
+        match self.lineage.running_for(task) {
+            Some(loss) => {
+                let obstacle = Obstacle::Failed(reason.into());
+                let message = loss.of_input(&obstacle);
+                self.lineage.spoil(task, obstacle);
+                self.tasks.fail_lost(&mut self.turn, task, &message);
+            }
+            None => self.tasks.fail_lost(&mut self.turn, task, reason),
         }
     }
 
