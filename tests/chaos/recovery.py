@@ -21,7 +21,7 @@ from typing import Any
 
 from tests.chaos.faults import KILL, Fault, FaultInjector
 from tests.chaos.shapes import SHAPES, write_inputs
-from tests.local.remote_driver import RemoteDriver, Reply
+from tests.local.remote_driver import KEEP_LOG_LINES, RemoteDriver, Reply
 
 WORKERS = 3
 LONGEST_SECONDS = 120.0
@@ -33,17 +33,6 @@ STEP = """
 from pathlib import Path
 from tests.chaos.shapes import SHAPES
 answer = SHAPES[{shape!r}](Path({folder!r}))
-"""
-LISTEN = """
-import logging
-
-class Lines(logging.Handler):
-    def emit(self, record):
-        LINES.append(record.getMessage())
-
-LINES = []
-logging.getLogger("daft_k8s").addHandler(Lines())
-logging.getLogger("daft_k8s").setLevel(logging.INFO)
 """
 
 
@@ -64,7 +53,7 @@ class RecoveryMatrix:
         )
         self._native = RemoteDriver(folder, session=False, before="import daft; daft.set_runner_native()")
         write_inputs(folder / "in")
-        self._driver.run(LISTEN)
+        self._driver.run(KEEP_LOG_LINES)
         self.problems: list[str] = []
 
     def __enter__(self) -> RecoveryMatrix:

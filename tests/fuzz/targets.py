@@ -92,7 +92,7 @@ def _calls() -> tuple[bytes, ...]:
 
 
 def _decode_call(data: bytes) -> None:
-    """What arrives has the declared types: a handler that stores a value may use it."""
+    """A message that arrives has the declared types: a handler that stores a value may use it."""
     message = codec.decode(data)
     if dataclasses.is_dataclass(message) and type(message).__module__ == calls.__name__:
         for item in dataclasses.fields(message):

@@ -54,6 +54,19 @@ session = daft_k8s.set_runner_k8s(**{options!r})
 session.manager.wait_ready(session.configuration.num_workers, 60)
 df = daft.range(10_000, partitions=8).with_column("key", col("id") % 7)
 """
+KEEP_LOG_LINES = """
+import logging
+
+class Lines(logging.Handler):
+    def emit(self, record):
+        LINES.append(record.getMessage())
+
+LINES = []
+logging.getLogger("daft_k8s").addHandler(Lines())
+logging.getLogger("daft_k8s").setLevel(logging.INFO)
+"""
+"""A step after which `LINES` has what the driver logs."""
+
 
 OPTIONS: dict[str, Any] = {"num_workers": 2, "worker_cpu": 1, "worker_memory": "512Mi"}
 

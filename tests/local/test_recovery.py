@@ -10,18 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.local.remote_driver import RemoteDriver, send_signal
+from tests.local.remote_driver import KEEP_LOG_LINES, RemoteDriver, send_signal
 
 SETUP = """
-import logging
-
-class Lines(logging.Handler):
-    def emit(self, record):
-        LINES.append(record.getMessage())
-
-LINES = []
-logging.getLogger("daft_k8s").addHandler(Lines())
-logging.getLogger("daft_k8s").setLevel(logging.INFO)
 daft.range(60_000, partitions=6).with_column("key", col("id") % 7).write_parquet({folder!r})
 files = daft.read_parquet({folder!r} + "/*.parquet")
 
@@ -56,7 +47,7 @@ FRAMES = {
 @pytest.mark.parametrize("frame", FRAMES)
 def test_a_collected_dataframe_survives_the_loss_of_every_worker_in_turn(tmp_path: Path, frame: str) -> None:
     with RemoteDriver(tmp_path, num_workers=3) as driver:
-        assert driver.run(SETUP.format(folder=str(tmp_path / "files"), frame=FRAMES[frame])) == 60_000
+        assert driver.run(KEEP_LOG_LINES + SETUP.format(folder=str(tmp_path / "files"), frame=FRAMES[frame])) == 60_000
         for worker in driver.workers():
             send_signal(worker.pid, signal.SIGKILL)
             assert driver.run(COUNT) == [899_970_000, 0]
@@ -69,7 +60,7 @@ def test_a_collected_dataframe_survives_the_loss_of_every_worker_in_turn(tmp_pat
 def test_rows_of_two_runs_of_code_that_depends_on_chance_are_not_mixed(tmp_path: Path) -> None:
     with RemoteDriver(tmp_path, num_workers=3) as driver:
         frame = "files.with_column('id', by_chance(col('id')))"
-        assert driver.run(SETUP.format(folder=str(tmp_path / "files"), frame=frame)) == 60_000
+        assert driver.run(KEEP_LOG_LINES + SETUP.format(folder=str(tmp_path / "files"), frame=frame)) == 60_000
         send_signal(driver.workers()[0].pid, signal.SIGKILL)
         driver.send(COUNT)
         reply = driver.reply()
@@ -79,7 +70,7 @@ def test_rows_of_two_runs_of_code_that_depends_on_chance_are_not_mixed(tmp_path:
 
 def test_nothing_is_recomputed_where_recovery_is_switched_off(tmp_path: Path) -> None:
     with RemoteDriver(tmp_path, num_workers=3, recovery_memory=0) as driver:
-        driver.run(SETUP.format(folder=str(tmp_path / "files"), frame="files"))
+        driver.run(KEEP_LOG_LINES + SETUP.format(folder=str(tmp_path / "files"), frame="files"))
         assert driver.run("answer = session.snapshot().kept['records']") == 0
         send_signal(driver.workers()[0].pid, signal.SIGKILL)
         driver.send(COUNT)

@@ -1,4 +1,4 @@
-"""How the extension logs: through Python's logging, with fields, off the thread that logs, and never in its way.
+"""The extension logs through Python's logging, with fields, off the thread that logs, and never in its way.
 
 Not covered: what is logged.
 """

@@ -1,4 +1,4 @@
-"""What CI and releases are made of: actions by commit, a list of each wheel's crates, and the audit of the locks.
+"""The parts of CI and releases: actions by commit, a list of each wheel's crates, and the audit of the locks.
 
 Not covered: that a commit is that of the version in its comment, and what the lists of weaknesses say (`make audit`).
 """
