@@ -15,13 +15,15 @@ ENDING = (signal.SIGTERM, signal.SIGHUP)
 def cancelled_by_signals(*others: signal.Signals) -> Iterator[None]:
     """Cancels the current task at the first signal that ends a process. Further ones are ignored: the task cleans up.
 
-    Signals that the process ignores (`nohup`) stay ignored.
+    SIGHUP stays ignored if the process ignores it (`nohup`). SIGINT does not: a shell's background ignores it, and who
+    sends it to a command there means that command.
 
     Args:
         others: Signals that cancel the task beside SIGTERM and SIGHUP.
     """
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
-    numbers = [number for number in (*ENDING, *others) if signal.getsignal(number) is not signal.SIG_IGN]
+    is_detached = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    numbers = [number for number in (*ENDING, *others) if number != signal.SIGHUP or not is_detached]
     cancelled = False
 
     def cancel() -> None:

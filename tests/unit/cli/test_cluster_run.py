@@ -53,8 +53,15 @@ def test_a_signal_at_any_time_removes_the_job(
     assert (cluster.created, cluster.jobs) == (created, 0)
 
 
+def test_ctrl_c_counts_although_the_background_of_a_shell_ignores_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    cluster = FollowedCluster("log", signal.SIGINT)
+    assert run(cluster, monkeypatch) == exit_codes.INTERRUPTED
+    assert (cluster.created, cluster.jobs) == (1, 0)
+
+
 @pytest.mark.usefixtures("ignored_sighup")
-def test_a_signal_that_the_process_ignores_stays_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sighup_stays_ignored_under_nohup(monkeypatch: pytest.MonkeyPatch) -> None:
     cluster = FollowedCluster("job", signal.SIGHUP)
     assert run(cluster, monkeypatch, detach=True) == 0
     assert (cluster.created, cluster.jobs) == (1, 1)
